@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+
+package core
+
+import "strings"
+
+// Backend runs problems on some hardware.
+type Backend interface {
+	// Name is what a user selects the backend by.
+	Name() string
+	// Available says what the backend found on this machine, or why it cannot run.
+	Available() (ok bool, details string)
+	// Unsupported returns the reasons against a normalized problem; none means that
+	// Prepare will take it.
+	Unsupported(p *Problem) []string
+	// Prepare takes every decision about a normalized problem.
+	Prepare(p *Problem) (Runner, error)
+}
+
+// Runner is a prepared problem. It may run on several goroutines at once.
+type Runner interface {
+	// Run reads and writes checked buffers with strides for three axes. Outputs
+	// are complete on return unless the memory is a GPU's and the stream its own.
+	Run(b *Buffers) error
+	// Variant names the kernels chosen.
+	Variant() string
+	// ScratchBytes is what one run borrows beside the buffers, at most.
+	ScratchBytes() int64
+}
+
+// Auto is the name that stands for the first backend with no objection.
+const Auto = "auto"
+
+// Choose returns the backend of that name, or with Auto the first that takes the
+// problem. When none does the error lists every reason.
+func Choose(backends []Backend, name string, p *Problem) (Backend, error) {
+	var reasons, names []string
+	for _, b := range backends {
+		names = append(names, b.Name())
+		if name != Auto && name != b.Name() {
+			continue
+		}
+		why := b.Unsupported(p)
+		if len(why) == 0 {
+			return b, nil
+		}
+		reasons = append(reasons, b.Name()+": "+strings.Join(why, "; "))
+	}
+	if len(reasons) == 0 {
+		return nil, invalid("backend %q is unknown (want %s or %s)", name, Auto, strings.Join(names, ", "))
+	}
+	return nil, Errorf(Unsupported, "no backend takes this problem: %s", strings.Join(reasons, " | "))
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+
+package core
+
+import (
+	"math"
+	"math/bits"
+	"unsafe"
+)
+
+// Role names a tensor of natten_mps_args; the order is that of its fields.
+type Role int
+
+// Roles.
+const (
+	Query Role = iota
+	Key
+	Value
+	Attn
+	RPB
+	ExtraKey
+	ExtraValue
+	Out
+	LSE
+	DOut
+	DLSE
+	DAttn
+	DQuery
+	DKey
+	DValue
+	DRPB
+	DExtraKey
+	DExtraValue
+	NumRoles
+)
+
+var roleNames = [NumRoles]string{
+	"query", "key", "value", "attn", "rpb", "extra_key", "extra_value", "out", "lse", "d_out",
+	"d_lse", "d_attn", "d_query", "d_key", "d_value", "d_rpb", "d_extra_key", "d_extra_value",
+}
+
+func (r Role) String() string { return roleNames[r] }
+
+// Tensor is memory with strides, counted in elements. Data is a field of pointer
+// type, and not a uintptr, only so that vet lets backends use it; the memory is
+// the caller's and is not kept beyond a run.
+type Tensor struct {
+	Data    unsafe.Pointer
+	Offset  int64 // bytes
+	Strides [6]int64
+}
+
+// Buffers are the tensors of one run.
+type Buffers struct {
+	Tensors [NumRoles]Tensor
+	Sizes   []int64 // Ragged problems: [batch][rank] lengths
+	Threads int     // the most threads to use, >= 1
+}
+
+// Given reports whether the caller passed the tensor.
+func (b *Buffers) Given(r Role) bool { return b.Tensors[r].Data != nil }
+
+// access of an operation to a role.
+type access uint8
+
+const (
+	unused access = iota
+	reads
+	readsIfGiven
+	writes
+	writesIfGiven
+)
+
+var accessOf = [...][NumRoles]access{
+	AttnForward: {Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
+		Out: writes, LSE: writesIfGiven},
+	AttnBackward: {Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
+		Out: reads, LSE: reads, DOut: reads, DLSE: readsIfGiven,
+		DQuery: writesIfGiven, DKey: writesIfGiven, DValue: writesIfGiven, DRPB: writesIfGiven,
+		DExtraKey: writesIfGiven, DExtraValue: writesIfGiven},
+	QKForward: {Query: reads, Key: reads, RPB: reads, ExtraKey: reads, Attn: writes},
+	QKBackward: {Query: reads, Key: reads, RPB: readsIfGiven, ExtraKey: reads, DAttn: reads,
+		DQuery: writesIfGiven, DKey: writesIfGiven, DRPB: writesIfGiven, DExtraKey: writesIfGiven},
+	AVForward: {Attn: reads, Value: reads, ExtraValue: reads, Out: writes},
+	AVBackward: {Attn: reads, Value: reads, ExtraValue: reads, DOut: reads,
+		DAttn: writesIfGiven, DValue: writesIfGiven, DExtraValue: writesIfGiven},
+}
+
+func (p *Problem) access(r Role) access {
+	switch r {
+	case RPB, DRPB:
+		if !p.RPB {
+			return unused
+		}
+	case ExtraKey, ExtraValue, DExtraKey, DExtraValue:
+		if p.Extra == 0 {
+			return unused
+		}
+	}
+	return accessOf[p.Op][r]
+}
+
+// Shape returns the shape of a role's tensor in a normalized problem: with all
+// three axes, so [batch, axis, axis, axis, head, channel] for most roles.
+func (p *Problem) Shape(r Role) []int64 {
+	a := &p.Axes
+	switch r {
+	case Query, DQuery:
+		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.Heads, p.HeadDim}
+	case Key, DKey:
+		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.KVHeads, p.HeadDim}
+	case Value, DValue:
+		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.KVHeads, p.ValueDim}
+	case Out, DOut:
+		return []int64{p.Batch, a[0].Outputs(), a[1].Outputs(), a[2].Outputs(), p.Heads, p.ValueDim}
+	case Attn, DAttn:
+		return []int64{p.Batch, a[0].Outputs(), a[1].Outputs(), a[2].Outputs(), p.Heads, p.Slots()}
+	case LSE, DLSE:
+		return []int64{p.Batch, a[0].Outputs(), a[1].Outputs(), a[2].Outputs(), p.Heads}
+	case RPB, DRPB:
+		return []int64{p.Heads, 2*a[0].Kernel - 1, 2*a[1].Kernel - 1, 2*a[2].Kernel - 1}
+	case ExtraKey, DExtraKey:
+		return []int64{p.Batch, p.Extra, p.KVHeads, p.HeadDim}
+	default: // ExtraValue, DExtraValue
+		return []int64{p.Batch, p.Extra, p.KVHeads, p.ValueDim}
+	}
+}
+
+// ElementSize is the number of bytes of one element of a role's tensor.
+func (p *Problem) ElementSize(r Role) int64 {
+	if r == LSE || r == DLSE {
+		return p.DType.Accumulator().Size()
+	}
+	return p.DType.Size()
+}
+
+// roleCheck holds what checking one tensor needs, computed once per plan.
+type roleCheck struct {
+	role   Role
+	access access
+	shape  []int64
+	size   int64
+	empty  bool
+	axes   bool // dimensions 1..3 are the axes
+	dense  bool // the last dimension has stride 1
+}
+
+func (p *Problem) roleChecks() []roleCheck {
+	var checks []roleCheck
+	for r := range NumRoles {
+		if p.access(r) == unused {
+			continue
+		}
+		c := roleCheck{role: r, access: p.access(r), shape: p.Shape(r), size: p.ElementSize(r)}
+		for _, n := range c.shape {
+			c.empty = c.empty || n == 0
+		}
+		c.axes = r != ExtraKey && r != ExtraValue && r != DExtraKey && r != DExtraValue
+		c.dense = r != LSE && r != DLSE && r != RPB && r != DRPB
+		checks = append(checks, c)
+	}
+	return checks
+}
+
+// accept checks the caller's tensors and spreads their strides over three axes.
+// Tensors that the operation does not use are cleared.
+func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
+	next := 0
+	for r := range NumRoles {
+		if next == len(checks) || checks[next].role != r {
+			b.Tensors[r] = Tensor{}
+			continue
+		}
+		c := &checks[next]
+		next++
+		if err := p.acceptTensor(c, &b.Tensors[r]); err != nil {
+			return err
+		}
+	}
+	if b.Threads < 1 {
+		return invalid("threads is %d (want >= 1)", b.Threads)
+	}
+	return p.acceptSizes(b)
+}
+
+func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
+	if t.Data == nil {
+		if c.empty || c.access == readsIfGiven || c.access == writesIfGiven {
+			return nil
+		}
+		return invalid("%v is NULL (%v needs it)", c.role, p.Op)
+	}
+	if c.axes {
+		t.spread(p.Rank)
+	}
+	address := uintptr(t.Offset)
+	if p.Memory == Host {
+		address += uintptr(t.Data)
+	} else if t.Offset < 0 {
+		return invalid("%v has offset %d (want >= 0)", c.role, t.Offset)
+	}
+	if address%uintptr(c.size) != 0 {
+		return invalid("%v is not aligned to its %d-byte elements", c.role, c.size)
+	}
+	last := len(c.shape) - 1
+	if c.dense && c.shape[last] > 1 && t.Strides[last] != 1 {
+		return invalid("%v has stride %d in its last dimension (want 1)", c.role, t.Strides[last])
+	}
+	writable := c.access == writes || c.access == writesIfGiven
+	var extent uint64
+	for i, n := range c.shape {
+		if n <= 1 {
+			continue
+		}
+		if writable && t.Strides[i] == 0 {
+			return invalid("%v is written and has stride 0 in dimension %d of size %d (want distinct elements)", c.role, i, n)
+		}
+		hi, lo := bits.Mul64(uint64(max(t.Strides[i], -t.Strides[i])), uint64(n-1))
+		extent += lo
+		if hi != 0 || lo > math.MaxInt64/16 || extent > math.MaxInt64/16 {
+			return invalid("%v has stride %d over %d elements, which does not fit 63-bit addresses", c.role, t.Strides[i], n)
+		}
+	}
+	return nil
+}
+
+// spread moves strides given for rank axes to the last rank of three.
+func (t *Tensor) spread(rank int) {
+	s := t.Strides
+	t.Strides = [6]int64{s[0]}
+	copy(t.Strides[4-rank:], s[1:])
+}
+
+func (p *Problem) acceptSizes(b *Buffers) error {
+	if !p.Ragged {
+		return nil
+	}
+	if want := p.Batch * int64(p.Rank); int64(len(b.Sizes)) != want {
+		return invalid("sizes has %d entries (want batch * rank = %d)", len(b.Sizes), want)
+	}
+	for i, n := range b.Sizes {
+		axis := i % p.Rank
+		a := &p.Axes[3-p.Rank+axis]
+		if n < a.Kernel*a.Dilation || n > a.Length {
+			return invalid("size %d of sample %d on axis %d (want kernel * dilation = %d to length %d)",
+				n, i/p.Rank, axis, a.Kernel*a.Dilation, a.Length)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+
+package core
+
+// Axis is one axis of the token layout and the window rule along it. The rule
+// is written down in natten_mps_axis of the C header.
+type Axis struct {
+	Length    int64
+	Kernel    int64
+	Dilation  int64
+	Stride    int64 // of generalized neighborhood attention: queries that share a leader
+	QueryStep int64 // only every QueryStep-th query is computed
+	Causal    bool
+	MaskFirst bool // order of the slots of a causal window
+}
+
+// UnitAxis is the axis that stands in front of the axes of a problem of lower
+// rank: one query that sees one key.
+var UnitAxis = Axis{Length: 1, Kernel: 1, Dilation: 1, Stride: 1, QueryStep: 1}
+
+// Outputs is the number of queries that are computed.
+func (a *Axis) Outputs() int64 { return (a.Length + a.QueryStep - 1) / a.QueryStep }
+
+// GroupLength is the number of positions i < Length with i mod Dilation ==
+// residue.
+func (a *Axis) GroupLength(residue int64) int64 {
+	return (a.Length - residue + a.Dilation - 1) / a.Dilation
+}
+
+// WithLength is the same rule on an axis of another length.
+func (a *Axis) WithLength(length int64) Axis {
+	b := *a
+	b.Length = length
+	return b
+}
+
+// Window is what one query sees along one axis, in positions of its dilation
+// group: keys Lo <= p < Hi, whose index on the axis is Residue + p*Dilation.
+// Slot t of the window is position Start + t; slots outside [Lo, Hi) are masked.
+type Window struct {
+	Residue  int64
+	Position int64 // of the query
+	Start    int64
+	Lo, Hi   int64
+}
+
+// Window returns what the query at index query (not output index) sees.
+func (a *Axis) Window(query int64) Window {
+	w := Window{Residue: query % a.Dilation, Position: query / a.Dilation}
+	group := a.GroupLength(w.Residue)
+	first := w.Position / a.Stride * a.Stride
+	if a.Causal {
+		leader := min(first+a.Stride-1, group-1)
+		w.Start = leader - a.Kernel + 1
+		w.Lo, w.Hi = max(w.Start, 0), w.Position+1
+		if !a.MaskFirst {
+			w.Start = w.Lo
+		}
+		return w
+	}
+	leader := min(first+a.Stride/2, group-1)
+	w.Start = min(max(leader-a.Kernel/2, 0), group-a.Kernel)
+	w.Lo, w.Hi = w.Start, w.Start+a.Kernel
+	return w
+}
+
+// Queries is a set of output indices First + n*Step, 0 <= n < Count.
+type Queries struct{ First, Step, Count int64 }
+
+// Inverse returns the outputs whose query sees the key at index key: the exact
+// transpose of Window. Within the key's dilation group they are an interval,
+// because window starts never decrease; QueryStep then keeps every so-manieth.
+func (a *Axis) Inverse(key int64) Queries {
+	residue, p := key%a.Dilation, key/a.Dilation
+	first, last := a.seenBy(p, a.GroupLength(residue))
+	if a.QueryStep == 1 {
+		return Queries{residue + first*a.Dilation, a.Dilation, last - first + 1}
+	}
+	period := a.QueryStep / gcd(a.QueryStep, a.Dilation)
+	end := min(last, first+period-1)
+	for ; first <= end; first++ {
+		if index := residue + first*a.Dilation; index%a.QueryStep == 0 {
+			return Queries{
+				First: index / a.QueryStep,
+				Step:  period * a.Dilation / a.QueryStep,
+				Count: (last-first)/period + 1,
+			}
+		}
+	}
+	return Queries{Step: 1}
+}
+
+// seenBy returns the first and last position of the queries, in a dilation group
+// of the given length, that see the key at position p.
+func (a *Axis) seenBy(p, group int64) (first, last int64) {
+	stride, kernel := a.Stride, a.Kernel
+	if a.Causal {
+		last = group - 1
+		if p+kernel-1 < last { // leader <= p+kernel-1
+			last = min((p+kernel)/stride*stride, group) - 1
+		}
+		return p, last
+	}
+	left, center := kernel/2, stride/2
+	last = group - 1
+	if p < group-kernel { // leader <= p+left
+		last = min(((p+left-center)/stride+1)*stride, group) - 1
+	}
+	if need := p - kernel + 1 + left; p >= kernel { // leader >= need
+		first = (need - center + stride - 1) / stride * stride
+	}
+	return first, last
+}
+
+func gcd(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * natten_mps.h - neighborhood attention on the CPU and on Apple GPUs.
+ *
+ * This file is the authoritative description of the library's C interface.
+ *
+ * WHAT IT COMPUTES
+ *
+ * In neighborhood attention (Hassani et al., "Neighborhood Attention
+ * Transformer", CVPR 2023) each query of a 1-D, 2-D or 3-D token layout attends
+ * to the keys of a window round it. With S = scale * Q.K^T + rpb taken over the
+ * window only, and P = softmax(S), the fused operation is O = P.V and
+ * lse = log(sum(exp(S))), natural logarithm. The split operations expose S
+ * ("qk") and P.V ("av") on their own. Every operation has its backward pass.
+ *
+ * HOW IT IS USED
+ *
+ *   With three tensors and no patience: natten_mps_attention().
+ *   Otherwise: describe the problem once (natten_mps_problem), make a plan of
+ *   it (natten_mps_plan_create), run the plan as often as wanted
+ *   (natten_mps_run), destroy it. A plan holds every decision that does not
+ *   depend on the data; running it takes none.
+ *
+ * OWNERSHIP   The library never keeps a pointer of the caller's after a
+ *   function returns, and never allocates a tensor. Handles are integers.
+ * THREADS     Every function may be called from any thread. One plan may be run
+ *   from several threads at once.
+ * ERRORS      Functions return NATTEN_MPS_OK (0) or another natten_mps_status,
+ *   and write a sentence that says what was given and what is allowed into the
+ *   caller's natten_mps_error. `error` may always be NULL. Bad input is always
+ *   reported so; what cannot be checked is that a pointer leads to as much
+ *   memory as the shapes and strides imply.
+ * VERSIONS    Structs begin with their own size in bytes, set by the caller
+ *   (`s.size = sizeof s`), and only ever grow at the end; a shorter, older
+ *   struct stays valid and its missing fields read as zero. Enumerators are
+ *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
+ *   with a library for which
+ *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
+ * FORK        A child made by fork() without exec() inherits a library whose
+ *   threads are gone. Do not call it there.
+ */
+#ifndef NATTEN_MPS_H
+#define NATTEN_MPS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** ABI version of this header, and the oldest that it stays compatible with. */
+#define NATTEN_MPS_ABI_VERSION 1
+#define NATTEN_MPS_ABI_MINIMUM 1
+
+#if defined(_WIN32)
+#define NATTEN_MPS_API
+#else
+#define NATTEN_MPS_API __attribute__((visibility("default")))
+#endif
+
+/* The library itself is built with NATTEN_MPS_CGO, because its compiler cannot
+ * spell `const` in an exported signature. Users leave it alone. */
+#ifdef NATTEN_MPS_CGO
+#define NATTEN_MPS_CONST
+#else
+#define NATTEN_MPS_CONST const
+#endif
+
+/* ------------------------------------------------------------- status -- */
+
+/** What a function returns. */
+typedef enum natten_mps_status {
+  NATTEN_MPS_OK = 0,
+  /** An argument is outside what is allowed; nothing was computed. */
+  NATTEN_MPS_INVALID_ARGUMENT = 1,
+  /** A valid problem that the wanted backend, or every backend, declines. The
+   *  message lists each backend's reasons. */
+  NATTEN_MPS_UNSUPPORTED = 2,
+  /** The handle was never given out or was destroyed. */
+  NATTEN_MPS_BAD_HANDLE = 3,
+  NATTEN_MPS_OUT_OF_MEMORY = 4,
+  /** The GPU or its driver failed; outputs are undefined. */
+  NATTEN_MPS_DEVICE_ERROR = 5,
+  /** A defect of the library; please report the message. */
+  NATTEN_MPS_INTERNAL = 6
+} natten_mps_status;
+
+/** Text of the last failure, supplied by the caller. On success `status` is
+ *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is cut. */
+typedef struct natten_mps_error {
+  uint64_t size;   /**< sizeof(natten_mps_error) */
+  int32_t status;  /**< natten_mps_status */
+  int32_t reserved;
+  char message[2032]; /**< UTF-8, always NUL-terminated */
+} natten_mps_error;
+
+/* ------------------------------------------------------------ problem -- */
+
+/** Element type of all tensors of a problem. Sums are taken in float32 for
+ *  float16, bfloat16 and float32, in float64 for float64. */
+typedef enum natten_mps_dtype {
+  NATTEN_MPS_FLOAT32 = 1,
+  NATTEN_MPS_FLOAT16 = 2,
+  NATTEN_MPS_BFLOAT16 = 3,
+  NATTEN_MPS_FLOAT64 = 4
+} natten_mps_dtype;
+
+/** Operations, and for each the tensors of natten_mps_args that it reads (R),
+ *  reads if given (r), writes (W) and writes if given (w). Names: T stands for
+ *  the tensors that other fields of the problem switch on (`rpb` with
+ *  NATTEN_MPS_RPB; `extra_key`, `extra_value` with extra > 0). A gradient that
+ *  is not given is not computed. */
+typedef enum natten_mps_op {
+  /** R query key value T; W out; w lse */
+  NATTEN_MPS_ATTN_FORWARD = 1,
+  /** R query key value T out lse d_out; r d_lse;
+   *  w d_query d_key d_value d_rpb d_extra_key d_extra_value */
+  NATTEN_MPS_ATTN_BACKWARD = 2,
+  /** R query key T; W attn */
+  NATTEN_MPS_QK_FORWARD = 3,
+  /** R query key T d_attn; w d_query d_key d_rpb d_extra_key */
+  NATTEN_MPS_QK_BACKWARD = 4,
+  /** R attn value T; W out */
+  NATTEN_MPS_AV_FORWARD = 5,
+  /** R attn value T d_out; w d_attn d_value d_extra_value */
+  NATTEN_MPS_AV_BACKWARD = 6
+} natten_mps_op;
+
+/** Where the tensors' memory is. */
+typedef enum natten_mps_memory {
+  NATTEN_MPS_HOST = 0, /**< `data` is an address */
+  NATTEN_MPS_METAL = 1 /**< `data` is an id<MTLBuffer> */
+} natten_mps_memory;
+
+/** Flags of a problem. */
+enum {
+  /** Use the field `scale`. Without it scale is 1/sqrt(head_dim) for the fused
+   *  and 1 for the split operations. */
+  NATTEN_MPS_SCALE = 1,
+  /** A relative position bias is added to the scaled logits. */
+  NATTEN_MPS_RPB = 2,
+  /** Each sample of the batch has lengths of its own (natten_mps_args.sizes);
+   *  positions beyond them are padding: never seen, outputs and gradients 0,
+   *  lse -infinity. */
+  NATTEN_MPS_RAGGED = 4,
+  /** Split operations on causal axes: masked window slots come first and the
+   *  query's own key is always the last slot, as in natten-mps 0.3. Without it
+   *  visible keys come first, as in NATTEN 0.17. */
+  NATTEN_MPS_MASK_FIRST = 8
+};
+
+/** One axis of the token layout, and the window rule along it.
+ *
+ * Positions i with equal i mod dilation form a dilation group; g = i / dilation
+ * is the position inside it and G the group's length. A query sees keys of its
+ * own group only, and along several axes the product of the axes' windows.
+ *   not causal: s .. s+kernel-1 with s = clamp(l - kernel/2, 0, G - kernel)
+ *   causal:     max(l - kernel + 1, 0) .. g
+ * where l, the leader, is g itself if stride is 1, and else the member
+ * min((g/stride)*stride + stride/2, G-1), causal
+ * min((g/stride)*stride + stride-1, G-1), of the query's stride group, as in
+ * NATTEN 0.20 (generalized neighborhood attention).
+ *
+ * query_step is something else: only the queries at 0, query_step,
+ * 2*query_step, ... are computed, so that outputs have
+ * ceil(length / query_step) positions (natten-mps 0.3 calls this stride).
+ *
+ * Required: 1 <= kernel, kernel * dilation <= length, stride <= kernel. */
+typedef struct natten_mps_axis {
+  int64_t length;     /**< number of keys */
+  int64_t kernel;     /**< keys in a window, odd or even */
+  int64_t dilation;   /**< 0 means 1 */
+  int64_t stride;     /**< 0 means 1 */
+  int64_t query_step; /**< 0 means 1 */
+  int32_t causal;     /**< 0 or 1 */
+  int32_t reserved;
+} natten_mps_axis;
+
+/** A problem. Zero it, set `size`, then set what is not optional. */
+typedef struct natten_mps_problem {
+  uint64_t size;       /**< sizeof(natten_mps_problem) */
+  int32_t op;          /**< natten_mps_op */
+  int32_t dtype;       /**< natten_mps_dtype */
+  int32_t rank;        /**< 1, 2 or 3 */
+  int32_t flags;       /**< NATTEN_MPS_SCALE | ... */
+  int32_t memory;      /**< natten_mps_memory */
+  int32_t reserved;
+  int64_t batch;       /**< >= 0; with 0 nothing is computed */
+  int64_t heads;       /**< of the queries, >= 1 */
+  int64_t kv_heads;    /**< of keys and values; divides heads; query head h uses
+                            h / (heads / kv_heads). 0 means heads */
+  int64_t head_dim;    /**< of queries and keys, 1 ... 4096; not used by av */
+  int64_t value_dim;   /**< of values and outputs; 0 means head_dim; not used by
+                            qk */
+  int64_t extra;       /**< additional tokens that every query sees, in the same
+                            softmax; in split operations the last `extra` of
+                            kernel... + extra attention slots */
+  double scale;        /**< finite; with NATTEN_MPS_SCALE */
+  natten_mps_axis axes[3]; /**< the first `rank` are used; the last is the
+                                fastest */
+} natten_mps_problem;
+
+/* ------------------------------------------------------------ tensors -- */
+
+/** A tensor: memory, a byte offset into it and strides counted in elements. Of
+ *  the strides the leading ones are used, in the order given at
+ *  natten_mps_args. The last dimension must be dense (stride 1 unless its size
+ *  is 1). Any other layout is welcome, and none is copied: heads-first and
+ *  heads-last tensors differ in their strides only. The layout of this struct is
+ *  frozen. */
+typedef struct natten_mps_tensor {
+  void* data;
+  int64_t offset;
+  int64_t strides[6];
+} natten_mps_tensor;
+
+/** The tensors of one run. Zero it, set `size`, then fill in what the operation
+ *  needs (see natten_mps_op). Shapes, with the problem's rank axes:
+ *
+ *   query, d_query              [batch, queries..., heads, head_dim]
+ *   key, d_key                  [batch, length..., kv_heads, head_dim]
+ *   value, d_value              [batch, length..., kv_heads, value_dim]
+ *   out, d_out                  [batch, queries..., heads, value_dim]
+ *   lse, d_lse                  [batch, queries..., heads]
+ *   attn, d_attn                [batch, queries..., heads, slots]
+ *   rpb, d_rpb                  [heads, 2 * kernel - 1 ...]
+ *   extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
+ *   extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
+ *
+ * query and d_query have `length` positions like the keys, of which only those
+ * at multiples of query_step are read; their other gradients are written as 0.
+ * `queries` of out, lse and attn is ceil(length / query_step) an axis. slots is
+ * the product of the kernels, row-major with the last axis fastest and keys
+ * ascending, plus extra. Masked slots are -infinity in attn written by qk,
+ * are ignored in attn read by av, and 0 in d_attn.
+ * The rpb entry of key position k and query position q in their dilation group
+ * is k - q + kernel - 1, an axis.
+ * All have the problem's dtype, but lse and d_lse: float32, or float64 when that
+ * is the problem's. Outputs need not be initialised and must not overlap one
+ * another or any input. */
+typedef struct natten_mps_args {
+  uint64_t size;       /**< sizeof(natten_mps_args) */
+  int32_t num_threads; /**< for this run; 0 means natten_mps_set_num_threads' */
+  int32_t reserved;
+  NATTEN_MPS_CONST int64_t* sizes; /**< NATTEN_MPS_RAGGED: [batch][rank]; for
+                       every axis kernel * dilation <= size <= length */
+  natten_mps_tensor query;
+  natten_mps_tensor key;
+  natten_mps_tensor value;
+  natten_mps_tensor attn;
+  natten_mps_tensor rpb;
+  natten_mps_tensor extra_key;
+  natten_mps_tensor extra_value;
+  natten_mps_tensor out;
+  natten_mps_tensor lse;
+  natten_mps_tensor d_out;
+  natten_mps_tensor d_lse;
+  natten_mps_tensor d_attn;
+  natten_mps_tensor d_query;
+  natten_mps_tensor d_key;
+  natten_mps_tensor d_value;
+  natten_mps_tensor d_rpb;
+  natten_mps_tensor d_extra_key;
+  natten_mps_tensor d_extra_value;
+} natten_mps_args;
+
+/* ------------------------------------------------------------ library -- */
+
+/** Version of the library as text, "major.minor.patch". Static memory. */
+NATTEN_MPS_API NATTEN_MPS_CONST char* natten_mps_version(void);
+
+/** ABI version of the library, and the oldest header it still serves. */
+NATTEN_MPS_API uint32_t natten_mps_abi_version(void);
+NATTEN_MPS_API uint32_t natten_mps_abi_minimum(void);
+
+/** Number of CPU threads that a run may use when its args do not say. 0 restores
+ *  the default, the number of processors. Negative: NATTEN_MPS_INVALID_ARGUMENT.
+ */
+NATTEN_MPS_API int32_t natten_mps_set_num_threads(int32_t threads,
+                                                  natten_mps_error* error);
+NATTEN_MPS_API int32_t natten_mps_get_num_threads(void);
+
+/** A backend of this library. */
+typedef struct natten_mps_backend_info {
+  uint64_t size;     /**< sizeof(natten_mps_backend_info) */
+  int32_t available; /**< 1 if it can run something on this machine */
+  int32_t reserved;
+  char name[16];      /**< "metal", "native", "reference" */
+  char details[1000]; /**< what it found (device, instruction set), or why it is
+                           not available */
+} natten_mps_backend_info;
+
+/** Describes backend `index`, counted from 0 in the order in which they are
+ *  tried. NATTEN_MPS_INVALID_ARGUMENT when there is none of that index. */
+NATTEN_MPS_API int32_t natten_mps_backend(int32_t index,
+                                          natten_mps_backend_info* info,
+                                          natten_mps_error* error);
+
+/* -------------------------------------------------------------- plans -- */
+
+/** Handle of a plan; 0 is never one. */
+typedef uint64_t natten_mps_plan;
+
+/** Says whether `backend` (NULL or "auto": any) takes the problem.
+ *  NATTEN_MPS_OK, NATTEN_MPS_UNSUPPORTED with the reasons, or
+ *  NATTEN_MPS_INVALID_ARGUMENT for a problem that nothing can take. */
+NATTEN_MPS_API int32_t
+natten_mps_supports(NATTEN_MPS_CONST natten_mps_problem* problem,
+                    NATTEN_MPS_CONST char* backend,
+                    natten_mps_error* error);
+
+/** Makes a plan for `problem` on `backend`: "native" (the CPU engine), "metal",
+ *  "reference" (slow, float64, obvious; for tests), or NULL or "auto": the first
+ *  of them that gives no reason against it. On success *plan is the handle, on
+ *  failure 0. */
+NATTEN_MPS_API int32_t
+natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
+                       NATTEN_MPS_CONST char* backend,
+                       natten_mps_plan* plan,
+                       natten_mps_error* error);
+
+/** What a plan decided. */
+typedef struct natten_mps_plan_info {
+  uint64_t size;          /**< sizeof(natten_mps_plan_info) */
+  int64_t scratch_bytes;  /**< memory that one run borrows beside the tensors, at
+                               most */
+  char backend[16];       /**< its name */
+  char variant[224];      /**< the kernels chosen, for reports */
+} natten_mps_plan_info;
+
+NATTEN_MPS_API int32_t natten_mps_plan_info_get(natten_mps_plan plan,
+                                                natten_mps_plan_info* info,
+                                                natten_mps_error* error);
+
+/** Runs a plan. Host memory: the outputs are complete on return. */
+NATTEN_MPS_API int32_t natten_mps_run(natten_mps_plan plan,
+                                      NATTEN_MPS_CONST natten_mps_args* args,
+                                      natten_mps_error* error);
+
+/** Ends a plan. Runs in progress finish; later ones get NATTEN_MPS_BAD_HANDLE.
+ */
+NATTEN_MPS_API int32_t natten_mps_plan_destroy(natten_mps_plan plan,
+                                               natten_mps_error* error);
+
+/* -------------------------------------------------------- convenience -- */
+
+/** Fused attention, forward, on dense heads-last host tensors, in one call.
+ *
+ *  @param dtype   natten_mps_dtype of all four tensors
+ *  @param rank    1, 2 or 3
+ *  @param shape   [rank + 3]: batch, the rank lengths, heads, head_dim
+ *  @param kernel  [rank]: window size, an axis
+ *  @param query,key,value  read, each of `shape`
+ *  @param out     written, of `shape`
+ *
+ *  Scale 1/sqrt(head_dim), no dilation, not causal. The same as a plan made, run
+ *  and destroyed. */
+NATTEN_MPS_API int32_t natten_mps_attention(int32_t dtype,
+                                            int32_t rank,
+                                            NATTEN_MPS_CONST int64_t* shape,
+                                            NATTEN_MPS_CONST int64_t* kernel,
+                                            NATTEN_MPS_CONST void* query,
+                                            NATTEN_MPS_CONST void* key,
+                                            NATTEN_MPS_CONST void* value,
+                                            void* out,
+                                            natten_mps_error* error);
+
+/** The keys that one query sees along one axis. */
+typedef struct natten_mps_window_info {
+  uint64_t size;   /**< sizeof(natten_mps_window_info) */
+  int64_t first;   /**< index of the first visible key */
+  int64_t count;   /**< number of visible keys, >= 1 */
+  int64_t step;    /**< distance between neighbouring keys: the dilation */
+  int64_t slot;    /**< window slot (0 ... kernel-1) of the first visible key */
+} natten_mps_window_info;
+
+/** Window of the query at index `query` (0 <= query < length) of `axis`, so that
+ *  nobody needs to compute it again. `mask_first` is 0 or 1, see
+ *  NATTEN_MPS_MASK_FIRST; it matters to `slot` only. */
+NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
+                                         int32_t mask_first,
+                                         int64_t query,
+                                         natten_mps_window_info* window,
+                                         natten_mps_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NATTEN_MPS_H */
