@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+
+// Package compile turns Metal Shading Language text into a shared object that
+// runs on this machine's CPU, or into PTX for an NVIDIA GPU. Results are cached
+// by content.
+package compile
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
+)
+
+// Mode says how kernels are compiled.
+type Mode int
+
+// The modes.
+const (
+	Checked  Mode = iota // -O1, every access and barrier judged
+	Fast                 // -O2, no checks, several cores
+	FastMath             // Fast with -ffast-math: what may break under Metal's fast math
+	Fuzz                 // Fast with noise on the transcendental functions
+	Coverage             // -O1 with llvm-cov's counters
+)
+
+var modeNames = []string{"checked", "fast", "fastmath", "fuzz", "coverage"}
+
+func (m Mode) String() string { return modeNames[m] }
+
+// ParseMode reads a mode's name.
+func ParseMode(s string) (Mode, error) {
+	for i, n := range modeNames {
+		if n == s {
+			return Mode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("compile: mode %q (want one of %v)", s, modeNames)
+}
+
+func (m Mode) flags() []string {
+	switch m {
+	case Fast:
+		return []string{"-O2"}
+	case FastMath:
+		return []string{"-O2", "-ffast-math"}
+	case Fuzz:
+		return []string{"-O2", "-DMSL_FUZZ_ULPS=4"}
+	case Coverage:
+		return []string{"-O1", "-fprofile-instr-generate", "-fcoverage-mapping"}
+	}
+	return []string{
+		"-O1", "-fsanitize=thread",
+		"-fsanitize=bounds,signed-integer-overflow,shift,integer-divide-by-zero,float-cast-overflow,return,unreachable,pointer-overflow",
+		"-mllvm", "-tsan-instrument-func-entry-exit=0", "-mllvm", "-tsan-compound-read-before-write=1",
+		"-ftrivial-auto-var-init=pattern",
+	}
+}
+
+// Options says how to compile.
+type Options struct {
+	Mode  Mode
+	Loose bool           // thread pointers accept any space (MSL_LOOSE_THREAD in the shim)
+	Baked map[int]string // function constants given at compile time
+	Only  []string       // host names of the kernels wanted; nil: all
+}
+
+// Artifact is a compiled library.
+type Artifact struct {
+	SO   string // path of the shared object
+	Flat string // the text before lowering
+	Unit *lower.Unit
+}
+
+// Flatten resolves the source's own includes and macros; the shim's headers
+// are left for the second pass.
+func Flatten(file string) (string, error) {
+	kit, err := prepared()
+	if err != nil {
+		return "", err
+	}
+	b, err := command(clang(), "-E", "-x", "c++", "-nostdinc", "-undef", "-Wno-everything",
+		"-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
+		"-isystem", kit.empty, "-I", filepath.Dir(file), file)
+	return string(b), err
+}
+
+// frontend gives the flags under which clang reads the lowered source.
+func frontend(kit toolkit, loose bool) []string {
+	args := []string{
+		"-x", "clcpp", "-cl-std=clc++2021", "-cl-no-stdinc", "-cl-single-precision-constant",
+		"-Xclang", "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64,+cl_khr_fp16,+__opencl_c_generic_address_space,+__opencl_c_program_scope_global_variables",
+		"-ferror-limit=5", "-Wno-everything", "-Wuninitialized", "-Wsometimes-uninitialized", "-Wreturn-type", "-Werror=return-type",
+		"-isystem", kit.include,
+	}
+	if loose {
+		args = append(args, "-DMSL_LOOSE_THREAD")
+	}
+	return args
+}
+
+// File compiles a .metal file.
+func File(file string, o Options) (*Artifact, error) {
+	flat, err := Flatten(file)
+	if err != nil {
+		return nil, err
+	}
+	return flattened(flat, file, o)
+}
+
+// Source compiles text; name is what messages call it.
+func Source(name, text string, o Options) (*Artifact, error) {
+	dir, err := os.MkdirTemp("", "metalsim")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	flat, err := Flatten(file)
+	if err != nil {
+		return nil, err
+	}
+	// the folder's name differs each time: keep it out of the cache's key
+	return flattened(strings.ReplaceAll(flat, dir+"/", ""), name, o)
+}
+
+func flattened(flat, file string, o Options) (*Artifact, error) {
+	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, Only: o.Only})
+	if err != nil {
+		return nil, err
+	}
+	a := &Artifact{Flat: flat, Unit: u}
+	a.SO, err = object(u, o)
+	return a, err
+}
+
+func object(u *lower.Unit, o Options) (string, error) {
+	kit, err := prepared()
+	if err != nil {
+		return "", err
+	}
+	options := append([]string{"-fPIC", "-g", "-fno-math-errno", "-march=x86-64-v3"}, o.Mode.flags()...)
+	args := append(frontend(kit, o.Loose), options...)
+	text := u.CPU()
+	h := sha256.New()
+	fmt.Fprint(h, kit.sum, options, o.Loose, text)
+	so := filepath.Join(kit.cache, hex.EncodeToString(h.Sum(nil))[:24]+".so")
+	if _, err := os.Stat(so); err == nil {
+		return so, nil
+	}
+	unique := fmt.Sprintf("%s.%d", so, os.Getpid())
+	src, obj := so+".clcpp", unique+".o"
+	defer os.Remove(obj)
+	if err := os.WriteFile(src, []byte(text), 0o644); err != nil {
+		return "", err
+	}
+	if _, err := command(clang(), append(args, "-c", src, "-o", obj)...); err != nil {
+		return "", err
+	}
+	link := []string{"-shared", "-o", unique, obj, kit.runtime, "-lm", "-lpthread", "-Wl,-Bsymbolic"}
+	if o.Mode == Coverage {
+		link = append(link, "-fprofile-instr-generate")
+	} else {
+		link = append(link, "-Wl,--no-undefined")
+	}
+	if _, err := command(clangxx(), link...); err != nil {
+		return "", err
+	}
+	return so, os.Rename(unique, so)
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+
+package compile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim"
+)
+
+// CacheEnv names the folder that keeps compiled kernels; without it, a folder
+// of the user's cache is taken.
+const CacheEnv = "METALSIM_CACHE"
+
+func tool(names ...string) string {
+	for _, n := range names {
+		if p, err := exec.LookPath(n); err == nil {
+			return p
+		}
+	}
+	return names[0]
+}
+
+var (
+	clang    = sync.OnceValue(func() string { return tool("clang-19", "clang") })
+	clangxx  = sync.OnceValue(func() string { return tool("clang++-19", "clang++") })
+	prepared = sync.OnceValues(prepare)
+)
+
+func command(name string, args ...string) ([]byte, error) {
+	c := exec.Command(name, args...)
+	var out, errb bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errb
+	if err := c.Run(); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, errb.String())
+	}
+	return out.Bytes(), nil
+}
+
+// CacheDir is where compiled kernels are kept.
+func CacheDir() (string, error) {
+	if d := os.Getenv(CacheEnv); d != "" {
+		return d, os.MkdirAll(d, 0o755)
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir()
+	}
+	d := filepath.Join(base, "natten-metalsim")
+	return d, os.MkdirAll(d, 0o755)
+}
+
+// toolkit is the embedded headers and executor, written out once per content.
+type toolkit struct {
+	cache, include, empty string
+	sum                   string // of everything embedded
+	runtime               string // the executor's object file
+}
+
+func prepare() (t toolkit, err error) {
+	if t.cache, err = CacheDir(); err != nil {
+		return t, err
+	}
+	if t.sum, err = embeddedSum(); err != nil {
+		return t, err
+	}
+	dir := filepath.Join(t.cache, "kit-"+t.sum)
+	t.include, t.empty = filepath.Join(dir, "include"), filepath.Join(dir, "include", "empty")
+	t.runtime = filepath.Join(dir, "mslrt.o")
+	if _, err := os.Stat(t.runtime); err == nil {
+		return t, nil
+	}
+	tmp, err := os.MkdirTemp(t.cache, "kit")
+	if err != nil {
+		return t, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.CopyFS(tmp, metalsim.Files); err != nil {
+		return t, err
+	}
+	if _, err := command(clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c",
+		filepath.Join(tmp, "rt", "mslrt.cpp"), "-o", filepath.Join(tmp, "mslrt.o")); err != nil {
+		return t, err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if _, e := os.Stat(t.runtime); e != nil { // else another process was first
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+func embeddedSum() (string, error) {
+	h := sha256.New()
+	err := fs.WalkDir(metalsim.Files, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := metalsim.Files.ReadFile(p)
+		fmt.Fprintln(h, p, len(b))
+		h.Write(b)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:16], err
+}

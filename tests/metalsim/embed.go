@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+
+// Package metalsim holds what is needed to run Metal off a Mac: the headers and
+// the run-time part that .metal sources are compiled with on Linux. Package
+// compile builds them, package mtl launches kernels from Go tests, and
+// sim/ is the shared library that stands in for Metal and for torch's streams.
+package metalsim
+
+import "embed"
+
+// Files holds include/ (the stand-in for Metal's own headers) and rt/ (the executor).
+//
+//go:embed include rt
+var Files embed.FS

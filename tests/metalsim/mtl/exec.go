@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+
+package mtl
+
+/*
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+typedef struct { uint32_t index, flags; uint8_t *ptr, *base; uint64_t len; uint32_t granule, pad; } msl_buf;
+typedef struct { uint32_t index, len; } msl_tgm;
+typedef struct { uint32_t kernel, grid[3], tg[3], flags, seed, workers, nbuf, ntgm; msl_buf* buf; msl_tgm* tgm; } msl_launch;
+typedef struct { uint64_t threads, tgs, barriers, simdops, accesses, switches; uint32_t tgmem, pad; } msl_stats;
+static int call_run(void* f, msl_launch* l, char* e, uint64_t n, msl_stats* s) { return ((int (*)(msl_launch*, char*, uint64_t, msl_stats*))f)(l, e, n, s); }
+*/
+import "C"
+
+import (
+	"fmt"
+	"time"
+	"unsafe"
+)
+
+func (d *Device) exec(c *struct_, st *Stats) error {
+	l := c.p.lib
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, k := range l.unit.Constants {
+		v, e := l.sym(fmt.Sprintf("__msl_fc_%d", k.Index))
+		f, e2 := l.sym(fmt.Sprintf("__msl_fcd_%d", k.Index))
+		if e != nil || e2 != nil {
+			continue // baked in
+		}
+		C.memset(v, 0, 16)
+		b := c.p.consts[k.Index]
+		*(*int32)(f) = 0
+		if b != nil {
+			copy(unsafe.Slice((*byte)(v), 16), b)
+			*(*int32)(f) = 1
+		}
+	}
+	bufs := (*C.msl_buf)(C.calloc(32, C.sizeof_msl_buf))
+	tgms := (*C.msl_tgm)(C.calloc(32, C.sizeof_msl_tgm))
+	la := (*C.msl_launch)(C.calloc(1, C.sizeof_msl_launch))
+	errb := (*C.char)(C.calloc(1, 2048))
+	defer func() {
+		C.free(unsafe.Pointer(bufs))
+		C.free(unsafe.Pointer(tgms))
+		C.free(unsafe.Pointer(la))
+		C.free(unsafe.Pointer(errb))
+	}()
+	n := 0
+	for i := 0; i < 31; i++ {
+		b, ok := c.bufs[i]
+		if !ok {
+			continue
+		}
+		x := &unsafe.Slice(bufs, 32)[n]
+		n++
+		x.index = C.uint32_t(i)
+		x.base = (*C.uint8_t)(b.buf.p)
+		x.ptr = (*C.uint8_t)(unsafe.Add(b.buf.p, b.off))
+		x.len = C.uint64_t(b.buf.n)
+		if b.buf.fresh {
+			x.flags = 1
+		}
+		x.granule = 4
+		for _, a := range c.p.args {
+			if a.Index == i && a.Kind == "buffer" {
+				x.granule = C.uint32_t(a.align)
+			}
+		}
+	}
+	m := 0
+	for i, v := range c.tgm {
+		x := &unsafe.Slice(tgms, 32)[m]
+		m++
+		x.index, x.len = C.uint32_t(i), C.uint32_t(v)
+	}
+	la.kernel = C.uint32_t(c.p.index)
+	for i, v := range [3]int{c.grid.X, c.grid.Y, c.grid.Z} {
+		la.grid[i] = C.uint32_t(v)
+	}
+	for i, v := range [3]int{c.tg.X, c.tg.Y, c.tg.Z} {
+		la.tg[i] = C.uint32_t(v)
+	}
+	fl := 0
+	for i, on := range []bool{d.Lenient, !d.NoFTZ, d.Reverse, d.Shuffle, d.Mode != Checked, d.NoRace} {
+		if on {
+			fl |= 1 << i
+		}
+	}
+	la.flags, la.seed, la.workers = C.uint32_t(fl), C.uint32_t(d.Seed), C.uint32_t(d.Workers)
+	la.nbuf, la.ntgm, la.buf, la.tgm = C.uint32_t(n), C.uint32_t(m), bufs, tgms
+	rec := d.record(c)
+	t0 := time.Now()
+	var s C.msl_stats
+	rc := C.call_run(l.run, la, errb, 2048, &s)
+	st.Threads += uint64(s.threads)
+	st.Threadgroups += uint64(s.tgs)
+	st.Barriers += uint64(s.barriers)
+	st.SimdOps += uint64(s.simdops)
+	st.Accesses += uint64(s.accesses)
+	st.Switches += uint64(s.switches)
+	st.ThreadgroupMemory = max(st.ThreadgroupMemory, int(s.tgmem))
+	for _, b := range c.bufs {
+		b.buf.fresh = false
+	}
+	if rc == 0 {
+		rec.finish(time.Since(t0).Seconds())
+	}
+	if rc != 0 {
+		return fmt.Errorf("%s: %s", c.p.k.Host, l.symbolize(C.GoString(errb)))
+	}
+	return nil
+}

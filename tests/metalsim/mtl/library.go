@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+
+package mtl
+
+/*
+#cgo LDFLAGS: -ldl
+#include <dlfcn.h>
+#include <stdlib.h>
+*/
+import "C"
+
+import (
+	"errors"
+	"sync"
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
+	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
+)
+
+// Library is a compiled source.
+type Library struct {
+	dev       *Device
+	unit      *lower.Unit
+	so        string
+	handle    unsafe.Pointer
+	run, desc unsafe.Pointer
+	mu        sync.Mutex
+	Warnings  []string
+	lines     []lineEntry
+	file      string
+	flat      string // the text before lowering
+	only      []string
+}
+
+// NewLibrary compiles file; only, where given, lists the kernels wanted of it,
+// which is what makes a file of many heavy instantiations bearable.
+func (d *Device) NewLibrary(file string, only ...string) (*Library, error) {
+	return d.NewLibraryBaked(file, nil, only...)
+}
+
+// NewLibraryBaked compiles with function constants as compile-time constants.
+func (d *Device) NewLibraryBaked(file string, baked map[int]string, only ...string) (*Library, error) {
+	a, err := compile.File(file, compile.Options{Mode: d.Mode, Loose: d.Loose, Baked: baked, Only: only})
+	if err != nil {
+		return nil, err
+	}
+	return d.load(a, file, only)
+}
+
+// NewLibraryFromSource compiles text; name is what messages call it.
+func (d *Device) NewLibraryFromSource(name, src string) (*Library, error) {
+	a, err := compile.Source(name, src, compile.Options{Mode: d.Mode, Loose: d.Loose})
+	if err != nil {
+		return nil, err
+	}
+	return d.load(a, name, nil)
+}
+
+func (d *Device) load(a *compile.Artifact, file string, only []string) (*Library, error) {
+	l := &Library{dev: d, unit: a.Unit, so: a.SO, Warnings: a.Unit.Warnings, file: file, flat: a.Flat, only: only}
+	var err error
+	cs := C.CString(a.SO)
+	defer C.free(unsafe.Pointer(cs))
+	if l.handle = C.dlopen(cs, C.RTLD_NOW|C.RTLD_LOCAL); l.handle == nil {
+		return nil, errors.New(C.GoString(C.dlerror()))
+	}
+	if l.run, err = l.sym("msl_run"); err != nil {
+		return nil, err
+	}
+	l.desc, err = l.sym("msl_argdesc")
+	return l, err
+}
+
+func (l *Library) sym(name string) (unsafe.Pointer, error) {
+	cs := C.CString(name)
+	defer C.free(unsafe.Pointer(cs))
+	if p := C.dlsym(l.handle, cs); p != nil {
+		return p, nil
+	}
+	return nil, errors.New(C.GoString(C.dlerror()))
+}
+
+// Functions lists the kernels' names.
+func (l *Library) Functions() []string {
+	var n []string
+	for _, k := range l.unit.Kernels {
+		n = append(n, k.Host)
+	}
+	return n
+}
