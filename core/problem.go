@@ -49,6 +49,9 @@ const (
 	Metal
 )
 
+// maxLength bounds an axis, so that the window rule cannot overflow.
+const maxLength = 1 << 60
+
 // MaxHeadDim bounds the head dimensions, so that a row always fits scratch.
 const MaxHeadDim = 4096
 
@@ -113,7 +116,7 @@ func (p Problem) Normalize() (*Problem, error) {
 		return nil, err
 	}
 	for i := range p.Rank {
-		if err := p.Axes[i].normalize(i); err != nil {
+		if err := p.Axes[i].Normalize(i); err != nil {
 			return nil, err
 		}
 	}
@@ -182,15 +185,17 @@ func (p *Problem) normalizeScale() error {
 	return nil
 }
 
-func (a *Axis) normalize(index int) error {
+// Normalize checks a and fills in defaults. index is the place of the axis, for
+// messages.
+func (a *Axis) Normalize(index int) error {
 	for _, v := range []*int64{&a.Dilation, &a.Stride, &a.QueryStep} {
 		if *v == 0 {
 			*v = 1
 		}
 	}
 	switch {
-	case a.Length < 1:
-		return invalid("length is %d on axis %d (want >= 1)", a.Length, index)
+	case a.Length < 1 || a.Length > maxLength:
+		return invalid("length is %d on axis %d (want 1 to 2^60)", a.Length, index)
 	case a.Kernel < 1:
 		return invalid("kernel is %d on axis %d (want >= 1)", a.Kernel, index)
 	case a.Dilation < 1:
@@ -205,6 +210,7 @@ func (a *Axis) normalize(index int) error {
 	case a.Stride > a.Kernel:
 		return invalid("stride %d exceeds kernel %d on axis %d (want stride <= kernel)", a.Stride, a.Kernel, index)
 	}
+	a.QueryStep = min(a.QueryStep, a.Length) // larger ones compute query 0 alone, too
 	return nil
 }
 

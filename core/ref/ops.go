@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: MIT
+
+package ref
+
+import (
+	"math"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// run is one run of a problem.
+type run struct {
+	problem *core.Problem
+	tensors [core.NumRoles]tensor
+	sums    [core.NumRoles]*sum // of gradients; nil if not wanted
+}
+
+func (r *run) get(role core.Role, i index) float64 { return r.tensors[role].get(i) }
+
+func (r *run) set(role core.Role, i index, v float64) { r.tensors[role].set(i, v) }
+
+func (r *run) given(role core.Role) bool { return r.tensors[role].data != nil }
+
+// logit is scale * q.k + rpb.
+func (r *run) logit(row *row, pair *pair) float64 {
+	keys := pair.either(core.Key, core.ExtraKey)
+	var dot float64
+	for c := range r.problem.HeadDim {
+		dot += r.get(core.Query, row.atQuery(c)) * r.get(keys, row.atKey(pair, c))
+	}
+	logit := r.problem.Scale * dot
+	if r.problem.RPB && !pair.extra {
+		logit += r.get(core.RPB, row.atBias(pair))
+	}
+	return logit
+}
+
+// addLogitGradient adds what a logit's gradient g means for the tensors that the
+// logit is made of.
+func (r *run) addLogitGradient(row *row, pair *pair, g float64) {
+	keys := pair.either(core.Key, core.ExtraKey)
+	dKeys := pair.either(core.DKey, core.DExtraKey)
+	for c := range r.problem.HeadDim {
+		r.sums[core.DQuery].add(row.atQuery(c), g*r.problem.Scale*r.get(keys, row.atKey(pair, c)))
+		r.sums[dKeys].add(row.atKey(pair, c), g*r.problem.Scale*r.get(core.Query, row.atQuery(c)))
+	}
+	if !pair.extra {
+		r.sums[core.DRPB].add(row.atBias(pair), g)
+	}
+}
+
+// valueDot is d_out . value, the gradient of a pair's weight.
+func (r *run) valueDot(row *row, pair *pair) float64 {
+	values := pair.either(core.Value, core.ExtraValue)
+	var dot float64
+	for c := range r.problem.ValueDim {
+		dot += r.get(core.DOut, row.at(c)) * r.get(values, row.atKey(pair, c))
+	}
+	return dot
+}
+
+// addValueGradient adds weight * d_out to the gradient of a pair's value.
+func (r *run) addValueGradient(row *row, pair *pair, weight float64) {
+	dValues := pair.either(core.DValue, core.DExtraValue)
+	for c := range r.problem.ValueDim {
+		r.sums[dValues].add(row.atKey(pair, c), weight*r.get(core.DOut, row.at(c)))
+	}
+}
+
+// writeOut writes the values' sum, weighted; for a row of padding that is 0.
+func (r *run) writeOut(row *row, weights []float64) {
+	for c := range r.problem.ValueDim {
+		var out float64
+		for i := range row.pairs {
+			pair := &row.pairs[i]
+			out += weights[i] * r.get(pair.either(core.Value, core.ExtraValue), row.atKey(pair, c))
+		}
+		r.set(core.Out, row.at(c), out)
+	}
+}
+
+func (r *run) attnForward(row *row) {
+	weights := make([]float64, len(row.pairs))
+	largest := math.Inf(-1)
+	for i := range row.pairs {
+		weights[i] = r.logit(row, &row.pairs[i])
+		largest = math.Max(largest, weights[i])
+	}
+	var total float64
+	for i := range weights {
+		weights[i] = math.Exp(weights[i] - largest)
+		total += weights[i]
+	}
+	for i := range weights {
+		weights[i] /= total
+	}
+	r.writeOut(row, weights)
+	if r.given(core.LSE) {
+		r.set(core.LSE, row.at(0), largest+math.Log(total))
+	}
+}
+
+// attnBackward takes P = exp(S - lse) and dS = P * (dP - delta + d_lse) with
+// dP = d_out.v and delta = d_out.out.
+func (r *run) attnBackward(row *row) {
+	if row.padding {
+		return
+	}
+	var delta, dLSE float64
+	for c := range r.problem.ValueDim {
+		delta += r.get(core.DOut, row.at(c)) * r.get(core.Out, row.at(c))
+	}
+	if r.given(core.DLSE) {
+		dLSE = r.get(core.DLSE, row.at(0))
+	}
+	lse := r.get(core.LSE, row.at(0))
+	for i := range row.pairs {
+		pair := &row.pairs[i]
+		weight := math.Exp(r.logit(row, pair) - lse)
+		r.addValueGradient(row, pair, weight)
+		r.addLogitGradient(row, pair, weight*(r.valueDot(row, pair)-delta+dLSE))
+	}
+}
+
+// fill sets all slots of a row, those that the row does not see included: to v,
+// and of padding to 0.
+func (r *run) fill(role core.Role, row *row, v float64) {
+	if row.padding {
+		v = 0
+	}
+	for slot := range r.problem.Slots() {
+		r.set(role, row.at(slot), v)
+	}
+}
+
+func (r *run) qkForward(row *row) {
+	r.fill(core.Attn, row, math.Inf(-1))
+	for i := range row.pairs {
+		r.set(core.Attn, row.at(row.pairs[i].slot), r.logit(row, &row.pairs[i]))
+	}
+}
+
+func (r *run) qkBackward(row *row) {
+	for i := range row.pairs {
+		r.addLogitGradient(row, &row.pairs[i], r.get(core.DAttn, row.at(row.pairs[i].slot)))
+	}
+}
+
+func (r *run) avForward(row *row) {
+	weights := make([]float64, len(row.pairs))
+	for i := range row.pairs {
+		weights[i] = r.get(core.Attn, row.at(row.pairs[i].slot))
+	}
+	r.writeOut(row, weights)
+}
+
+func (r *run) avBackward(row *row) {
+	if r.given(core.DAttn) {
+		r.fill(core.DAttn, row, 0)
+	}
+	for i := range row.pairs {
+		pair := &row.pairs[i]
+		r.addValueGradient(row, pair, r.get(core.Attn, row.at(pair.slot)))
+		if r.given(core.DAttn) {
+			r.set(core.DAttn, row.at(pair.slot), r.valueDot(row, pair))
+		}
+	}
+}
