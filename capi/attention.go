@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+// #include "natten_mps.h"
+import "C"
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+//export natten_mps_attention
+func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query, key, value, result unsafe.Pointer, out *C.natten_mps_error) C.int32_t {
+	return guarded(out, func() error {
+		plan, dense, err := planAttention(core.DType(dtype), int(rank), shape, kernel)
+		if err != nil {
+			return err
+		}
+		call := calls.Get().(*call)
+		defer call.release()
+		for role, data := range map[core.Role]unsafe.Pointer{
+			core.Query: query, core.Key: key, core.Value: value, core.Out: result,
+		} {
+			call.buffers.Tensors[role] = core.Tensor{Data: data, Strides: dense}
+		}
+		call.buffers.Threads = threadsOf(0)
+		return plan.Run(&call.buffers)
+	})
+}
+
+// planAttention also returns the strides of the dense tensors.
+func planAttention(dtype core.DType, rank int, shape, kernel *C.int64_t) (*core.Plan, [6]int64, error) {
+	var dense [6]int64
+	if rank < 1 || rank > 3 {
+		return nil, dense, invalid("rank is %d (want 1, 2 or 3)", rank)
+	}
+	if shape == nil || kernel == nil {
+		return nil, dense, invalid("shape or kernel is NULL")
+	}
+	sizes := unsafe.Slice((*int64)(unsafe.Pointer(shape)), rank+3)
+	kernels := unsafe.Slice((*int64)(unsafe.Pointer(kernel)), rank)
+	p := core.Problem{
+		Op: core.AttnForward, DType: dtype, Rank: rank,
+		Batch: sizes[0], Heads: sizes[rank+1], HeadDim: sizes[rank+2],
+	}
+	for i := range rank {
+		p.Axes[i] = core.Axis{Length: sizes[1+i], Kernel: kernels[i]}
+	}
+	plan, err := core.NewPlan(backends, core.Auto, p)
+	stride := int64(1)
+	for i := len(sizes) - 1; i >= 0; i-- {
+		dense[i] = stride
+		stride *= sizes[i]
+	}
+	return plan, dense, err
+}
+
+//export natten_mps_window
+func natten_mps_window(axis *C.natten_mps_axis, maskFirst C.int32_t, query C.int64_t, window *C.natten_mps_window_info, out *C.natten_mps_error) C.int32_t {
+	return guarded(out, func() error {
+		if axis == nil {
+			return invalid("axis is NULL")
+		}
+		if maskFirst != 0 && maskFirst != 1 {
+			return invalid("mask_first is %d (want 0 or 1)", maskFirst)
+		}
+		a, err := decodeAxis(axis, maskFirst == 1)
+		if err != nil {
+			return err
+		}
+		if err := a.Normalize(0); err != nil {
+			return err
+		}
+		if query < 0 || int64(query) >= a.Length {
+			return invalid("query is %d (want 0 to %d)", query, a.Length-1)
+		}
+		w := a.Window(int64(query))
+		filled := C.natten_mps_window_info{
+			first: C.int64_t(w.Residue + w.Lo*a.Dilation),
+			count: C.int64_t(w.Hi - w.Lo),
+			step:  C.int64_t(a.Dilation),
+			slot:  C.int64_t(w.Lo - w.Start),
+		}
+		return store(window, &filled, &windowInfoLayout)
+	})
+}

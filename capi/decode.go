@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+// #include <string.h>
+// #include "natten_mps.h"
+import "C"
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// A C tensor is a core.Tensor, and the tensors of natten_mps_args are those of
+// core.Buffers, in the same order.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(tensorStruct{})-unsafe.Sizeof(core.Tensor{})]
+	_ = [1]struct{}{}[unsafe.Offsetof(tensorStruct{}.strides)-unsafe.Offsetof(core.Tensor{}.Strides)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.query)+
+		uintptr(core.NumRoles)*unsafe.Sizeof(core.Tensor{})-unsafe.Sizeof(argsStruct{})]
+)
+
+const knownFlags = C.NATTEN_MPS_SCALE | C.NATTEN_MPS_RPB | C.NATTEN_MPS_RAGGED | C.NATTEN_MPS_MASK_FIRST
+
+func decodeProblem(from *problemStruct, backend *C.char) (core.Problem, string, error) {
+	var c problemStruct
+	if err := load(&c, from, &problemLayout); err != nil {
+		return core.Problem{}, "", err
+	}
+	if c.flags&^knownFlags != 0 {
+		return core.Problem{}, "", invalid("flags is %#x (want a sum of some of %#x)", uint32(c.flags), knownFlags)
+	}
+	if c.reserved != 0 {
+		return core.Problem{}, "", invalid("reserved is %d (want 0)", c.reserved)
+	}
+	p := core.Problem{
+		Op:       core.Op(c.op),
+		DType:    core.DType(c.dtype),
+		Memory:   core.Memory(c.memory),
+		Rank:     int(c.rank),
+		Batch:    int64(c.batch),
+		Heads:    int64(c.heads),
+		KVHeads:  int64(c.kv_heads),
+		HeadDim:  int64(c.head_dim),
+		ValueDim: int64(c.value_dim),
+		Extra:    int64(c.extra),
+		Scale:    float64(c.scale),
+		HasScale: c.flags&C.NATTEN_MPS_SCALE != 0,
+		RPB:      c.flags&C.NATTEN_MPS_RPB != 0,
+		Ragged:   c.flags&C.NATTEN_MPS_RAGGED != 0,
+	}
+	for i := range min(max(p.Rank, 0), len(p.Axes)) {
+		axis, err := decodeAxis(&c.axes[i], c.flags&C.NATTEN_MPS_MASK_FIRST != 0)
+		if err != nil {
+			return core.Problem{}, "", err
+		}
+		p.Axes[i] = axis
+	}
+	name, err := decodeBackend(backend)
+	return p, name, err
+}
+
+func decodeAxis(c *C.natten_mps_axis, maskFirst bool) (core.Axis, error) {
+	if c.causal != 0 && c.causal != 1 {
+		return core.Axis{}, invalid("causal is %d (want 0 or 1)", c.causal)
+	}
+	if c.reserved != 0 {
+		return core.Axis{}, invalid("reserved of an axis is %d (want 0)", c.reserved)
+	}
+	return core.Axis{
+		Length:    int64(c.length),
+		Kernel:    int64(c.kernel),
+		Dilation:  int64(c.dilation),
+		Stride:    int64(c.stride),
+		QueryStep: int64(c.query_step),
+		Causal:    c.causal == 1,
+		MaskFirst: maskFirst,
+	}, nil
+}
+
+// decodeBackend reads no further than a name can be long.
+func decodeBackend(name *C.char) (string, error) {
+	if name == nil {
+		return core.Auto, nil
+	}
+	const longest = 16 // with the NUL
+	text := C.GoStringN(name, C.int(C.strnlen(name, longest)))
+	if len(text) == longest {
+		return "", invalid("backend is a text of %d or more characters, %q... (want the name of one)", longest, text)
+	}
+	return text, nil
+}
+
+// call is what one natten_mps_run decodes into.
+type call struct {
+	args    argsStruct
+	buffers core.Buffers
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// release forgets the caller's pointers, which are not to be kept, and which the
+// garbage collector must not find when the memory has become something else.
+func (c *call) release() {
+	*c = call{}
+	calls.Put(c)
+}
+
+func (c *call) decode(p *core.Problem, from *argsStruct) error {
+	if err := load(&c.args, from, &argsLayout); err != nil {
+		return err
+	}
+	if c.args.reserved != 0 {
+		return invalid("reserved is %d (want 0)", c.args.reserved)
+	}
+	if c.args.num_threads < 0 {
+		return invalid("num_threads is %d (want >= 0)", c.args.num_threads)
+	}
+	c.buffers.Tensors = *(*[core.NumRoles]core.Tensor)(unsafe.Pointer(&c.args.query))
+	c.buffers.Threads = threadsOf(int32(c.args.num_threads))
+	return c.decodeSizes(p)
+}
+
+// decodeSizes leaves it to core to say that sizes are missing.
+func (c *call) decodeSizes(p *core.Problem) error {
+	if !p.Ragged || c.args.sizes == nil {
+		return nil
+	}
+	if p.Batch > math.MaxInt64/(8*3) {
+		return invalid("batch is %d, whose sizes do not fit memory", p.Batch)
+	}
+	c.buffers.Sizes = unsafe.Slice((*int64)(unsafe.Pointer(c.args.sizes)), p.Batch*int64(p.Rank))
+	return nil
+}
+
+// threadsOf is the number of threads of a run whose args say n.
+func threadsOf(n int32) int {
+	if n == 0 {
+		n = threads.Load()
+	}
+	if n == 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return int(n)
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+)
+
+// backends in the order in which "auto" tries them.
+var backends = []core.Backend{ref.New()}

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+// #include "natten_mps.h"
+import "C"
+
+import (
+	"errors"
+	"runtime/debug"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// The numbers of the header are those of core: an index out of range here does
+// not compile.
+var (
+	_ = [1]struct{}{}[C.NATTEN_MPS_INTERNAL-core.Internal]
+	_ = [1]struct{}{}[C.NATTEN_MPS_FLOAT64-core.Float64]
+	_ = [1]struct{}{}[C.NATTEN_MPS_AV_BACKWARD-core.AVBackward]
+	_ = [1]struct{}{}[C.NATTEN_MPS_METAL-core.Metal]
+)
+
+func invalid(format string, args ...any) error {
+	return core.Errorf(core.InvalidArgument, format, args...)
+}
+
+// guarded is what every export that can fail consists of: it calls f and tells
+// the C caller how that went, also when f panics.
+func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
+	if !writable(out) {
+		return C.NATTEN_MPS_INVALID_ARGUMENT
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			status = report(out, core.Errorf(core.Internal,
+				"internal error, please report it: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	return report(out, f())
+}
+
+// writable reports whether there is an error struct that a message fits in, or
+// none at all.
+func writable(out *C.natten_mps_error) bool {
+	return out == nil || errorLayout.check(uint64(out.size)) == nil
+}
+
+func report(out *C.natten_mps_error, err error) C.int32_t {
+	status, text := core.OK, ""
+	if err != nil {
+		status, text = core.Internal, err.Error()
+		var known *core.Error
+		if errors.As(err, &known) {
+			status = known.Status
+		}
+	}
+	if out != nil {
+		out.status = C.int32_t(status)
+		room := min(uintptr(out.size), errorLayout.size) - unsafe.Offsetof(out.message)
+		writeText(out.message[:room], text)
+	}
+	return C.int32_t(status)
+}
+
+// writeText writes text and a NUL, cut at the end of a character if need be.
+func writeText(to []C.char, text string) {
+	n := min(len(text), len(to)-1)
+	for n < len(text) && n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	for i := range n {
+		to[i] = C.char(text[i])
+	}
+	to[n] = 0
+}
