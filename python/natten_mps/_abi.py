@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""include/natten_mps.h in ctypes: structs, constants and the one table of functions."""
+
+import ctypes
+from ctypes import POINTER, Structure, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_uint64
+from ctypes import c_void_p
+
+ABI_VERSION = 1
+
+OK = 0
+INVALID_ARGUMENT = 1
+UNSUPPORTED = 2
+BAD_HANDLE = 3
+OUT_OF_MEMORY = 4
+DEVICE_ERROR = 5
+INTERNAL = 6
+
+FLOAT32 = 1
+FLOAT16 = 2
+BFLOAT16 = 3
+FLOAT64 = 4
+
+ATTN_FORWARD = 1
+ATTN_BACKWARD = 2
+QK_FORWARD = 3
+QK_BACKWARD = 4
+AV_FORWARD = 5
+AV_BACKWARD = 6
+
+HOST = 0
+METAL = 1
+
+SCALE = 1
+RPB = 2
+RAGGED = 4
+MASK_FIRST = 8
+
+#: Fields of `Args` that are tensors, in the order of the header.
+ROLES = (
+    "query", "key", "value", "attn", "rpb", "extra_key", "extra_value", "out", "lse", "d_out",
+    "d_lse", "d_attn", "d_query", "d_key", "d_value", "d_rpb", "d_extra_key", "d_extra_value",
+)  # fmt: skip
+
+
+class Error(Structure):
+    """natten_mps_error."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("status", c_int32),
+        ("reserved", c_int32),
+        ("message", c_char * 2032),
+    )
+
+
+class Axis(Structure):
+    """natten_mps_axis."""
+
+    _fields_ = (
+        ("length", c_int64),
+        ("kernel", c_int64),
+        ("dilation", c_int64),
+        ("stride", c_int64),
+        ("query_step", c_int64),
+        ("causal", c_int32),
+        ("reserved", c_int32),
+    )
+
+
+class Problem(Structure):
+    """natten_mps_problem."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("op", c_int32),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("flags", c_int32),
+        ("memory", c_int32),
+        ("reserved", c_int32),
+        ("batch", c_int64),
+        ("heads", c_int64),
+        ("kv_heads", c_int64),
+        ("head_dim", c_int64),
+        ("value_dim", c_int64),
+        ("extra", c_int64),
+        ("scale", c_double),
+        ("axes", Axis * 3),
+    )
+
+
+class Tensor(Structure):
+    """natten_mps_tensor."""
+
+    _fields_ = (("data", c_void_p), ("offset", c_int64), ("strides", c_int64 * 6))
+
+
+class Args(Structure):
+    """natten_mps_args."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("num_threads", c_int32),
+        ("reserved", c_int32),
+        ("sizes", c_void_p),
+        *((role, Tensor) for role in ROLES),
+    )
+
+
+class BackendInfo(Structure):
+    """natten_mps_backend_info."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("available", c_int32),
+        ("reserved", c_int32),
+        ("name", c_char * 16),
+        ("details", c_char * 1000),
+    )
+
+
+class PlanInfo(Structure):
+    """natten_mps_plan_info."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("scratch_bytes", c_int64),
+        ("backend", c_char * 16),
+        ("variant", c_char * 224),
+    )
+
+
+class WindowInfo(Structure):
+    """natten_mps_window_info."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("first", c_int64),
+        ("count", c_int64),
+        ("step", c_int64),
+        ("slot", c_int64),
+    )
+
+
+#: Name of each exported function -> (result, arguments). `args` and `error` of run are plain
+#: addresses, because it is called with packed bytes (see _plan.py).
+FUNCTIONS = {
+    "natten_mps_version": (c_char_p, ()),
+    "natten_mps_abi_version": (c_uint32, ()),
+    "natten_mps_abi_minimum": (c_uint32, ()),
+    "natten_mps_set_num_threads": (c_int32, (c_int32, POINTER(Error))),
+    "natten_mps_get_num_threads": (c_int32, ()),
+    "natten_mps_backend": (c_int32, (c_int32, POINTER(BackendInfo), POINTER(Error))),
+    "natten_mps_supports": (c_int32, (POINTER(Problem), c_char_p, POINTER(Error))),
+    "natten_mps_plan_create": (
+        c_int32,
+        (POINTER(Problem), c_char_p, POINTER(c_uint64), POINTER(Error)),
+    ),
+    "natten_mps_plan_info_get": (c_int32, (c_uint64, POINTER(PlanInfo), POINTER(Error))),
+    "natten_mps_run": (c_int32, (c_uint64, c_void_p, c_void_p)),
+    "natten_mps_plan_destroy": (c_int32, (c_uint64, POINTER(Error))),
+    "natten_mps_attention": (
+        c_int32,
+        (
+            c_int32,
+            c_int32,
+            POINTER(c_int64),
+            POINTER(c_int64),
+            c_void_p,
+            c_void_p,
+            c_void_p,
+            c_void_p,
+            POINTER(Error),
+        ),
+    ),
+    "natten_mps_window": (
+        c_int32,
+        (POINTER(Axis), c_int32, c_int64, POINTER(WindowInfo), POINTER(Error)),
+    ),
+}
+
+
+def declare(library: ctypes.CDLL) -> None:
+    """Give every function of the library its types; AttributeError if one is missing."""
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+
+
+def new(kind: type[Structure]) -> Structure:
+    """A zeroed struct that states its own size."""
+    value = kind()
+    value.size = ctypes.sizeof(kind)
+    return value

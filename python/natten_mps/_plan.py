@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Plans of the compiled library, and the cheapest way from tensors to one call of it."""
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _abi, _lib
+
+DTYPES = {
+    torch.float32: _abi.FLOAT32,
+    torch.float16: _abi.FLOAT16,
+    torch.bfloat16: _abi.BFLOAT16,
+    torch.float64: _abi.FLOAT64,
+}
+
+_TENSOR_BYTES = ctypes.sizeof(_abi.Tensor)
+_ARGS_BYTES = ctypes.sizeof(_abi.Args)
+
+
+class Problem(NamedTuple):
+    """natten_mps_problem, hashable; `axes` holds (length, kernel, dilation, stride, query_step,
+    causal) for each axis."""
+
+    op: int
+    dtype: torch.dtype
+    memory: int
+    batch: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    extra: int
+    scale: float | None
+    rpb: bool
+    ragged: bool
+    mask_first: bool
+    axes: tuple[tuple[int, int, int, int, int, bool], ...]
+
+    def struct(self) -> _abi.Problem:
+        """The C struct."""
+        flags = (
+            (_abi.SCALE if self.scale is not None else 0)
+            | (_abi.RPB if self.rpb else 0)
+            | (_abi.RAGGED if self.ragged else 0)
+            | (_abi.MASK_FIRST if self.mask_first else 0)
+        )
+        c = _abi.new(_abi.Problem)
+        c.op, c.dtype, c.rank, c.flags = self.op, DTYPES[self.dtype], len(self.axes), flags
+        c.memory, c.batch, c.heads, c.kv_heads = self.memory, self.batch, self.heads, self.kv_heads
+        c.head_dim, c.value_dim, c.extra = self.head_dim, self.value_dim, self.extra
+        c.scale = 0.0 if self.scale is None else self.scale
+        for axis, values in zip(c.axes, self.axes, strict=False):
+            (axis.length, axis.kernel, axis.dilation, axis.stride, axis.query_step) = values[:5]
+            axis.causal = values[5]
+        return c
+
+
+def reasons_against(problem: Problem, backend: str) -> str | None:
+    """Why the library's backend does not take the problem; None if it does."""
+    error = _abi.new(_abi.Error)
+    status = _lib.library().natten_mps_supports(problem.struct(), backend.encode(), error)
+    if status == _abi.UNSUPPORTED:
+        return error.message.decode("utf-8", "replace")
+    _lib.check(status, error)
+    return None
+
+
+class Plan:
+    """A prepared problem. Destroyed with its last reference, so that an evicted plan which
+    another thread is about to run stays alive until then."""
+
+    def __init__(
+        self, problem: Problem, backend: str, roles: Sequence[str], heads_first: bool
+    ) -> None:
+        """`roles` names the tensors that `run` will be given, in that order, which must be the
+        order of the header; `heads_first` says how their dimensions are ordered."""
+        library = _lib.library()
+        handle, error = ctypes.c_uint64(), _abi.new(_abi.Error)
+        status = library.natten_mps_plan_create(
+            problem.struct(), backend.encode(), ctypes.byref(handle), error
+        )
+        _lib.check(status, error)
+        self.problem = problem
+        self.backend = backend
+        self._handle = handle.value
+        self._run = library.natten_mps_run
+        self._destroy = library.natten_mps_plan_destroy
+        self._roles = [_ROLE_INDEX[role] for role in roles]
+        self._orders = [_order(role, len(problem.axes), heads_first) for role in roles]
+        self._packers: dict[int, Callable[..., bytes]] = {}
+        self._locate = _locate_metal if problem.memory == _abi.METAL else None
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", 0) and not _lib.forked:
+            self._destroy(self._handle, None)
+
+    def info(self) -> dict[str, object]:
+        """Backend, chosen kernels and borrowed memory."""
+        info, error = _abi.new(_abi.PlanInfo), _abi.new(_abi.Error)
+        _lib.check(_lib.library().natten_mps_plan_info_get(self._handle, info, error), error)
+        return {
+            "backend": info.backend.decode(),
+            "variant": info.variant.decode(),
+            "scratch_bytes": info.scratch_bytes,
+        }
+
+    def run(self, tensors: Sequence[Tensor | None], sizes: Tensor | None = None) -> None:
+        """One call of the library, with the GIL released. `tensors` go by the plan's roles; None
+        is a tensor that the operation can do without. `sizes` is a dense int64 host tensor."""
+        if _lib.forked:
+            _lib.library()  # raises
+        address = 0 if sizes is None else sizes.data_ptr()
+        values = [_ARGS_BYTES, torch.get_num_threads(), address]
+        given, bit = 0, 1
+        for tensor, order in zip(tensors, self._orders, strict=True):
+            if tensor is not None:
+                given |= bit
+                if self._locate is None:
+                    values += (tensor.data_ptr(), 0)
+                else:
+                    values += self._locate(tensor)
+                strides = tensor.stride()
+                values += strides if order is None else [strides[i] for i in order]
+            bit <<= 1
+        pack = self._packers.get(given) or self._packer(given)
+        error = _spare_errors.pop() if _spare_errors else _abi.new(_abi.Error)
+        if self._run(self._handle, pack(*values), ctypes.addressof(error)):
+            _lib.raise_for(error)
+        _spare_errors.append(error)
+
+    def _packer(self, given: int) -> Callable[..., bytes]:
+        """Writes the args struct of one set of given tensors: their address, byte offset and
+        strides at the fields' fixed places, zeros elsewhere."""
+        fields = ["64x"] * len(_abi.ROLES)
+        for i, (role, order) in enumerate(zip(self._roles, self._orders, strict=True)):
+            if given >> i & 1:
+                name = _abi.ROLES[role]
+                n = len(order) if order is not None else _dims(name, len(self.problem.axes))
+                fields[role] = f"Qq{n}q{(6 - n) * 8}x"
+        packer = struct.Struct("=Qi4xQ" + "".join(fields))
+        assert packer.size == _ARGS_BYTES
+        self._packers[given] = packer.pack
+        return packer.pack
+
+
+_ROLE_INDEX = {role: index for index, role in enumerate(_abi.ROLES)}
+_spare_errors: list[_abi.Error] = []
+
+
+def _locate_metal(tensor: Tensor) -> tuple[int, int]:
+    """The MTLBuffer under a tensor, which is what torch calls its storage's pointer, and the
+    offset into it in bytes."""
+    return tensor.untyped_storage().data_ptr(), tensor.storage_offset() * tensor.element_size()
+
+
+def _dims(role: str, rank: int) -> int:
+    name = role.removeprefix("d_")
+    if name == "rpb":
+        return 1 + rank
+    if name in ("extra_key", "extra_value"):
+        return 4
+    return rank + (2 if name == "lse" else 3)
+
+
+def _order(role: str, rank: int, heads_first: bool) -> tuple[int, ...] | None:
+    """Where the header's dimensions of a role are found in our tensors; None: in place."""
+    name = role.removeprefix("d_")
+    if not heads_first or name == "rpb":
+        return None
+    if name in ("extra_key", "extra_value"):
+        return (0, 2, 1, 3)
+    order = (0, *range(2, 2 + rank), 1)
+    return order if name == "lse" else (*order, 2 + rank)
