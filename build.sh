@@ -10,6 +10,10 @@ cd -- "$root"
 
 # ------------------------------------------------------------------ library --
 
+command -v go >/dev/null || {
+    echo "build.sh: Go 1.26 or newer is needed, and \`go\` is not on PATH" >&2
+    exit 2
+}
 goos=$(go env GOOS)
 case $goos in
     darwin) library=$root/python/natten_mps/lib/libnatten_mps.dylib ;;
@@ -59,12 +63,14 @@ verb_clean() {
 
 # -------------------------------------------------------------------- tests --
 
-## test [go|exported|abi|py]  run all tests, or those of one part
+test_parts=(go exported abi py)
+
+## test [go|exported|abi|py]  run all tests, or those of one part; makes .venv if there is none
 verb_test() {
     local part parts=("$@")
-    [[ $# -gt 0 ]] || parts=(go exported abi py)
+    [[ $# -gt 0 ]] || parts=("${test_parts[@]}")
     for part in "${parts[@]}"; do
-        declare -F "test_$part" >/dev/null || fail "no tests called '$part' (want go, exported, abi or py)"
+        declare -F "test_$part" >/dev/null || fail "no tests called '$part' (want ${test_parts[*]})"
         echo "== test $part"
         "test_$part"
     done
@@ -90,12 +96,162 @@ test_abi() {
 }
 
 test_py() {
+    verb_setup
     verb_build
-    "$(python_of_tests)" -m pytest -q tests/python
+    .venv/bin/python -m pytest -q -m "not slow" tests/python
 }
 
-python_of_tests() {
-    if [[ -x .venv/bin/python ]]; then echo .venv/bin/python; else echo python3; fi
+# What `check` adds: slow Python tests, Go without assembly and under the race
+# detector, other processors.
+test_slow() {
+    .venv/bin/python -m pytest -q -m slow tests/python
+    local packages
+    mapfile -t packages < <(go list ./... | grep -v /tests/exported)
+    go test -shuffle=on -tags noasm "${packages[@]}"
+    go test -shuffle=on -race -short "${packages[@]}"
+    verb_dispatch
+}
+
+## dispatch              the engine's Go tests on emulated processors, with each one's kernels required
+verb_dispatch() {
+    local cpu
+    for cpu in Haswell:avx2 qemu64:generic; do
+        echo "== dispatch x86-64 ${cpu%:*}, ${cpu#*:} required"
+        NATTEN_TEST_REQUIRE=${cpu#*:} go test -short -exec "qemu-x86_64 -cpu ${cpu%:*}" ./core/...
+    done
+    echo "== dispatch arm64, neon required"
+    CGO_ENABLED=0 GOOS=linux GOARCH=arm64 NATTEN_TEST_REQUIRE=neon \
+        go test -short -exec qemu-aarch64 ./core/...
+}
+
+# ------------------------------------------------------------------- python --
+
+# The first Python on PATH that is new enough; PYTHON overrides.
+host_python() {
+    local name
+    for name in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            echo "$name"
+            return
+        fi
+    done
+    fail "Python 3.10 or newer is needed (set PYTHON to name one)"
+}
+
+## setup                 make .venv with this package (editable), PyTorch and what demo and test need
+verb_setup() {
+    local stamp=.venv/natten-mps.stamp wanted python
+    wanted=$(cksum pyproject.toml setup.py)
+    [[ ! -e $stamp || $(<"$stamp") != "$wanted" ]] || return 0
+    if [[ ! -x .venv/bin/python ]]; then
+        python=$(host_python)
+        echo "== making .venv with $("$python" --version) (PyTorch is large: this takes minutes)"
+        "$python" -m venv .venv
+    fi
+    echo "== installing natten-mps and its tools into .venv"
+    .venv/bin/python -m pip install --disable-pip-version-check -e '.[demo,test,check]'
+    echo "$wanted" >"$stamp"
+}
+
+## demo [denoise|dinat|digits]  the demonstration, or parts of it; pictures go to build/demo
+verb_demo() {
+    verb_setup
+    verb_build
+    .venv/bin/python tests/demo/run.py "$@"
+}
+
+## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help)
+verb_bench() {
+    verb_setup
+    verb_build
+    .venv/bin/python tests/bench/run.py "$@"
+}
+
+# ------------------------------------------------------------------ quality --
+
+## gen                   write the generated assembly anew
+verb_gen() {
+    local generator
+    while IFS= read -r generator; do
+        (cd -- "$generator" && go generate ./...)
+    done < <(find core -type d -name _asm)
+}
+
+c_sources() {
+    git ls-files --cached --others --exclude-standard -- \
+        '*.h' '*.c' '*.cc' '*.cpp' '*.m' '*.metal'
+}
+
+python_sources=(setup.py python tests)
+
+clang_format() {
+    local name
+    for name in clang-format-19 clang-format; do
+        if command -v "$name" >/dev/null; then
+            "$name" "$@"
+            return
+        fi
+    done
+    fail "clang-format is needed"
+}
+
+## fmt                   format Go, C, Metal and Python
+verb_fmt() {
+    verb_setup
+    gofmt -w capi core metalrt shaders tests
+    c_sources | xargs -r -d '\n' -- "$root/build.sh" clang-format -i
+    .venv/bin/ruff check --fix -q "${python_sources[@]}"
+    .venv/bin/ruff format -q "${python_sources[@]}"
+}
+
+# For xargs: ./build.sh clang-format OPTIONS FILES.
+verb_clang-format() { clang_format "$@"; }
+
+# Vets what other platforms compile; without cgo, so all but capi.
+vet() {
+    local target tags
+    for target in linux/amd64 linux/arm64 darwin/arm64; do
+        for tags in "" noasm; do
+            CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet -tags "$tags" ./...
+        done
+    done
+    go vet ./capi/...
+}
+
+## lint                  vet, format checks, ruff, mypy, shellcheck (golangci-lint if check installed it)
+verb_lint() {
+    verb_setup
+    echo "== go vet, gofmt"
+    vet
+    local unformatted
+    unformatted=$(gofmt -l capi core metalrt shaders tests)
+    [[ -z $unformatted ]] || fail "gofmt would change: $unformatted"
+    echo "== clang-format"
+    c_sources | xargs -r -d '\n' -- "$root/build.sh" clang-format --dry-run -Werror
+    echo "== ruff, mypy, shellcheck"
+    .venv/bin/ruff check "${python_sources[@]}"
+    .venv/bin/ruff format --check "${python_sources[@]}"
+    .venv/bin/mypy
+    git ls-files -- '*.sh' .ci/run | xargs -d '\n' shellcheck
+    if [[ -x build/tools/golangci-lint ]]; then
+        echo "== golangci-lint"
+        build/tools/golangci-lint run ./...
+    fi
+}
+
+## check                 everything: regenerate, lint, all tests with the slow ones, other processors
+verb_check() {
+    if [[ ! -x build/tools/golangci-lint ]]; then
+        echo "== installing golangci-lint into build/tools (3 minutes)"
+        GOBIN=$root/build/tools go install \
+            github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+    fi
+    verb_gen
+    verb_lint
+    verb_test "${test_parts[@]}"
+    echo "== test slow"
+    test_slow
+    git diff --exit-code || fail "check changed files: commit what gen wrote"
 }
 
 # ------------------------------------------------------------------- verbs --
