@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Encoding writes dispatches into an encoder. Implementations are called on the
+// thread that owns the encoder, keep it no longer than the call, and must not
+// wait for another encoding.
+type Encoding interface {
+	Encode(e ComputeCommandEncoder) error
+}
+
+// block is one Encoding on its way through C.
+type block struct {
+	encoding Encoding
+	torch    *Torch
+	stream   uintptr // an MPSStream
+	ran      bool
+	err      error
+}
+
+// blocks gives C an integer for a block, since C may not keep Go pointers.
+// A block's memory is used again, so that a launch allocates nothing.
+var blocks struct {
+	sync.Mutex
+	all  []*block
+	free []uintptr
+}
+
+func takeBlock() (*block, uintptr) {
+	blocks.Lock()
+	defer blocks.Unlock()
+	if n := len(blocks.free); n > 0 {
+		key := blocks.free[n-1]
+		blocks.free = blocks.free[:n-1]
+		return blocks.all[key], key
+	}
+	blocks.all = append(blocks.all, new(block))
+	key := uintptr(len(blocks.all) - 1)
+	return blocks.all[key], key
+}
+
+func returnBlock(b *block, key uintptr) {
+	*b = block{}
+	blocks.Lock()
+	defer blocks.Unlock()
+	blocks.free = append(blocks.free, key)
+}
+
+// runBlock is what C calls back, on the stream's queue. No panic leaves it.
+func runBlock(key uintptr) {
+	blocks.Lock()
+	b := blocks.all[key]
+	blocks.Unlock()
+	defer func() {
+		if r := recover(); r != nil {
+			b.err = fmt.Errorf("metalrt: panic while encoding: %v", r)
+		}
+	}()
+	b.ran = true
+	b.err = b.run()
+}
+
+var errNoEncoder = errors.New("metalrt: torch gave no encoder for its stream")
+
+// run borrows torch's open encoder. Torch ends it when it wants to.
+func (b *block) run() error {
+	defer PushPool().Pop()
+	e := ComputeCommandEncoder{Object{call(b.torch.commandEncoder, b.stream)}}
+	if e.Nil() {
+		return errNoEncoder
+	}
+	return encodeInOrder(e, b.encoding)
+}
+
+// encodeInOrder puts barriers round an encoding in an encoder whose dispatches
+// may overlap, which makes it behave as in a serial one.
+func encodeInOrder(e ComputeCommandEncoder, encoding Encoding) error {
+	if e.DispatchType() != DispatchTypeConcurrent {
+		return encoding.Encode(e)
+	}
+	e.MemoryBarrier()
+	defer e.MemoryBarrier()
+	return encoding.Encode(e)
+}

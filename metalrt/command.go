@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import "unsafe"
+
+var (
+	sel_commandBuffer                              = selector("commandBuffer")
+	sel_computeCommandEncoder                      = selector("computeCommandEncoder")
+	sel_commit                                     = selector("commit")
+	sel_waitUntilCompleted                         = selector("waitUntilCompleted")
+	sel_status                                     = selector("status")
+	sel_error                                      = selector("error")
+	sel_device                                     = selector("device")
+	sel_dispatchType                               = selector("dispatchType")
+	sel_setComputePipelineState                    = selector("setComputePipelineState:")
+	sel_setBuffer_offset_atIndex                   = selector("setBuffer:offset:atIndex:")
+	sel_setBytes_length_atIndex                    = selector("setBytes:length:atIndex:")
+	sel_dispatchThreadgroups_threadsPerThreadgroup = selector("dispatchThreadgroups:threadsPerThreadgroup:")
+	sel_memoryBarrierWithScope                     = selector("memoryBarrierWithScope:")
+	sel_endEncoding                                = selector("endEncoding")
+)
+
+// Size is a grid's size, MTLSize.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlsize
+type Size struct{ Width, Height, Depth uint }
+
+// CommandQueue orders command buffers.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcommandqueue
+type CommandQueue struct{ Object }
+
+// CommandBuffer returns a new one, of the autorelease pool.
+func (q CommandQueue) CommandBuffer() (CommandBuffer, error) {
+	b := CommandBuffer{Object{send(q.ID, sel_commandBuffer)}}
+	if b.Nil() {
+		return b, failure("commandBuffer", 0)
+	}
+	return b, nil
+}
+
+// CommandBufferStatus is how far the GPU is.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcommandbufferstatus
+type CommandBufferStatus int
+
+// Statuses after waiting.
+const (
+	CommandBufferStatusCompleted CommandBufferStatus = 4
+	CommandBufferStatusError     CommandBufferStatus = 5
+)
+
+// CommandBufferErrorOutOfMemory is the code of an Error that says that the GPU
+// ran out of memory.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffererror
+const CommandBufferErrorOutOfMemory = 8
+
+// CommandBuffer is work for the GPU.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffer
+type CommandBuffer struct{ Object }
+
+// ComputeCommandEncoder returns a serial encoder, of the autorelease pool.
+func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
+	e := ComputeCommandEncoder{Object{send(b.ID, sel_computeCommandEncoder)}}
+	if e.Nil() {
+		return e, failure("computeCommandEncoder", 0)
+	}
+	return e, nil
+}
+
+// Commit hands the work to the GPU.
+func (b CommandBuffer) Commit() { send(b.ID, sel_commit) }
+
+// WaitUntilCompleted waits for the GPU.
+func (b CommandBuffer) WaitUntilCompleted() { send(b.ID, sel_waitUntilCompleted) }
+
+// Status says whether the work succeeded.
+func (b CommandBuffer) Status() CommandBufferStatus {
+	return CommandBufferStatus(send(b.ID, sel_status))
+}
+
+// Err describes why the work failed.
+func (b CommandBuffer) Err() error { return failure("commandBuffer", send(b.ID, sel_error)) }
+
+// DispatchType says whether an encoder's dispatches may overlap.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtldispatchtype
+type DispatchType int
+
+// Dispatch types.
+const (
+	DispatchTypeSerial     DispatchType = 0
+	DispatchTypeConcurrent DispatchType = 1
+)
+
+// ComputeCommandEncoder writes dispatches into a command buffer.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcomputecommandencoder
+type ComputeCommandEncoder struct{ Object }
+
+// Device is the GPU that the encoder is for, or nil where the encoder does not
+// tell.
+func (e ComputeCommandEncoder) Device() Device {
+	if !e.respondsTo(sel_device) {
+		return Device{}
+	}
+	return Device{Object{send(e.ID, sel_device)}}
+}
+
+// DispatchType is serial for encoders that do not tell, such as a recording one.
+func (e ComputeCommandEncoder) DispatchType() DispatchType {
+	if !e.respondsTo(sel_dispatchType) {
+		return DispatchTypeSerial
+	}
+	return DispatchType(send(e.ID, sel_dispatchType))
+}
+
+// SetComputePipelineState chooses the kernel of the dispatches to come.
+func (e ComputeCommandEncoder) SetComputePipelineState(p ComputePipelineState) {
+	send(e.ID, sel_setComputePipelineState, p.ID)
+}
+
+// SetBuffer binds memory; offset is in bytes.
+func (e ComputeCommandEncoder) SetBuffer(b Buffer, offset, index int) {
+	send(e.ID, sel_setBuffer_offset_atIndex, b.ID, uintptr(offset), uintptr(index))
+}
+
+// SetBytes binds a copy of at most 4096 bytes.
+func (e ComputeCommandEncoder) SetBytes(b []byte, index int) {
+	send(e.ID, sel_setBytes_length_atIndex,
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(index))
+}
+
+// DispatchThreadgroups runs the kernel in whole threadgroups.
+func (e ComputeCommandEncoder) DispatchThreadgroups(groups, threads *Size) {
+	sendSizes(e.ID, sel_dispatchThreadgroups_threadsPerThreadgroup, groups, threads)
+}
+
+// MemoryBarrier makes later dispatches see what earlier ones wrote to buffers.
+func (e ComputeCommandEncoder) MemoryBarrier() {
+	const buffers = 1 // MTLBarrierScopeBuffers
+	send(e.ID, sel_memoryBarrierWithScope, buffers)
+}
+
+// EndEncoding closes the encoder.
+func (e ComputeCommandEncoder) EndEncoding() { send(e.ID, sel_endEncoding) }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+var (
+	class_MTLCompileOptions = class("MTLCompileOptions")
+
+	sel_name                                                = selector("name")
+	sel_supportsFamily                                      = selector("supportsFamily:")
+	sel_maxThreadgroupMemoryLength                          = selector("maxThreadgroupMemoryLength")
+	sel_recommendedMaxWorkingSetSize                        = selector("recommendedMaxWorkingSetSize")
+	sel_newCommandQueue                                     = selector("newCommandQueue")
+	sel_newBufferWithLength_options                         = selector("newBufferWithLength:options:")
+	sel_newBufferWithBytesNoCopy_length_options_deallocator = selector("newBufferWithBytesNoCopy:length:options:deallocator:")
+	sel_newLibraryWithSource_options_error                  = selector("newLibraryWithSource:options:error:")
+	sel_newFunctionWithName                                 = selector("newFunctionWithName:")
+	sel_newComputePipelineStateWithFunction_error           = selector("newComputePipelineStateWithFunction:error:")
+	sel_setLanguageVersion                                  = selector("setLanguageVersion:")
+	sel_setMathMode                                         = selector("setMathMode:")
+	sel_setMathFloatingPointFunctions                       = selector("setMathFloatingPointFunctions:")
+	sel_setFastMathEnabled                                  = selector("setFastMathEnabled:")
+	sel_maxTotalThreadsPerThreadgroup                       = selector("maxTotalThreadsPerThreadgroup")
+	sel_threadExecutionWidth                                = selector("threadExecutionWidth")
+	sel_staticThreadgroupMemoryLength                       = selector("staticThreadgroupMemoryLength")
+	sel_contents                                            = selector("contents")
+	sel_length                                              = selector("length")
+)
+
+// GPUFamily is a set of GPU features.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlgpufamily
+type GPUFamily int
+
+// GPU families: Apple7 is the M1's, Apple8 the M2's, Apple9 the M3's and M4's.
+const (
+	GPUFamilyApple7  GPUFamily = 1007
+	GPUFamilyApple8  GPUFamily = 1008
+	GPUFamilyApple9  GPUFamily = 1009
+	GPUFamilyApple10 GPUFamily = 1010
+	GPUFamilyMetal3  GPUFamily = 5001
+)
+
+// LanguageVersion is a version of the Metal shading language.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtllanguageversion
+type LanguageVersion uintptr
+
+// LanguageVersion3_1 is macOS 14's, the first with bfloat.
+const LanguageVersion3_1 LanguageVersion = 3<<16 + 1
+
+// MathMode says which liberties the compiler takes with floating point.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlmathmode
+type MathMode uintptr
+
+// Math modes.
+const (
+	MathModeSafe    MathMode = 0
+	MathModeRelaxed MathMode = 1
+	MathModeFast    MathMode = 2
+)
+
+// MathFloatingPointFunctions says which library functions exp, log, ... mean.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlmathfloatingpointfunctions
+type MathFloatingPointFunctions uintptr
+
+// Precisions of library functions.
+const (
+	MathFloatingPointFunctionsFast    MathFloatingPointFunctions = 0
+	MathFloatingPointFunctionsPrecise MathFloatingPointFunctions = 1
+)
+
+// CompileOptions are the options of a library. All are set explicitly, because
+// Metal's own defaults differ between versions of macOS.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcompileoptions
+type CompileOptions struct {
+	LanguageVersion            LanguageVersion
+	MathMode                   MathMode
+	MathFloatingPointFunctions MathFloatingPointFunctions
+}
+
+// new makes an MTLCompileOptions, which the caller releases. macOS 14 knows only
+// fast mathematics, yes or no.
+func (o CompileOptions) new() Object {
+	m := Object{send(class_MTLCompileOptions.id, sel_new)}
+	send(m.ID, sel_setLanguageVersion, uintptr(o.LanguageVersion))
+	if m.respondsTo(sel_setMathMode) {
+		send(m.ID, sel_setMathMode, uintptr(o.MathMode))
+		send(m.ID, sel_setMathFloatingPointFunctions, uintptr(o.MathFloatingPointFunctions))
+	} else {
+		send(m.ID, sel_setFastMathEnabled, boolean(o.MathMode != MathModeSafe))
+	}
+	return m
+}
+
+// Device is a GPU.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtldevice
+type Device struct{ Object }
+
+// CreateSystemDefaultDevice loads Metal if need be and returns the GPU, which the
+// caller releases.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcreatesystemdefaultdevice()
+func CreateSystemDefaultDevice() (Device, error) {
+	if err := Load(); err != nil {
+		return Device{}, err
+	}
+	d := Device{Object{call(c.MTLCreateSystemDefaultDevice)}}
+	if d.Nil() {
+		return d, &Error{Call: "MTLCreateSystemDefaultDevice", Text: "this machine has no GPU that Metal can use"}
+	}
+	return d, nil
+}
+
+// Name is the GPU's name.
+func (d Device) Name() string {
+	defer PushPool().Pop()
+	return text(send(d.ID, sel_name))
+}
+
+// SupportsFamily reports whether the GPU has a family's features.
+func (d Device) SupportsFamily(f GPUFamily) bool {
+	return truth(send(d.ID, sel_supportsFamily, uintptr(f)))
+}
+
+// MaxThreadgroupMemoryLength is in bytes.
+func (d Device) MaxThreadgroupMemoryLength() int {
+	return int(send(d.ID, sel_maxThreadgroupMemoryLength))
+}
+
+// RecommendedMaxWorkingSetSize is in bytes.
+func (d Device) RecommendedMaxWorkingSetSize() uint64 {
+	return uint64(send(d.ID, sel_recommendedMaxWorkingSetSize))
+}
+
+// NewLibraryWithSource compiles. Metal reports warnings as an error beside a
+// library, so only a missing library is one here.
+func (d Device) NewLibraryWithSource(source string, options CompileOptions) (Library, error) {
+	defer PushPool().Pop()
+	s, o := newString(source), options.new()
+	defer s.Release()
+	defer o.Release()
+	var nserror uintptr
+	l := Library{Object{send(d.ID, sel_newLibraryWithSource_options_error,
+		s.ID, o.ID, uintptr(unsafe.Pointer(&nserror)))}}
+	if l.Nil() {
+		return l, failure("newLibraryWithSource", nserror)
+	}
+	return l, nil
+}
+
+// NewComputePipelineState makes a function ready to run.
+func (d Device) NewComputePipelineState(f Function) (ComputePipelineState, error) {
+	defer PushPool().Pop()
+	var nserror uintptr
+	p := ComputePipelineState{Object{send(d.ID, sel_newComputePipelineStateWithFunction_error,
+		f.ID, uintptr(unsafe.Pointer(&nserror)))}}
+	if p.Nil() {
+		return p, failure("newComputePipelineStateWithFunction", nserror)
+	}
+	return p, nil
+}
+
+// NewCommandQueue makes a queue.
+func (d Device) NewCommandQueue() (CommandQueue, error) {
+	q := CommandQueue{Object{send(d.ID, sel_newCommandQueue)}}
+	if q.Nil() {
+		return q, failure("newCommandQueue", 0)
+	}
+	return q, nil
+}
+
+// NewBuffer allocates memory that CPU and GPU share.
+func (d Device) NewBuffer(length int) (Buffer, error) {
+	const shared = 0 // MTLResourceStorageModeShared
+	b := Buffer{Object{send(d.ID, sel_newBufferWithLength_options, uintptr(length), shared)}}
+	if b.Nil() {
+		return b, &OutOfMemoryError{Bytes: length}
+	}
+	return b, nil
+}
+
+// NewBufferWithBytesNoCopy makes the caller's memory a buffer: whole pages, that
+// outlive it. Metal may decline.
+func (d Device) NewBufferWithBytesNoCopy(bytes unsafe.Pointer, length int) (b Buffer, ok bool) {
+	const shared, noDeallocator = 0, 0
+	b = Buffer{Object{send(d.ID, sel_newBufferWithBytesNoCopy_length_options_deallocator,
+		uintptr(bytes), uintptr(length), shared, noDeallocator)}}
+	return b, !b.Nil()
+}
+
+// OutOfMemoryError is Metal's refusal to allocate.
+type OutOfMemoryError struct{ Bytes int }
+
+func (e *OutOfMemoryError) Error() string {
+	return fmt.Sprintf("metalrt: newBufferWithLength: no memory for %d bytes", e.Bytes)
+}
+
+// Library is compiled source.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtllibrary
+type Library struct{ Object }
+
+// NewFunction looks a kernel up.
+func (l Library) NewFunction(name string) (Function, error) {
+	s := newString(name)
+	defer s.Release()
+	f := Function{Object{send(l.ID, sel_newFunctionWithName, s.ID)}}
+	if f.Nil() {
+		return f, &Error{Call: "newFunctionWithName", Text: "the library has no function " + name}
+	}
+	return f, nil
+}
+
+// Function is a kernel of a library.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlfunction
+type Function struct{ Object }
+
+// ComputePipelineState is a kernel compiled for a GPU.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcomputepipelinestate
+type ComputePipelineState struct{ Object }
+
+// MaxTotalThreadsPerThreadgroup falls below 1024 when a kernel needs many
+// registers.
+func (p ComputePipelineState) MaxTotalThreadsPerThreadgroup() int {
+	return int(send(p.ID, sel_maxTotalThreadsPerThreadgroup))
+}
+
+// ThreadExecutionWidth is the number of threads of a simdgroup.
+func (p ComputePipelineState) ThreadExecutionWidth() int {
+	return int(send(p.ID, sel_threadExecutionWidth))
+}
+
+// StaticThreadgroupMemoryLength is in bytes.
+func (p ComputePipelineState) StaticThreadgroupMemoryLength() int {
+	return int(send(p.ID, sel_staticThreadgroupMemoryLength))
+}
+
+// Buffer is memory of the GPU.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlbuffer
+type Buffer struct{ Object }
+
+// Length is in bytes.
+func (b Buffer) Length() int { return int(send(b.ID, sel_length)) }
+
+// Contents is the CPU's address of the memory, or nil for a private buffer.
+func (b Buffer) Contents() unsafe.Pointer { return pointer(send(b.ID, sel_contents)) }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+)
+
+// bufferClasses are the classes whose objects are known to be MTLBuffers: as a
+// rule one.
+var bufferClasses sync.Map // class address -> bool
+
+// BufferFromHandle checks that an address is an MTLBuffer of at least length
+// bytes. A message to anything else would end the process, so no message is sent
+// before malloc and the list of classes vouch for the address.
+func BufferFromHandle(handle uintptr, length int) (Buffer, error) {
+	b := Buffer{Object{handle}}
+	if handle == 0 || call(c.malloc_size, handle) == 0 {
+		return b, fmt.Errorf("metalrt: %#x is no Objective-C object (want the id<MTLBuffer>, not an address of data)", handle)
+	}
+	class := call(c.object_getClass, handle)
+	if _, known := bufferClasses.Load(class); !known && !b.isBuffer(class) {
+		return b, fmt.Errorf("metalrt: %#x is no MTLBuffer", handle)
+	}
+	if n := b.Length(); n < length {
+		return b, fmt.Errorf("metalrt: the MTLBuffer %#x has %d bytes (want at least %d)", handle, n, length)
+	}
+	return b, nil
+}
+
+// isBuffer judges a class that was not seen before.
+func (b Buffer) isBuffer(class uintptr) bool {
+	if !isClass(class) {
+		return false
+	}
+	protocol := callWithName(c.objc_getProtocol, "MTLBuffer")
+	if !truth(send(b.ID, sel_conformsToProtocol, protocol)) {
+		return false
+	}
+	bufferClasses.Store(class, true)
+	return true
+}
+
+// isClass compares an address with every class of the process, reading nothing
+// at it.
+func isClass(class uintptr) bool {
+	var count uint32
+	list := call(c.objc_copyClassList, uintptr(unsafe.Pointer(&count)))
+	if list == 0 {
+		return false
+	}
+	defer call(c.free, list)
+	for _, known := range unsafe.Slice((*uintptr)(pointer(list)), count) {
+		if known == class {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/ebitengine/purego"
+)
+
+// functions are addresses of C functions.
+type functions struct {
+	objc_msgSend             uintptr
+	objc_getClass            uintptr
+	objc_getProtocol         uintptr
+	objc_copyClassList       uintptr
+	objc_autoreleasePoolPush uintptr
+	objc_autoreleasePoolPop  uintptr
+	object_getClass          uintptr
+	sel_registerName         uintptr
+	malloc_size              uintptr
+	free                     uintptr
+	dispatch_sync_f          uintptr
+
+	MTLCreateSystemDefaultDevice uintptr
+}
+
+func (f *functions) symbols() map[string]*uintptr {
+	return map[string]*uintptr{
+		"objc_msgSend":                 &f.objc_msgSend,
+		"objc_getClass":                &f.objc_getClass,
+		"objc_getProtocol":             &f.objc_getProtocol,
+		"objc_copyClassList":           &f.objc_copyClassList,
+		"objc_autoreleasePoolPush":     &f.objc_autoreleasePoolPush,
+		"objc_autoreleasePoolPop":      &f.objc_autoreleasePoolPop,
+		"object_getClass":              &f.object_getClass,
+		"sel_registerName":             &f.sel_registerName,
+		"malloc_size":                  &f.malloc_size,
+		"free":                         &f.free,
+		"dispatch_sync_f":              &f.dispatch_sync_f,
+		"MTLCreateSystemDefaultDevice": &f.MTLCreateSystemDefaultDevice,
+	}
+}
+
+// c is valid after a successful Load.
+var c functions
+
+// Load opens the libraries and looks up every function, class and selector of
+// this package, once; later calls return the same error.
+var Load = sync.OnceValue(load)
+
+func load() error {
+	paths, why := libraries()
+	if why != "" {
+		return fmt.Errorf("metalrt: not available: %s", why)
+	}
+	handles := make([]uintptr, len(paths))
+	for i, path := range paths {
+		handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+		if err != nil {
+			return fmt.Errorf("metalrt: not available: cannot open %s: %w", path, err)
+		}
+		handles[i] = handle
+	}
+	for name, address := range c.symbols() {
+		if *address = find(handles, name); *address == 0 {
+			return fmt.Errorf("metalrt: not available: no symbol %s in %v", name, paths)
+		}
+	}
+	for _, s := range selectors {
+		s.id = callWithName(c.sel_registerName, s.name)
+	}
+	for _, k := range classes {
+		if k.id = callWithName(c.objc_getClass, k.name); k.id == 0 {
+			return fmt.Errorf("metalrt: not available: no class %s in %v", k.name, paths)
+		}
+	}
+	return nil
+}
+
+// find returns the symbol's address in the first library that has it, or 0.
+func find(handles []uintptr, name string) uintptr {
+	for _, handle := range handles {
+		if address, err := purego.Dlsym(handle, name); err == nil {
+			return address
+		}
+	}
+	return 0
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+
+package metalrt
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// SEL is a selector; Load registers it. Variables are named after the selector.
+type SEL struct {
+	name string
+	id   uintptr
+}
+
+// Class is a class; Load looks it up.
+type Class struct {
+	name string
+	id   uintptr
+}
+
+var (
+	selectors []*SEL
+	classes   []*Class
+)
+
+func selector(name string) *SEL {
+	s := &SEL{name: name}
+	selectors = append(selectors, s)
+	return s
+}
+
+func class(name string) *Class {
+	k := &Class{name: name}
+	classes = append(classes, k)
+	return k
+}
+
+var (
+	class_NSString = class("NSString")
+
+	sel_alloc                         = selector("alloc")
+	sel_new                           = selector("new")
+	sel_retain                        = selector("retain")
+	sel_release                       = selector("release")
+	sel_respondsToSelector            = selector("respondsToSelector:")
+	sel_conformsToProtocol            = selector("conformsToProtocol:")
+	sel_initWithBytes_length_encoding = selector("initWithBytes:length:encoding:")
+	sel_lengthOfBytesUsingEncoding    = selector("lengthOfBytesUsingEncoding:")
+	sel_UTF8String                    = selector("UTF8String")
+	sel_localizedDescription          = selector("localizedDescription")
+	sel_domain                        = selector("domain")
+	sel_code                          = selector("code")
+)
+
+const utf8Encoding uintptr = 4 // NSUTF8StringEncoding
+
+// call calls a C function of integers and pointers. Where an argument is made of
+// a Go pointer, the conversion has to stand in the call itself.
+//
+//go:uintptrescapes
+func call(function uintptr, args ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(function, args...)
+	return r
+}
+
+// send sends a message of integers and pointers, under the rule of call.
+//
+//go:uintptrescapes
+func send(object uintptr, sel *SEL, args ...uintptr) uintptr {
+	var a [8]uintptr
+	a[0], a[1] = object, sel.id
+	n := copy(a[2:], args)
+	r, _, _ := purego.SyscallN(c.objc_msgSend, a[:2+n]...)
+	return r
+}
+
+// truth reads a C BOOL, of which only the low byte is defined.
+func truth(r uintptr) bool { return r&0xff != 0 }
+
+func boolean(b bool) uintptr {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// callWithName calls a C function of one NUL-terminated string.
+func callWithName(function uintptr, name string) uintptr {
+	b := append([]byte(name), 0)
+	return call(function, uintptr(unsafe.Pointer(&b[0])))
+}
+
+// goString copies n bytes at a C address.
+func goString(address, n uintptr) string {
+	if address == 0 {
+		return ""
+	}
+	return string(unsafe.Slice((*byte)(pointer(address)), n))
+}
+
+// pointer turns a C address into a pointer, in a form that vet does not take for
+// arithmetic on a Go pointer.
+func pointer(address uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&address)) }
+
+// Object is any Objective-C object.
+type Object struct{ ID uintptr }
+
+// Nil reports whether there is no object.
+func (o Object) Nil() bool { return o.ID == 0 }
+
+// Release gives up one reference.
+func (o Object) Release() { send(o.ID, sel_release) }
+
+// Retain adds a reference.
+func (o Object) Retain() { send(o.ID, sel_retain) }
+
+// respondsTo asks the object's class for a method.
+func (o Object) respondsTo(s *SEL) bool {
+	return truth(send(o.ID, sel_respondsToSelector, s.id))
+}
+
+// Pool is an autorelease pool of the calling thread.
+type Pool struct{ token uintptr }
+
+// PushPool opens a pool and locks the goroutine to its thread until Pop.
+func PushPool() Pool {
+	runtime.LockOSThread()
+	return Pool{call(c.objc_autoreleasePoolPush)}
+}
+
+// Pop releases what was autoreleased since PushPool.
+func (p Pool) Pop() {
+	call(c.objc_autoreleasePoolPop, p.token)
+	runtime.UnlockOSThread()
+}
+
+// newString makes an NSString, which the caller releases.
+func newString(s string) Object {
+	b := append([]byte(s), 0) // never empty, so that it has an address
+	o := send(class_NSString.id, sel_alloc)
+	return Object{send(o, sel_initWithBytes_length_encoding,
+		uintptr(unsafe.Pointer(&b[0])), uintptr(len(s)), utf8Encoding)}
+}
+
+// text reads an NSString.
+func text(o uintptr) string {
+	if o == 0 {
+		return ""
+	}
+	return goString(send(o, sel_UTF8String), send(o, sel_lengthOfBytesUsingEncoding, utf8Encoding))
+}
+
+// Error is a failure that Metal reported.
+type Error struct {
+	Call   string // the method that failed
+	Domain string // of the NSError; empty if there was none
+	Code   int
+	Text   string
+}
+
+func (e *Error) Error() string {
+	if e.Domain == "" {
+		return fmt.Sprintf("metalrt: %s: %s", e.Call, e.Text)
+	}
+	return fmt.Sprintf("metalrt: %s: %s (%s %d)", e.Call, e.Text, e.Domain, e.Code)
+}
+
+// failure describes the NSError that a call left, or its absence.
+func failure(method string, nserror uintptr) error {
+	if nserror == 0 {
+		return &Error{Call: method, Text: "no object was returned, and no reason given"}
+	}
+	return &Error{
+		Call:   method,
+		Domain: text(send(nserror, sel_domain)),
+		Code:   int(send(nserror, sel_code)),
+		Text:   text(send(nserror, sel_localizedDescription)),
+	}
+}
