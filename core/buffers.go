@@ -100,6 +100,17 @@ func (p *Problem) access(r Role) access {
 	return accessOf[p.Op][r]
 }
 
+// Reads reports whether the operation reads the role's tensor.
+func (p *Problem) Reads(r Role) bool { return p.access(r) == reads || p.access(r) == readsIfGiven }
+
+// Writes reports whether the operation writes the role's tensor.
+func (p *Problem) Writes(r Role) bool { return p.access(r) == writes || p.access(r) == writesIfGiven }
+
+// Optional reports whether the role's tensor may be left out.
+func (p *Problem) Optional(r Role) bool {
+	return p.access(r) == readsIfGiven || p.access(r) == writesIfGiven
+}
+
 // Shape returns the shape of a role's tensor in a normalized problem: with all
 // three axes, so [batch, axis, axis, axis, head, channel] for most roles.
 func (p *Problem) Shape(r Role) []int64 {

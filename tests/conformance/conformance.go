@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT
+
+// Package conformance runs the table of problems through anything that can run
+// a problem, and compares with the reference computed in float64 from the same,
+// already rounded inputs. It also sees writes outside the outputs, outputs left
+// unwritten, reads of what is padding or masked, and changed inputs.
+package conformance
+
+import (
+	"bytes"
+	"errors"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+	"github.com/natten-mps/natten-mps/tests"
+)
+
+// Executor runs a problem on buffers as a caller passes them.
+type Executor func(p core.Problem, b *core.Buffers) error
+
+// Backend makes an Executor of a backend.
+func Backend(backend core.Backend) Executor {
+	return func(p core.Problem, b *core.Buffers) error {
+		plan, err := core.NewPlan([]core.Backend{backend}, backend.Name(), p)
+		if err != nil {
+			return err
+		}
+		return plan.Run(b)
+	}
+}
+
+// DTypes are all element types.
+var DTypes = []core.DType{core.Float32, core.Float16, core.BFloat16, core.Float64}
+
+// Run tests an Executor on every case, operation and element type.
+func Run(t *testing.T, execute Executor) {
+	for number, c := range tests.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			for op := core.AttnForward; op.Valid(); op++ {
+				for _, dtype := range DTypes {
+					Check(t, execute, &c, op, dtype, number+int(op)+int(dtype))
+				}
+			}
+		})
+	}
+}
+
+// Check tests an Executor on one problem. Consecutive variants differ in the
+// layout of the tensors and in the number of threads.
+func Check(t *testing.T, execute Executor, c *tests.Case, op core.Op, dtype core.DType, variant int) {
+	t.Helper()
+	l := layouts[variant%len(layouts)]
+	e := newExperiment(c, op, dtype, l)
+	e.threads = 1 + variant%3
+	name := op.String() + " " + dtype.String() + " " + l.name
+	var declined *core.Error
+	if err := e.run(execute, nil); errors.As(err, &declined) && declined.Status == core.Unsupported {
+		t.Logf("%s: %v", name, err)
+		return
+	} else if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	e.compare(t, name)
+	for role := range core.NumRoles {
+		if e.problem.Writes(role) && e.problem.Optional(role) {
+			only := role
+			require.NoError(t, e.run(execute, &only), name)
+			e.compare(t, name+" "+role.String()+" alone")
+		}
+	}
+}
+
+// experiment is a problem with inputs and what is wanted.
+type experiment struct {
+	given   core.Problem // as the caller describes it
+	problem *core.Problem
+	sizes   []int64
+	threads int
+	inputs  map[core.Role]*array
+	outputs map[core.Role]*array
+	want    map[core.Role]*array
+	layout  layout
+}
+
+func newExperiment(c *tests.Case, op core.Op, dtype core.DType, l layout) *experiment {
+	e := &experiment{given: c.Problem(op, dtype), sizes: c.FlatSizes(), layout: l, inputs: map[core.Role]*array{}}
+	p, err := e.given.Normalize()
+	if err != nil {
+		panic(err)
+	}
+	e.problem = p
+	seed := fnv.New64()
+	_, _ = seed.Write([]byte(c.Name))
+	random := rand.New(rand.NewPCG(seed.Sum64(), uint64(op)))
+	for role := range core.NumRoles {
+		if p.Reads(role) {
+			e.inputs[role] = newArray(p, role, l)
+			e.fill(role, func([6]int64) float64 { return random.NormFloat64() })
+		}
+	}
+	if op == core.AttnBackward {
+		forward := e.reference(core.AttnForward)
+		for _, role := range []core.Role{core.Out, core.LSE} {
+			e.fill(role, forward[role].get)
+		}
+	}
+	e.want = e.reference(op)
+	return e
+}
+
+// fill sets the elements of an input that may be read.
+func (e *experiment) fill(role core.Role, value func(i [6]int64) float64) {
+	a := e.inputs[role]
+	a.each(func(i [6]int64) {
+		if e.live(role, i) {
+			a.set(i, value(i))
+		}
+	})
+}
+
+// live reports whether an element takes part: whether an input may be read, and
+// whether an output is more than a constant.
+func (e *experiment) live(role core.Role, i [6]int64) bool {
+	p := e.problem
+	switch role {
+	case core.RPB, core.DRPB, core.ExtraKey, core.ExtraValue, core.DExtraKey, core.DExtraValue:
+		return true
+	}
+	axes := p.SampleAxes(e.sizes, i[0])
+	slot := i[5]
+	for axis := 2; axis >= 0; axis-- {
+		a := &axes[axis]
+		at := i[1+axis]
+		switch role {
+		case core.Query, core.DQuery:
+			if at%a.QueryStep != 0 {
+				return false
+			}
+		case core.Key, core.DKey, core.Value, core.DValue:
+		default:
+			at *= a.QueryStep
+		}
+		if at >= a.Length {
+			return false
+		}
+		if (role == core.Attn || role == core.DAttn) && i[5] < p.WindowSize() {
+			w := a.Window(at)
+			if position := w.Start + slot%a.Kernel; position < w.Lo || position >= w.Hi {
+				return false
+			}
+			slot /= a.Kernel
+		}
+	}
+	return true
+}
+
+// reference computes an operation in float64 from the inputs as they are.
+func (e *experiment) reference(op core.Op) map[core.Role]*array {
+	given := e.given
+	given.Op, given.DType = op, core.Float64
+	if !given.HasScale { // the default is the operation's
+		given.Scale, given.HasScale = e.problem.Scale, true
+	}
+	p, err := given.Normalize()
+	if err != nil {
+		panic(err)
+	}
+	b := core.Buffers{Sizes: e.sizes, Threads: 1}
+	all, outputs := map[core.Role]*array{}, map[core.Role]*array{}
+	for role := range core.NumRoles {
+		switch {
+		case p.Reads(role):
+			all[role] = newArray(p, role, layout{})
+			from := e.inputs[role]
+			from.each(func(i [6]int64) { all[role].set(i, from.get(i)) })
+		case p.Writes(role):
+			all[role] = newArray(p, role, layout{})
+			outputs[role] = all[role]
+		default:
+			continue
+		}
+		b.Tensors[role] = all[role].tensor(p.Rank)
+	}
+	if err := Backend(ref.New())(given, &b); err != nil {
+		panic(err)
+	}
+	runtime.KeepAlive(all)
+	return outputs
+}
+
+// run executes the problem with new outputs: all of them, or of the optional
+// ones one only.
+func (e *experiment) run(execute Executor, only *core.Role) error {
+	b := core.Buffers{Sizes: e.sizes, Threads: e.threads}
+	e.outputs = map[core.Role]*array{}
+	before := map[core.Role][]byte{}
+	for role, a := range e.inputs {
+		before[role] = bytes.Clone(a.memory)
+		b.Tensors[role] = a.tensor(e.problem.Rank)
+	}
+	for role := range core.NumRoles {
+		left := only != nil && *only != role && e.problem.Optional(role)
+		if e.problem.Writes(role) && !left {
+			e.outputs[role] = newArray(e.problem, role, e.layout)
+			b.Tensors[role] = e.outputs[role].tensor(e.problem.Rank)
+		}
+	}
+	if err := execute(e.given, &b); err != nil {
+		return err
+	}
+	for role, a := range e.inputs {
+		if !bytes.Equal(before[role], a.memory) {
+			return core.Errorf(core.Internal, "%v was changed", role)
+		}
+	}
+	return nil
+}
+
+// compare checks all outputs and then the memory round them, which it wipes.
+func (e *experiment) compare(t *testing.T, name string) {
+	t.Helper()
+	for role, got := range e.outputs {
+		tolerance := tests.Tolerance(e.problem.Op, got.dtype)
+		largest, worst := 1.0, 0.0
+		want := e.want[role]
+		want.each(func(i [6]int64) {
+			if e.live(role, i) {
+				largest = math.Max(largest, math.Abs(want.get(i)))
+			}
+		})
+		wrong := 0
+		got.each(func(i [6]int64) {
+			g, w := got.get(i), want.get(i)
+			got.wipe(got.element(i))
+			distance := math.Abs(g-w) / largest
+			if g == w {
+				return
+			}
+			if e.live(role, i) && distance <= tolerance {
+				worst = math.Max(worst, distance)
+				return
+			}
+			if wrong++; wrong <= 3 {
+				t.Errorf("%s: %v%v is %v, want %v (error %.3g of the largest, allowed %.3g)",
+					name, role, i, g, w, distance, tolerance)
+			}
+		})
+		for at, b := range got.memory {
+			if b != unwritten {
+				t.Errorf("%s: byte %d of %v's memory, outside the tensor, was written", name, at, role)
+				return
+			}
+		}
+	}
+}
