@@ -7,7 +7,7 @@ Importing this package imports no torch; the first use of a name below does.
 from importlib import import_module
 from typing import Any
 
-from .version import __version__
+from .version import __version__ as __version__
 
 _HOMES = {
     "functional": (

@@ -2,8 +2,18 @@
 """include/natten_mps.h in ctypes: structs, constants and the one table of functions."""
 
 import ctypes
-from ctypes import POINTER, Structure, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_uint64
-from ctypes import c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char,
+    c_char_p,
+    c_double,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 
 ABI_VERSION = 1
 

@@ -98,9 +98,9 @@ def _check_versions(loaded: ctypes.CDLL, where: Path, hint: str) -> None:
     if version == __version__ and oldest <= _abi.ABI_VERSION <= newest:
         return
     raise LibraryError(
-        f"the library at {where} is version {version}, ABI {oldest} to {newest}, but this natten_mps"
-        f" is version {__version__}, ABI {_abi.ABI_VERSION}: reinstall the package so that they"
-        f" match ({hint})",
+        f"the library at {where} is version {version}, ABI {oldest} to {newest}, but this"
+        f" natten_mps is version {__version__}, ABI {_abi.ABI_VERSION}: reinstall the package so"
+        f" that they match ({hint})",
         path=str(where),
     )
 

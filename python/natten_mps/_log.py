@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The package's logger. NATTEN_LOG_LEVEL (debug, info, warning, error, or a number) sets its level."""
+"""The package's logger; NATTEN_LOG_LEVEL (debug, info, warning, error, a number) sets its level."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def _configure() -> None:
         logger.setLevel(level)
     else:
         logger.warning(
-            "NATTEN_LOG_LEVEL=%r is no level (want debug, info, warning, error, critical or a number)",
+            "NATTEN_LOG_LEVEL=%r is no level (want debug, info, warning, error or a number)",
             wanted,
         )
 

@@ -77,8 +77,8 @@ class Plan:
     def __init__(
         self, problem: Problem, backend: str, roles: Sequence[str], heads_first: bool
     ) -> None:
-        """`roles` names the tensors that `run` will be given, in that order, which must be the
-        order of the header; `heads_first` says how their dimensions are ordered."""
+        """`roles` names the tensors that `run` will be given, in that order; `heads_first` says how
+        their dimensions are ordered."""
         library = _lib.library()
         handle, error = ctypes.c_uint64(), _abi.new(_abi.Error)
         status = library.natten_mps_plan_create(
@@ -90,8 +90,14 @@ class Plan:
         self._handle = handle.value
         self._run = library.natten_mps_run
         self._destroy = library.natten_mps_plan_destroy
-        self._roles = [_ROLE_INDEX[role] for role in roles]
-        self._orders = [_order(role, len(problem.axes), heads_first) for role in roles]
+        #: In the order of the header: position in `roles`, role, order of dimensions.
+        self._fields = sorted(
+            [
+                (i, role, _order(role, len(problem.axes), heads_first))
+                for i, role in enumerate(roles)
+            ],
+            key=lambda field: _abi.ROLES.index(field[1]),
+        )
         self._packers: dict[int, Callable[..., bytes]] = {}
         self._locate = _locate_metal if problem.memory == _abi.METAL else None
 
@@ -117,7 +123,8 @@ class Plan:
         address = 0 if sizes is None else sizes.data_ptr()
         values = [_ARGS_BYTES, torch.get_num_threads(), address]
         given, bit = 0, 1
-        for tensor, order in zip(tensors, self._orders, strict=True):
+        for index, _, order in self._fields:
+            tensor = tensors[index]
             if tensor is not None:
                 given |= bit
                 if self._locate is None:
@@ -137,18 +144,16 @@ class Plan:
         """Writes the args struct of one set of given tensors: their address, byte offset and
         strides at the fields' fixed places, zeros elsewhere."""
         fields = ["64x"] * len(_abi.ROLES)
-        for i, (role, order) in enumerate(zip(self._roles, self._orders, strict=True)):
+        for i, (_, role, _) in enumerate(self._fields):
             if given >> i & 1:
-                name = _abi.ROLES[role]
-                n = len(order) if order is not None else _dims(name, len(self.problem.axes))
-                fields[role] = f"Qq{n}q{(6 - n) * 8}x"
+                n = _dims(role, len(self.problem.axes))
+                fields[_abi.ROLES.index(role)] = f"Qq{n}q{(6 - n) * 8}x"
         packer = struct.Struct("=Qi4xQ" + "".join(fields))
         assert packer.size == _ARGS_BYTES
         self._packers[given] = packer.pack
         return packer.pack
 
 
-_ROLE_INDEX = {role: index for index, role in enumerate(_abi.ROLES)}
 _spare_errors: list[_abi.Error] = []
 
 

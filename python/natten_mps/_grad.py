@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Gradients of eager calls: by the library, and those of gradients by `pure`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._problem import Prepared
+
+Tensors = Sequence[Tensor | None]
+
+
+def dense(tensor: Tensor | None) -> Tensor | None:
+    """The tensor, copied only if its last dimension is not dense."""
+    if tensor is None or tensor.stride(-1) == 1 or tensor.shape[-1] <= 1:
+        return tensor
+    return tensor.contiguous()
+
+
+class Differentiable(torch.autograd.Function):
+    """An operation and its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, prepared: Prepared, sizes: Tensor | None, *inputs: Tensor | None) -> Any:
+        """apply(prepared, sizes, *inputs) -> the outputs."""
+        result = prepared.forward(inputs, sizes)
+        ctx.prepared, ctx.sizes = prepared, sizes
+        ctx.set_materialize_grads(False)
+        if prepared.op.keeps_outputs:
+            ctx.save_for_backward(*inputs, *result)
+        else:
+            ctx.save_for_backward(*inputs)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> Any:
+        """One gradient an argument of apply."""
+        wanted = ctx.needs_input_grad[2:]
+        if all(d is None for d in d_outputs):
+            return (None, None, *(None for _ in wanted))
+        saved, n = ctx.saved_tensors, len(wanted)
+        if torch.is_grad_enabled():
+            return (
+                None,
+                None,
+                *Gradient.apply(ctx.prepared, ctx.sizes, wanted, *saved, *d_outputs),
+            )
+        given = _given(d_outputs, saved[n:])
+        return (None, None, *ctx.prepared.backward(saved[:n], saved[n:], given, ctx.sizes, wanted))
+
+
+def _given(d_outputs: Tensors, outputs: Tensors) -> list[Tensor | None]:
+    """Dense gradients; out's is needed even where only lse has one."""
+    first, *rest = d_outputs
+    if first is None:
+        assert outputs[0] is not None
+        first = torch.zeros_like(outputs[0])
+    return [dense(t) for t in (first, *rest)]
+
+
+class Gradient(torch.autograd.Function):
+    """The backward pass as an operation that is differentiable itself."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        prepared: Prepared,
+        sizes: Tensor | None,
+        wanted: tuple[bool, ...],
+        *tensors: Tensor | None,
+    ) -> Any:
+        """`tensors`: inputs, kept outputs, gradients of the outputs."""
+        n, m = len(prepared.op.inputs), len(prepared.op.outputs)
+        inputs, outputs, d_outputs = tensors[:n], tensors[n:-m], tensors[-m:]
+        ctx.prepared, ctx.sizes, ctx.wanted = prepared, sizes, wanted
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *d_outputs)
+        ctx.outputs = len(outputs)
+        return prepared.backward(inputs, outputs, _given(d_outputs, outputs), sizes, wanted)
+
+    @staticmethod
+    def backward(ctx: Any, *dd: Tensor | None) -> Any:
+        """Differentiates the gradients that `pure` gives."""
+        prepared: Prepared = ctx.prepared
+        n, saved = len(prepared.op.inputs), ctx.saved_tensors
+        again = second_order(
+            lambda *inputs: prepared.pure(inputs, ctx.sizes), saved[:n], saved[n:], ctx.wanted, dd
+        )
+        return (None, None, None, *again[:n], *[None] * ctx.outputs, *again[n:])
+
+
+def second_order(
+    function: Any, inputs: Tensors, d_outputs: Tensors, wanted: Sequence[bool], dd: Tensors
+) -> list[Tensor | None]:
+    """Gradients, for all inputs and d_outputs, of the vector-Jacobian product of `function` at
+    `inputs` with `d_outputs`, given the gradients `dd` of its wanted results."""
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Aliases cut the graph: one input may be computed from another.
+        x = [None if t is None else t.view_as(t) for t in inputs]
+        d = [None if t is None else t.view_as(t) for t in d_outputs]
+        result = function(*x)
+        outputs = result if isinstance(result, tuple) else (result,)
+        used = [(o, g) for o, g in zip(outputs, d, strict=True) if g is not None]
+        targets = [t for t, want in zip(x, wanted, strict=True) if want and t is not None]
+        grads = torch.autograd.grad(
+            [o for o, _ in used],
+            targets,
+            [g for _, g in used],
+            create_graph=True,
+            allow_unused=True,
+        )
+        wanted_dd = [g for g, want in zip(dd, wanted, strict=True) if want]
+        pairs = [
+            (g, h)
+            for g, h in zip(grads, wanted_dd, strict=True)
+            if g is not None and h is not None and g.requires_grad
+        ]
+        sources = [t for t in (*x, *d) if t is not None and t.requires_grad]
+        if not pairs or not sources:
+            return [None] * (len(x) + len(d))
+        found = iter(
+            torch.autograd.grad(
+                [g for g, _ in pairs],
+                sources,
+                [h for _, h in pairs],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+        return [next(found) if t is not None and t.requires_grad else None for t in (*x, *d)]

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""The operations as torch.ops.natten_mps.{attn,qk,av} and their *_backward.
+
+This is the way of calls that something looks at: torch.compile, torch.export, fake tensors,
+dispatch modes such as the FLOP counter. Functional transforms and forward-mode differentiation go
+through `pure`, whose operations PyTorch knows how to transform.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from . import _problem
+from ._grad import dense, second_order
+from ._problem import Operation
+from .utils.window import Window
+
+Tensors = Sequence[Tensor | None]
+
+_LIBRARY = torch.library.Library("natten_mps", "DEF")
+_OPTIONAL = ("rpb", "extra_key", "extra_value", "d_lse")
+_RULE = (
+    "Tensor? sizes, int[] kernel, int[] dilation, int[] stride, int[] query_step, bool[] causal,"
+    " bool mask_first, float? scale, bool heads_first"
+)
+_RULE_LENGTH = 9
+
+
+def _arguments(names: Sequence[str]) -> str:
+    return ", ".join(f"Tensor{'?' if name in _OPTIONAL else ''} {name}" for name in names)
+
+
+def _d(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple("d_" + name for name in names)
+
+
+def _kept(op: Operation) -> tuple[str, ...]:
+    return op.outputs if op.keeps_outputs else ()
+
+
+def transformed() -> bool:
+    """Whether a functional transform or forward-mode differentiation is going on."""
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def call(
+    op: Operation,
+    inputs: Tensors,
+    window: Window,
+    scale: float | None,
+    sizes: Tensor | None,
+    heads_first: bool,
+) -> Any:
+    """The operation for tensors that are traced, transformed or watched."""
+    _problem.check_kinds(op, inputs)
+    given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
+    _problem.layout(op, given, window, heads_first)
+    if not torch.compiler.is_compiling() and transformed():
+        return op.pure(*inputs, window=window, scale=scale, sizes=sizes, heads_first=heads_first)
+    function = getattr(torch.ops.natten_mps, op.name)
+    return function(*inputs, sizes, *window, scale, heads_first)
+
+
+class _Call:
+    """The arguments of a registered operation: tensors, then the window rule, then the rest."""
+
+    def __init__(self, op: Operation, tensors: int, arguments: Sequence[Any]) -> None:
+        n = len(op.inputs)
+        rule = arguments[tensors : tensors + _RULE_LENGTH]
+        self.op = op
+        self.inputs: Tensors = arguments[:n]
+        self.tensors: Tensors = arguments[n:tensors]
+        self.sizes: Tensor | None = rule[0]
+        self.rule = rule
+        self.window = Window(*(tuple(part) for part in rule[1:6]), mask_first=rule[6])
+        self.scale, self.heads_first = rule[7:]
+        self.rest = arguments[tensors + _RULE_LENGTH :]
+
+    def layout(self) -> _problem.Layout:
+        names = zip(self.op.inputs, self.inputs, strict=True)
+        shapes = {name: t.shape for name, t in names if t is not None}
+        return _problem.layout(self.op, shapes, self.window, self.heads_first)
+
+    def prepare(self) -> _problem.Prepared:
+        return _problem.prepare(
+            self.op,
+            self.inputs,
+            self.window,
+            self.scale,
+            self.sizes is not None,
+            self.heads_first,
+        )
+
+    def pure(self, *inputs: Tensor | None) -> Any:
+        return self.op.pure(
+            *inputs,
+            window=self.window,
+            scale=self.scale,
+            sizes=self.sizes,
+            heads_first=self.heads_first,
+        )
+
+
+def _forward(op: Operation) -> Callable[..., Any]:
+    def forward(*arguments: Any) -> Any:
+        call = _Call(op, len(op.inputs), arguments)
+        prepared = call.prepare()
+        if prepared.plan is not None:
+            sizes = _problem.host_sizes(call.sizes)
+            return prepared.forward([dense(t) for t in call.inputs], sizes)
+        result = call.pure(*call.inputs)
+        return tuple(t.contiguous() for t in result) if op.keeps_outputs else result.contiguous()
+
+    return forward
+
+
+def _fake_forward(op: Operation) -> Callable[..., Any]:
+    def fake(*arguments: Any) -> Any:
+        call = _Call(op, len(op.inputs), arguments)
+        first = arguments[0]
+        shapes = _problem.output_shapes(op, call.layout(), call.window, call.heads_first)
+        out = first.new_empty(shapes[0])
+        if not op.keeps_outputs:
+            return out
+        return out, first.new_empty(shapes[1], dtype=_problem.lse_dtype(first.dtype))
+
+    return fake
+
+
+def _tensors_of_backward(op: Operation) -> int:
+    return len(op.inputs) + len(_kept(op)) + len(op.outputs)
+
+
+def _backward(op: Operation) -> Callable[..., Any]:
+    def backward(*arguments: Any) -> list[Tensor]:
+        call = _Call(op, _tensors_of_backward(op), arguments)
+        kept, d_outputs = call.tensors[: len(_kept(op))], call.tensors[len(_kept(op)) :]
+        (wanted,) = call.rest
+        prepared = call.prepare()
+        if prepared.plan is not None:
+            grads: Tensors = prepared.backward(
+                [dense(t) for t in call.inputs],
+                kept,
+                [dense(t) for t in d_outputs],
+                _problem.host_sizes(call.sizes),
+                wanted,
+            )
+        else:
+            grads = _pure_backward(call, d_outputs, wanted)
+        return [t for t, want in zip(grads, wanted, strict=True) if want and t is not None]
+
+    return backward
+
+
+def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> Tensors:
+    with torch.enable_grad():
+        inputs = [
+            None if t is None else t.detach().requires_grad_(want)
+            for t, want in zip(call.inputs, wanted, strict=True)
+        ]
+        result = call.pure(*inputs)
+        outputs = result if isinstance(result, tuple) else (result,)
+        used = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
+        targets = [t for t in inputs if t is not None and t.requires_grad]
+        found = torch.autograd.grad([o for o, _ in used], targets, [d for _, d in used])
+    grads = iter(found)
+    return [next(grads).contiguous() if want else None for want in wanted]
+
+
+def _fake_backward(op: Operation) -> Callable[..., Any]:
+    def fake(*arguments: Any) -> list[Tensor]:
+        call = _Call(op, _tensors_of_backward(op), arguments)
+        (wanted,) = call.rest
+        return [
+            torch.empty_like(t)
+            for t, want in zip(call.inputs, wanted, strict=True)
+            if want and t is not None
+        ]
+
+    return fake
+
+
+def _setup(op: Operation) -> Callable[..., None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        call = _Call(op, len(op.inputs), inputs)
+        ctx.rule = call.rule[1:]
+        kept = output if op.keeps_outputs else ()
+        ctx.save_for_backward(*call.inputs, call.sizes, *kept)
+        ctx.set_materialize_grads(False)
+
+    return setup_context
+
+
+def _differentiate(op: Operation) -> Callable[..., Any]:
+    n = len(op.inputs)
+    backward_op = getattr(torch.ops.natten_mps, op.name + "_backward")
+
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> Any:
+        saved = ctx.saved_tensors
+        inputs, sizes, kept = saved[:n], saved[n], saved[n + 1 :]
+        wanted = [bool(need) for need in ctx.needs_input_grad[:n]]
+        nothing = (None,) * _RULE_LENGTH
+        if all(d is None for d in d_outputs) or not any(wanted):
+            return (*(None for _ in inputs), *nothing)
+        first, *rest = d_outputs
+        if first is None:
+            first = torch.zeros_like(kept[0])
+        grads = iter(backward_op(*inputs, *kept, first, *rest, sizes, *ctx.rule, wanted))
+        return (*(next(grads) if want else None for want in wanted), *nothing)
+
+    return backward
+
+
+def _setup_second(op: Operation) -> Callable[..., None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        call = _Call(op, _tensors_of_backward(op), inputs)
+        ctx.rule = call.rule[1:]
+        (ctx.wanted,) = call.rest
+        ctx.save_for_backward(*call.inputs, *call.tensors[len(_kept(op)) :], call.sizes)
+
+    return setup_context
+
+
+def _differentiate_second(op: Operation) -> Callable[..., Any]:
+    n, m = len(op.inputs), len(op.outputs)
+
+    def backward(ctx: Any, dd: list[Tensor]) -> Any:
+        saved = ctx.saved_tensors
+        call = _Call(op, n, (*saved[:n], saved[-1], *ctx.rule))
+        given = iter(dd)
+        every = [next(given) if want else None for want in ctx.wanted]
+        again = second_order(call.pure, saved[:n], saved[n : n + m], ctx.wanted, every)
+        rest = (None,) * (_RULE_LENGTH + 1)
+        return (*again[:n], *[None] * len(_kept(op)), *again[n:], *rest)
+
+    return backward
+
+
+def _define(op: Operation) -> None:
+    result = "(Tensor, Tensor)" if len(op.outputs) == 2 else "Tensor"
+    _LIBRARY.define(f"{op.name}({_arguments(op.inputs)}, {_RULE}) -> {result}")
+    tensors = (*op.inputs, *_kept(op), *_d(op.outputs))
+    _LIBRARY.define(
+        f"{op.name}_backward({_arguments(tensors)}, {_RULE}, bool[] wanted) -> Tensor[]"
+    )
+    for name, run, fake in (
+        (op.name, _forward(op), _fake_forward(op)),
+        (op.name + "_backward", _backward(op), _fake_backward(op)),
+    ):
+        _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"natten_mps::{name}", fake, lib=_LIBRARY)
+    torch.library.register_autograd(
+        f"natten_mps::{op.name}", _differentiate(op), setup_context=_setup(op), lib=_LIBRARY
+    )
+    torch.library.register_autograd(
+        f"natten_mps::{op.name}_backward",
+        _differentiate_second(op),
+        setup_context=_setup_second(op),
+        lib=_LIBRARY,
+    )
+
+
+def _count_flops(op: Operation) -> None:
+    """Multiply-adds of a window's products count as two; the backward passes of the split
+    operations make two such products of one, that of the fused one five of two."""
+    n = len(op.inputs)
+
+    def products(arguments: Sequence[Any], tensors: int) -> tuple[int, int]:
+        shapes = dict(zip(op.inputs, arguments[:n], strict=True))
+        rule = arguments[tensors : tensors + _RULE_LENGTH]
+        window = Window(*(tuple(part) for part in rule[1:6]), mask_first=rule[6])
+        given = {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
+        sizes = _problem.layout(op, given, window, rule[8])
+        queries = sizes.batch * sizes.heads * prod(_problem.outputs_of(sizes.lengths, window))
+        slots = prod(window.kernel) + sizes.extra
+        return 2 * queries * slots * sizes.head_dim, 2 * queries * slots * sizes.value_dim
+
+    def forward(*arguments: Any, **_: Any) -> int:
+        qk, av = products(arguments, n)
+        return {"attn": qk + av, "qk": qk, "av": av}[op.name]
+
+    def backward(*arguments: Any, **_: Any) -> int:
+        qk, av = products(arguments, _tensors_of_backward(op))
+        return {"attn": 3 * qk + 2 * av, "qk": 2 * qk, "av": 2 * av}[op.name]
+
+    register_flop_formula(getattr(torch.ops.natten_mps, op.name))(forward)
+    register_flop_formula(getattr(torch.ops.natten_mps, op.name + "_backward"))(backward)
+
+
+for _operation in (_problem.ATTN, _problem.QK, _problem.AV):
+    _define(_operation)
+    _count_flops(_operation)

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""Every operation in PyTorch alone: gather the keys of each window, then einsum.
+
+One formulation for ranks 1 to 3 and all features, differentiable by autograd to any order. It is
+the oracle of the tests, the fallback where the library has nothing, and the baseline of benchmarks.
+Sums are taken in float32 (float64 for float64).
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .utils.window import Window
+
+
+class Table(NamedTuple):
+    """Where each query's window slots are. S is 1, or the batch if samples differ in size."""
+
+    key: Tensor  # [S, queries, slots] flat index of the key
+    visible: Tensor | None  # [S, queries, slots]; None: all
+    bias: Tensor  # [S, queries, slots] flat index into the relative position bias
+    padding: Tensor | None  # [S, queries]; None: no query is padding
+
+
+class _AxisTable(NamedTuple):
+    key: Tensor
+    visible: Tensor
+    bias: Tensor
+    padding: Tensor
+
+
+def _axis_table(window: Window, axis: int, length: int, sizes: Tensor) -> _AxisTable:
+    """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `sizes` is
+    [S]. Padding queries get the window of the last query."""
+    kernel, dilation, stride = window.kernel[axis], window.dilation[axis], window.stride[axis]
+    size = sizes[:, None, None]
+    index = torch.arange(0, length, window.query_step[axis], device=sizes.device)[None, :, None]
+    query = torch.minimum(index, size - 1)
+    residue, position = query % dilation, query // dilation
+    group = (size - residue + dilation - 1) // dilation
+    first = position // stride * stride
+    slot = torch.arange(kernel, device=sizes.device)
+    if window.causal[axis]:
+        leader = torch.minimum(first + stride - 1, group - 1)
+        start = leader - kernel + 1
+        low = start.clamp(min=0)
+        keys = (start if window.mask_first else low) + slot
+        visible = (keys >= low) & (keys <= position)
+    else:
+        leader = torch.minimum(first + stride // 2, group - 1)
+        start = torch.minimum((leader - kernel // 2).clamp(min=0), group - kernel)
+        keys = start + slot
+        visible = torch.ones_like(keys, dtype=torch.bool)
+    keys = torch.minimum(keys.clamp(min=0), group - 1)
+    bias = (keys - position + kernel - 1).clamp(0, 2 * kernel - 2)
+    return _AxisTable(residue + keys * dilation, visible, bias, (index >= size).squeeze(-1))
+
+
+def _outer(
+    parts: list[Tensor], combine: Callable[[Tensor, Tensor], Tensor], trailing: int
+) -> Tensor:
+    """Combine per-axis [S, n, (k)] tensors into [S, n0*n1.., (k0*k1..)], row-major."""
+    rank = len(parts)
+    total = None
+    for axis, part in enumerate(parts):
+        shape = [part.shape[0]] + [1] * (rank * (1 + trailing))
+        for i in range(1 + trailing):
+            shape[1 + i * rank + axis] = part.shape[1 + i]
+        part = part.reshape(shape)
+        total = part if total is None else combine(total, part)
+    assert total is not None
+    flat = [math.prod(total.shape[1 + i * rank : 1 + (i + 1) * rank]) for i in range(1 + trailing)]
+    return total.reshape(total.shape[0], *flat)
+
+
+def _flat_index(parts: list[Tensor], lengths: tuple[int, ...]) -> Tensor:
+    steps = [math.prod(lengths[axis + 1 :]) for axis in range(len(lengths))]
+    return _outer([p * step for p, step in zip(parts, steps, strict=True)], torch.add, 1)
+
+
+def _build(lengths: tuple[int, ...], window: Window, sizes: Tensor, ragged: bool) -> Table:
+    axes = [_axis_table(window, a, n, sizes[:, a]) for a, n in enumerate(lengths)]
+    biases = tuple(2 * kernel - 1 for kernel in window.kernel)
+    return Table(
+        key=_flat_index([a.key for a in axes], lengths),
+        visible=_outer([a.visible for a in axes], torch.logical_and, 1)
+        if any(window.causal)
+        else None,
+        bias=_flat_index([a.bias for a in axes], biases),
+        padding=_outer([a.padding for a in axes], torch.logical_or, 0) if ragged else None,
+    )
+
+
+@lru_cache(maxsize=64)
+def _cached_table(lengths: tuple[int, ...], window: Window, device: torch.device) -> Table:
+    with torch.inference_mode(False):  # else autograd could not save the table
+        return _build(lengths, window, torch.tensor([lengths], device=device), ragged=False)
+
+
+def _traced() -> bool:
+    """Whether tensors made now may be symbolic, and so must not be kept."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+def _table(
+    lengths: tuple[int, ...], window: Window, sizes: Tensor | None, device: torch.device
+) -> Table:
+    if sizes is not None:
+        return _build(lengths, window, sizes.to(device, torch.int64), ragged=True)
+    if _traced():
+        return _build(lengths, window, torch.tensor([lengths], device=device), ragged=False)
+    return _cached_table(lengths, window, device)
+
+
+def _heads_last(tensor: Tensor, heads_first: bool) -> Tensor:
+    return tensor.movedim(1, -2) if heads_first else tensor
+
+
+def _heads_first(tensor: Tensor, heads_first: bool) -> Tensor:
+    return tensor.movedim(-2, 1).contiguous() if heads_first else tensor
+
+
+def _up(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _gather(tokens: Tensor, table: Table) -> Tensor:
+    """[B, *S, H, D] -> [B, queries, slots, H, D]."""
+    flat = tokens.reshape(tokens.shape[0], -1, *tokens.shape[-2:])
+    samples, queries, slots = table.key.shape
+    if samples == 1 and table.padding is None:
+        picked = flat.index_select(1, table.key.flatten())
+        return picked.reshape(flat.shape[0], queries, slots, *flat.shape[-2:])
+    batch = torch.arange(samples, device=flat.device)[:, None, None]
+    return flat[batch, table.key]
+
+
+def _queries(query: Tensor, window: Window, table: Table) -> Tensor:
+    """[B, *S, H, D] -> [B, queries, H, D], with zeros at padding."""
+    for axis, step in enumerate(window.query_step):
+        if step > 1:
+            length = query.shape[1 + axis]
+            kept = torch.arange(0, length, step, device=query.device)
+            query = query.index_select(1 + axis, kept)
+    flat = query.reshape(query.shape[0], -1, *query.shape[-2:])
+    if table.padding is None:
+        return flat
+    return flat.masked_fill(table.padding[:, :, None, None], 0)
+
+
+def _grouped(tensor: Tensor, kv_heads: int) -> Tensor:
+    """[B, N, H, D] -> [B, N, kv_heads, H / kv_heads, D]."""
+    b, n, heads, d = tensor.shape
+    return tensor.reshape(b, n, kv_heads, heads // kv_heads, d)
+
+
+def _logits(
+    query: Tensor,
+    key: Tensor,
+    window: Window,
+    table: Table,
+    scale: float,
+    rpb: Tensor | None,
+    extra_key: Tensor | None,
+) -> Tensor:
+    """[B, queries, H, slots + extra], -inf where masked."""
+    heads, kv_heads = query.shape[-2], key.shape[-2]
+    q = _grouped(_up(_queries(query, window, table)), kv_heads) * scale
+    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _up(_gather(key, table))).flatten(2, 3)
+    if rpb is not None:
+        bias = _up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
+        logits = logits + bias.movedim(0, 2)
+    if table.visible is not None:
+        logits = logits.masked_fill(~table.visible[:, :, None, :], -math.inf)
+    if extra_key is not None:
+        extra = torch.einsum("bnhgd,bthd->bnhgt", q, _up(extra_key)).flatten(2, 3)
+        logits = torch.cat([logits, extra], -1)
+    return logits
+
+
+def _weighted(weights: Tensor, value: Tensor, table: Table, extra_value: Tensor | None) -> Tensor:
+    """[B, queries, H, slots + extra] weights, 0 where masked -> [B, queries, H, Dv]."""
+    slots = table.key.shape[-1]
+    w = _grouped(weights, value.shape[-2])
+    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _up(_gather(value, table)))
+    if extra_value is not None:
+        out = out + torch.einsum("bnhgt,bthd->bnhgd", w[..., slots:], _up(extra_value))
+    return out.flatten(2, 3)
+
+
+def _outputs(lengths: tuple[int, ...], window: Window) -> list[int]:
+    return [-(-n // step) for n, step in zip(lengths, window.query_step, strict=True)]
+
+
+def _spread(flat: Tensor, lengths: tuple[int, ...], window: Window, dtype: torch.dtype) -> Tensor:
+    """[B, queries, ...] -> [B, *queries, ...]."""
+    shape = (flat.shape[0], *_outputs(lengths, window), *flat.shape[2:])
+    return flat.reshape(shape).to(dtype)
+
+
+def _clear(tensor: Tensor, table: Table, value: float) -> Tensor:
+    if table.padding is None:
+        return tensor
+    shape = table.padding.shape + (1,) * (tensor.dim() - 2)
+    return tensor.masked_fill(table.padding.reshape(shape), value)
+
+
+def attn(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rpb: Tensor | None = None,
+    extra_key: Tensor | None = None,
+    extra_value: Tensor | None = None,
+    *,
+    window: Window,
+    scale: float | None = None,
+    sizes: Tensor | None = None,
+    heads_first: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Fused attention and its log-sum-exp; see ops.attn."""
+    q, k, v = (_heads_last(t, heads_first) for t in (query, key, value))
+    extra_k, extra_v = (
+        None if t is None else _heads_last(t, heads_first) for t in (extra_key, extra_value)
+    )
+    lengths = tuple(k.shape[1:-2])
+    table = _table(lengths, window, sizes, q.device)
+    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    logits = _logits(q, k, window, table, factor, rpb, extra_k)
+    out = _clear(_weighted(torch.softmax(logits, -1), v, table, extra_v), table, 0)
+    lse = _clear(torch.logsumexp(logits, -1), table, -math.inf)
+    out = _spread(out, lengths, window, query.dtype)
+    lse = _spread(lse, lengths, window, logits.dtype)
+    if not heads_first:
+        return out, lse
+    return _heads_first(out, True), lse.movedim(-1, 1).contiguous()
+
+
+def qk(
+    query: Tensor,
+    key: Tensor,
+    rpb: Tensor | None = None,
+    extra_key: Tensor | None = None,
+    *,
+    window: Window,
+    scale: float | None = None,
+    sizes: Tensor | None = None,
+    heads_first: bool = False,
+) -> Tensor:
+    """Logits of each window; see ops.qk."""
+    q, k = _heads_last(query, heads_first), _heads_last(key, heads_first)
+    extra_k = None if extra_key is None else _heads_last(extra_key, heads_first)
+    lengths = tuple(k.shape[1:-2])
+    table = _table(lengths, window, sizes, q.device)
+    logits = _logits(q, k, window, table, 1.0 if scale is None else scale, rpb, extra_k)
+    out = _spread(_clear(logits, table, 0), lengths, window, query.dtype)
+    return _heads_first(out, heads_first)
+
+
+def av(
+    attn: Tensor,
+    value: Tensor,
+    extra_value: Tensor | None = None,
+    *,
+    window: Window,
+    scale: float | None = None,
+    sizes: Tensor | None = None,
+    heads_first: bool = False,
+) -> Tensor:
+    """Weighted sums over each window; see ops.av. `scale` is there for uniformity: None."""
+    assert scale is None
+    weights, v = _heads_last(attn, heads_first), _heads_last(value, heads_first)
+    extra_v = None if extra_value is None else _heads_last(extra_value, heads_first)
+    lengths = tuple(v.shape[1:-2])
+    table = _table(lengths, window, sizes, v.device)
+    w = _up(weights).reshape(weights.shape[0], -1, *weights.shape[-2:])
+    if table.visible is not None:
+        slots = table.key.shape[-1]
+        near = w[..., :slots].masked_fill(~table.visible[:, :, None, :], 0)
+        w = torch.cat([near, w[..., slots:]], -1)
+    w = _clear(w, table, 0)
+    out = _clear(_weighted(w, v, table, extra_v), table, 0)
+    return _heads_first(_spread(out, lengths, window, value.dtype), heads_first)

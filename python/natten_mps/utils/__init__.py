@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Parameters and window geometry."""
