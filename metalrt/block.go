@@ -71,7 +71,7 @@ var errNoEncoder = errors.New("metalrt: torch gave no encoder for its stream")
 // run borrows torch's open encoder. Torch ends it when it wants to.
 func (b *block) run() error {
 	defer PushPool().Pop()
-	e := ComputeCommandEncoder{Object{call(b.torch.commandEncoder, b.stream)}}
+	e := ComputeCommandEncoder{Object{quickCall(b.torch.commandEncoder, b.stream, 0, 0)}}
 	if e.Nil() {
 		return errNoEncoder
 	}

@@ -33,7 +33,7 @@ type CommandQueue struct{ Object }
 
 // CommandBuffer returns a new one, of the autorelease pool.
 func (q CommandQueue) CommandBuffer() (CommandBuffer, error) {
-	b := CommandBuffer{Object{send(q.ID, sel_commandBuffer)}}
+	b := CommandBuffer{Object{quickSend(q.ID, sel_commandBuffer, 0, 0, 0)}}
 	if b.Nil() {
 		return b, failure("commandBuffer", 0)
 	}
@@ -51,12 +51,6 @@ const (
 	CommandBufferStatusError     CommandBufferStatus = 5
 )
 
-// CommandBufferErrorOutOfMemory is the code of an Error that says that the GPU
-// ran out of memory.
-//
-// Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffererror
-const CommandBufferErrorOutOfMemory = 8
-
 // CommandBuffer is work for the GPU.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffer
@@ -64,7 +58,7 @@ type CommandBuffer struct{ Object }
 
 // ComputeCommandEncoder returns a serial encoder, of the autorelease pool.
 func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
-	e := ComputeCommandEncoder{Object{send(b.ID, sel_computeCommandEncoder)}}
+	e := ComputeCommandEncoder{Object{quickSend(b.ID, sel_computeCommandEncoder, 0, 0, 0)}}
 	if e.Nil() {
 		return e, failure("computeCommandEncoder", 0)
 	}
@@ -72,14 +66,14 @@ func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
 }
 
 // Commit hands the work to the GPU.
-func (b CommandBuffer) Commit() { send(b.ID, sel_commit) }
+func (b CommandBuffer) Commit() { quickSend(b.ID, sel_commit, 0, 0, 0) }
 
 // WaitUntilCompleted waits for the GPU.
-func (b CommandBuffer) WaitUntilCompleted() { send(b.ID, sel_waitUntilCompleted) }
+func (b CommandBuffer) WaitUntilCompleted() { quickSend(b.ID, sel_waitUntilCompleted, 0, 0, 0) }
 
 // Status says whether the work succeeded.
 func (b CommandBuffer) Status() CommandBufferStatus {
-	return CommandBufferStatus(send(b.ID, sel_status))
+	return CommandBufferStatus(quickSend(b.ID, sel_status, 0, 0, 0))
 }
 
 // Err describes why the work failed.
@@ -115,22 +109,22 @@ func (e ComputeCommandEncoder) DispatchType() DispatchType {
 	if !e.respondsTo(sel_dispatchType) {
 		return DispatchTypeSerial
 	}
-	return DispatchType(send(e.ID, sel_dispatchType))
+	return DispatchType(quickSend(e.ID, sel_dispatchType, 0, 0, 0))
 }
 
 // SetComputePipelineState chooses the kernel of the dispatches to come.
 func (e ComputeCommandEncoder) SetComputePipelineState(p ComputePipelineState) {
-	send(e.ID, sel_setComputePipelineState, p.ID)
+	quickSend(e.ID, sel_setComputePipelineState, p.ID, 0, 0)
 }
 
 // SetBuffer binds memory; offset is in bytes.
 func (e ComputeCommandEncoder) SetBuffer(b Buffer, offset, index int) {
-	send(e.ID, sel_setBuffer_offset_atIndex, b.ID, uintptr(offset), uintptr(index))
+	quickSend(e.ID, sel_setBuffer_offset_atIndex, b.ID, uintptr(offset), uintptr(index))
 }
 
 // SetBytes binds a copy of at most 4096 bytes.
 func (e ComputeCommandEncoder) SetBytes(b []byte, index int) {
-	send(e.ID, sel_setBytes_length_atIndex,
+	quickSend(e.ID, sel_setBytes_length_atIndex,
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(index))
 }
 
@@ -142,8 +136,8 @@ func (e ComputeCommandEncoder) DispatchThreadgroups(groups, threads *Size) {
 // MemoryBarrier makes later dispatches see what earlier ones wrote to buffers.
 func (e ComputeCommandEncoder) MemoryBarrier() {
 	const buffers = 1 // MTLBarrierScopeBuffers
-	send(e.ID, sel_memoryBarrierWithScope, buffers)
+	quickSend(e.ID, sel_memoryBarrierWithScope, buffers, 0, 0)
 }
 
 // EndEncoding closes the encoder.
-func (e ComputeCommandEncoder) EndEncoding() { send(e.ID, sel_endEncoding) }
+func (e ComputeCommandEncoder) EndEncoding() { quickSend(e.ID, sel_endEncoding, 0, 0, 0) }

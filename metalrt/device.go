@@ -252,7 +252,7 @@ func (p ComputePipelineState) StaticThreadgroupMemoryLength() int {
 type Buffer struct{ Object }
 
 // Length is in bytes.
-func (b Buffer) Length() int { return int(send(b.ID, sel_length)) }
+func (b Buffer) Length() int { return int(quickSend(b.ID, sel_length, 0, 0, 0)) }
 
 // Contents is the CPU's address of the memory, or nil for a private buffer.
-func (b Buffer) Contents() unsafe.Pointer { return pointer(send(b.ID, sel_contents)) }
+func (b Buffer) Contents() unsafe.Pointer { return pointer(quickSend(b.ID, sel_contents, 0, 0, 0)) }

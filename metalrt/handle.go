@@ -17,10 +17,10 @@ var bufferClasses sync.Map // class address -> bool
 // before malloc and the list of classes vouch for the address.
 func BufferFromHandle(handle uintptr, length int) (Buffer, error) {
 	b := Buffer{Object{handle}}
-	if handle == 0 || call(c.malloc_size, handle) == 0 {
+	if handle == 0 || quickCall(c.malloc_size, handle, 0, 0) == 0 {
 		return b, fmt.Errorf("metalrt: %#x is no Objective-C object (want the id<MTLBuffer>, not an address of data)", handle)
 	}
-	class := call(c.object_getClass, handle)
+	class := quickCall(c.object_getClass, handle, 0, 0)
 	if _, known := bufferClasses.Load(class); !known && !b.isBuffer(class) {
 		return b, fmt.Errorf("metalrt: %#x is no MTLBuffer", handle)
 	}

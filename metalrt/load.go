@@ -4,6 +4,8 @@ package metalrt
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/ebitengine/purego"
@@ -55,18 +57,8 @@ func load() error {
 	if why != "" {
 		return fmt.Errorf("metalrt: not available: %s", why)
 	}
-	handles := make([]uintptr, len(paths))
-	for i, path := range paths {
-		handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
-		if err != nil {
-			return fmt.Errorf("metalrt: not available: cannot open %s: %w", path, err)
-		}
-		handles[i] = handle
-	}
-	for name, address := range c.symbols() {
-		if *address = find(handles, name); *address == 0 {
-			return fmt.Errorf("metalrt: not available: no symbol %s in %v", name, paths)
-		}
+	if err := c.open(paths); err != nil {
+		return fmt.Errorf("metalrt: not available: %w", err)
 	}
 	for _, s := range selectors {
 		s.id = callWithName(c.sel_registerName, s.name)
@@ -79,12 +71,36 @@ func load() error {
 	return nil
 }
 
-// find returns the symbol's address in the first library that has it, or 0.
-func find(handles []uintptr, name string) uintptr {
-	for _, handle := range handles {
-		if address, err := purego.Dlsym(handle, name); err == nil {
-			return address
+// open finds every function in the libraries of those paths.
+func (f *functions) open(paths []string) error {
+	handles := make([]uintptr, len(paths))
+	for i, path := range paths {
+		handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+		if err != nil {
+			return fmt.Errorf("cannot open %s: %w", path, err)
+		}
+		handles[i] = handle
+	}
+	if missing := find(handles, f.symbols()); len(missing) > 0 {
+		return fmt.Errorf("%s not found in %s", strings.Join(missing, ", "), strings.Join(paths, ", "))
+	}
+	return nil
+}
+
+// find looks symbols up in the first library that has them, and returns the names
+// of those that none has.
+func find(handles []uintptr, symbols map[string]*uintptr) (missing []string) {
+	for name, address := range symbols {
+		for _, handle := range handles {
+			if found, err := purego.Dlsym(handle, name); err == nil {
+				*address = found
+				break
+			}
+		}
+		if *address == 0 {
+			missing = append(missing, name)
 		}
 	}
-	return 0
+	slices.Sort(missing)
+	return missing
 }

@@ -5,6 +5,7 @@ package metalrt
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -59,7 +60,8 @@ var (
 const utf8Encoding uintptr = 4 // NSUTF8StringEncoding
 
 // call calls a C function of integers and pointers. Where an argument is made of
-// a Go pointer, the conversion has to stand in the call itself.
+// a Go pointer, the conversion has to stand in the call itself. The list of
+// arguments is allocated, so launches use quickCall.
 //
 //go:uintptrescapes
 func call(function uintptr, args ...uintptr) uintptr {
@@ -67,14 +69,39 @@ func call(function uintptr, args ...uintptr) uintptr {
 	return r
 }
 
-// send sends a message of integers and pointers, under the rule of call.
+// send sends a message of integers and pointers, under the rules of call; launches
+// use quickSend.
 //
 //go:uintptrescapes
 func send(object uintptr, sel *SEL, args ...uintptr) uintptr {
-	var a [8]uintptr
-	a[0], a[1] = object, sel.id
-	n := copy(a[2:], args)
-	r, _, _ := purego.SyscallN(c.objc_msgSend, a[:2+n]...)
+	return call(c.objc_msgSend, append([]uintptr{object, sel.id}, args...)...)
+}
+
+// arguments are what SyscallN takes. They are used again, for it makes them escape.
+type arguments [12]uintptr
+
+var argumentLists = sync.Pool{New: func() any { return new(arguments) }}
+
+// quickCall is call for three arguments at most; those beyond what the function
+// takes are ignored by it.
+//
+//go:uintptrescapes
+func quickCall(function, a0, a1, a2 uintptr) uintptr {
+	a := argumentLists.Get().(*arguments)
+	a[0], a[1], a[2] = a0, a1, a2
+	r, _, _ := purego.SyscallN(function, a[:3]...)
+	argumentLists.Put(a)
+	return r
+}
+
+// quickSend is send for three arguments at most.
+//
+//go:uintptrescapes
+func quickSend(object uintptr, sel *SEL, a0, a1, a2 uintptr) uintptr {
+	a := argumentLists.Get().(*arguments)
+	a[0], a[1], a[2], a[3], a[4] = object, sel.id, a0, a1, a2
+	r, _, _ := purego.SyscallN(c.objc_msgSend, a[:5]...)
+	argumentLists.Put(a)
 	return r
 }
 
@@ -113,14 +140,14 @@ type Object struct{ ID uintptr }
 func (o Object) Nil() bool { return o.ID == 0 }
 
 // Release gives up one reference.
-func (o Object) Release() { send(o.ID, sel_release) }
+func (o Object) Release() { quickSend(o.ID, sel_release, 0, 0, 0) }
 
 // Retain adds a reference.
 func (o Object) Retain() { send(o.ID, sel_retain) }
 
 // respondsTo asks the object's class for a method.
 func (o Object) respondsTo(s *SEL) bool {
-	return truth(send(o.ID, sel_respondsToSelector, s.id))
+	return truth(quickSend(o.ID, sel_respondsToSelector, s.id, 0, 0))
 }
 
 // Pool is an autorelease pool of the calling thread.
@@ -129,12 +156,12 @@ type Pool struct{ token uintptr }
 // PushPool opens a pool and locks the goroutine to its thread until Pop.
 func PushPool() Pool {
 	runtime.LockOSThread()
-	return Pool{call(c.objc_autoreleasePoolPush)}
+	return Pool{quickCall(c.objc_autoreleasePoolPush, 0, 0, 0)}
 }
 
 // Pop releases what was autoreleased since PushPool.
 func (p Pool) Pop() {
-	call(c.objc_autoreleasePoolPop, p.token)
+	quickCall(c.objc_autoreleasePoolPop, p.token, 0, 0)
 	runtime.UnlockOSThread()
 }
 
@@ -180,4 +207,12 @@ func failure(method string, nserror uintptr) error {
 		Code:   int(send(nserror, sel_code)),
 		Text:   text(send(nserror, sel_localizedDescription)),
 	}
+}
+
+// OutOfMemory reports whether the GPU ran out of memory, MTLCommandBufferError's
+// value 8.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffererror
+func (e *Error) OutOfMemory() bool {
+	return e.Domain == "MTLCommandBufferErrorDomain" && e.Code == 8
 }

@@ -14,6 +14,6 @@ var sizePairs = sync.Pool{New: func() any { return new([2]Size) }}
 func sendSizes(object uintptr, sel *SEL, a, b *Size) {
 	pair := sizePairs.Get().(*[2]Size)
 	pair[0], pair[1] = *a, *b
-	send(object, sel, uintptr(unsafe.Pointer(&pair[0])), uintptr(unsafe.Pointer(&pair[1])))
+	quickSend(object, sel, uintptr(unsafe.Pointer(&pair[0])), uintptr(unsafe.Pointer(&pair[1])), 0)
 	sizePairs.Put(pair)
 }

@@ -4,6 +4,8 @@ package metalrt
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -69,15 +71,14 @@ func OpenTorch(path string, route Route) (*Torch, error) {
 	if err := Load(); err != nil {
 		return nil, err
 	}
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, fmt.Errorf("metalrt: cannot open torch's library %s: %w", path, err)
 	}
 	t := &Torch{route: route}
-	for name, address := range t.symbols() {
-		if *address, err = purego.Dlsym(handle, name); err != nil {
-			return nil, fmt.Errorf("metalrt: torch's library %s has no %s, which its %v needs", path, name, route)
-		}
+	if missing := find([]uintptr{handle}, t.symbols()); len(missing) > 0 {
+		return nil, fmt.Errorf("metalrt: torch's library %s has no %s, which the %v needs",
+			path, strings.Join(missing, ", "), route)
 	}
 	if route == CommandBlock {
 		return t, t.makeFunction()
@@ -108,12 +109,16 @@ func (t *Torch) makeFunction() error {
 // Route is the one that OpenTorch was given.
 func (t *Torch) Route() Route { return t.route }
 
-// Encode writes dispatches into torch's open encoder, in the order of torch's own
-// work on the calling thread's current stream. It does not wait for them.
-func (t *Torch) Encode(encoding Encoding) error {
+// CurrentStream identifies the current stream of the calling thread.
+func (t *Torch) CurrentStream() uintptr { return quickCall(t.getCurrentStream, 0, 0, 0) }
+
+// Encode writes dispatches into the open encoder of a stream, in the order of
+// torch's own work there, and does not wait for them. stream is CurrentStream, asked
+// on the same thread.
+func (t *Torch) Encode(stream uintptr, encoding Encoding) error {
 	b, key := takeBlock()
 	defer returnBlock(b, key)
-	b.encoding, b.torch = encoding, t
+	b.encoding, b.torch, b.stream = encoding, t, stream
 	if err := t.dispatch(b, key); err != nil {
 		return err
 	}
@@ -123,27 +128,26 @@ func (t *Torch) Encode(encoding Encoding) error {
 	return b.err
 }
 
-// dispatch looks the current stream up, which is the calling thread's, before it
-// goes to the queue.
 func (t *Torch) dispatch(b *block, key uintptr) error {
-	b.stream = call(t.getCurrentStream)
 	if t.route == CommandBlock {
-		if rc := int32(call(t.runCommandBlock, t.function, commandBlock(), key)); rc != 0 {
+		if rc := int32(quickCall(t.runCommandBlock, t.function, commandBlock(), key)); rc != 0 {
 			return fmt.Errorf("metalrt: aoti_torch_mps_run_command_block failed (%d)", rc)
 		}
 		return nil
 	}
-	if b.stream != call(t.getDefaultStream) {
+	if b.stream != quickCall(t.getDefaultStream, 0, 0, 0) {
 		return fmt.Errorf("metalrt: the current torch.mps stream is not the default one, whose queue is all that this version of torch tells (want torch >= 2.10, or the default stream)")
 	}
-	call(c.dispatch_sync_f, t.queue, key, queueBlock())
+	quickCall(c.dispatch_sync_f, t.queue, key, queueBlock())
 	return nil
 }
 
 // Device is the GPU of torch's encoder, or nil where that does not tell.
 func (t *Torch) Device() (Device, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var asked deviceQuestion
-	err := t.Encode(&asked)
+	err := t.Encode(t.CurrentStream(), &asked)
 	return asked.device, err
 }
 
