@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/metalrt"
+)
+
+// maxBytes is what setBytes takes.
+const maxBytes = 4096
+
+// place is a buffer and an offset into it, for one binding.
+type place struct {
+	buffer metalrt.Buffer
+	offset int
+}
+
+// host is a tensor in host memory that a job has made visible to the GPU.
+type host struct {
+	tensor *core.Tensor
+	buffer metalrt.HostBuffer
+	writes bool
+}
+
+// launch is one job on its way to the GPU. Its slices are used again.
+type launch struct {
+	gpu       *GPU
+	job       *Job
+	places    []place          // of the bindings of all dispatches, in order
+	hosts     []host           // host memory only
+	constants []metalrt.Buffer // for Bytes beyond maxBytes
+	stream    uintptr          // torch's, or 0 for the own queue
+	space     *workspace       // the scratch of jobs on the own queue
+}
+
+// finish ends what resolve began.
+func (l *launch) finish() {
+	for _, h := range l.hosts {
+		h.buffer.Finish(h.writes)
+	}
+	for _, b := range l.constants {
+		b.Release()
+	}
+	if l.space != nil {
+		l.gpu.spaces.put(l.space)
+	}
+	clear(l.hosts)
+	*l = launch{gpu: l.gpu, places: l.places[:0], hosts: l.hosts[:0], constants: l.constants[:0]}
+}
+
+// resolve finds the buffer of every tensor before an encoder is open.
+func (l *launch) resolve() error {
+	for i := range l.job.Dispatches {
+		for j := range l.job.Dispatches[i].Bindings {
+			p, err := l.find(&l.job.Dispatches[i].Bindings[j])
+			if err != nil {
+				return err
+			}
+			l.places = append(l.places, p)
+		}
+	}
+	return nil
+}
+
+func (l *launch) find(b *Binding) (place, error) {
+	switch {
+	case b.Tensor == nil && len(b.Bytes) > maxBytes:
+		buffer, err := l.gpu.device.NewBufferWithBytes(b.Bytes)
+		if err == nil {
+			l.constants = append(l.constants, buffer)
+		}
+		return place{buffer: buffer}, err
+	case b.Tensor == nil || b.Tensor.Data == nil:
+		return place{}, nil
+	case l.job.Memory == core.Host:
+		return l.findHost(b)
+	}
+	return findBuffer(b)
+}
+
+// findBuffer checks an MTLBuffer.
+func findBuffer(b *Binding) (place, error) {
+	t := b.Tensor
+	if t.Offset+b.Low < 0 {
+		return place{}, core.Errorf(core.InvalidArgument,
+			"strides reach %d bytes before the first of the MTLBuffer", -(t.Offset + b.Low))
+	}
+	buffer, err := metalrt.BufferFromHandle(uintptr(t.Data), int(t.Offset+b.High))
+	if err != nil {
+		return place{}, core.Errorf(core.InvalidArgument, "%v", err)
+	}
+	return place{buffer, int(t.Offset)}, nil
+}
+
+// findHost makes a tensor's memory a buffer, the same one in every dispatch of the
+// job, because Metal orders dispatches by the buffers that they share.
+func (l *launch) findHost(b *Binding) (place, error) {
+	for i := range l.hosts {
+		if h := &l.hosts[i]; h.tensor == b.Tensor {
+			h.writes = h.writes || b.Writes
+			return h.place(), nil
+		}
+	}
+	from, to := int(b.Tensor.Offset+b.Low), int(b.Tensor.Offset+b.High)
+	buffer, err := l.gpu.device.NewHostBuffer(b.Tensor.Data, from, to)
+	if err != nil {
+		return place{}, err
+	}
+	l.hosts = append(l.hosts, host{b.Tensor, buffer, b.Writes})
+	return l.hosts[len(l.hosts)-1].place(), nil
+}
+
+func (h *host) place() place {
+	return place{h.buffer.Buffer, h.buffer.Offset + int(h.tensor.Offset)}
+}
+
+// Encode writes the dispatches. It runs while no other job is being encoded in the
+// same stream.
+func (l *launch) Encode(e metalrt.ComputeCommandEncoder) error {
+	space, err := l.scratch()
+	if err != nil {
+		return err
+	}
+	next := 0
+	for i := range l.job.Dispatches {
+		d := &l.job.Dispatches[i]
+		pipeline, ok := d.Pipeline.(gpuPipeline)
+		if !ok {
+			return fmt.Errorf("metal: %s has a pipeline of another device", d.Function)
+		}
+		e.SetComputePipelineState(pipeline.ComputePipelineState)
+		for j := range d.Bindings {
+			b, p := &d.Bindings[j], l.places[next]
+			next++
+			switch {
+			case b.Scratch > 0:
+				e.SetBuffer(space.buffers[b.Scratch-1], 0, j)
+			case p.buffer.Nil() && b.Tensor == nil:
+				e.SetBytes(b.Bytes, j)
+			default:
+				e.SetBuffer(p.buffer, p.offset, j)
+			}
+		}
+		groups, threads := d.Groups.mtl(), d.Threads.mtl()
+		e.DispatchThreadgroups(&groups, &threads)
+	}
+	return nil
+}
+
+func (s Size) mtl() metalrt.Size {
+	return metalrt.Size{Width: uint(s.X), Height: uint(s.Y), Depth: uint(s.Z)}
+}
+
+// scratch returns the workspace of a job. In torch's stream it is the stream's:
+// a later job's dispatches come after an earlier one's, so it is free again as
+// soon as those are encoded. On the own queue it is the job's until the GPU is
+// done.
+func (l *launch) scratch() (*workspace, error) {
+	if len(l.job.Scratch) == 0 {
+		return nil, nil
+	}
+	var space *workspace
+	if l.stream != 0 {
+		space = l.gpu.spaces.ofStream(l.stream)
+	} else {
+		l.space = l.gpu.spaces.take()
+		space = l.space
+	}
+	return space, space.grow(l.gpu.device, l.job.Scratch)
+}
+
+// workspace is scratch memory that grows to what jobs have asked for.
+type workspace struct{ buffers []metalrt.Buffer }
+
+// grow replaces buffers that are too short. The GPU may still be using one that is
+// released: the command buffer keeps it.
+func (w *workspace) grow(device metalrt.Device, sizes []int64) error {
+	for len(w.buffers) < len(sizes) {
+		w.buffers = append(w.buffers, metalrt.Buffer{})
+	}
+	for i, size := range sizes {
+		size = max(size, 16) // Metal makes no empty buffers
+		if !w.buffers[i].Nil() && int64(w.buffers[i].Length()) >= size {
+			continue
+		}
+		buffer, err := device.NewBuffer(int(size))
+		if err != nil {
+			return err
+		}
+		if !w.buffers[i].Nil() {
+			w.buffers[i].Release()
+		}
+		w.buffers[i] = buffer
+	}
+	return nil
+}
+
+// workspaces are the scratch memory of a GPU.
+type workspaces struct {
+	mu      sync.Mutex
+	free    []*workspace
+	streams map[uintptr]*workspace
+}
+
+func (s *workspaces) take() *workspace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		w := s.free[n-1]
+		s.free = s.free[:n-1]
+		return w
+	}
+	return new(workspace)
+}
+
+func (s *workspaces) put(w *workspace) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, w)
+}
+
+func (s *workspaces) ofStream(stream uintptr) *workspace {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams == nil {
+		s.streams = map[uintptr]*workspace{}
+	}
+	if s.streams[stream] == nil {
+		s.streams[stream] = new(workspace)
+	}
+	return s.streams[stream]
+}
