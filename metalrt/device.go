@@ -188,12 +188,12 @@ func (d Device) NewBuffer(length int) (Buffer, error) {
 	return b, nil
 }
 
-// NewBufferWithBytesNoCopy makes the caller's memory a buffer: whole pages, that
-// outlive it. Metal may decline.
-func (d Device) NewBufferWithBytesNoCopy(bytes unsafe.Pointer, length int) (b Buffer, ok bool) {
+// NewBufferWithBytesNoCopy makes memory that is not Go's, or does not move, a
+// buffer: whole pages, that outlive it. Metal may decline.
+func (d Device) NewBufferWithBytesNoCopy(bytes uintptr, length int) (b Buffer, ok bool) {
 	const shared, noDeallocator = 0, 0
 	b = Buffer{Object{send(d.ID, sel_newBufferWithBytesNoCopy_length_options_deallocator,
-		uintptr(bytes), uintptr(length), shared, noDeallocator)}}
+		bytes, uintptr(length), shared, noDeallocator)}}
 	return b, !b.Nil()
 }
 

@@ -22,7 +22,7 @@ func (d Device) NewHostBuffer(address unsafe.Pointer, from, to int) (HostBuffer,
 	first := unsafe.Add(address, from)
 	lead := int(uintptr(first) % uintptr(page))
 	pages := (lead + to - from + page - 1) / page * page
-	if b, ok := d.NewBufferWithBytesNoCopy(unsafe.Add(first, -lead), pages); ok {
+	if b, ok := d.NewBufferWithBytesNoCopy(uintptr(first)-uintptr(lead), pages); ok {
 		return HostBuffer{Buffer: b, Offset: lead - from}, nil
 	}
 	b, err := d.NewBuffer(to - from)
