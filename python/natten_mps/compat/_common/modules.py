@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""The layers of the generations up to 0.17, which have the same parameters and dropout."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Split = Callable[[Tensor, Tensor], Tensor]
+
+
+def default_scale(scale: float | None, head_dim: int) -> float:
+    """The scale of every NATTEN generation: 0 means the default, as None does."""
+    return scale if scale else head_dim**-0.5
+
+
+def check_rank(name: str, rank: int, x: Tensor) -> None:
+    """Raises ValueError unless x is [batch, rank axes, channels]."""
+    if x.dim() != rank + 2:
+        raise ValueError(f"{name} expected a rank-{rank + 2} input tensor; got x.dim()={x.dim()}.")
+
+
+class SplitAttentionModule(nn.Module):
+    """Projections, relative position bias and dropout round logits and their application."""
+
+    rpb: nn.Parameter | None
+
+    def _build(
+        self,
+        dim: int,
+        num_heads: int,
+        rpb_shape: tuple[int, ...] | None,
+        qkv_bias: bool,
+        qk_scale: float | None,
+        attn_drop: float,
+        proj_drop: float,
+    ) -> None:
+        """Submodules and parameters in upstream's order, so that a seed gives its weights."""
+        self.num_heads = num_heads
+        self.head_dim = dim // num_heads
+        self.scale = default_scale(qk_scale, self.head_dim)
+        self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
+        if rpb_shape is None:
+            self.register_parameter("rpb", None)
+        else:
+            self.rpb = nn.Parameter(torch.zeros(num_heads, *rpb_shape))
+            nn.init.trunc_normal_(self.rpb, std=0.02, mean=0.0, a=-2.0, b=2.0)
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    def _project(self, x: Tensor) -> list[Tensor]:
+        """Query, key and value [batch, axes..., heads, head_dim] as views of one tensor."""
+        return list(self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(-3))
+
+    def _finish(self, out: Tensor) -> Tensor:
+        """[batch, axes..., heads, head_dim] to the module's output."""
+        return self.proj_drop(self.proj(out.flatten(-2)))
+
+    def _attend(self, x: Tensor, qk: Split, av: Split) -> Tensor:
+        query, key, value = (t.movedim(-2, 1) for t in self._project(x))
+        attn = self.attn_drop(qk(query * self.scale, key).softmax(dim=-1))
+        return av(attn, value).movedim(1, -2)
+
+
+def pad_to_window(x: Tensor, window: tuple[int, ...]) -> Tensor:
+    """Zeros at the ends of the axes of [batch, axes..., channels] shorter than their window."""
+    lengths = x.shape[1:-1]
+    missing = [max(0, want - have) for want, have in zip(window, lengths, strict=True)]
+    if not any(missing):
+        return x
+    padding = [0, 0]
+    for n in reversed(missing):
+        padding += [0, n]
+    return functional.pad(x, padding)
+
+
+def crop(out: Tensor, lengths: torch.Size) -> Tensor:
+    """Undoes :func:`pad_to_window` on [batch, axes..., heads, head_dim]."""
+    for axis, length in enumerate(lengths, start=1):
+        out = out.narrow(axis, 0, length)
+    return out
+
+
+def check_odd_kernel(kernel_size: int, dilation: int) -> None:
+    """The assertions of the constructors of 0.14 and 0.15."""
+    if not (kernel_size > 1 and kernel_size % 2 == 1):
+        raise AssertionError(
+            f"Kernel size must be an odd number greater than 1, got {kernel_size}."
+        )
+    if dilation < 1:
+        raise AssertionError(f"Dilation must be greater than or equal to 1, got {dilation}.")
+
+
+def slots(kernel: tuple[int, ...]) -> int:
+    """Attention weights of one query."""
+    return math.prod(kernel)

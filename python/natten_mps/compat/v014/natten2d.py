@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""The two-dimensional layer."""
+
+from ._modules import NeighborhoodAttention
+from .functional import natten2dav, natten2dqkrpb
+
+
+class NeighborhoodAttention2D(NeighborhoodAttention):
+    """Neighborhood attention over [B, H, W, C], with a relative position bias."""
+
+    _rank = 2
+    _qk = staticmethod(natten2dqkrpb)
+    _av = staticmethod(natten2dav)
