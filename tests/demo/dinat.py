@@ -67,7 +67,6 @@ def run(out: Path) -> dict[str, float]:
             runs.append(step(model, pixels, backend))
             bar.step(backend)
         results[backend] = (min(r[0] for r in runs), *runs[-1][1:])
-    compat.deactivate()
     native_s, logits, gradients = results["native"]
     pure_s, want_logits, want_gradients = results["pure"]
     worst = max(relative(g, w) for g, w in zip(gradients, want_gradients, strict=True))
