@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	ops    = []core.Op{core.AttnForward, core.AttnBackward, core.QKForward, core.QKBackward, core.AVForward, core.AVBackward}
+	dtypes = []core.DType{core.Float32, core.Float16, core.BFloat16, core.Float64}
+)
+
+func TestCasesEqualReference(t *testing.T) {
+	for i, c := range tests.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			for _, op := range ops {
+				for _, dtype := range dtypes {
+					for _, odd := range []bool{false, true} {
+						r := rand.New(rand.NewPCG(uint64(i), uint64(op)))
+						name := fmt.Sprintf("%v %v odd=%v", op, dtype, odd)
+						newTrial(t, r, c.Problem(op, dtype), c.FlatSizes(), odd).check(t, r, odd, name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// randomTrial draws a problem of some thousand operations.
+func randomTrial(t testing.TB, r *rand.Rand, odd bool) *trial {
+	p := core.Problem{Op: ops[r.IntN(len(ops))], DType: dtypes[r.IntN(len(dtypes))], Rank: 1 + r.IntN(3), Batch: r.Int64N(3)}
+	p.KVHeads = 1 + r.Int64N(3)
+	p.Heads = p.KVHeads * (1 + r.Int64N(3))
+	p.HeadDim, p.ValueDim = 1+r.Int64N(20), 1+r.Int64N(20)
+	if r.IntN(4) == 0 {
+		p.HeadDim = 60 + r.Int64N(80)
+	}
+	if r.IntN(3) == 0 {
+		p.Extra = r.Int64N(40)
+	}
+	p.RPB = p.Op.UsesQK() && r.IntN(2) == 0
+	if r.IntN(2) == 0 {
+		p.Scale, p.HasScale = r.NormFloat64(), true
+	}
+	longest := []int64{120, 20, 9}[p.Rank-1]
+	maskFirst := r.IntN(2) == 0
+	for i := range p.Rank {
+		length := 1 + r.Int64N(longest)
+		a := core.Axis{Length: length, Dilation: 1, Stride: 1, QueryStep: 1, MaskFirst: maskFirst, Causal: r.IntN(3) == 0}
+		if r.IntN(3) == 0 {
+			a.Dilation = 1 + r.Int64N(min(length, 5))
+		}
+		a.Kernel = 1 + r.Int64N(length/a.Dilation)
+		if r.IntN(3) > 0 {
+			a.Kernel = min(a.Kernel, 1+r.Int64N(9))
+		}
+		if r.IntN(4) == 0 {
+			a.Stride = 1 + r.Int64N(a.Kernel)
+		}
+		if r.IntN(4) == 0 {
+			a.QueryStep = 1 + r.Int64N(4)
+		}
+		p.Axes[i] = a
+	}
+	var sizes []int64
+	if p.Ragged = r.IntN(4) == 0; p.Ragged {
+		for range p.Batch {
+			for i := range p.Rank {
+				least := p.Axes[i].Kernel * p.Axes[i].Dilation
+				sizes = append(sizes, least+r.Int64N(p.Axes[i].Length-least+1))
+			}
+		}
+	}
+	tr := newTrial(t, r, p, sizes, odd)
+	for _, role := range outputsOf[p.Op] {
+		optional := role != core.Out && role != core.Attn
+		tr.skip[role] = optional && r.IntN(4) == 0
+	}
+	return tr
+}
+
+func checkRandom(t testing.TB, a, b uint64) {
+	r := rand.New(rand.NewPCG(a, b))
+	odd := r.IntN(2) == 0
+	tr := randomTrial(t, r, odd)
+	tr.check(t, r, odd, fmt.Sprintf("seed %d %d: %+v sizes %v", a, b, tr.p, tr.sizes))
+}
+
+func TestRandomProblemsEqualReference(t *testing.T) {
+	for i := range uint64(500) {
+		checkRandom(t, 1, i)
+	}
+}
+
+func FuzzRun(f *testing.F) {
+	f.Add(uint64(1), uint64(2))
+	f.Fuzz(func(t *testing.T, a, b uint64) { checkRandom(t, a, b) })
+}
+
+// timed is a trial made ready for repeated runs.
+func timed(t testing.TB, p core.Problem, threads int) func() {
+	r := rand.New(rand.NewPCG(3, 4))
+	tr := newTrial(t, r, p, nil, false)
+	return tr.prepare(t, threads)
+}
+
+func (tr *trial) prepare(t testing.TB, threads int) func() {
+	n, err := tr.p.Normalize()
+	require.NoError(t, err)
+	plan, err := core.NewPlan([]core.Backend{New()}, core.Auto, tr.p)
+	require.NoError(t, err)
+	given := core.Buffers{Sizes: tr.sizes, Threads: threads}
+	for role, a := range tr.inputs {
+		given.Tensors[role] = a.tensor()
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, role := range outputsOf[tr.p.Op] {
+		if used(n, role) {
+			given.Tensors[role] = newArray(r, n, role, false, false).tensor()
+		}
+	}
+	b := new(core.Buffers)
+	return func() {
+		*b = given
+		require.NoError(t, plan.Run(b))
+	}
+}
+
+func plain(op core.Op, lengths, kernel []int64, heads, depth int64) core.Problem {
+	p := core.Problem{Op: op, DType: core.Float32, Rank: len(lengths), Batch: 1, Heads: heads, HeadDim: depth}
+	for i := range lengths {
+		p.Axes[i] = core.Axis{Length: lengths[i], Kernel: kernel[i]}
+	}
+	return p
+}
+
+func TestRunsAllocateNothing(t *testing.T) {
+	for _, op := range ops {
+		p := plain(op, []int64{24, 24}, []int64{5, 5}, 4, 16)
+		p.RPB = op.UsesQK()
+		p.Extra = 3
+		for threads := range 3 {
+			run := timed(t, p, threads+1)
+			// A goroutine that is late once makes another set of scratch memory.
+			allocs := 1.0
+			for try := 0; try < 10 && allocs > 0; try++ {
+				allocs = testing.AllocsPerRun(20, run)
+			}
+			require.Zero(t, allocs, "%v on %d threads", op, threads+1)
+		}
+	}
+}
+
+// A window of everything must not make scratch memory grow with it.
+func TestScratchIsBounded(t *testing.T) {
+	for _, op := range ops {
+		small, err := plain(op, []int64{1000}, []int64{1000}, 1, 16).Normalize()
+		require.NoError(t, err)
+		large, err := plain(op, []int64{1000000}, []int64{1000000}, 1, 16).Normalize()
+		require.NoError(t, err)
+		a, err := New().Prepare(small)
+		require.NoError(t, err)
+		b, err := New().Prepare(large)
+		require.NoError(t, err)
+		require.Equal(t, a.ScratchBytes(), b.ScratchBytes(), "%v", op)
+		require.Less(t, b.ScratchBytes(), int64(8<<20)*int64(runtime.GOMAXPROCS(0)), "%v", op)
+	}
+}
+
+func TestResultsDoNotDependOnThreads(t *testing.T) {
+	for _, op := range ops {
+		p := plain(op, []int64{30, 20}, []int64{6, 5}, 2, 24)
+		p.RPB = op.UsesQK()
+		p.Axes[0].Causal = true
+		r := rand.New(rand.NewPCG(7, 8))
+		tr := newTrial(t, r, p, nil, false)
+		tr.threads = 1
+		want := tr.run(t, New(), r, false)
+		tr.threads = 3
+		got := tr.run(t, New(), r, false)
+		for role, a := range want {
+			require.Equal(t, a.bytes(), got[role].bytes(), "%v %v", op, role)
+		}
+	}
+}
+
+func TestLongAxesMatch(t *testing.T) {
+	for _, op := range ops {
+		for _, kernel := range []int64{37, 150, 400} {
+			p := plain(op, []int64{400}, []int64{kernel}, 2, 40)
+			p.RPB = op.UsesQK()
+			r := rand.New(rand.NewPCG(9, 9))
+			tr := newTrial(t, r, p, nil, false)
+			tr.check(t, r, false, fmt.Sprintf("%v kernel %d", op, kernel))
+		}
+	}
+}

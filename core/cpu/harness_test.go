@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/stretchr/testify/require"
+)
+
+// inputs and outputs of the operations.
+var inputsOf = map[core.Op][]core.Role{
+	core.AttnForward:  {core.Query, core.Key, core.Value, core.RPB, core.ExtraKey, core.ExtraValue},
+	core.AttnBackward: {core.Query, core.Key, core.Value, core.RPB, core.ExtraKey, core.ExtraValue, core.DOut, core.DLSE, core.Out, core.LSE},
+	core.QKForward:    {core.Query, core.Key, core.RPB, core.ExtraKey},
+	core.QKBackward:   {core.Query, core.Key, core.ExtraKey, core.DAttn},
+	core.AVForward:    {core.Attn, core.Value, core.ExtraValue},
+	core.AVBackward:   {core.Attn, core.Value, core.ExtraValue, core.DOut},
+}
+
+var outputsOf = map[core.Op][]core.Role{
+	core.AttnForward:  {core.Out, core.LSE},
+	core.AttnBackward: {core.DQuery, core.DKey, core.DValue, core.DRPB, core.DExtraKey, core.DExtraValue},
+	core.QKForward:    {core.Attn},
+	core.QKBackward:   {core.DQuery, core.DKey, core.DRPB, core.DExtraKey},
+	core.AVForward:    {core.Out},
+	core.AVBackward:   {core.DAttn, core.DValue, core.DExtraValue},
+}
+
+func used(p *core.Problem, role core.Role) bool {
+	switch role {
+	case core.RPB, core.DRPB:
+		return p.RPB
+	case core.ExtraKey, core.ExtraValue, core.DExtraKey, core.DExtraValue:
+		return p.Extra > 0
+	}
+	return true
+}
+
+func dtypeOf(p *core.Problem, role core.Role) core.DType {
+	if role == core.LSE || role == core.DLSE {
+		return p.DType.Accumulator()
+	}
+	return p.DType
+}
+
+// array is a tensor for tests in memory of its own, with guard bytes wherever
+// the tensor has no element.
+type array struct {
+	memory  []uint64
+	dtype   core.DType
+	shape   []int64 // without the axes that the problem's rank lacks
+	strides [6]int64
+	first   int64 // element number of element 0...
+}
+
+const guard = 0xa5
+
+// layout is how arrays are laid out: densely or, with odd, with dimensions in
+// random order, gaps, negative steps and, for inputs, repetition.
+func newArray(r *rand.Rand, p *core.Problem, role core.Role, odd, input bool) *array {
+	a := &array{dtype: dtypeOf(p, role)}
+	a.shape = append(a.shape, p.Shape(role)...)
+	if role != core.ExtraKey && role != core.ExtraValue && role != core.DExtraKey && role != core.DExtraValue {
+		a.shape = append(a.shape[:1], a.shape[4-p.Rank:]...)
+	}
+	order := make([]int, len(a.shape))
+	for i := range order {
+		order[i] = len(order) - 1 - i
+	}
+	dense := role != core.LSE && role != core.DLSE && role != core.RPB && role != core.DRPB
+	if odd {
+		from := 0
+		if dense {
+			from = 1
+		}
+		r.Shuffle(len(order)-from, func(i, j int) { order[i+from], order[j+from] = order[j+from], order[i+from] })
+	}
+	extent := int64(1)
+	a.first = 16
+	for i, d := range order {
+		n := a.shape[d]
+		step := extent
+		last := dense && i == 0
+		if odd && !last {
+			step += r.Int64N(4)
+			switch pick := r.IntN(8); {
+			case pick == 0 && input:
+				step = 0
+			case pick == 1:
+				a.first += step * max(n-1, 0)
+				step = -step
+			}
+		}
+		a.strides[d] = step
+		extent = max(extent, max(step, -step)*max(n-1, 0)+extent)
+	}
+	bytes := (extent + 48) * a.dtype.Size()
+	a.memory = make([]uint64, bytes/8+8)
+	for i, b := range a.bytes() {
+		_ = b
+		a.bytes()[i] = guard
+	}
+	return a
+}
+
+func (a *array) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(&a.memory[0])), 8*len(a.memory))
+}
+
+func (a *array) tensor() core.Tensor {
+	return core.Tensor{Data: unsafe.Pointer(&a.memory[0]), Offset: a.first * a.dtype.Size(), Strides: a.strides}
+}
+
+// each calls f with the address of every element.
+func (a *array) each(f func(p unsafe.Pointer)) {
+	total := int64(1)
+	for _, n := range a.shape {
+		total *= n
+	}
+	for i := range total {
+		at, rest := a.first, i
+		for d := len(a.shape) - 1; d >= 0; d-- {
+			at += rest % a.shape[d] * a.strides[d]
+			rest /= a.shape[d]
+		}
+		f(unsafe.Add(unsafe.Pointer(&a.memory[0]), at*a.dtype.Size()))
+	}
+}
+
+func (a *array) fill(f func() float64) {
+	a.each(func(p unsafe.Pointer) {
+		v := [1]float64{f()}
+		store(p, 0, a.dtype, v[:], 1)
+	})
+}
+
+func (a *array) values() []float64 {
+	var out []float64
+	a.each(func(p unsafe.Pointer) {
+		var v [1]float64
+		load(v[:], p, 0, a.dtype)
+		out = append(out, v[0])
+	})
+	return out
+}
+
+// guarded reports whether all bytes outside the elements are as they were made.
+func (a *array) guarded() bool {
+	a.fill(func() float64 { return math.NaN() })
+	marks := make([]bool, len(a.bytes()))
+	base := uintptr(unsafe.Pointer(&a.memory[0]))
+	a.each(func(p unsafe.Pointer) {
+		for i := range a.dtype.Size() {
+			marks[uintptr(p)-base+uintptr(i)] = true
+		}
+	})
+	for i, b := range a.bytes() {
+		if !marks[i] && b != guard {
+			return false
+		}
+	}
+	return true
+}
+
+// trial is a problem with data, to be run on several backends.
+type trial struct {
+	p       core.Problem
+	sizes   []int64
+	threads int
+	inputs  map[core.Role]*array
+	skip    map[core.Role]bool // outputs that are not wanted
+}
+
+func (tr *trial) run(t testing.TB, backend core.Backend, r *rand.Rand, odd bool) map[core.Role]*array {
+	n, err := tr.p.Normalize()
+	require.NoError(t, err)
+	plan, err := core.NewPlan([]core.Backend{backend}, core.Auto, tr.p)
+	require.NoError(t, err)
+	b := &core.Buffers{Sizes: tr.sizes, Threads: tr.threads}
+	for role, a := range tr.inputs {
+		b.Tensors[role] = a.tensor()
+	}
+	outputs := map[core.Role]*array{}
+	for _, role := range outputsOf[tr.p.Op] {
+		if used(n, role) && !tr.skip[role] {
+			outputs[role] = newArray(r, n, role, odd, false)
+			outputs[role].fill(math.NaN)
+			b.Tensors[role] = outputs[role].tensor()
+		}
+	}
+	require.NoError(t, plan.Run(b))
+	return outputs
+}
+
+func newTrial(t testing.TB, r *rand.Rand, p core.Problem, sizes []int64, odd bool) *trial {
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	tr := &trial{p: p, sizes: sizes, threads: 1 + r.IntN(3), inputs: map[core.Role]*array{}, skip: map[core.Role]bool{}}
+	for _, role := range inputsOf[p.Op] {
+		if used(n, role) {
+			a := newArray(r, n, role, odd, true)
+			a.fill(r.NormFloat64)
+			tr.inputs[role] = a
+		}
+	}
+	if p.Op == core.AttnBackward {
+		forward := *tr
+		forward.p.Op = core.AttnForward
+		forward.inputs = map[core.Role]*array{}
+		for _, role := range inputsOf[core.AttnForward] {
+			if a := tr.inputs[role]; a != nil {
+				forward.inputs[role] = a
+			}
+		}
+		results := forward.run(t, ref.New(), r, odd)
+		tr.inputs[core.Out], tr.inputs[core.LSE] = results[core.Out], results[core.LSE]
+		if odd && r.IntN(2) == 0 {
+			delete(tr.inputs, core.DLSE)
+		}
+	}
+	return tr
+}
+
+// check compares the CPU engine with the reference.
+func (tr *trial) check(t testing.TB, r *rand.Rand, odd bool, name string) {
+	want := tr.run(t, ref.New(), r, false)
+	before := map[core.Role][]byte{}
+	for role, a := range tr.inputs {
+		before[role] = bytes.Clone(a.bytes())
+	}
+	got := tr.run(t, New(), r, odd)
+	for role, a := range tr.inputs {
+		require.Equal(t, before[role], a.bytes(), "%s: input %v changed", name, role)
+	}
+	tolerance := tests.Tolerance(tr.p.Op, tr.p.DType)
+	for role, a := range got {
+		compare(t, want[role].values(), a.values(), tolerance, name+" "+role.String())
+		require.True(t, a.guarded(), "%s: memory outside %v changed", name, role)
+	}
+}
+
+func compare(t testing.TB, want, got []float64, tolerance float64, name string) {
+	require.Len(t, got, len(want), name)
+	largest := 1.0
+	for _, v := range want {
+		if !math.IsInf(v, 0) {
+			largest = max(largest, math.Abs(v))
+		}
+	}
+	for i, v := range want {
+		if v == got[i] || v != v && got[i] != got[i] {
+			continue
+		}
+		if d := math.Abs(v - got[i]); !(d <= tolerance*largest) {
+			require.Failf(t, "different", "%s element %d: %v (want %v, tolerance %v of %v)", name, i, got[i], v, tolerance, largest)
+		}
+	}
+}

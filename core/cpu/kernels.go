@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"math"
+	"unsafe"
+)
+
+// Two primitives carry the engine: score and accumulate, on panels that hold the
+// columns of a tile dimension-major ([channel][slot][lane]) and row-major
+// ([slot][lane][channel]). This file has them in portable Go.
+
+// slack is the number of elements behind every panel that kernels may read, so
+// that a block of lanes need not end where the panel does.
+const slack = 16
+
+func at[T number](p unsafe.Pointer, i int) unsafe.Pointer {
+	var t T
+	return unsafe.Add(p, i*int(unsafe.Sizeof(t)))
+}
+
+// scoreRow is
+//
+//	for lane := range lanes { dst[lane] = sum over c of vector[c] * panel[c*pitch+lane] }
+func scoreRow[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int) {
+	for ; lanes > 4; lanes -= 8 {
+		score8[T](dst, vector, panel, depth, pitch, lanes)
+		dst, panel = at[T](dst, 8), at[T](panel, 8)
+	}
+	if lanes > 0 {
+		score4[T](dst, vector, panel, depth, pitch, lanes)
+	}
+}
+
+func score8[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int) {
+	var a0, a1, a2, a3, a4, a5, a6, a7 T
+	for c := range depth {
+		v := *(*T)(at[T](vector, c))
+		p := (*[8]T)(panel)
+		a0 += v * p[0]
+		a1 += v * p[1]
+		a2 += v * p[2]
+		a3 += v * p[3]
+		a4 += v * p[4]
+		a5 += v * p[5]
+		a6 += v * p[6]
+		a7 += v * p[7]
+		panel = at[T](panel, pitch)
+	}
+	sums := [8]T{a0, a1, a2, a3, a4, a5, a6, a7}
+	copy(unsafe.Slice((*T)(dst), min(lanes, 8)), sums[:])
+}
+
+func score4[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int) {
+	var a0, a1, a2, a3 T
+	for c := range depth {
+		v := *(*T)(at[T](vector, c))
+		p := (*[4]T)(panel)
+		a0 += v * p[0]
+		a1 += v * p[1]
+		a2 += v * p[2]
+		a3 += v * p[3]
+		panel = at[T](panel, pitch)
+	}
+	sums := [4]T{a0, a1, a2, a3}
+	copy(unsafe.Slice((*T)(dst), lanes), sums[:])
+}
+
+// accumulateRows is
+//
+//	for c := range depth { sum[c] += sum over j < rows, lane < lanes of
+//		weights[j*width+lane] * panel[(j*width+lane)*depth+c] }
+func accumulateRows[T number](sum, weights, panel unsafe.Pointer, depth, rows, width, lanes int) {
+	for c := 0; c < depth; c += 8 {
+		accumulate8[T](at[T](sum, c), weights, at[T](panel, c), depth, rows, width, lanes, depth-c)
+	}
+}
+
+func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, width, lanes, left int) {
+	var a0, a1, a2, a3, a4, a5, a6, a7 T
+	for range rows {
+		w, p := weights, panel
+		for range lanes {
+			v, x := *(*T)(w), (*[8]T)(p)
+			a0 += v * x[0]
+			a1 += v * x[1]
+			a2 += v * x[2]
+			a3 += v * x[3]
+			a4 += v * x[4]
+			a5 += v * x[5]
+			a6 += v * x[6]
+			a7 += v * x[7]
+			w, p = at[T](w, 1), at[T](p, depth)
+		}
+		weights, panel = at[T](weights, width), at[T](panel, width*depth)
+	}
+	sums := [8]T{a0, a1, a2, a3, a4, a5, a6, a7}
+	for i, v := range unsafe.Slice((*T)(sum), min(left, 8)) {
+		*(*T)(at[T](sum, i)) = v + sums[i]
+	}
+}
+
+// exp32 is e**x for x <= 0 in single precision, within 2 ulp; NaN gives NaN.
+func exp32(x float32) float32 {
+	if x < -87.3 {
+		return 0
+	}
+	if x > 88.7 {
+		return float32(math.Inf(1))
+	}
+	n := math.Float32frombits(0x4b400000) // 1.5 * 2**23: adding it rounds to an integer
+	shifted := x*1.4426950408889634 + n
+	k := shifted - n
+	r := x - k*0.693359375
+	r += k * 2.12194440e-4
+	p := float32(1.9875691500e-4)
+	p = p*r + 1.3981999507e-3
+	p = p*r + 8.3334519073e-3
+	p = p*r + 4.1665795894e-2
+	p = p*r + 1.6666665459e-1
+	p = p*r + 5.0000001201e-1
+	p = p*r*r + r + 1
+	return p * math.Float32frombits(uint32(int32(math.Float32bits(shifted))-0x4b400000+127)<<23)
+}
+
+// exponential replaces each x by e**(x-offset), where x <= offset, and returns
+// the sum.
+func exponential[T number](x []T, offset T) (sum T) {
+	switch s := any(x).(type) {
+	case []float32:
+		var total float32
+		for i, v := range s {
+			e := exp32(v - float32(offset))
+			s[i] = e
+			total += e
+		}
+		return T(total)
+	default:
+		for i, v := range x {
+			e := T(math.Exp(float64(v - offset)))
+			x[i] = e
+			sum += e
+		}
+		return sum
+	}
+}
+
+// scoreRows is scoreRow for rows panels and destinations that are width lanes
+// apart.
+func scoreRows[T number](dst, vector, panel unsafe.Pointer, depth, pitch, rows, width, lanes int) {
+	for range rows {
+		scoreRow[T](dst, vector, panel, depth, pitch, lanes)
+		dst, panel = at[T](dst, width), at[T](panel, width)
+	}
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// maxWorkers bounds the goroutines of the pool, whatever a caller asks for.
+const maxWorkers = 256
+
+// job is work in numbered tasks, which goroutines take as they come.
+type job struct {
+	tasks int64
+	next  atomic.Int64
+	do    taskRunner
+	wait  sync.WaitGroup
+}
+
+// taskRunner runs tasks until next gives none.
+type taskRunner interface{ runTasks(j *job) }
+
+// take returns the next task, or false when none is left.
+func (j *job) take() (int64, bool) {
+	n := j.next.Add(1) - 1
+	return n, n < j.tasks
+}
+
+// worker is a goroutine that waits for jobs between runs.
+type worker struct{ jobs chan *job }
+
+var pool struct {
+	sync.Mutex
+	idle  []*worker
+	count int
+}
+
+func (w *worker) loop() {
+	for j := range w.jobs {
+		j.do.runTasks(j)
+		pool.Lock()
+		pool.idle = append(pool.idle, w)
+		pool.Unlock()
+		j.wait.Done()
+	}
+}
+
+// idleWorker returns a waiting worker, a new one, or nil when there are enough.
+func idleWorker() *worker {
+	pool.Lock()
+	defer pool.Unlock()
+	if n := len(pool.idle); n > 0 {
+		w := pool.idle[n-1]
+		pool.idle = pool.idle[:n-1]
+		return w
+	}
+	if pool.count == maxWorkers {
+		return nil
+	}
+	pool.count++
+	w := &worker{jobs: make(chan *job, 1)}
+	go w.loop()
+	return w
+}
+
+// run does the job's tasks on up to threads goroutines, of which the caller is
+// one, and returns when all are done.
+func (j *job) run(tasks int64, threads int, do taskRunner) {
+	j.tasks, j.do = tasks, do
+	j.next.Store(0)
+	for range min(int64(threads), tasks) - 1 {
+		w := idleWorker()
+		if w == nil {
+			break
+		}
+		j.wait.Add(1)
+		w.jobs <- j
+	}
+	do.runTasks(j)
+	j.wait.Wait()
+	j.do = nil
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+// begin readies a tile for a walk.
+func (t *tile[T]) begin(u *run[T]) {
+	t.run, t.bins = u, nil
+	d, dv := int(u.p.HeadDim), int(u.p.ValueDim)
+	slots := u.slots(u.p, elementSize[T]())
+	t.panels[0].size(slots, u.width, d, dv, u.parts, u.pass.kind == attnKey)
+	if u.p.Extra > 0 && !u.pass.kind.inverse() {
+		t.panels[1].size(1, u.width, d, dv, u.parts, false)
+	}
+}
+
+// bin does all tasks of one part of d_rpb, in order.
+func (t *tile[T]) bin(n int) {
+	head, part := n%t.counts[5], n/t.counts[5]
+	perHead := t.tasks / int64(t.counts[5])
+	groups := parted(t.group, t.walk.member)
+	first := head/groups*t.group + head%groups*t.walk.member
+	t.bins = t.partial[(part*int(t.p.Heads)+first)*biasSize(t.p):]
+	for i := int64(part); i < perHead; i += int64(t.run.walk.bins) {
+		t.task(i*int64(t.counts[5]) + int64(head))
+	}
+}
+
+// task does one cell of the task grid.
+func (t *tile[T]) task(n int64) {
+	var at [6]int
+	for i := 5; i >= 0; i-- {
+		at[i] = int(n % int64(t.counts[i]))
+		n /= int64(t.counts[i])
+	}
+	t.sample = at[0]
+	items := t.lay(at[1])
+	if items[0] == 0 || items[1] == 0 || items[2] == 0 {
+		return
+	}
+	var from, to [3]int
+	for a := range 2 {
+		from[a] = at[2+a] * t.block[a]
+		to[a] = min(from[a]+t.block[a], items[a])
+	}
+	from[2] = at[4] * t.block[2] * t.walk.tile
+	to[2] = min(from[2]+t.block[2]*t.walk.tile, items[2])
+	for n2 := from[2]; n2 < to[2]; n2 += t.walk.tile {
+		t.plan(n2, min(t.walk.tile, to[2]-n2))
+		groups := 1
+		if !t.pass.kind.inverse() {
+			groups = parted(t.group, t.walk.member)
+		}
+		for head := at[5] * t.heads; head < min((at[5]+1)*t.heads, int(t.p.KVHeads)*groups); head++ {
+			t.column(head/groups, head%groups*t.walk.member, from, to)
+		}
+	}
+}
+
+// lay sets the lines of a dilation class and returns the number of items on
+// each axis.
+func (t *tile[T]) lay(class int) (items [3]int) {
+	axes := t.p.SampleAxes(t.sizes, int64(t.sample))
+	if t.pass.tokens {
+		t.lines = [3]line{tokenLine(axes[0], 1), tokenLine(axes[1], 1), tokenLine(axes[2], int(t.p.Extra))}
+		return [3]int{1, 1, int(t.p.Extra)}
+	}
+	rest := int64(class)
+	for a := 2; a >= 0; a-- {
+		t.lines[a] = newLine(axes[a], rest%axes[a].Dilation)
+		rest /= axes[a].Dilation
+		items[a] = t.lines[a].queries
+		if t.pass.kind.inverse() {
+			items[a] = t.lines[a].keys
+		}
+	}
+	return items
+}
+
+// column walks a tile down the slow axes for one head.
+func (t *tile[T]) column(kvHead, member int, from, to [3]int) {
+	t.kvHead, t.member = kvHead, member
+	t.items = t.positions
+	if !t.pass.kind.inverse() {
+		t.items *= min(t.walk.member, t.group-member)
+	}
+	t.panels[1].forget()
+	for n0 := from[0]; n0 < to[0]; n0++ {
+		t.panels[0].forget()
+		for n1 := from[1]; n1 < to[1]; n1++ {
+			t.row(n0, n1)
+		}
+	}
+}
