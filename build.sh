@@ -27,11 +27,24 @@ version() {
 # Only natten_mps_* leaves the library: an ELF version script, on macOS the
 # header's visibility attributes.
 link_flags() {
-    if [[ $goos == darwin ]]; then
+    if [[ $(go env GOOS) == darwin ]]; then
         echo "-Wl,-install_name,@rpath/libnatten_mps.dylib"
     else
         echo "'-Wl,--version-script=$root/capi/exports.map' -Wl,-soname,libnatten_mps.so"
     fi
+}
+
+# Compiles the library to the file named; GOOS, GOARCH and CC choose the platform.
+compile() {
+    local output=$1 partial=$1.partial cflags=${CGO_CFLAGS:--O2}
+    mkdir -p -- "$(dirname -- "$output")"
+    [[ $(go env GOOS) != darwin ]] || cflags+=" -fvisibility=hidden"
+    CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false \
+        -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
+        -o "$partial" ./capi
+    # cgo writes a header of its own, which nobody is to use.
+    rm -f -- "$output.h" "${partial%.*}.h"
+    mv -- "$partial" "$output"
 }
 
 # Whether the library is older than anything that it is made of.
@@ -43,15 +56,8 @@ is_stale() {
 ## build                 compile the Go core into python/natten_mps/lib (skipped when up to date)
 verb_build() {
     is_stale || return 0
-    local started=$SECONDS partial=$library.partial
-    mkdir -p -- "$(dirname -- "$library")"
-    [[ $goos == darwin ]] && export CGO_CFLAGS="${CGO_CFLAGS:--O2} -fvisibility=hidden"
-    CGO_ENABLED=1 go build -buildmode=c-shared -trimpath -buildvcs=false \
-        -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
-        -o "$partial" ./capi
-    # cgo writes a header of its own, which nobody is to use.
-    rm -f -- "$library.h" "${partial%.*}.h"
-    mv -- "$partial" "$library"
+    local started=$SECONDS
+    compile "$library"
     echo "built ${library#"$root"/} in $((SECONDS - started)) s"
 }
 
@@ -165,6 +171,47 @@ verb_bench() {
     verb_setup
     verb_build
     .venv/bin/python tests/bench/run.py "$@"
+}
+
+# ------------------------------------------------------------------ packages --
+
+# What a wheel's target is called by Go, by zig and by pip.
+wheel_targets=(
+    "linux-x86_64 linux amd64 x86_64-linux-gnu.2.17 manylinux2014_x86_64"
+    "linux-aarch64 linux arm64 aarch64-linux-gnu.2.17 manylinux2014_aarch64"
+    "macos-arm64 darwin arm64 aarch64-macos.14.0 macosx_14_0_arm64"
+)
+
+# One wheel, from a staged copy of the tracked sources: TARGET GOOS GOARCH ZIG-TARGET TAG.
+wheel() {
+    local stage=$root/build/wheel/$1 name=libnatten_mps.so zig="$root/.venv/bin/python -m ziglang cc -target $4"
+    if [[ $2 == darwin ]]; then
+        name=libnatten_mps.dylib
+        zig+=" -F$root/capi/macos -L$root/capi/macos"
+    fi
+    rm -rf -- "$stage"
+    mkdir -p -- "$stage"
+    git ls-files -z pyproject.toml setup.py README.md LICENSE python/natten_mps |
+        xargs -0 cp --parents -t "$stage"
+    echo "== wheel $5"
+    GOOS=$2 GOARCH=$3 CC=$zig CGO_LDFLAGS=-s compile "$stage/python/natten_mps/lib/$name"
+    (cd -- "$stage" && NATTEN_MPS_WHEEL_PLATFORM=$5 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
+        "$root/.venv/bin/python" -m pip wheel -q --no-deps -w "$root/dist" .)
+}
+
+## wheel [all|linux-x86_64|linux-aarch64|macos-arm64]  wheels in dist, cross-compiled; default: this machine's
+verb_wheel() {
+    local wanted=${1:-} row fields
+    verb_setup
+    .venv/bin/python -m pip install -q --disable-pip-version-check ziglang==0.17.1
+    if [[ -z $wanted ]]; then
+        wanted=$(uname -s | sed 's/Darwin/macos/; s/Linux/linux/')-$(uname -m)
+    fi
+    for row in "${wheel_targets[@]}"; do
+        read -ra fields <<<"$row"
+        [[ $wanted != all && $wanted != "${fields[0]}" ]] || wheel "${fields[@]}"
+    done
+    .venv/bin/python tests/packages/check_wheels.py dist/*.whl
 }
 
 # ------------------------------------------------------------------ quality --

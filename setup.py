@@ -12,6 +12,8 @@ from setuptools.command.build_py import build_py
 from setuptools.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent
+# Set by `./build.sh wheel`, which has cross-compiled the library into place already.
+WHEEL_PLATFORM = os.environ.get("NATTEN_MPS_WHEEL_PLATFORM")
 
 
 def _require(program: str, what: str, remedy: str) -> None:
@@ -43,7 +45,7 @@ class BuildPy(build_py):
 
     def run(self) -> None:
         """Run `./build.sh build`, the one way to build the library, then collect."""
-        if os.environ.get("NATTEN_MPS_PREBUILT") != "1":
+        if WHEEL_PLATFORM is None:
             _check_tools()
             subprocess.check_call(["bash", str(ROOT / "build.sh"), "build"], cwd=ROOT)
         super().run()
@@ -54,7 +56,7 @@ class Wheel(bdist_wheel):
 
     def get_tag(self) -> tuple[str, str, str]:
         """Keep the platform, which the library decides, and drop the interpreter."""
-        return "py3", "none", super().get_tag()[2]
+        return "py3", "none", WHEEL_PLATFORM or super().get_tag()[2]
 
 
 class PlatformDistribution(Distribution):

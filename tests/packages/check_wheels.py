@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Checks built wheels without installing them: tag, size, contents, and the library's own headers.
+
+Usage: check_wheels.py dist/*.whl. Needs an LLVM objdump and readelf (Debian: llvm-19).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+LARGEST = 8 * 2**20
+# Symbols that Go's and the system's linker leave visible in a Mach-O file.
+LINKER_SYMBOLS = {
+    "_crosscall1",
+    "_crosscall2",
+    "__cgo_panic",
+    "__cgo_topofstack",
+    "___dso_handle",
+    "__mh_dylib_header",
+}
+ELF_MACHINES = {"manylinux2014_x86_64": "EM_X86_64", "manylinux2014_aarch64": "EM_AARCH64"}
+NEWEST_GLIBC = (2, 17)  # manylinux2014
+
+
+def tool(name: str) -> str:
+    """Return LLVM's tool under the name it has here."""
+    for candidate in (f"{name}-19", name):
+        if shutil.which(candidate):
+            return candidate
+    raise SystemExit(f"check_wheels: {name} is needed")
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
+
+
+def expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise SystemExit(f"check_wheels: {message}")
+
+
+def check_elf(library: Path, platform: str) -> str:
+    """Check machine, exports, soname and the newest glibc that is needed."""
+    text = output(tool("llvm-readelf"), "-h", "-d", "--dyn-syms", "-V", "--elf-output-style=LLVM",
+                  str(library))  # fmt: skip
+    expect(ELF_MACHINES[platform] in text, f"{library.name} is not for {platform}")
+    expect("libnatten_mps.so" in text, "no soname")
+    table = output(tool("llvm-nm"), "-D", "--defined-only", str(library)).splitlines()
+    names = {line.split()[-1].split("@")[0] for line in table}
+    expect(bool(names), "no exported symbol")
+    strangers = {n for n in names if not n.startswith("natten_mps_")}
+    expect(not strangers, f"strange exports: {sorted(strangers)}")
+    versions = {tuple(map(int, v.split("."))) for v in re.findall(r"GLIBC_(\d+\.\d+)", text)}
+    newest = max(versions, default=(0, 0))
+    expect(newest <= NEWEST_GLIBC, f"needs glibc {newest}")
+    return f"{len(names)} symbols, glibc {newest[0]}.{newest[1]}"
+
+
+def check_macho(library: Path) -> str:
+    """Check architecture, oldest macOS, id, dependencies, exports and signature."""
+    objdump = tool("llvm-objdump")
+    headers = output(objdump, "--macho", "--private-headers", str(library))
+    expect(re.search(r"MH_MAGIC_64\s+ARM64", headers) is not None, "not for arm64")
+    expect(re.search(r"minos 14\.0", headers) is not None, "oldest macOS is not 14.0")
+    expect("@rpath/libnatten_mps.dylib" in headers, "id is not @rpath/libnatten_mps.dylib")
+    expect("LC_CODE_SIGNATURE" in headers, "no code signature")
+    used = output(objdump, "--macho", "--dylibs-used", str(library)).splitlines()[2:]
+    foreign = [x.split()[0] for x in used if not x.strip().startswith(("/usr/lib/", "/System/"))]
+    expect(not foreign, f"depends on {foreign}")
+    trie = output(objdump, "--macho", "--exports-trie", str(library))
+    names = set(re.findall(r"^0x[0-9A-F]+\s+(\S+)", trie, re.MULTILINE))
+    strangers = {n for n in names if not n.startswith("_natten_mps_")} - LINKER_SYMBOLS
+    expect(not strangers, f"strange exports: {sorted(strangers)}")
+    return f"{len(names)} symbols, macOS 14.0, signed"
+
+
+def check(wheel: Path) -> None:
+    """Check one wheel and print what it is."""
+    platform = wheel.stem.split("-")[-1]
+    expect("-py3-none-" in wheel.name, f"{wheel.name} is not tagged py3-none")
+    expect(wheel.stat().st_size < LARGEST, f"{wheel.name} has {wheel.stat().st_size} bytes")
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as folder:
+        names = archive.namelist()
+        libraries = [n for n in names if "/lib/" in n]
+        expect(len(libraries) == 1, f"{wheel.name} has the libraries {libraries}")
+        expect("natten_mps/py.typed" in names, "py.typed is missing")
+        outside = [n for n in names if not n.startswith(("natten_mps/", "natten_mps-"))]
+        expect(not outside, f"{wheel.name} holds {outside}")
+        library = Path(archive.extract(libraries[0], folder))
+        mac = platform.startswith("macosx")
+        facts = check_macho(library) if mac else check_elf(library, platform)
+    print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB, {facts}")
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        check(Path(argument))
