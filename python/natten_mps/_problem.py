@@ -335,6 +335,8 @@ def choose(problem: _plan.Problem, device: torch.device) -> str:
 def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | None:
     if device.type not in ("cpu", "mps"):
         return f"tensors are on {device.type} (want cpu or mps)"
+    if all(b["name"] != name for b in _lib.backends()):
+        return backend.details(name)
     return _plan.reasons_against(problem, name)
 
 

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""Split attention with a relative position bias, as the all-in-one music model calls it."""
+
+from .functional import (
+    na1d_av_fused,
+    na1d_qk_rpb,
+    na2d_av_fused,
+    na2d_qk_rpb,
+    na3d_av_fused,
+    na3d_qk_rpb,
+)
+
+__all__ = [
+    "na1d_av_fused",
+    "na1d_qk_rpb",
+    "na2d_av_fused",
+    "na2d_qk_rpb",
+    "na3d_av_fused",
+    "na3d_qk_rpb",
+]

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: MIT
+"""Neighborhood attention as modules; parameters and their names are those of natten-mps 0.3."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checks, ops
+from .utils.params import make_window, normalize_causal, normalize_kernel_size, normalize_positive
+
+_INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
+
+
+class _NeighborhoodAttention(nn.Module):
+    """The module of any rank.
+
+    embed_dim: channels. num_heads: heads, of which num_kv_heads (a divisor; None: all) have keys
+    and values of their own. kernel_size, stride, dilation, is_causal: as in na1d. qkv_bias: whether
+    query, key and value projections have a bias. qk_scale: None for head_dim ** -0.5. attn_drop,
+    proj_drop: dropout of the attention weights and of the output, in training. rel_pos_bias: learn
+    a relative position bias, `rpb`.
+    """
+
+    rank: int
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        dilation: Any = 1,
+        is_causal: Any = False,
+        num_kv_heads: int | None = None,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+        *,
+        rel_pos_bias: bool = False,
+    ) -> None:
+        super().__init__()
+        kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        _check_heads(embed_dim, num_heads, kv_heads)
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.head_dim = embed_dim // num_heads
+        self.num_kv_heads = kv_heads
+        self.kernel_size = normalize_kernel_size(kernel_size, self.rank)
+        self.stride = normalize_positive(1 if stride is None else stride, self.rank, "stride")
+        self.dilation = normalize_positive(
+            1 if dilation is None else dilation, self.rank, "dilation"
+        )
+        self.is_causal = normalize_causal(False if is_causal is None else is_causal, self.rank)
+        self.scale = self.head_dim**-0.5 if qk_scale is None else qk_scale
+        self._use_gqa = kv_heads != num_heads
+        if self._use_gqa:
+            self.q_proj = nn.Linear(embed_dim, embed_dim, bias=qkv_bias)
+            self.kv_proj = nn.Linear(embed_dim, 2 * kv_heads * self.head_dim, bias=qkv_bias)
+        else:
+            self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=qkv_bias)
+        if rel_pos_bias:
+            shape = (2 * k - 1 for k in self.kernel_size)
+            self.rpb = nn.Parameter(torch.empty(num_heads, *shape))
+        else:
+            self.register_parameter("rpb", None)
+        self.attn_drop_p = attn_drop
+        self.attn_drop = nn.Dropout(attn_drop)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+        self._reset_bias()
+
+    def _reset_bias(self) -> None:
+        if self.rpb is not None:
+            nn.init.trunc_normal_(self.rpb, std=0.02, a=-2.0, b=2.0)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        for module in self.children():
+            if isinstance(module, nn.Linear):
+                module.reset_parameters()
+        self._reset_bias()
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments, in print(module)."""
+        shown = (
+            f"embed_dim={self.embed_dim}, num_heads={self.num_heads},"
+            f" kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation},"
+            f" is_causal={self.is_causal}"
+        )
+        if self._use_gqa:
+            shown += f", num_kv_heads={self.num_kv_heads}"
+        if self.scale != self.head_dim**-0.5:
+            shown += f", qk_scale={self.scale}"
+        return shown + (", rel_pos_bias=True" if self.rpb is not None else "")
+
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """query, key and value, each [B, *S, heads, head_dim]: views, nothing is copied."""
+        if not self._use_gqa:
+            qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
+            return tuple(qkv.unbind(-3))
+        query = self.q_proj(x).unflatten(-1, (self.num_heads, self.head_dim))
+        kv = self.kv_proj(x).unflatten(-1, (2, self.num_kv_heads, self.head_dim))
+        return (query, *kv.unbind(-3))
+
+    def _forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+        name = type(self).__name__
+        if x.dim() != self.rank + 2:
+            raise ValueError(f"{name} expects input shape {_INPUTS[self.rank]}.")
+        if x.shape[-1] != self.embed_dim:
+            raise ValueError(
+                f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim})."
+            )
+        window = make_window(
+            self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal
+        )
+        query, key, value = self._project(x)
+        function = f"na{self.rank}d"
+        if sizes is not None:
+            checks.varlen(f"{function}_varlen", query.shape, key.shape, value.shape, window)
+            sizes = checks.sizes(sizes, x.shape[0], x.shape[1:-1], window)
+        else:
+            checks.fused(function, query.shape, key.shape, value.shape, window)
+        common = {"window": window, "sizes": sizes}
+        if self.training and self.attn_drop.p > 0:
+            logits = ops.qk(query, key, scale=self.scale, rpb=self.rpb, **common)
+            out = ops.av(self.attn_drop(logits.softmax(-1)), value, **common)
+        else:
+            out, _ = ops.attn(query, key, value, scale=self.scale, rpb=self.rpb, **common)
+        out = self.proj_drop(self.proj(out.flatten(-2)))
+        return out if sizes is None else _without_padding(out, sizes, self.stride)
+
+
+def _check_heads(embed_dim: int, num_heads: int, kv_heads: int) -> None:
+    if num_heads <= 0 or embed_dim % num_heads:
+        raise ValueError("embed_dim must be divisible by num_heads")
+    if isinstance(kv_heads, bool) or kv_heads <= 0 or num_heads % kv_heads:
+        raise ValueError(f"num_heads ({num_heads}) must be divisible by num_kv_heads ({kv_heads})")
+
+
+def _without_padding(out: Tensor, sizes: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """Zeros at padding, where the projection has left its bias."""
+    for axis, step in enumerate(stride):
+        kept = torch.arange(out.shape[1 + axis], device=out.device) * step
+        padding = kept >= sizes[:, axis, None].to(out.device)
+        shape = [out.shape[0]] + [1] * (out.dim() - 1)
+        shape[1 + axis] = out.shape[1 + axis]
+        out = out.masked_fill(padding.reshape(shape), 0)
+    return out
+
+
+class NeighborhoodAttention1D(_NeighborhoodAttention):
+    """1-D neighborhood attention with its projections.
+
+    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
+    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
+    """
+
+    rank = 1
+
+    def forward(self, x: Tensor, seq_lens: Tensor | None = None) -> Tensor:
+        """`[B, L, C]` -> `[B, ceil(L / stride), C]`; seq_lens `[B]`: lengths, if padded."""
+        return self._forward(x, seq_lens)
+
+
+class NeighborhoodAttention2D(_NeighborhoodAttention):
+    """2-D neighborhood attention with its projections.
+
+    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
+    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
+    """
+
+    rank = 2
+
+    def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
+        """`[B, H, W, C]` -> `[B, H', W', C]`; spatial_sizes `[B, 2]`: sizes, if padded."""
+        return self._forward(x, spatial_sizes)
+
+
+class NeighborhoodAttention3D(_NeighborhoodAttention):
+    """3-D neighborhood attention with its projections.
+
+    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
+    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
+    """
+
+    rank = 3
+
+    def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
+        """`[B, D, H, W, C]` -> `[B, D', H', W', C]`; spatial_sizes `[B, 3]`: sizes, if padded."""
+        return self._forward(x, spatial_sizes)
