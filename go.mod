@@ -3,11 +3,9 @@ module github.com/natten-mps/natten-mps
 go 1.26
 
 require (
+	github.com/ebitengine/purego v0.11.3
 	github.com/stretchr/testify v1.12.1
 	github.com/x448/float16 v0.8.4
 )
 
-require (
-	github.com/ebitengine/purego v0.11.3 // indirect
-	go.yaml.in/yaml/v3 v3.0.5 // indirect
-)
+require go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+
+package exported
+
+import (
+	"math"
+	"math/rand/v2"
+	"os"
+	"regexp"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+)
+
+func backendNames(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for {
+		info := &cBackendInfo{size: uint64(unsafe.Sizeof(cBackendInfo{}))}
+		e := newError()
+		if library.backend(int32(len(names)), info, e) != 0 {
+			require.Contains(t, text(e.message[:]), "index is")
+			return names
+		}
+		require.NotEmpty(t, text(info.details[:]))
+		names = append(names, text(info.name[:]))
+	}
+}
+
+func TestOperationsMatchTheReference(t *testing.T) {
+	conformance.Run(t, execute(t, "auto"))
+}
+
+func TestReferenceIsReachable(t *testing.T) {
+	c := tests.Cases()[0]
+	for op := core.AttnForward; op.Valid(); op++ {
+		conformance.Check(t, execute(t, "reference"), &c, op, core.Float32, int(op))
+	}
+}
+
+func TestBackends(t *testing.T) {
+	names := backendNames(t)
+	require.Contains(t, names, "native")
+	require.Equal(t, "reference", names[len(names)-1], "is the last resort")
+	info := &cBackendInfo{size: uint64(unsafe.Sizeof(cBackendInfo{}))}
+	require.Zero(t, library.backend(int32(len(names)-1), info, nil))
+	require.EqualValues(t, 1, info.available)
+}
+
+func TestVersions(t *testing.T) {
+	source, err := os.ReadFile("../../python/natten_mps/version.py")
+	require.NoError(t, err)
+	match := regexp.MustCompile(`__version__ = "(.*)"`).FindSubmatch(source)
+	require.NotNil(t, match)
+	require.Equal(t, string(match[1]), library.version())
+	require.EqualValues(t, 1, library.abiVersion())
+	require.LessOrEqual(t, library.abiMinimum(), library.abiVersion())
+}
+
+func TestThreads(t *testing.T) {
+	processors := library.getNumThreads()
+	require.Positive(t, processors)
+	e := newError()
+	require.NoError(t, outcome(t, library.setNumThreads(3, e), e))
+	require.EqualValues(t, 3, library.getNumThreads())
+	require.ErrorContains(t, outcome(t, library.setNumThreads(-1, e), e), "threads is -1 (want >= 0)")
+	require.EqualValues(t, 3, library.getNumThreads())
+	require.Zero(t, library.setNumThreads(0, nil))
+	require.Equal(t, processors, library.getNumThreads())
+}
+
+func TestPlanInfo(t *testing.T) {
+	for _, backend := range backendNames(t) {
+		c := tests.Cases()[0]
+		p := c.Problem(core.AttnBackward, core.Float32)
+		var plan uint64
+		e := newError()
+		if err := outcome(t, library.planCreate(problemStruct(&p), name(backend), &plan, e), e); err != nil {
+			require.Equal(t, "metal", backend, "%v", err)
+			continue
+		}
+		info := &cPlanInfo{size: uint64(unsafe.Sizeof(cPlanInfo{}))}
+		require.NoError(t, outcome(t, library.planInfoGet(plan, info, e), e))
+		require.Equal(t, backend, text(info.backend[:]))
+		require.NotEmpty(t, text(info.variant[:]))
+		require.GreaterOrEqual(t, info.scratchBytes, int64(0))
+		require.Zero(t, library.planDestroy(plan, nil))
+	}
+}
+
+func TestSupports(t *testing.T) {
+	c := tests.Cases()[0]
+	p := c.Problem(core.AttnForward, core.Float32)
+	e := newError()
+	require.NoError(t, outcome(t, library.supports(problemStruct(&p), nil, e), e))
+	require.NoError(t, outcome(t, library.supports(problemStruct(&p), name("native"), e), e))
+	p.Memory = core.Metal
+	err := outcome(t, library.supports(problemStruct(&p), name("native"), e), e)
+	require.ErrorContains(t, err, "no backend takes this problem: native: ")
+	require.Equal(t, core.Unsupported, err.(*core.Error).Status)
+	p.Axes[0].Kernel = 99
+	err = outcome(t, library.supports(problemStruct(&p), nil, e), e)
+	require.Equal(t, core.InvalidArgument, err.(*core.Error).Status)
+}
+
+func TestAttentionInOneCall(t *testing.T) {
+	shape, kernel := []int64{2, 5, 6, 3, 8}, []int64{3, 4}
+	elements := 2 * 5 * 6 * 3 * 8
+	r := rand.New(rand.NewPCG(1, 2))
+	tensors := make([][]float32, 5)
+	for i := range tensors {
+		tensors[i] = make([]float32, elements)
+		for j := range tensors[i] {
+			tensors[i][j] = float32(r.NormFloat64())
+		}
+	}
+	at := func(i int) unsafe.Pointer { return unsafe.Pointer(&tensors[i][0]) }
+	e := newError()
+	require.NoError(t, outcome(t, library.attention(1, 2, &shape[0], &kernel[0], at(0), at(1), at(2), at(3), e), e))
+
+	p := core.Problem{
+		Op: core.AttnForward, DType: core.Float32, Rank: 2, Batch: 2, Heads: 3, HeadDim: 8,
+		Axes: [3]core.Axis{{Length: 5, Kernel: 3}, {Length: 6, Kernel: 4}},
+	}
+	b := core.Buffers{Threads: 1}
+	for i, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
+		b.Tensors[role] = core.Tensor{Data: at(i), Strides: [6]int64{720, 144, 24, 8, 1}}
+	}
+	b.Tensors[core.Out].Data = at(4)
+	require.NoError(t, conformance.Backend(ref.New())(p, &b))
+	require.InDeltaSlice(t, tensors[4], tensors[3], 1e-6)
+
+	shape[0] = 0
+	require.Zero(t, library.attention(1, 2, &shape[0], &kernel[0], nil, nil, nil, nil, nil), "an empty batch needs no memory")
+}
+
+func TestWindowIsThatOfCore(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 300 {
+		length := 1 + r.Int64N(40)
+		a := core.Axis{Length: length, Dilation: 1 + r.Int64N(min(length, 4)), Causal: r.IntN(2) == 0, MaskFirst: r.IntN(2) == 0}
+		a.Kernel = 1 + r.Int64N(length/a.Dilation)
+		a.Stride = 1 + r.Int64N(a.Kernel)
+		a.QueryStep = 1
+		query := r.Int64N(length)
+		maskFirst := int32(0)
+		if a.MaskFirst {
+			maskFirst = 1
+		}
+		axis, e := axisStruct(&a), newError()
+		info := cWindowInfo{size: uint64(unsafe.Sizeof(cWindowInfo{}))}
+		require.NoError(t, outcome(t, library.window(&axis, maskFirst, query, &info, e), e))
+		w := a.Window(query)
+		require.Equal(t, cWindowInfo{info.size, w.Residue + w.Lo*a.Dilation, w.Hi - w.Lo, a.Dilation, w.Lo - w.Start}, info)
+	}
+}
+
+// One plan on 16 goroutines, and plans made and destroyed meanwhile.
+func TestManyThreads(t *testing.T) {
+	c := tests.Cases()[0]
+	p := c.Problem(core.AttnForward, core.Float32)
+	elements := int64(2 * 16 * 2 * 16)
+	input := make([]float32, elements)
+	for i := range input {
+		input[i] = float32(math.Sin(float64(i)))
+	}
+	args := func(out []float32) *cArgs {
+		b := core.Buffers{Threads: 2}
+		for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
+			b.Tensors[role] = core.Tensor{Data: unsafe.Pointer(&input[0]), Strides: [6]int64{512, 32, 16, 1}}
+		}
+		b.Tensors[core.Out].Data = unsafe.Pointer(&out[0])
+		return argsStruct(&b)
+	}
+	var plan uint64
+	require.Zero(t, library.planCreate(problemStruct(&p), nil, &plan, nil))
+	want := make([]float32, elements)
+	require.Zero(t, library.run(plan, args(want), nil))
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			got := make([]float32, elements)
+			e := newError()
+			for range 100 {
+				clear(got)
+				if err := outcome(t, library.run(plan, args(got), e), e); err != nil {
+					t.Error(err)
+				}
+				if [1024]float32(got) != [1024]float32(want) {
+					t.Error("runs at the same time differ")
+					return
+				}
+				var own uint64
+				if status := library.planCreate(problemStruct(&p), nil, &own, e); status != 0 || own == plan {
+					t.Errorf("status %d, handle %#x", status, own)
+				}
+				if err := outcome(t, library.planDestroy(own, e), e); err != nil {
+					t.Error(err)
+				}
+				if status := library.run(own, args(got), e); status != int32(core.BadHandle) {
+					t.Errorf("a destroyed plan ran with status %d", status)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	require.Zero(t, library.planDestroy(plan, nil))
+}
