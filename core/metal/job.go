@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"encoding/binary"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// runJob is a Job with the memory that its parts point to, to be used again.
+type runJob struct {
+	job      Job
+	blocks   [][paramsBytes]byte // a step's parameters
+	bindings []Binding           // of all steps
+	sizes    []byte              // int32 lengths, [batch][3]
+}
+
+func newRunJob(r *runner) *runJob {
+	j := &runJob{blocks: make([][paramsBytes]byte, len(r.steps)), sizes: make([]byte, 16)}
+	if r.problem.Ragged {
+		j.sizes = make([]byte, max(16, 12*r.problem.Batch))
+	}
+	arguments := 0
+	for i := range r.steps {
+		arguments += 1 + len(r.steps[i].args)
+	}
+	j.job = Job{
+		Memory:     r.problem.Memory,
+		Scratch:    make([]int64, len(r.scratch)),
+		Dispatches: make([]Dispatch, 0, len(r.steps)),
+	}
+	j.bindings = make([]Binding, 0, arguments)
+	return j
+}
+
+// Run launches the plan's kernels, but those of gradients that are not given.
+func (r *runner) Run(b *core.Buffers) error {
+	if r.problem.Batch == 0 {
+		return nil
+	}
+	j := r.jobs.Get().(*runJob)
+	defer r.jobs.Put(j)
+	if err := r.fill(j, b); err != nil {
+		return err
+	}
+	return r.device.Run(&j.job)
+}
+
+// fill describes the launches for the buffers.
+func (r *runner) fill(j *runJob, b *core.Buffers) error {
+	l := r.layoutOf(b)
+	j.job.Dispatches, j.bindings = j.job.Dispatches[:0], j.bindings[:0]
+	clear(j.job.Scratch)
+	r.fillSizes(j, b)
+	for i := range r.steps {
+		if !r.steps[i].wanted(b) {
+			continue
+		}
+		x, err := r.prepared(i, l)
+		if err != nil {
+			return err
+		}
+		block := &j.blocks[i]
+		*block = x.block
+		putFlags(block[:], x.params.flags|x.givenFlags(b))
+		first := len(j.bindings)
+		j.bindings = append(j.bindings, Binding{Bytes: block[:]})
+		for n := range x.args {
+			j.bindings = append(j.bindings, r.bind(j, b, block[:], n, &x.args[n]))
+		}
+		j.job.Dispatches = append(j.job.Dispatches, Dispatch{
+			Pipeline: x.pipeline, Function: x.function, Bindings: j.bindings[first:],
+			Groups: x.groups, Threads: Size{x.threads, 1, 1},
+		})
+	}
+	return nil
+}
+
+func (r *runner) fillSizes(j *runJob, b *core.Buffers) {
+	if !r.problem.Ragged {
+		return
+	}
+	for sample := range r.problem.Batch {
+		for i, a := range r.problem.SampleAxes(b.Sizes, sample) {
+			binary.LittleEndian.PutUint32(j.sizes[4*(3*sample+int64(i)):], uint32(a.Length))
+		}
+	}
+}
+
+// wanted reports whether the step has something to compute.
+func (x *step) wanted(b *core.Buffers) bool {
+	for _, role := range x.wants {
+		if b.Given(role) {
+			return true
+		}
+	}
+	return len(x.wants) == 0
+}
+
+// givenFlags tells the kernel which optional tensors are there.
+func (x *step) givenFlags(b *core.Buffers) int {
+	flags := 0
+	for i, role := range x.wants {
+		if b.Given(role) {
+			flags |= flagFirst << i
+		}
+	}
+	for i := range x.args {
+		a := &x.args[i]
+		switch {
+		case a.kind != tensorArgument || !b.Given(a.role):
+		case a.role == core.LSE && a.writes:
+			flags |= flagLSE
+		case a.role == core.DLSE:
+			flags |= flagDLSE
+		case a.role == core.DQuery:
+			flags |= flagFirst
+		}
+	}
+	return flags
+}
+
+// bind describes argument n of a step, and writes its strides.
+func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argument) Binding {
+	scratchAt := r.unused
+	switch {
+	case a.kind == sizesArgument:
+		return Binding{Bytes: j.sizes}
+	case a.kind == scratchArgument:
+		scratchAt = a.scratch
+		putStrides(block, n, r.scratch[a.scratch].strides)
+	case a.kind == tensorArgument && b.Given(a.role):
+		t := &b.Tensors[a.role]
+		putStrides(block, n, r.strides(a, t))
+		low, high := r.tensors[a.role].span(t)
+		return Binding{Tensor: t, Low: low, High: high, Writes: a.writes}
+	}
+	j.job.Scratch[scratchAt] = r.scratch[scratchAt].bytes
+	return Binding{Scratch: 1 + scratchAt, Writes: a.writes}
+}
+
+// strides returns those that a kernel wants: batch, three axes, heads.
+func (r *runner) strides(a *argument, t *core.Tensor) [strideNumbers]int64 {
+	s := &t.Strides
+	switch a.role {
+	case core.RPB:
+		return [strideNumbers]int64{0, s[1], s[2], s[3], s[0]}
+	case core.ExtraKey, core.ExtraValue:
+		return [strideNumbers]int64{s[0], 0, 0, s[1], s[2]}
+	case core.DRPB, core.DExtraKey, core.DExtraValue: // as reduce counts dimensions
+		return [strideNumbers]int64{s[0], s[1], s[2], s[3], 0}
+	}
+	n := [strideNumbers]int64{s[0], s[1], s[2], s[3], s[4]}
+	if a.perRow {
+		for i := range r.problem.Axes {
+			n[1+i] *= r.problem.Axes[i].QueryStep
+		}
+	}
+	return n
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"math"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// tensorCheck is what choosing a layout needs to know of a tensor of the problem.
+type tensorCheck struct {
+	role  core.Role
+	shape [6]int64 // missing dimensions have one element
+	size  int64    // of an element
+	// channels is the dimension of channels, which kernels read and write 4 at a
+	// time; 0: the tensor has none.
+	channels int
+}
+
+// hasChannels are the tensors whose last dimension is channels.
+var hasChannels = map[core.Role]bool{
+	core.Query: true, core.Key: true, core.Value: true, core.ExtraKey: true, core.ExtraValue: true,
+	core.Out: true, core.DOut: true, core.DQuery: true, core.DKey: true, core.DValue: true,
+}
+
+func tensorChecks(p *core.Problem) []tensorCheck {
+	checks := make([]tensorCheck, core.NumRoles)
+	for role := range core.NumRoles {
+		c := &checks[role]
+		*c = tensorCheck{role: role, shape: [6]int64{1, 1, 1, 1, 1, 1}, size: p.ElementSize(role)}
+		n := copy(c.shape[:], p.Shape(role))
+		if hasChannels[role] {
+			c.channels = n - 1
+		}
+	}
+	return checks
+}
+
+// span returns the bytes that a tensor reaches before and after its first
+// element; high is exclusive.
+func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
+	for i, n := range c.shape {
+		if n == 0 {
+			return 0, 0
+		}
+		if reach := t.Strides[i] * (n - 1) * c.size; reach < 0 {
+			low += reach
+		} else {
+			high += reach
+		}
+	}
+	return low, high + c.size
+}
+
+// layoutOf chooses the layout that all given tensors allow.
+func (r *runner) layoutOf(b *core.Buffers) layout {
+	l := layout{vec: true, wide: r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch of delta is
+	for i := range r.tensors {
+		c := &r.tensors[i]
+		t := &b.Tensors[c.role]
+		if t.Data == nil {
+			continue
+		}
+		l.wide = l.wide || c.wide(t)
+		l.vec = l.vec && (c.channels == 0 || c.aligned(t, r.problem.Memory))
+	}
+	return l
+}
+
+// wide reports whether an element is so far from the first of its sample and head
+// that 32 bits do not hold the distance. Where the dimensions of batch and heads
+// are differs between tensors, so all are counted but the first, which is
+// either.
+func (c *tensorCheck) wide(t *core.Tensor) bool {
+	var reach int64
+	for i, n := range c.shape[1:] {
+		stride := t.Strides[i+1]
+		reach += max(stride, -stride) * (n - 1)
+	}
+	return reach > math.MaxInt32
+}
+
+// aligned reports whether every row begins at a multiple of 4 elements. A buffer
+// of the GPU's begins at one; host memory is where it is.
+func (c *tensorCheck) aligned(t *core.Tensor, memory core.Memory) bool {
+	start := t.Offset
+	if memory == core.Host {
+		start += int64(uintptr(t.Data))
+	}
+	if start%(4*c.size) != 0 {
+		return false
+	}
+	for i, n := range c.shape[:c.channels] {
+		if n > 1 && t.Strides[i]%4 != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import "github.com/natten-mps/natten-mps/core"
+
+// argument says what a kernel's buffer is. Buffer 0 is the parameter block.
+type argument struct {
+	kind    argumentKind
+	role    core.Role // tensors
+	scratch int       // index of a scratch buffer
+	perRow  bool      // indexed by output although it has a row for each query
+	writes  bool
+}
+
+type argumentKind int
+
+const (
+	tensorArgument argumentKind = iota
+	absentArgument              // the problem has no such tensor; the kernel will not touch it
+	scratchArgument
+	sizesArgument
+)
+
+func reads(r core.Role) argument  { return argument{role: r} }
+func writes(r core.Role) argument { return argument{role: r, writes: true} }
+
+// queries reads the rows of a tensor shaped like the queries, by output index.
+func queries(r core.Role) argument { return argument{role: r, perRow: true} }
+
+func readsScratch(i int) argument { return argument{kind: scratchArgument, scratch: i} }
+
+func writesScratch(i int) argument {
+	return argument{kind: scratchArgument, scratch: i, writes: true}
+}
+
+var (
+	sizes  = argument{kind: sizesArgument}
+	absent = argument{kind: absentArgument}
+)
+
+// scratch is a temporary buffer of 4-byte floats, and its strides where a kernel
+// reads them from the parameter block.
+type scratch struct {
+	bytes   int64
+	strides [strideNumbers]int64
+}
+
+// step is one kernel launch of a plan.
+type step struct {
+	variant variant // of the common layout
+	args    []argument
+	// wants lists the tensors of which one must be given for the launch to happen;
+	// none: it always does. The kernel is told of the first two by flags.
+	wants   []core.Role
+	params  params
+	groups  Size
+	threads int
+}
+
+// steps decides what a normalized problem runs.
+func steps(p *core.Problem, tune *tuning) ([]step, []scratch) {
+	l := &lister{problem: p, tune: tune}
+	switch p.Op {
+	case core.AttnForward:
+		l.attnForward()
+	case core.AttnBackward:
+		l.attnBackward()
+	case core.QKForward:
+		l.qk(core.Query, core.Key, core.RPB, core.ExtraKey, core.Attn)
+	case core.QKBackward:
+		l.av(core.DAttn, core.Key, core.ExtraKey, core.DQuery)
+		l.inv(core.DAttn, core.Query, core.DKey)
+		l.invRPB()
+		l.invExtra(core.Query, core.DAttn, core.DExtraKey)
+	case core.AVForward:
+		l.av(core.Attn, core.Value, core.ExtraValue, core.Out)
+	default:
+		l.qk(core.DOut, core.Value, core.NumRoles, core.ExtraValue, core.DAttn)
+		l.inv(core.Attn, core.DOut, core.DValue)
+		l.invExtra(core.DOut, core.Attn, core.DExtraValue)
+	}
+	return l.steps, l.scratch
+}
+
+// lister collects the steps of a problem.
+type lister struct {
+	problem *core.Problem
+	tune    *tuning
+	steps   []step
+	scratch []scratch
+}
+
+// optional is the argument of a tensor that other fields of the problem switch
+// on.
+func (l *lister) optional(a argument) argument {
+	switch a.role {
+	case core.RPB:
+		if !l.problem.RPB {
+			return absent
+		}
+	case core.ExtraKey, core.ExtraValue:
+		if l.problem.Extra == 0 {
+			return absent
+		}
+	case core.NumRoles:
+		return absent
+	}
+	return a
+}
+
+func (l *lister) addScratch(s scratch) int {
+	l.scratch = append(l.scratch, s)
+	return len(l.scratch) - 1
+}
+
+// scale is that of the logits; products with values have none.
+func (l *lister) scale() float64 {
+	if l.problem.Op.UsesQK() {
+		return l.problem.Scale
+	}
+	return 1
+}
+
+// add completes a launch whose lane groups work on rows of queries or keys.
+func (l *lister) add(function string, rpb bool, flags int, side side, wants []core.Role, args ...argument) {
+	p := l.problem
+	d := l.tune.design(p, function)
+	x := step{
+		variant: l.variant(function, rpb, d),
+		args:    append(args, sizes),
+		wants:   wants,
+		params:  l.params(flags),
+	}
+	heads := p.Heads
+	if side == keySide {
+		heads = p.KVHeads
+	}
+	x.params.heads = int(heads)
+	x.params.units = units(p, side, d.reuse)
+	x.arrange(threadsPerGroup, int(p.Batch*heads))
+	l.steps = append(l.steps, x)
+}
+
+func (l *lister) params(flags int) params {
+	p := l.problem
+	for _, a := range p.Axes {
+		if a.Causal {
+			flags |= flagCausal
+		}
+	}
+	if p.Ragged {
+		flags |= flagRagged
+	}
+	return params{
+		axes: p.Axes, heads: int(p.Heads), group: int(p.Group()), extra: int(p.Extra), slots: int(p.WindowSize()),
+		batch: int(p.Batch), flags: flags, splits: 1, scale: l.scale(),
+	}
+}
+
+func (l *lister) variant(function string, rpb bool, d design) variant {
+	p := l.problem
+	dim := p.HeadDim
+	if !p.Op.UsesQK() {
+		dim = p.ValueDim
+	}
+	aligned := len(templates[function].parameters) > 0 && dim%4 == 0 && (!p.Op.Fused() || p.ValueDim%4 == 0)
+	return variant{
+		family: templates[function].family, function: function, dtype: p.DType,
+		dim: dim, valueDim: p.ValueDim, design: d, rpb: rpb, layout: layout{vec: aligned},
+	}
+}
+
+func (l *lister) attnForward() {
+	l.add("attn_fwd", l.problem.RPB, 0, querySide, nil,
+		queries(core.Query), reads(core.Key), reads(core.Value), l.optional(reads(core.RPB)),
+		l.optional(reads(core.ExtraKey)), l.optional(reads(core.ExtraValue)), writes(core.Out), writes(core.LSE))
+}
+
+func (l *lister) attnBackward() {
+	p := l.problem
+	n := p.Shape(core.LSE)
+	delta := l.addScratch(scratch{
+		bytes:   4 * p.Batch * p.Outputs() * p.Heads,
+		strides: [strideNumbers]int64{n[1] * n[2] * n[3] * n[4], n[2] * n[3] * n[4], n[3] * n[4], n[4], 1},
+	})
+	rpb := l.optional(reads(core.RPB))
+	l.add("attn_bwd_q", p.RPB, 0, querySide, nil,
+		queries(core.Query), reads(core.Key), reads(core.Value), rpb, l.optional(reads(core.ExtraKey)),
+		l.optional(reads(core.ExtraValue)), reads(core.Out), reads(core.LSE), reads(core.DOut), reads(core.DLSE),
+		writes(core.DQuery), writesScratch(delta))
+	l.add("attn_bwd_kv", p.RPB, 0, keySide, []core.Role{core.DKey, core.DValue},
+		queries(core.Query), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
+		writes(core.DKey), writes(core.DValue), readsScratch(delta))
+	if p.RPB {
+		l.sum("attn_bwd_rpb", l.cells(), []core.Role{core.DRPB},
+			queries(core.Query), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
+			readsScratch(delta))
+	}
+	if p.Extra > 0 {
+		l.sum("attn_bwd_extra", l.tokens(), []core.Role{core.DExtraKey, core.DExtraValue},
+			queries(core.Query), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.LSE), reads(core.DOut),
+			readsScratch(delta))
+	}
+}
+
+func (l *lister) qk(row, key, rpb, extra, attn core.Role) {
+	flags := 0
+	if attn == core.DAttn {
+		flags = flagZeroMask
+	}
+	x := reads(row)
+	x.perRow = row == core.Query
+	l.add("qk", l.problem.RPB && rpb == core.RPB, flags, querySide, wanted(attn),
+		x, reads(key), l.optional(reads(rpb)), l.optional(reads(extra)), writes(attn))
+}
+
+func (l *lister) av(attn, row, extra, out core.Role) {
+	flags := 0
+	if out == core.DQuery {
+		flags = flagCells
+	}
+	l.add("av", false, flags, querySide, wanted(out),
+		reads(attn), reads(row), l.optional(reads(extra)), writes(out))
+}
+
+func (l *lister) inv(attn, row, out core.Role) {
+	x := reads(row)
+	x.perRow = row == core.Query
+	l.add("inv", false, 0, keySide, wanted(out), reads(attn), x, writes(out))
+}
+
+func (l *lister) invRPB() {
+	if l.problem.RPB {
+		l.sum("inv_rpb", l.cells(), []core.Role{core.DRPB}, reads(core.DAttn))
+	}
+}
+
+func (l *lister) invExtra(row, attn, out core.Role) {
+	if l.problem.Extra > 0 {
+		x := reads(row)
+		x.perRow = row == core.Query
+		l.sum("inv_extra", l.tokens(), []core.Role{out}, x, reads(attn))
+	}
+}
+
+// wanted is the list of wants for an output: those that are always given need
+// none.
+func wanted(r core.Role) []core.Role {
+	if r == core.Attn || r == core.Out {
+		return nil
+	}
+	return []core.Role{r}
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/shaders"
+)
+
+// layout is what the strides of one run allow.
+type layout struct {
+	wide bool // offsets inside a (sample, head) need 64 bits
+	vec  bool // rows are aligned to 4 elements
+}
+
+// variant is a kernel: a template and its arguments. Those that a template does
+// not take are zero.
+type variant struct {
+	family   string // source file
+	function string // template
+	dtype    core.DType
+	dim      int64 // channels of queries and keys, or the only ones
+	valueDim int64
+	design   design
+	rpb      bool
+	layout   layout
+}
+
+// design is what tuning chooses.
+type design struct {
+	lanes int // that hold one row
+	reuse int // neighbouring queries or keys of a lane group, which share loads
+	block int // rows taken per step
+}
+
+var elementNames = map[core.DType][2]string{
+	core.Float32:  {"float", "f32"},
+	core.Float16:  {"half", "f16"},
+	core.BFloat16: {"bfloat", "bf16"},
+}
+
+// parameter is a template parameter: how it is spelled in names and templates.
+type parameter int
+
+const (
+	dimParameter parameter = iota
+	valueDimParameter
+	lanesParameter
+	reuseParameter
+	blockParameter
+	rpbParameter
+)
+
+// spell returns the parameter's part of a name and of a template's arguments.
+func (v *variant) spell(p parameter) (name, argument string) {
+	switch p {
+	case dimParameter:
+		return fmt.Sprintf("d%d", v.dim), fmt.Sprint(v.dim)
+	case valueDimParameter:
+		return fmt.Sprintf("e%d", v.valueDim), fmt.Sprint(v.valueDim)
+	case lanesParameter:
+		return fmt.Sprintf("g%d", v.design.lanes), fmt.Sprint(v.design.lanes)
+	case reuseParameter:
+		return fmt.Sprintf("r%d", v.design.reuse), fmt.Sprint(v.design.reuse)
+	case blockParameter:
+		return fmt.Sprintf("k%d", v.design.block), fmt.Sprint(v.design.block)
+	default:
+		if v.rpb {
+			return "rpb", "true"
+		}
+		return "", "false"
+	}
+}
+
+// instance spells the variant as a name, which is the key of pipeline caches, and
+// as template arguments: element type, offset type, parameters of the template,
+// and whether rows are aligned.
+func (v *variant) instance() shaders.Instance {
+	element := elementNames[v.dtype]
+	offset := "int"
+	names := []string{v.function, element[1]}
+	if v.layout.wide {
+		offset = "long"
+		names = append(names, "wide")
+	}
+	if v.layout.vec {
+		names = append(names, "vec")
+	}
+	arguments := []string{element[0], offset}
+	for _, p := range templates[v.function].parameters {
+		name, argument := v.spell(p)
+		if name != "" {
+			names = append(names, name)
+		}
+		arguments = append(arguments, argument)
+	}
+	arguments = append(arguments, fmt.Sprint(v.layout.vec))
+	return shaders.Instance{
+		Name:     strings.Join(names, "_"),
+		Template: v.function + "<" + strings.Join(arguments, ", ") + ">",
+	}
+}
+
+// template is a kernel template of the sources.
+type template struct {
+	family     string
+	parameters []parameter
+}
+
+var templates = map[string]template{
+	"attn_fwd":       {"attn_fwd", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
+	"attn_bwd_q":     {"attn_bwd_q", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
+	"attn_bwd_kv":    {"attn_bwd_kv", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
+	"attn_bwd_extra": {"attn_bwd_extra", []parameter{dimParameter, valueDimParameter, lanesParameter}},
+	"attn_bwd_rpb":   {"attn_bwd_rpb", []parameter{dimParameter, valueDimParameter, lanesParameter}},
+	"qk":             {"qk", []parameter{dimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
+	"av":             {"av", []parameter{dimParameter, lanesParameter, reuseParameter}},
+	"inv":            {"inv", []parameter{dimParameter, lanesParameter, reuseParameter}},
+	"inv_extra":      {"inv_extra", []parameter{dimParameter, lanesParameter}},
+	"inv_rpb":        {"inv_rpb", nil},
+	"reduce":         {"reduce", nil},
+}

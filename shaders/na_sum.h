@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+//
+// Sums over all queries, for gradients of tensors that every query shares. The
+// queries are cut into parts, one a simdgroup, each of which leaves a partial sum;
+// reduce.metal adds them in a fixed order.
+#pragma once
+#include "na_walk.h"
+
+// Row of a sum: an output of one sample.
+struct NaRowAt {
+  int batch, o[3];
+  bool live;
+};
+
+// Rows are outputs in row-major order, samples slowest.
+inline NaRowAt na_row(constant NaParams& p, constant int* sizes, int batch, int row, bool live) {
+  NaRowAt r;
+  r.o[2] = row % p.axis[2].outputs;
+  row /= p.axis[2].outputs;
+  r.o[1] = row % p.axis[1].outputs;
+  row /= p.axis[1].outputs;
+  r.o[0] = row % p.axis[0].outputs;
+  r.batch = batch + row / p.axis[0].outputs;
+  r.live = live;
+  for (int i = 0; i < 3; i++) {
+    r.o[i] = live ? r.o[i] : 0;
+    r.live = r.live && r.o[i] * p.axis[i].step < na_length(p, sizes, live ? r.batch : batch, i);
+  }
+  r.batch = live ? r.batch : batch;
+  return r;
+}
+
+// The rows of part `part`: begin <= row < end, of `rows` in all.
+inline int2 na_part(constant NaParams& p, int rows, int part) {
+  int size = (rows + p.splits - 1) / p.splits;
+  return int2(min(part * size, rows), min(part * size + size, rows));
+}
+
+// Sum of x over the lane groups of a simdgroup.
+template <int G, int N>
+inline void na_sum_groups(thread NaRow<N>& x) {
+  for (int m = G; m < 32; m *= 2) {
+    for (int i = 0; i < N; i++) {
+      for (int j = 0; j < 4; j++) {
+        x.v[i][j] += simd_shuffle_xor(x.v[i][j], ushort(m));
+      }
+    }
+  }
+}
+
+// What a query at output o sees of a relative position: slot of the key that is
+// rel positions after it, or of any other key if not seen.
+struct NaRelative {
+  int key[3], slot;
+  bool seen;
+};
+
+inline NaRelative na_relative(constant NaParams& p, constant int* sizes, thread const NaRowAt& at, int cell) {
+  NaRelative r;
+  int rel[3];
+  for (int i = 2; i >= 0; i--) {
+    int cells = 2 * p.axis[i].slots - 1;
+    rel[i] = cell % cells - p.axis[i].slots + 1;
+    cell /= cells;
+  }
+  r.seen = at.live;
+  r.slot = 0;
+  for (int i = 0; i < 3; i++) {
+    NaSpan<1> q = na_queries<1>(p.axis[i], na_length(p, sizes, at.batch, i), at.o[i]);
+    NaReach reach = na_reach(p.axis[i], q.group, q.position[0]);
+    int position = q.position[0] + rel[i];
+    r.seen = r.seen && na_sees(reach, position);
+    r.key[i] = q.residue + position * p.axis[i].dilation;
+    r.slot = r.slot * p.axis[i].slots + position - reach.start;
+  }
+  for (int i = 0; i < 3; i++) {
+    r.key[i] = r.seen ? r.key[i] : 0;
+  }
+  r.slot = r.seen ? r.slot : 0;
+  return r;
+}

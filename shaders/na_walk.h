@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+//
+// Which queries or keys a lane group works on, and what they see.
+#pragma once
+#include "na_load.h"
+#include "na_window.h"
+
+// A lane group's place in the grid: x counts tiles along the last axis, y along
+// the other two, z samples and heads.
+struct NaPlace {
+  int batch, head, lane;
+  int unit[3];
+};
+
+template <int G>
+inline NaPlace na_place(constant NaParams& p, uint3 tg, uint thread_index) {
+  NaPlace w;
+  int g = int(thread_index) / G;
+  w.lane = int(thread_index) % G;
+  int tiles = (p.units[1] + (1 << p.tile[1]) - 1) >> p.tile[1];
+  int y1 = int(tg.y) % tiles, y0 = int(tg.y) / tiles;
+  w.unit[2] = (int(tg.x) << p.tile[2]) + (g & ((1 << p.tile[2]) - 1));
+  g >>= p.tile[2];
+  w.unit[1] = (y1 << p.tile[1]) + (g & ((1 << p.tile[1]) - 1));
+  w.unit[0] = (y0 << p.tile[0]) + (g >> p.tile[1]);
+  w.batch = int(tg.z) / p.heads;
+  w.head = int(tg.z) % p.heads;
+  return w;
+}
+
+inline int na_length(constant NaParams& p, constant int* sizes, int batch, int axis) {
+  return (p.flags & NA_RAGGED) != 0 ? sizes[3 * batch + axis] : p.axis[axis].length;
+}
+
+// One axis of the R positions of a unit: neighbours in one dilation group.
+template <int R>
+struct NaSpan {
+  int residue, group;  // of the dilation group, and its length in this sample
+  int index[R];        // of the query's output, or of the key
+  int position[R];
+  bool inside[R];      // the tensor has it
+  bool live[R];        // so has the sample; else it is padding
+};
+
+// Queries are enumerated by residue first, so that neighbouring units stay
+// neighbours in memory. With R = 1 a unit is an output index, of any step.
+template <int R>
+inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
+  NaSpan<R> s;
+  if (R == 1) {
+    int index = unit * a.step;
+    s.index[0] = unit;
+    s.inside[0] = unit < a.outputs;
+    s.live[0] = index < length;
+    s.residue = a.dilation == 1 ? 0 : index % a.dilation;
+    s.position[0] = a.dilation == 1 ? index : index / a.dilation;
+  } else {
+    s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
+    int chunk = a.dilation == 1 ? unit : unit / a.dilation;
+    for (int r = 0; r < R; r++) {
+      s.position[r] = chunk * R + r;
+      s.index[r] = s.residue + s.position[r] * a.dilation;
+      s.inside[r] = s.index[r] < a.length;
+      s.live[r] = s.index[r] < length;
+    }
+  }
+  s.group = na_group_length(a, length, s.residue);
+  return s;
+}
+
+// The same for keys, which all exist whatever the step.
+template <int R>
+inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
+  NaSpan<R> s;
+  s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
+  int chunk = a.dilation == 1 ? unit : unit / a.dilation;
+  for (int r = 0; r < R; r++) {
+    s.position[r] = chunk * R + r;
+    s.index[r] = s.residue + s.position[r] * a.dilation;
+    s.inside[r] = s.index[r] < a.length;
+    s.live[r] = s.index[r] < length;
+  }
+  s.group = na_group_length(a, length, s.residue);
+  return s;
+}
+
+// The union of what the R queries see; count is the same for a whole simdgroup,
+// so that its lanes meet at every shuffle. Positions beyond top are masked.
+template <int R>
+struct NaUnion {
+  NaReach reach[R];
+  int first, end;  // of this lane group's own union
+  int top, count;
+};
+
+template <int R>
+inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
+  NaUnion<R> u;
+  u.first = 0;
+  u.top = -1;
+  for (int r = 0; r < R; r++) {
+    u.reach[r].start = 0;
+    u.reach[r].lo = 0;
+    u.reach[r].hi = 0;
+    if (s.live[r]) {
+      u.reach[r] = na_reach(a, s.group, s.position[r]);
+      u.first = r == 0 ? u.reach[r].lo : u.first;
+      u.top = u.reach[r].hi - 1;
+    }
+  }
+  for (int r = 0; r < R; r++) {  // causal windows of one stride group end apart
+    u.top = max(u.top, u.reach[r].hi - 1);
+  }
+  u.end = u.top + 1;
+  u.count = simd_max(u.end - u.first);
+  u.top = max(u.top, 0);
+  return u;
+}
+
+inline bool na_sees(NaReach r, int position) { return position >= r.lo && position < r.hi; }
+
+// The union of the outputs that see R keys, as first + n * step; key r is seen by
+// those with lo[r] <= n < hi[r]. position is that of the query of n = 0 in its
+// dilation group, and advance what n adds to it.
+template <int R>
+struct NaSeen {
+  int first, step;
+  int end, top, count;  // of n: this lane group's, and the simdgroup's count
+  int position, advance;
+  int lo[R], hi[R];
+};
+
+template <int R>
+inline NaSeen<R> na_seen(constant NaAxis& a, int length, thread const NaSpan<R>& s) {
+  NaSeen<R> v;
+  v.first = 0;
+  v.step = 1;
+  v.position = 0;
+  v.advance = 1;
+  v.top = -1;
+  for (int r = 0; r < R; r++) {
+    v.lo[r] = 0;
+    v.hi[r] = 0;
+  }
+  if (R == 1) {
+    if (s.live[0]) {
+      NaQueries q = na_inverse(a, length, s.index[0]);
+      v.first = q.first;
+      v.step = q.step;
+      v.hi[0] = q.count;
+      v.top = q.count - 1;
+      v.position = q.first * a.step / a.dilation;
+      v.advance = q.step * a.step / a.dilation;
+    }
+  } else {
+    int start = 0;
+    for (int r = 0; r < R; r++) {
+      if (s.live[r]) {
+        int2 seen = na_seen_by(a, s.group, s.position[r]);
+        start = r == 0 ? seen.x : start;
+        v.lo[r] = seen.x - start;
+        v.hi[r] = seen.y - start + 1;
+        v.top = max(v.top, seen.y - start);
+      }
+    }
+    v.first = s.residue + start * a.dilation;
+    v.step = a.dilation;
+    v.position = start;
+  }
+  v.end = v.top + 1;
+  v.count = simd_max(v.end);
+  v.top = max(v.top, 0);
+  return v;
+}
+
+// Elements before row (batch, head) of the tensor at buffer i + 1.
+inline long na_base(constant NaParams& p, int i, int batch, int head) {
+  return long(batch) * p.stride[i][0] + long(head) * p.stride[i][4];
+}
+
+template <typename Off>
+inline Off na_at(constant NaParams& p, int i, int i0, int i1, int i2) {
+  return Off(i0) * Off(p.stride[i][1]) + Off(i1) * Off(p.stride[i][2]) +
+         Off(i2) * Off(p.stride[i][3]);
+}
+
+// Gradients of the queries that an output stands for: its own, and zeros for
+// those that query_step leaves out.
+template <typename Off, int D, int G, bool VEC, typename T, int N>
+inline void na_store_cell(constant NaParams& p,
+                          int tensor,
+                          device T* base,
+                          int o0,
+                          int o1,
+                          int o2,
+                          int lane,
+                          thread const NaRow<N>& x,
+                          float factor) {
+  NaRow<N> zero;
+  na_clear(zero);
+  int s0 = p.axis[0].step, s1 = p.axis[1].step, s2 = p.axis[2].step;
+  for (int i = o0 * s0; i < min(o0 * s0 + s0, p.axis[0].length); i++) {
+    for (int j = o1 * s1; j < min(o1 * s1 + s1, p.axis[1].length); j++) {
+      for (int k = o2 * s2; k < min(o2 * s2 + s2, p.axis[2].length); k++) {
+        device T* row = base + na_at<Off>(p, tensor, i, j, k);
+        if (i == o0 * s0 && j == o1 * s1 && k == o2 * s2) {
+          na_store<D, G, VEC>(row, lane, x, factor);
+        } else {
+          na_store<D, G, VEC>(row, lane, zero, 1.0f);
+        }
+      }
+    }
+  }
+}
