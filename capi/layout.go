@@ -7,7 +7,7 @@ import "C"
 
 import "unsafe"
 
-// The structs of the header. Tests, which cgo does not process, know them by
+// Types of the header. Tests, which cgo does not process, know them by
 // these names only.
 type (
 	problemStruct     = C.natten_mps_problem
@@ -17,6 +17,7 @@ type (
 	backendInfoStruct = C.natten_mps_backend_info
 	planInfoStruct    = C.natten_mps_plan_info
 	windowInfoStruct  = C.natten_mps_window_info
+	planHandle        = C.natten_mps_plan
 )
 
 // layout says which sizes of a struct are taken: the caller's program may be

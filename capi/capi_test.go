@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// sized makes a struct of the header with its size filled in.
+func sized[T any]() *T {
+	s := new(T)
+	*(*uint64)(unsafe.Pointer(s)) = uint64(unsafe.Sizeof(*s))
+	return s
+}
+
+func message(e *errorStruct) string {
+	bytes := bytesAt(unsafe.Pointer(&e.message), unsafe.Sizeof(e.message))
+	text, _, _ := strings.Cut(string(bytes), "\x00")
+	return text
+}
+
+func TestPanicsBecomeStatuses(t *testing.T) {
+	e := sized[errorStruct]()
+	status := guarded(e, func() error { panic("out of luck") })
+	require.EqualValues(t, core.Internal, status)
+	require.EqualValues(t, core.Internal, e.status)
+	require.Contains(t, message(e), "internal error, please report it: out of luck")
+	require.Contains(t, message(e), "TestPanicsBecomeStatuses", "with the place")
+	require.EqualValues(t, core.Internal, guarded(nil, func() error { panic("out of luck") }))
+}
+
+func TestErrorsWithoutAStatusAreInternal(t *testing.T) {
+	e := sized[errorStruct]()
+	require.EqualValues(t, core.Internal, guarded(e, func() error { return errors.New("lost") }))
+	require.Equal(t, "lost", message(e))
+	require.Zero(t, guarded(e, func() error { return nil }))
+	require.Zero(t, e.status)
+	require.Empty(t, message(e), "success clears the message")
+}
+
+func TestMessagesAreCutBetweenCharacters(t *testing.T) {
+	e := sized[errorStruct]()
+	for pad := range 4 {
+		text := strings.Repeat("x", pad) + strings.Repeat("é", 1500)
+		guarded(e, func() error { return errors.New(text) })
+		got := message(e)
+		require.True(t, strings.HasPrefix(text, got))
+		require.Equal(t, 2031-(1+pad)%2, len(got))
+	}
+}
+
+func TestHandles(t *testing.T) {
+	var plans table[int]
+	_, err := plans.get(1 << indexBits)
+	require.ErrorContains(t, err, "was never made or is destroyed", "nothing was made yet")
+	seen := map[uint64]bool{}
+	var live []uint64
+	for i := range 1000 {
+		value := i
+		handle := plans.add(&value)
+		require.NotZero(t, handle)
+		require.False(t, seen[handle])
+		seen[handle] = true
+		if live = append(live, handle); i%3 == 0 {
+			require.NoError(t, plans.remove(live[0]))
+			require.Error(t, plans.remove(live[0]))
+			live = live[1:]
+		}
+	}
+	require.LessOrEqual(t, len(*plans.slots.Load()), 668, "slots are used again")
+	for _, handle := range live {
+		_, err := plans.get(handle)
+		require.NoError(t, err)
+	}
+}
+
+func TestHandlesFromManyGoroutines(t *testing.T) {
+	var plans table[uint64]
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for range 2000 {
+				value := new(uint64)
+				*value = plans.add(value)
+				got, err := plans.get(*value)
+				if err != nil || got != value || plans.remove(*value) != nil {
+					t.Error("a handle led elsewhere")
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// attention is L=64, K=7, 2 heads of 16 channels.
+func attention(t testing.TB) (*problemStruct, *argsStruct) {
+	p := sized[problemStruct]()
+	p.op, p.dtype, p.rank, p.batch, p.heads, p.head_dim = 1, 1, 1, 1, 2, 16
+	p.axes[0].length, p.axes[0].kernel = 64, 7
+	args := sized[argsStruct]()
+	args.num_threads = 1
+	memory := make([]float32, 64*2*16*4)
+	for i, tensor := range []*tensorStruct{&args.query, &args.key, &args.value, &args.out} {
+		tensor.data = unsafe.Pointer(&memory[64*2*16*i])
+		tensor.strides[1], tensor.strides[2], tensor.strides[3] = 32, 16, 1
+	}
+	return p, args
+}
+
+// A run in the steady state leaves nothing for the garbage collector.
+func TestRunAllocatesNothing(t *testing.T) {
+	p, args := attention(t)
+	e := sized[errorStruct]()
+	plan := new(planHandle)
+	require.Zero(t, natten_mps_plan_create(p, nil, plan, e), message(e))
+	allocations := testing.AllocsPerRun(200, func() {
+		if natten_mps_run(*plan, args, e) != 0 {
+			t.Error(message(e))
+		}
+	})
+	require.Zero(t, allocations)
+	require.Zero(t, natten_mps_plan_destroy(*plan, e))
+}
+
+func BenchmarkRun(b *testing.B) {
+	p, args := attention(b)
+	plan := new(planHandle)
+	require.Zero(b, natten_mps_plan_create(p, nil, plan, nil))
+	b.ReportAllocs()
+	for b.Loop() {
+		natten_mps_run(*plan, args, nil)
+	}
+	require.Zero(b, natten_mps_plan_destroy(*plan, nil))
+}
+
+// The pool must not hold what a caller passed.
+func TestPointersAreForgotten(t *testing.T) {
+	c := new(call)
+	_, args := attention(t)
+	require.NoError(t, c.decode(&core.Problem{}, args))
+	require.NotNil(t, c.buffers.Tensors[core.Query].Data)
+	c.release()
+	require.Equal(t, call{}, *c)
+}
