@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The layers of the generations up to 0.17, which have the same parameters and dropout."""
 
-import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 Split = Callable[[Tensor, Tensor], Tensor]
 
@@ -64,36 +63,9 @@ class SplitAttentionModule(nn.Module):
         attn = self.attn_drop(qk(query * self.scale, key).softmax(dim=-1))
         return av(attn, value).movedim(1, -2)
 
+    def _repr_fields(self) -> dict[str, Any]:
+        raise NotImplementedError
 
-def pad_to_window(x: Tensor, window: tuple[int, ...]) -> Tensor:
-    """Zeros at the ends of the axes of [batch, axes..., channels] shorter than their window."""
-    lengths = x.shape[1:-1]
-    missing = [max(0, want - have) for want, have in zip(window, lengths, strict=True)]
-    if not any(missing):
-        return x
-    padding = [0, 0]
-    for n in reversed(missing):
-        padding += [0, n]
-    return functional.pad(x, padding)
-
-
-def crop(out: Tensor, lengths: torch.Size) -> Tensor:
-    """Undoes :func:`pad_to_window` on [batch, axes..., heads, head_dim]."""
-    for axis, length in enumerate(lengths, start=1):
-        out = out.narrow(axis, 0, length)
-    return out
-
-
-def check_odd_kernel(kernel_size: int, dilation: int) -> None:
-    """The assertions of the constructors of 0.14 and 0.15."""
-    if not (kernel_size > 1 and kernel_size % 2 == 1):
-        raise AssertionError(
-            f"Kernel size must be an odd number greater than 1, got {kernel_size}."
-        )
-    if dilation < 1:
-        raise AssertionError(f"Dilation must be greater than or equal to 1, got {dilation}.")
-
-
-def slots(kernel: tuple[int, ...]) -> int:
-    """Attention weights of one query."""
-    return math.prod(kernel)
+    def extra_repr(self) -> str:
+        """Part of what printing a model shows."""
+        return ", ".join(f"{name}={value}" for name, value in self._repr_fields().items())

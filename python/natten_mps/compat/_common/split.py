@@ -73,64 +73,94 @@ def replay(ctx: Any, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [next(found) if t is not None and t.requires_grad else None for t in ctx.inner]
 
 
-def qk_forward(
-    ctx: Any,
-    query: Tensor,
-    key: Tensor,
-    rpb: Tensor | None,
-    extra: Tensor | None,
-    where: ops.Window,
+def _function(
+    name: str,
+    module: str,
+    tensors: int,
+    compute: Callable[..., Any],
+    jvp: Callable[..., Any],
+) -> type[torch.autograd.Function]:
+    """A Function of that name: `apply(*tensors, *arguments)` is compute(*tensors, *arguments)."""
+
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        inputs, ctx.rest = arguments[:tensors], arguments[tensors:]
+        ctx.save_for_forward(*inputs)
+        return record(ctx, lambda *t: compute(*t, *ctx.rest), inputs)
+
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        return (*replay(ctx, grads), *(None for _ in ctx.rest))
+
+    body = {
+        "forward": staticmethod(forward),
+        "backward": staticmethod(backward),
+        "jvp": staticmethod(lambda ctx, *tangents: jvp(ctx, tangents[:tensors])),
+        "__module__": module,
+        "__doc__": f"{name}.apply, as upstream has it.",
+    }
+    return type(torch.autograd.Function)(name, (torch.autograd.Function,), body)
+
+
+def qk_function(
+    name: str, module: str, window_of: Callable[..., ops.Window], extra: bool = True
 ) -> Any:
-    """Forward of a named function whose first arguments are the tensors here, in this order.
-    Functions without `extra` have its place in ctx.needs_input_grad taken by an int."""
-    ctx.where, ctx.has_bias = where, rpb is not None
-    ctx.save_for_forward(query, key, extra)
-    return record(ctx, lambda *tensors: qk(*tensors, where), (query, key, rpb, extra))
+    """Function `apply(query, key, bias, [additional_keys if extra,] *window arguments)`;
+    window_of(rank, *window arguments) makes the window."""
 
+    def compute(query: Tensor, key: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
+        tokens, rest = (rest[0], rest[1:]) if extra else (None, rest)
+        return qk(query, key, bias, tokens, window_of(query.dim() - 3, *rest))
 
-def av_forward(
-    ctx: Any, attn: Tensor, value: Tensor, extra: Tensor | None, where: ops.Window
-) -> Any:
-    """As :func:`qk_forward`, for weights and values."""
-    ctx.where = where
-    ctx.save_for_forward(attn, value, extra)
-    return record(ctx, lambda *tensors: av(*tensors, where), (attn, value, extra))
-
-
-def qk_jvp(ctx: Any, d_query: Tensor | None, d_key: Tensor | None, d_extra: Tensor | None) -> Any:
-    """Tangent of the logits. Raises ValueError where upstream has no forward mode."""
-    if ctx.has_bias:
-        raise ValueError("Positional biases are currently not supported in forward mode autodiff.")
-    _refuse_causal(ctx.where)
-    return _bilinear_jvp(lambda q, k, extra: qk(q, k, None, extra, ctx.where), ctx, d_query, d_key,
-                         d_extra)  # fmt: skip
-
-
-def av_jvp(ctx: Any, d_attn: Tensor | None, d_value: Tensor | None, d_extra: Tensor | None) -> Any:
-    """Tangent of the weighted sums."""
-    _refuse_causal(ctx.where)
-    return _bilinear_jvp(lambda a, v, extra: av(a, v, extra, ctx.where), ctx, d_attn, d_value,
-                         d_extra)  # fmt: skip
-
-
-def _refuse_causal(where: ops.Window) -> None:
-    if any(where.causal):
-        raise ValueError(
-            "Causal neighborhood attention doesn't support forward mode auto-diff yet."
+    def jvp(ctx: Any, tangents: Sequence[Tensor | None]) -> Tensor:
+        query, key, bias, *tokens = ctx.saved_tensors
+        if bias is not None:
+            raise ValueError(
+                "Positional biases are currently not supported in forward mode autodiff."
+            )
+        d_query, d_key, _, *d_tokens = tangents
+        where = window_of(query.dim() - 3, *ctx.rest)
+        return _bilinear_jvp(
+            lambda q, k, extra=None: qk(q, k, None, extra, where),
+            where,
+            (query, key, *tokens),
+            (d_query, d_key, *d_tokens),
         )
+
+    return _function(name, module, 4 if extra else 3, compute, jvp)
+
+
+def av_function(
+    name: str, module: str, window_of: Callable[..., ops.Window], extra: bool = True
+) -> Any:
+    """Function `apply(attn, value, [additional_values if extra,] *window arguments)`."""
+
+    def compute(attn: Tensor, value: Tensor, *rest: Any) -> Tensor:
+        tokens, rest = (rest[0], rest[1:]) if extra else (None, rest)
+        return av(attn, value, tokens, window_of(value.dim() - 3, *rest))
+
+    def jvp(ctx: Any, tangents: Sequence[Tensor | None]) -> Tensor:
+        primals = ctx.saved_tensors
+        where = window_of(primals[1].dim() - 3, *ctx.rest)
+        return _bilinear_jvp(
+            lambda a, v, extra=None: av(a, v, extra, where), where, primals, tangents
+        )
+
+    return _function(name, module, 3 if extra else 2, compute, jvp)
 
 
 def _bilinear_jvp(
     compute: Callable[..., Tensor],
-    ctx: Any,
-    d_left: Tensor | None,
-    d_right: Tensor | None,
-    d_extra: Tensor | None,
+    where: ops.Window,
+    primals: Sequence[Tensor | None],
+    tangents: Sequence[Tensor | None],
 ) -> Tensor:
-    """Tangent of compute(left, right, extra), linear in left and in (right, extra)."""
-    left, right, extra = ctx.saved_tensors
-    zeros = [
+    """Tangent of compute(left, *right), linear in left and in right."""
+    if any(where.causal):
+        raise ValueError(
+            "Causal neighborhood attention doesn't support forward mode auto-diff yet."
+        )
+    d_left, *d_right = (
         torch.zeros_like(primal) if tangent is None and primal is not None else tangent
-        for primal, tangent in ((left, d_left), (right, d_right), (extra, d_extra))
-    ]
-    return compute(zeros[0], right, extra) + compute(left, zeros[1], zeros[2])
+        for primal, tangent in zip(primals, tangents, strict=True)
+    )
+    left, *right = primals
+    return compute(d_left, *right) + compute(left, *d_right)

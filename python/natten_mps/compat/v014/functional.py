@@ -24,49 +24,13 @@ _TOO_SMALL = {
 
 
 def _window(rank: int, kernel_size: int, dilation: int) -> ops.Window:
-    return split.window((kernel_size,) * rank, (dilation,) * rank, (False,) * rank)
+    return split.window((kernel_size,) * rank, (dilation,) * rank)
 
 
-class _QK(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int,
-                dilation: int) -> Tensor:  # fmt: skip
-        window = _window(query.dim() - 3, kernel_size, dilation)
-        return split.qk_forward(ctx, query, key, rpb, None, window)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        d_query, d_key, d_rpb, _ = split.qk_backward(ctx, grads[0])
-        return d_query, d_key, d_rpb, None, None
-
-
-class _AV(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
-        return split.av_forward(
-            ctx, attn, value, None, _window(value.dim() - 3, kernel_size, dilation)
-        )
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        d_attn, d_value, _ = split.av_backward(ctx, grads[0])
-        return d_attn, d_value, None, None
-
-
-class NATTEN1DQKRPBFunction(_QK):
-    """``apply(query, key, rpb or None, kernel_size, dilation)``."""
-
-
-class NATTEN2DQKRPBFunction(_QK):
-    """``apply(query, key, rpb or None, kernel_size, dilation)``."""
-
-
-class NATTEN1DAVFunction(_AV):
-    """``apply(attn, value, kernel_size, dilation)``."""
-
-
-class NATTEN2DAVFunction(_AV):
-    """``apply(attn, value, kernel_size, dilation)``."""
+NATTEN1DQKRPBFunction = split.qk_function("NATTEN1DQKRPBFunction", __name__, _window, extra=False)
+NATTEN1DAVFunction = split.av_function("NATTEN1DAVFunction", __name__, _window, extra=False)
+NATTEN2DQKRPBFunction = split.qk_function("NATTEN2DQKRPBFunction", __name__, _window, extra=False)
+NATTEN2DAVFunction = split.av_function("NATTEN2DAVFunction", __name__, _window, extra=False)
 
 
 def _check(rank: int, query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> int:
@@ -99,7 +63,7 @@ def _type_mismatch(wanted: Tensor, given: Tensor) -> str:
     return f"expected scalar type {names[0]} but found {names[1]}"
 
 
-def _qk(rank: int, function: type[_QK], query: Tensor, key: Tensor, rpb: Tensor | None,
+def _qk(rank: int, function: Any, query: Tensor, key: Tensor, rpb: Tensor | None,
         kernel_size: int, dilation: int) -> Tensor:  # fmt: skip
     dilation = _check(rank, query, key, kernel_size, dilation)
     if rpb is not None:
@@ -112,11 +76,12 @@ def _qk(rank: int, function: type[_QK], query: Tensor, key: Tensor, rpb: Tensor 
                 f"{kernel_size}, got {tuple(rpb.shape)}."
             )
     if split.observed():
-        return function.apply(query, key, rpb, kernel_size, dilation)
+        logits: Tensor = function.apply(query, key, rpb, kernel_size, dilation)
+        return logits
     return split.qk(query, key, rpb, None, _window(rank, kernel_size, dilation))
 
 
-def _av(rank: int, function: type[_AV], attn: Tensor, value: Tensor, kernel_size: int,
+def _av(rank: int, function: Any, attn: Tensor, value: Tensor, kernel_size: int,
         dilation: int) -> Tensor:  # fmt: skip
     dilation = _check(rank, attn, value, kernel_size, dilation)
     if attn.shape[-1] != kernel_size**rank:
@@ -126,7 +91,8 @@ def _av(rank: int, function: type[_AV], attn: Tensor, value: Tensor, kernel_size
             f"but {kernel_size=}."
         )
     if split.observed():
-        return function.apply(attn, value, kernel_size, dilation)
+        out: Tensor = function.apply(attn, value, kernel_size, dilation)
+        return out
     return split.av(attn, value, None, _window(rank, kernel_size, dilation))
 
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""The three-dimensional layer."""
+
+from typing import Any
+
+from .._common.padded import PaddedModule, check_window
+from .functional import na3d_av, na3d_qk_with_bias
+
+
+class NeighborhoodAttention3D(PaddedModule):
+    """Neighborhood attention over [B, D, H, W, C], with a relative position bias; depth has
+    a kernel size and a dilation of its own."""
+
+    _rank = 3
+    _qk = staticmethod(na3d_qk_with_bias)
+    _av = staticmethod(na3d_av)
+    _bias_name = "has_bias"
+
+    def __init__(
+        self,
+        dim,
+        num_heads,
+        kernel_size,
+        kernel_size_d=None,
+        dilation=1,
+        dilation_d=None,
+        bias=True,
+        qkv_bias=True,
+        qk_scale=None,
+        attn_drop=0.0,
+        proj_drop=0.0,
+    ):
+        super().__init__()
+        dilation = 1 if dilation is None else dilation
+        dilation_d = dilation if dilation_d is None else dilation_d
+        kernel_size_d = kernel_size if kernel_size_d is None else kernel_size_d
+        check_window(kernel_size, dilation)
+        check_window(kernel_size_d, dilation_d)
+        self.kernel_size = kernel_size
+        self.kernel_size_d = kernel_size_d
+        self.dilation = dilation
+        self.dilation_d = dilation_d
+        self.window_size = kernel_size * dilation
+        self.window_size_d = kernel_size_d * dilation_d
+        kernel = (kernel_size_d, kernel_size, kernel_size)
+        rpb_shape = tuple(2 * k - 1 for k in kernel) if bias else None
+        self._build(dim, num_heads, rpb_shape, qkv_bias, qk_scale, attn_drop, proj_drop)
+
+    def _windows(self) -> tuple[int, ...]:
+        return self.window_size_d, self.window_size, self.window_size
+
+    def _arguments(self) -> tuple[int, ...]:
+        return self.kernel_size_d, self.kernel_size, self.dilation_d, self.dilation
+
+    def _repr_fields(self) -> dict[str, Any]:
+        depth = {"kernel_size_d": self.kernel_size_d, "dilation_d": self.dilation_d}
+        return super()._repr_fields() | depth

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+"""A name for the type of None."""
+
+NoneType = type(None)
