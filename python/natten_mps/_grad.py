@@ -12,13 +12,6 @@ from ._problem import Prepared
 Tensors = Sequence[Tensor | None]
 
 
-def dense(tensor: Tensor | None) -> Tensor | None:
-    """The tensor, copied only if its last dimension is not dense."""
-    if tensor is None or tensor.stride(-1) == 1 or tensor.shape[-1] <= 1:
-        return tensor
-    return tensor.contiguous()
-
-
 class Differentiable(torch.autograd.Function):
     """An operation and its backward pass."""
 
@@ -52,12 +45,12 @@ class Differentiable(torch.autograd.Function):
 
 
 def _given(d_outputs: Tensors, outputs: Tensors) -> list[Tensor | None]:
-    """Dense gradients; out's is needed even where only lse has one."""
+    """Gradients of the outputs; out's is needed even where only lse has one."""
     first, *rest = d_outputs
     if first is None:
         assert outputs[0] is not None
         first = torch.zeros_like(outputs[0])
-    return [dense(t) for t in (first, *rest)]
+    return [first, *rest]
 
 
 class Gradient(torch.autograd.Function):

@@ -116,22 +116,30 @@ class Plan:
         }
 
     def run(self, tensors: Sequence[Tensor | None], sizes: Tensor | None = None) -> None:
-        """One call of the library, with the GIL released. `tensors` go by the plan's roles; None
-        is a tensor that the operation can do without. `sizes` is a dense int64 host tensor."""
+        """One call of the library, with the GIL released.
+
+        `tensors` go by the plan's roles; None is a tensor that the operation can do without. An
+        input is copied only if its last dimension is not dense. `sizes` is a dense int64 host
+        tensor.
+        """
         if _lib.forked:
             _lib.library()  # raises
         address = 0 if sizes is None else sizes.data_ptr()
         values = [_ARGS_BYTES, torch.get_num_threads(), address]
-        given, bit = 0, 1
+        given, bit, copies = 0, 1, []
         for index, _, order in self._fields:
             tensor = tensors[index]
             if tensor is not None:
                 given |= bit
+                strides = tensor.stride()
+                if strides[-1] != 1 and tensor.shape[-1] > 1:  # never an output: see Prepared
+                    tensor = tensor.contiguous()
+                    strides = tensor.stride()
+                    copies.append(tensor)
                 if self._locate is None:
                     values += (tensor.data_ptr(), 0)
                 else:
                     values += self._locate(tensor)
-                strides = tensor.stride()
                 values += strides if order is None else [strides[i] for i in order]
             bit <<= 1
         pack = self._packers.get(given) or self._packer(given)

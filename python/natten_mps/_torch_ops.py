@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from . import _problem
-from ._grad import dense, second_order
+from ._grad import second_order
 from ._problem import Operation
 from .utils.window import Window
 
@@ -114,7 +114,7 @@ def _forward(op: Operation) -> Callable[..., Any]:
         prepared = call.prepare()
         if prepared.plan is not None:
             sizes = _problem.host_sizes(call.sizes)
-            return prepared.forward([dense(t) for t in call.inputs], sizes)
+            return prepared.forward(call.inputs, sizes)
         result = call.pure(*call.inputs)
         return tuple(t.contiguous() for t in result) if op.keeps_outputs else result.contiguous()
 
@@ -146,9 +146,9 @@ def _backward(op: Operation) -> Callable[..., Any]:
         prepared = call.prepare()
         if prepared.plan is not None:
             grads: Tensors = prepared.backward(
-                [dense(t) for t in call.inputs],
+                call.inputs,
                 kept,
-                [dense(t) for t in d_outputs],
+                d_outputs,
                 _problem.host_sizes(call.sizes),
                 wanted,
             )

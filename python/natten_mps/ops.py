@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from . import _problem, _torch_ops
-from ._grad import Differentiable, dense
+from ._grad import Differentiable
 from ._problem import Operation
 from .utils.window import Window
 
@@ -91,26 +92,35 @@ def _call(
     heads_first: bool,
 ) -> Any:
     inputs = _autocast(inputs)
-    if not _plain(inputs):
+    plain, differentiable = _look(inputs)
+    if not plain:
         return _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
     prepared = _problem.prepare(op, inputs, window, scale, sizes is not None, heads_first)
     if prepared.plan is None:
         return prepared.pure(inputs, sizes)
-    inputs = tuple(dense(t) for t in inputs)
-    sizes = _problem.host_sizes(sizes)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+    if sizes is not None:
+        sizes = _problem.host_sizes(sizes)
+    if differentiable and torch.is_grad_enabled():
         return Differentiable.apply(prepared, sizes, *inputs)
     return prepared.forward(inputs, sizes)
 
 
-def _plain(inputs: Tensors) -> bool:
-    """Whether this is an ordinary eager call, which nothing observes or transforms."""
-    if torch.compiler.is_compiling():
-        return False
+def _look(inputs: Tensors) -> tuple[bool, bool]:
+    """Whether this is an ordinary eager call, which nothing observes or transforms, and whether
+    any input requires a gradient."""
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or _torch_ops.transformed()
+    ):
+        return False, False
+    differentiable = False
     for t in inputs:
-        if t is not None and type(t) is not Tensor and type(t) is not torch.nn.Parameter:
-            return False
-    return not (torch._C._len_torch_dispatch_stack() or _torch_ops.transformed())
+        if t is not None:
+            if type(t) is not Tensor and type(t) is not Parameter:
+                return False, False
+            differentiable = differentiable or t.requires_grad
+    return True, differentiable
 
 
 def _autocast(inputs: Tensors) -> Tensors:

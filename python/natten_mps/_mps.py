@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""In which order with torch's own work the library's runs on MPS tensors.
+
+The ways of running are called tiers, from the best to the plainest:
+
+- `1-block`: into the open encoder of torch's current stream, inside a command block
+- `1-queue`: into the same encoder, inside the dispatch queue of torch's default stream
+- `2`: the library's kernels, launched by torch.mps.compile_shader
+- `3`: a queue of the library's own, after waiting for torch, and to its end
+
+One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better of the two).
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _abi, _lib, _verdict
+from ._carrier import Carrier, carrier
+from ._log import logger
+
+OVERRIDE = "NATTEN_MPS_TIER"
+
+#: Versions of torch whose wheels for macOS were examined, first and last, and the first with what
+#: a tier needs; see tests/downstream/torch_symbols.py.
+EXAMINED = ((2, 8), (2, 15))
+FIRST_WITH = {"1-block": (2, 10), "1-queue": (2, 8)}
+
+STREAMS = {
+    "1-block": _abi.STREAM_TORCH,
+    "1-queue": _abi.STREAM_TORCH_QUEUE,
+    "2": _abi.STREAM_OWN,  # of what the library runs by itself: nothing
+    "3": _abi.STREAM_OWN,
+}
+
+#: natten_mps_run: plan, packed args, address of an error struct -> status.
+Run = Callable[[int, bytes, int], int]
+#: The same for a tier that needs the tensors themselves, by their index in natten_mps_args.
+Launch = Callable[[int, bytes, int, Mapping[int, Tensor]], int]
+
+
+class Stream(NamedTuple):
+    """How plans on Metal memory run."""
+
+    tier: str
+    locate: Callable[[Tensor], tuple[int, int]]
+    run: Run
+    launch: Launch | None
+
+
+class Choice(NamedTuple):
+    """The stream, or None, and why each tier that was considered before it is not used."""
+
+    stream: Stream | None
+    refused: dict[str, str]
+
+    def why_not(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refused.items())
+
+
+_lock = threading.Lock()
+_choice: Choice | None = None
+
+
+def choice() -> Choice:
+    """The tier of this process, decided at the first call."""
+    global _choice
+    if _choice is None:
+        with _lock:
+            if _choice is None:
+                _choice = _choose(carrier())
+                _log(_choice)
+    return _choice
+
+
+def forget() -> None:
+    """Decide again at the next call: for tests that change the environment."""
+    global _choice
+    _choice = None
+
+
+def stream() -> Stream:
+    """The chosen stream; NotImplementedError with the reasons where there is none."""
+    found = choice()
+    if found.stream is None:
+        raise NotImplementedError(found.why_not())
+    return found.stream
+
+
+def plays(device: torch.device) -> bool:
+    """Whether tensors of a device lie in Metal memory."""
+    return device.type == carrier().device if device.type in ("mps", "cpu") else False
+
+
+def _log(made: Choice) -> None:
+    if made.stream is not None:
+        logger.info("MPS tensors: tier %s (%s)", made.stream.tier, made.why_not() or "the best")
+    else:
+        logger.warning("MPS tensors: no tier (%s)", made.why_not())
+
+
+def _candidates() -> list[str]:
+    wanted = os.environ.get(OVERRIDE, "").strip()
+    if not wanted:
+        return list(STREAMS)
+    found = [tier for tier in STREAMS if wanted in (tier, tier[0])]
+    if not found:
+        raise ValueError(f"{OVERRIDE} is {wanted!r} (want 1, {', '.join(STREAMS)})")
+    return found
+
+
+def _choose(device: Carrier) -> Choice:
+    refused: dict[str, str] = {}
+    reason = device.why_not() or _no_gpu()
+    for tier in _candidates():
+        why = reason or _refusal(tier, device)
+        if why is None:
+            return Choice(_stream(tier, device), refused)
+        refused[tier] = why
+    return Choice(None, refused)
+
+
+def _no_gpu() -> str | None:
+    for backend in _lib.backends():
+        if backend["name"] == "metal":
+            return None if backend["available"] else str(backend["details"])
+    return "the library has no backend 'metal'"
+
+
+def _refusal(tier: str, device: Carrier) -> str | None:
+    """Why a tier is not to be used; when that is None the library is set to it."""
+    first = FIRST_WITH.get(tier)
+    if first is not None and device.torch_version() < first:
+        return f"torch {_text(device.torch_version())} has no such way (want {_text(first)})"
+    if tier == "2":
+        if not hasattr(torch.mps, "compile_shader"):
+            return f"torch {torch.__version__} has no torch.mps.compile_shader"
+        # Its launches need no buffers, but what describes them does ask where tensors are.
+    try:
+        reason = device.probe() or _set(tier, device)
+    except (RuntimeError, OSError) as error:
+        reason = str(error)
+    if reason is None and tier.startswith("1") and not os.environ.get(OVERRIDE):
+        reason = _verdict.self_test(tier, device)
+        if reason is not None:
+            _set("3", device)
+    return reason
+
+
+def _text(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
+def _set(tier: str, device: Carrier) -> str | None:
+    options, error = _abi.new(_abi.StreamOptions), _abi.new(_abi.Error)
+    options.stream = STREAMS[tier]
+    if STREAMS[tier] != _abi.STREAM_OWN:
+        options.torch_library = device.torch_library().encode()
+    if _lib.library().natten_mps_stream_set(options, error):
+        return error.message.decode("utf-8", "replace")
+    return None
+
+
+def _stream(tier: str, device: Carrier) -> Stream:
+    run: Run = _lib.library().natten_mps_run
+    if tier == "2":
+        from ._shader import Launcher
+
+        return Stream(tier, device.locate, run, Launcher(device).launch)
+    if tier == "3":
+        return Stream(tier, device.locate, _after(device.synchronize, run), None)
+    return Stream(tier, device.locate, run, None)
+
+
+def _after(wait: Callable[[], None], run: Run) -> Run:
+    def waited(plan: int, args: bytes, error: int) -> int:
+        wait()
+        return run(plan, args, error)
+
+    return waited
