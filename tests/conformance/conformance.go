@@ -9,7 +9,6 @@ package conformance
 import (
 	"bytes"
 	"errors"
-	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -45,21 +44,20 @@ func Run(t *testing.T, execute Executor) {
 		t.Run(c.Name, func(t *testing.T) {
 			for op := core.AttnForward; op.Valid(); op++ {
 				for _, dtype := range DTypes {
-					Check(t, execute, &c, op, dtype, number+int(op)+int(dtype))
+					Check(t, execute, c.Problem(op, dtype), c.FlatSizes(), number+int(op)+int(dtype))
 				}
 			}
 		})
 	}
 }
 
-// Check tests an Executor on one problem. Consecutive variants differ in the
-// layout of the tensors and in the number of threads.
-func Check(t *testing.T, execute Executor, c *tests.Case, op core.Op, dtype core.DType, variant int) {
+// Check tests an Executor on one problem, whose sizes are those of
+// core.Buffers. Consecutive variants differ in the numbers, in the layout of the
+// tensors and in the number of threads.
+func Check(t *testing.T, execute Executor, p core.Problem, sizes []int64, variant int) {
 	t.Helper()
-	l := layouts[variant%len(layouts)]
-	e := newExperiment(c, op, dtype, l)
-	e.threads = 1 + variant%3
-	name := op.String() + " " + dtype.String() + " " + l.name
+	e := newExperiment(p, sizes, variant)
+	name := p.Op.String() + " " + p.DType.String() + " " + e.layout.name
 	var declined *core.Error
 	if err := e.run(execute, nil); errors.As(err, &declined) && declined.Status == core.Unsupported {
 		t.Logf("%s: %v", name, err)
@@ -90,29 +88,31 @@ type experiment struct {
 	layout  layout
 }
 
-func newExperiment(c *tests.Case, op core.Op, dtype core.DType, l layout) *experiment {
-	e := &experiment{given: c.Problem(op, dtype), sizes: c.FlatSizes(), layout: l, inputs: map[core.Role]*array{}}
-	p, err := e.given.Normalize()
+func newExperiment(given core.Problem, sizes []int64, variant int) *experiment {
+	p, err := given.Normalize()
 	if err != nil {
 		panic(err)
 	}
-	e.problem = p
-	seed := fnv.New64()
-	_, _ = seed.Write([]byte(c.Name))
-	random := rand.New(rand.NewPCG(seed.Sum64(), uint64(op)))
+	e := &experiment{
+		given: given, problem: p, sizes: sizes,
+		threads: 1 + variant%3,
+		layout:  layouts[variant%len(layouts)],
+		inputs:  map[core.Role]*array{},
+	}
+	random := rand.New(rand.NewPCG(uint64(variant), uint64(p.Op)))
 	for role := range core.NumRoles {
 		if p.Reads(role) {
-			e.inputs[role] = newArray(p, role, l)
+			e.inputs[role] = newArray(p, role, e.layout)
 			e.fill(role, func([6]int64) float64 { return random.NormFloat64() })
 		}
 	}
-	if op == core.AttnBackward {
+	if p.Op == core.AttnBackward {
 		forward := e.reference(core.AttnForward)
 		for _, role := range []core.Role{core.Out, core.LSE} {
 			e.fill(role, forward[role].get)
 		}
 	}
-	e.want = e.reference(op)
+	e.want = e.reference(p.Op)
 	return e
 }
 

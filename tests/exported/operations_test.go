@@ -41,7 +41,7 @@ func TestOperationsMatchTheReference(t *testing.T) {
 func TestReferenceIsReachable(t *testing.T) {
 	c := tests.Cases()[0]
 	for op := core.AttnForward; op.Valid(); op++ {
-		conformance.Check(t, execute(t, "reference"), &c, op, core.Float32, int(op))
+		conformance.Check(t, execute(t, "reference"), c.Problem(op, core.Float32), c.FlatSizes(), int(op))
 	}
 }
 
