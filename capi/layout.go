@@ -17,7 +17,10 @@ type (
 	backendInfoStruct = C.natten_mps_backend_info
 	planInfoStruct    = C.natten_mps_plan_info
 	windowInfoStruct  = C.natten_mps_window_info
-	planHandle        = C.natten_mps_plan
+
+	streamOptionsStruct = C.natten_mps_stream_options
+	dispatchStruct      = C.natten_mps_dispatch
+	planHandle          = C.natten_mps_plan
 )
 
 // layout says which sizes of a struct are taken: the caller's program may be
@@ -44,6 +47,10 @@ var (
 		unsafe.Offsetof(planInfoStruct{}.variant)}
 	windowInfoLayout = layout{"natten_mps_window_info", unsafe.Sizeof(windowInfoStruct{}),
 		unsafe.Sizeof(windowInfoStruct{})}
+	streamOptionsLayout = layout{"natten_mps_stream_options", unsafe.Sizeof(streamOptionsStruct{}),
+		unsafe.Sizeof(streamOptionsStruct{})}
+	dispatchLayout = layout{"natten_mps_dispatch", unsafe.Sizeof(dispatchStruct{}),
+		unsafe.Sizeof(dispatchStruct{})}
 )
 
 func (l *layout) check(size uint64) error {

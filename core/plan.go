@@ -32,11 +32,17 @@ func NewPlan(backends []Backend, name string, problem Problem) (*Plan, error) {
 // Run computes. Strides of b are those of natten_mps_args, for the problem's
 // rank; Run rewrites them, so b is not to be reused as it is.
 func (p *Plan) Run(b *Buffers) error {
-	if err := p.Problem.accept(p.checks, b); err != nil {
+	if err := p.Accept(b); err != nil {
 		return err
 	}
 	return p.runner.Run(b)
 }
+
+// Accept does to b what Run does before it computes.
+func (p *Plan) Accept(b *Buffers) error { return p.Problem.accept(p.checks, b) }
+
+// Runner is what the backend prepared.
+func (p *Plan) Runner() Runner { return p.runner }
 
 // Variant names the kernels chosen.
 func (p *Plan) Variant() string { return p.runner.Variant() }

@@ -342,6 +342,97 @@ NATTEN_MPS_API int32_t natten_mps_run(natten_mps_plan plan,
 NATTEN_MPS_API int32_t natten_mps_plan_destroy(natten_mps_plan plan,
                                                natten_mps_error* error);
 
+/* ------------------------------------------------------ Metal and torch -- */
+
+/** The stream that runs on Metal memory belong to. It is one for the process;
+ *  host memory always uses a queue of the library's own. */
+typedef enum natten_mps_stream {
+  /** A queue of the library's own. Outputs are complete on return. Work of
+   *  others on the same tensors is the caller's to wait for before. */
+  NATTEN_MPS_STREAM_OWN = 1,
+  /** The calling thread's current torch.mps stream, of torch 2.10 and newer. Work
+   *  is encoded there in order, and nobody waits: tensors may be given up as
+   *  soon as natten_mps_run returns. */
+  NATTEN_MPS_STREAM_TORCH = 2,
+  /** The only stream of torch 2.8 and 2.9, likewise. */
+  NATTEN_MPS_STREAM_TORCH_QUEUE = 3
+} natten_mps_stream;
+
+/** Choice of a stream. */
+typedef struct natten_mps_stream_options {
+  uint64_t size;    /**< sizeof(natten_mps_stream_options) */
+  int32_t stream;   /**< natten_mps_stream */
+  int32_t reserved; /**< 0 */
+  NATTEN_MPS_CONST char* torch_library; /**< path of torch's libtorch_cpu, which
+                                             the process has loaded; NULL with
+                                             NATTEN_MPS_STREAM_OWN */
+} natten_mps_stream_options;
+
+/** Chooses the stream of later runs; until then it is NATTEN_MPS_STREAM_OWN.
+ *  NATTEN_MPS_UNSUPPORTED with the reason when there is no GPU, or when torch lacks
+ *  what the stream needs; the choice then stays as it was. */
+NATTEN_MPS_API int32_t
+natten_mps_stream_set(NATTEN_MPS_CONST natten_mps_stream_options* options,
+                      natten_mps_error* error);
+
+/** What a kernel's buffer index is bound to. */
+typedef enum natten_mps_binding_kind {
+  /** Tensor `index` of natten_mps_args, counted from 0 for `query`, at its own
+   *  byte offset. */
+  NATTEN_MPS_BIND_TENSOR = 1,
+  /** `length` bytes at `offset` of natten_mps_dispatch.bytes. */
+  NATTEN_MPS_BIND_BYTES = 2,
+  /** Temporary buffer `index` of `length` bytes, which the run's dispatches
+   *  share. */
+  NATTEN_MPS_BIND_SCRATCH = 3
+} natten_mps_binding_kind;
+
+/** One argument of a kernel. */
+typedef struct natten_mps_binding {
+  int32_t kind;  /**< natten_mps_binding_kind */
+  int32_t index;
+  int64_t offset;
+  int64_t length;
+} natten_mps_binding;
+
+#define NATTEN_MPS_MAX_BINDINGS 31
+
+/** One kernel launch of a run, for hosts that launch it themselves. */
+typedef struct natten_mps_dispatch {
+  uint64_t size;           /**< sizeof(natten_mps_dispatch) */
+  uint8_t* bytes;          /**< the caller's memory for constant arguments */
+  uint64_t bytes_capacity; /**< its size */
+  uint64_t bytes_length;   /**< what is needed of it */
+  int32_t count;           /**< dispatches of the whole run, in order, each of
+                                which sees what those before it wrote */
+  int32_t bindings_count;
+  int64_t groups[3];       /**< threadgroups along x, y, z */
+  int64_t threads[3];      /**< threads of a threadgroup along x, y, z */
+  char function[256];      /**< name of the kernel */
+  natten_mps_binding bindings[NATTEN_MPS_MAX_BINDINGS]; /**< by buffer index */
+} natten_mps_dispatch;
+
+/** Describes dispatch `index`, counted from 0, of a run of a "metal" plan with
+ *  `args`, and runs nothing. A run may have none (an empty batch): then count is 0
+ *  and the rest is not written. */
+NATTEN_MPS_API int32_t
+natten_mps_plan_launch(natten_mps_plan plan,
+                       NATTEN_MPS_CONST natten_mps_args* args,
+                       int32_t index,
+                       natten_mps_dispatch* dispatch,
+                       natten_mps_error* error);
+
+/** Writes the Metal shading language source, version 3.1, of a kernel that
+ *  natten_mps_plan_launch named, with a NUL, if `capacity` has room; *length is
+ *  its size in bytes without the NUL in any case. */
+NATTEN_MPS_API int32_t
+natten_mps_plan_source(natten_mps_plan plan,
+                       NATTEN_MPS_CONST char* function,
+                       char* text,
+                       uint64_t capacity,
+                       uint64_t* length,
+                       natten_mps_error* error);
+
 /* -------------------------------------------------------- convenience -- */
 
 /** Fused attention, forward, on dense heads-last host tensors, in one call.

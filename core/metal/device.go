@@ -39,6 +39,17 @@ func openSystem() (*GPU, error) {
 	return g, nil
 }
 
+// OnSystem returns the backend on the machine's GPU.
+func OnSystem() *Backend {
+	return New(func() (Device, error) {
+		g, err := System()
+		if err != nil {
+			return nil, err
+		}
+		return g, nil
+	})
+}
+
 // families are the Apple GPU families that the tuning knows, newest first.
 var families = []metalrt.GPUFamily{
 	metalrt.GPUFamilyApple10, metalrt.GPUFamilyApple9, metalrt.GPUFamilyApple8, metalrt.GPUFamilyApple7,

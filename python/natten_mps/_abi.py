@@ -45,6 +45,15 @@ RPB = 2
 RAGGED = 4
 MASK_FIRST = 8
 
+STREAM_OWN = 1
+STREAM_TORCH = 2
+STREAM_TORCH_QUEUE = 3
+
+BIND_TENSOR = 1
+BIND_BYTES = 2
+BIND_SCRATCH = 3
+MAX_BINDINGS = 31
+
 #: Fields of `Args` that are tensors, in the order of the header.
 ROLES = (
     "query", "key", "value", "attn", "rpb", "extra_key", "extra_value", "out", "lse", "d_out",
@@ -152,6 +161,45 @@ class WindowInfo(Structure):
     )
 
 
+class StreamOptions(Structure):
+    """natten_mps_stream_options."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("stream", c_int32),
+        ("reserved", c_int32),
+        ("torch_library", c_char_p),
+    )
+
+
+class Binding(Structure):
+    """natten_mps_binding."""
+
+    _fields_ = (
+        ("kind", c_int32),
+        ("index", c_int32),
+        ("offset", c_int64),
+        ("length", c_int64),
+    )
+
+
+class Dispatch(Structure):
+    """natten_mps_dispatch."""
+
+    _fields_ = (
+        ("size", c_uint64),
+        ("bytes", c_void_p),
+        ("bytes_capacity", c_uint64),
+        ("bytes_length", c_uint64),
+        ("count", c_int32),
+        ("bindings_count", c_int32),
+        ("groups", c_int64 * 3),
+        ("threads", c_int64 * 3),
+        ("function", c_char * 256),
+        ("bindings", Binding * MAX_BINDINGS),
+    )
+
+
 #: Name of each exported function -> (result, arguments). `args` and `error` of run are plain
 #: addresses, because it is called with packed bytes (see _plan.py).
 FUNCTIONS = {
@@ -169,6 +217,15 @@ FUNCTIONS = {
     "natten_mps_plan_info_get": (c_int32, (c_uint64, POINTER(PlanInfo), POINTER(Error))),
     "natten_mps_run": (c_int32, (c_uint64, c_void_p, c_void_p)),
     "natten_mps_plan_destroy": (c_int32, (c_uint64, POINTER(Error))),
+    "natten_mps_stream_set": (c_int32, (POINTER(StreamOptions), POINTER(Error))),
+    "natten_mps_plan_launch": (
+        c_int32,
+        (c_uint64, c_void_p, c_int32, POINTER(Dispatch), c_void_p),
+    ),
+    "natten_mps_plan_source": (
+        c_int32,
+        (c_uint64, c_char_p, c_char_p, c_uint64, POINTER(c_uint64), POINTER(Error)),
+    ),
     "natten_mps_attention": (
         c_int32,
         (

@@ -62,6 +62,23 @@ type (
 		size                     uint64
 		first, count, step, slot int64
 	}
+	cStreamOptions struct {
+		size             uint64
+		stream, reserved int32
+		torchLibrary     *byte
+	}
+	cDispatch struct {
+		size                       uint64
+		bytes                      *byte
+		bytesCapacity, bytesLength uint64
+		count, bindingsCount       int32
+		groups, threads            [3]int64
+		function                   [256]byte
+		bindings                   [31]struct {
+			kind, index    int32
+			offset, length int64
+		}
+	}
 )
 
 // Flags of a problem.
@@ -85,6 +102,9 @@ var library struct {
 	planInfoGet   func(plan uint64, info *cPlanInfo, e *cError) int32
 	run           func(plan uint64, args *cArgs, e *cError) int32
 	planDestroy   func(plan uint64, e *cError) int32
+	streamSet     func(options *cStreamOptions, e *cError) int32
+	planLaunch    func(plan uint64, args *cArgs, index int32, d *cDispatch, e *cError) int32
+	planSource    func(plan uint64, function, text *byte, capacity uint64, length *uint64, e *cError) int32
 	attention     func(dtype, rank int32, shape, kernel *int64, q, k, v, out unsafe.Pointer, e *cError) int32
 	window        func(axis *cAxis, maskFirst int32, query int64, info *cWindowInfo, e *cError) int32
 }
@@ -102,6 +122,9 @@ var functions = map[string]any{
 	"natten_mps_plan_info_get":   &library.planInfoGet,
 	"natten_mps_run":             &library.run,
 	"natten_mps_plan_destroy":    &library.planDestroy,
+	"natten_mps_stream_set":      &library.streamSet,
+	"natten_mps_plan_launch":     &library.planLaunch,
+	"natten_mps_plan_source":     &library.planSource,
 	"natten_mps_attention":       &library.attention,
 	"natten_mps_window":          &library.window,
 }
