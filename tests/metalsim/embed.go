@@ -2,8 +2,9 @@
 
 // Package metalsim holds what is needed to run Metal off a Mac: the headers and
 // the run-time part that .metal sources are compiled with on Linux. Package
-// compile builds them, package mtl launches kernels from Go tests, and
-// sim/ is the shared library that stands in for Metal and for torch's streams.
+// compile builds them, package mtl launches kernels from Go tests. sim/ is the
+// shared library that stands in for Metal and for torch's streams; package
+// simulator builds and loads it.
 package metalsim
 
 import "embed"
@@ -12,3 +13,8 @@ import "embed"
 //
 //go:embed include rt
 var Files embed.FS
+
+// Simulator holds sim/ and what it includes: the source of libmetalsim.so.
+//
+//go:embed sim rt
+var Simulator embed.FS

@@ -170,7 +170,7 @@ func object(u *lower.Unit, o Options) (string, error) {
 	} else {
 		link = append(link, "-Wl,--no-undefined")
 	}
-	if _, err := command(clangxx(), link...); err != nil {
+	if _, err := command(Clangxx(), link...); err != nil {
 		return "", err
 	}
 	return so, os.Rename(unique, so)

@@ -31,9 +31,11 @@ func tool(names ...string) string {
 
 var (
 	clang    = sync.OnceValue(func() string { return tool("clang-19", "clang") })
-	clangxx  = sync.OnceValue(func() string { return tool("clang++-19", "clang++") })
 	prepared = sync.OnceValues(prepare)
 )
+
+// Clangxx is the C++ compiler.
+var Clangxx = sync.OnceValue(func() string { return tool("clang++-19", "clang++") })
 
 func command(name string, args ...string) ([]byte, error) {
 	c := exec.Command(name, args...)
@@ -86,7 +88,7 @@ func prepare() (t toolkit, err error) {
 	if err := os.CopyFS(tmp, metalsim.Files); err != nil {
 		return t, err
 	}
-	if _, err := command(clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c",
+	if _, err := command(Clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c",
 		filepath.Join(tmp, "rt", "mslrt.cpp"), "-o", filepath.Join(tmp, "mslrt.o")); err != nil {
 		return t, err
 	}

@@ -3,13 +3,10 @@
 package mtl
 
 /*
-#include <stdint.h>
+#cgo CFLAGS: -I${SRCDIR}/../rt
 #include <stdlib.h>
 #include <string.h>
-typedef struct { uint32_t index, flags; uint8_t *ptr, *base; uint64_t len; uint32_t granule, pad; } msl_buf;
-typedef struct { uint32_t index, len; } msl_tgm;
-typedef struct { uint32_t kernel, grid[3], tg[3], flags, seed, workers, nbuf, ntgm; msl_buf* buf; msl_tgm* tgm; } msl_launch;
-typedef struct { uint64_t threads, tgs, barriers, simdops, accesses, switches; uint32_t tgmem, pad; } msl_stats;
+#include "launch.h"
 static int call_run(void* f, msl_launch* l, char* e, uint64_t n, msl_stats* s) { return ((int (*)(msl_launch*, char*, uint64_t, msl_stats*))f)(l, e, n, s); }
 */
 import "C"
@@ -18,6 +15,8 @@ import (
 	"fmt"
 	"time"
 	"unsafe"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
 func (d *Device) exec(c *struct_, st *Stats) error {
@@ -61,7 +60,7 @@ func (d *Device) exec(c *struct_, st *Stats) error {
 		x.ptr = (*C.uint8_t)(unsafe.Add(b.buf.p, b.off))
 		x.len = C.uint64_t(b.buf.n)
 		if b.buf.fresh {
-			x.flags = 1
+			x.flags = C.MSL_UNDEFINED
 		}
 		x.granule = 4
 		for _, a := range c.p.args {
@@ -109,7 +108,7 @@ func (d *Device) exec(c *struct_, st *Stats) error {
 		rec.finish(time.Since(t0).Seconds())
 	}
 	if rc != 0 {
-		return fmt.Errorf("%s: %s", c.p.k.Host, l.symbolize(C.GoString(errb)))
+		return fmt.Errorf("%s: %s", c.p.k.Host, compile.Symbolize(l.so, C.GoString(errb)))
 	}
 	return nil
 }

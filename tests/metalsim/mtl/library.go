@@ -27,7 +27,6 @@ type Library struct {
 	run, desc unsafe.Pointer
 	mu        sync.Mutex
 	Warnings  []string
-	lines     []lineEntry
 	file      string
 	flat      string // the text before lowering
 	only      []string

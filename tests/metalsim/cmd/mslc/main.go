@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: MIT
 
-// mslc lowers a .metal file and prints or compiles it.
+// mslc compiles a .metal file for this machine's CPU or an NVIDIA GPU, or shows
+// what it lowers to.
 //
-//	mslc -emit cpu|ptx-source|ptx|list [-fc 0=true,1=0.5] [-o out] file.metal
+//	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] file.metal
+//	mslc -emit ptx -o out.ptx file.metal
+//	mslc -emit cpu|ptx-source|list file.metal
+//	mslc -emit symbols -so library.so MESSAGE
+//
+// so prints a description of the library, a line a fact, for the simulator:
+// "so PATH", "kernel INDEX MAXTHREADS NAME", "arg INDEX KIND NAME TYPE", "warning TEXT".
 package main
 
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -16,51 +24,110 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
-func main() {
-	emit := flag.String("emit", "list", "")
-	out := flag.String("o", "", "")
-	fc := flag.String("fc", "", "")
-	loose := flag.Bool("loose", false, "")
-	flag.Parse()
-	baked := map[int]string{}
-	for _, s := range strings.Split(*fc, ",") {
-		if n, v, ok := strings.Cut(s, "="); ok {
-			i, _ := strconv.Atoi(n)
-			baked[i] = v
-		}
-	}
-	file := flag.Arg(0)
-	flat, err := compile.Flatten(file)
-	die(err)
-	u, err := lower.Lower(flat, lower.Options{File: file, Baked: baked})
-	die(err)
-	for _, w := range u.Warnings {
-		fmt.Fprintln(os.Stderr, "warning:", w)
-	}
-	w := func(s string) {
-		if *out == "" {
-			fmt.Print(s)
-		} else {
-			die(os.WriteFile(*out, []byte(s), 0o644))
-		}
-	}
-	switch *emit {
-	case "cpu":
-		w(u.CPU())
-	case "ptx-source":
-		w(u.PTX())
-	case "ptx":
-		die(compile.PTX(u, *out, *loose))
-	case "list":
-		for i, k := range u.Kernels {
-			fmt.Printf("%d %s\n", i, k.Host)
-		}
-	}
+type options struct {
+	emit, out, so, mode string
+	constants           map[int]string
+	loose               bool
 }
 
-func die(err error) {
-	if err != nil {
+func main() {
+	var o options
+	o.constants = map[int]string{}
+	flag.StringVar(&o.emit, "emit", "list", "so, ptx, cpu, ptx-source, list or symbols")
+	flag.StringVar(&o.out, "o", "", "file to write; standard output without it")
+	flag.StringVar(&o.so, "so", "", "the library that symbols are looked up in")
+	flag.StringVar(&o.mode, "mode", "checked", "how so compiles")
+	flag.BoolVar(&o.loose, "loose", false, "thread pointers accept any address space")
+	flag.Func("fc", "function constants, as 0=true,1=0.5f", func(s string) error {
+		for _, c := range strings.Split(s, ",") {
+			n, v, _ := strings.Cut(c, "=")
+			i, err := strconv.Atoi(n)
+			if err != nil {
+				return err
+			}
+			o.constants[i] = v
+		}
+		return nil
+	})
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(o, flag.Arg(0)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func run(o options, arg string) error {
+	switch o.emit {
+	case "symbols":
+		return write(o.out, compile.Symbolize(o.so, arg))
+	case "so":
+		return library(o, arg)
+	}
+	flat, err := compile.Flatten(arg)
+	if err != nil {
+		return err
+	}
+	u, err := lower.Lower(flat, lower.Options{File: arg, Baked: o.constants})
+	if err != nil {
+		return err
+	}
+	for _, w := range u.Warnings {
+		fmt.Fprintln(os.Stderr, "warning:", w)
+	}
+	switch o.emit {
+	case "cpu":
+		return write(o.out, u.CPU())
+	case "ptx-source":
+		return write(o.out, u.PTX())
+	case "ptx":
+		return compile.PTX(u, o.out, o.loose)
+	case "list":
+		var b strings.Builder
+		for i, k := range u.Kernels {
+			fmt.Fprintln(&b, i, k.Host)
+		}
+		return write(o.out, b.String())
+	}
+	return fmt.Errorf("mslc: -emit %s (want so, ptx, cpu, ptx-source, list or symbols)", o.emit)
+}
+
+// library compiles what a host gave to newLibraryWithSource:, which has no
+// file name: messages call it program_source, as Metal's do.
+func library(o options, file string) error {
+	mode, err := compile.ParseMode(o.mode)
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	a, err := compile.Source("program_source", string(text), compile.Options{Mode: mode, Loose: o.loose, Baked: o.constants})
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintln(&b, "so", a.SO)
+	for i, k := range a.Unit.Kernels {
+		fmt.Fprintln(&b, "kernel", i, k.MaxTotal, k.Host)
+		for _, p := range k.Args {
+			fmt.Fprintln(&b, "arg", p.Index, p.Kind, p.Name, p.Type)
+		}
+	}
+	for _, w := range a.Unit.Warnings {
+		fmt.Fprintln(&b, "warning", w)
+	}
+	return write(o.out, b.String())
+}
+
+func write(file, text string) error {
+	if file == "" {
+		_, err := io.WriteString(os.Stdout, text)
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o644)
 }

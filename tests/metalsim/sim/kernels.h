@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+//
+// kernels.h - compiled Metal sources: what newLibraryWithSource: makes.
+#ifndef METALSIM_KERNELS_H
+#define METALSIM_KERNELS_H
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../rt/launch.h"
+
+namespace sim {
+
+struct Argument {
+  int index;         // -1: not bound by the host
+  std::string kind;  // "buffer", "threadgroup", or a builtin's attribute
+  std::string name, type;
+  // Of buffers: 1 device, 2 const device, 3 constant, 4 threadgroup.
+  uint32_t space = 0;
+  bool reference = false;
+  uint32_t size = 0, align = 0;  // of one element, in bytes
+};
+
+struct Kernel {
+  uint32_t index, max_threads;  // 0: the source sets no limit
+  std::string name;
+  std::vector<Argument> arguments;
+};
+
+// Module is one source, compiled and loaded; it stays for the process.
+struct Module {
+  std::string source, key, so;
+  std::vector<Kernel> kernels;
+  std::vector<std::string> warnings;
+  int (*run)(const msl_launch*, char* err, uint64_t errlen, msl_stats*) = nullptr;
+
+  const Kernel* find(const std::string& name) const;
+  // file:line in place of the code addresses of the executor's message
+  std::string symbolize(const std::string& message) const;
+};
+
+// compile gives the module of a source, from this process, from the cache on
+// disk, or by running mslc; null with the compiler's text in err.
+std::shared_ptr<Module> compile(const std::string& source, bool fast_math, std::string* err);
+
+}  // namespace sim
+
+#endif

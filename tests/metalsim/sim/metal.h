@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+//
+// metal.h - Metal's compute objects.
+#ifndef METALSIM_METAL_H
+#define METALSIM_METAL_H
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "foundation.h"
+#include "kernels.h"
+#include "object.h"
+
+namespace sim {
+
+struct Device : Object {
+  Owned<String> name;
+};
+
+struct CompileOptions : Object {
+  uint64_t language = 0;   // 0: not set
+  bool fast_math = true;   // Metal's default
+};
+
+struct Library : Object {
+  std::shared_ptr<Module> module;
+};
+
+struct Function : Object {
+  std::shared_ptr<Module> module;
+  const Kernel* kernel = nullptr;
+  Owned<String> name;
+};
+
+struct PipelineDescriptor : Object {
+  Owned<Function> function;
+  uint64_t max_threads = 0;
+  Owned<String> label;
+};
+
+struct Pipeline : Object {
+  std::shared_ptr<Module> module;
+  const Kernel* kernel = nullptr;
+  uint64_t max_threads = 1024;
+};
+
+constexpr uint64_t kStoragePrivate = 0x20;
+// Bytes given by value lie between margins, where an overrun is seen.
+constexpr size_t kMargin = 64;
+
+struct Buffer : Object {
+  char* memory = nullptr;
+  uint64_t length = 0, options = 0;
+  size_t mapped = 0;       // bytes to unmap at memory; 0: somebody else's
+  bool undefined = false;  // nothing has been stored yet
+  ~Buffer() override;
+};
+
+// What is bound at an index: a buffer from an offset on, or bytes.
+struct Binding {
+  Owned<Buffer> buffer;
+  uint64_t offset = 0;
+  std::shared_ptr<std::vector<uint8_t>> bytes;
+  explicit operator bool() const { return buffer || bytes; }
+};
+
+struct Size3 {
+  uint64_t x, y, z;
+  uint64_t count() const { return x * y * z; }
+};
+
+struct Dispatch {
+  Owned<Pipeline> pipeline;
+  std::vector<Binding> bindings;  // by index
+  std::vector<uint32_t> threadgroup_memory;  // bytes, by index
+  Size3 threads{}, group{};
+};
+
+// A command is a dispatch or what torch's side of the stream does.
+struct Command {
+  std::unique_ptr<Dispatch> dispatch;
+  std::function<void()> host;
+};
+
+enum Status : uint64_t { kNotEnqueued = 0, kCommitted = 2, kCompleted = 4, kError = 5 };
+
+struct CommandQueue;
+struct Encoder;
+
+struct CommandBuffer : Object {
+  Owned<CommandQueue> queue;
+  std::vector<Command> commands;
+  Status status = kNotEnqueued;
+  std::string failure;  // the first validation fault
+  size_t faults = 0;    // how many there were
+  Owned<Error> error;
+  Encoder* open = nullptr;
+  bool torch = false;  // a stream's: only torch may commit it
+  double start = 0, end = 0;
+
+  // fail records a validation finding; the buffer will end in error.
+  void fail(const std::string& text);
+  void run();
+  ~CommandBuffer() override;
+};
+
+struct CommandQueue : Object {
+  std::mutex mu;
+  std::deque<Owned<CommandBuffer>> committed;
+  void commit(CommandBuffer* b);
+  void finish(CommandBuffer* last);  // runs all up to last; null: all
+};
+
+struct Encoder : Object {
+  Owned<CommandBuffer> buffer;
+  Owned<Pipeline> pipeline;
+  std::vector<Binding> bindings;
+  std::vector<uint32_t> threadgroup_memory;
+  bool ended = false, torch = false, concurrent = false;
+  std::set<const void*> read, written;  // since the last barrier, if concurrent
+
+  void set_buffer(Buffer* b, uint64_t offset, uint64_t index);
+  void set_bytes(const void* p, uint64_t n, uint64_t index);
+  void dispatch(Size3 threads, Size3 group);
+  void end();
+  ~Encoder() override;
+
+ private:
+  Binding& bind(uint64_t index);
+  bool usable(const char* what);
+  void check_arguments(Size3 group);
+  void check_hazards();
+};
+
+Device* device();
+CommandQueue* make_queue();                  // +1
+CommandBuffer* make_command_buffer(CommandQueue* q);  // +1
+Encoder* make_encoder(CommandBuffer* b, bool concurrent);  // +1; null with a finding
+Buffer* make_buffer(uint64_t length, uint64_t options);  // +1
+Buffer* wrap_memory(void* p, uint64_t length);       // +1, no rules
+// make_library compiles; null with the compiler's text in err. +1.
+Library* make_library(const std::string& source, bool fast_math, std::string* err);
+Pipeline* make_pipeline(const Function* f, uint64_t max_threads);  // +1
+Function* make_function(Library* l, const std::string& name);   // +1 or null
+
+// run_dispatch carries one out; an error text, or "".
+std::string run_dispatch(const Dispatch& d);
+
+uint64_t unfinished_work();  // committed command buffers that have not run
+
+void define_metal();
+void define_commands();
+void define_encoder();
+
+}  // namespace sim
+
+#endif

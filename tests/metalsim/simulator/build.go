@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+
+// Package simulator builds libmetalsim.so, the stand-in for Metal and for
+// torch's MPS streams, and loads it into Go tests.
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim"
+	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
+)
+
+// Library is the file name of the simulator.
+const Library = "libmetalsim.so"
+
+// Build makes the simulator and the kernel compiler that it runs in a folder of
+// the cache, unless they are there, and returns the library's path.
+func Build() (string, error) {
+	cache, err := compile.CacheDir()
+	if err != nil {
+		return "", err
+	}
+	mslc := filepath.Join(cache, fmt.Sprintf("mslc.%d", os.Getpid()))
+	defer os.Remove(mslc)
+	if err := goBuild(mslc); err != nil {
+		return "", err
+	}
+	sum, err := contentSum(mslc)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "sim-"+sum)
+	so := filepath.Join(dir, Library)
+	if _, err := os.Stat(so); err == nil {
+		return so, nil
+	}
+	tmp, err := os.MkdirTemp(cache, "sim")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Rename(mslc, filepath.Join(tmp, "mslc")); err != nil {
+		return "", err
+	}
+	if err := link(tmp); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, dir); err != nil {
+		if _, e := os.Stat(so); e != nil { // else another process was first
+			return "", err
+		}
+	}
+	return so, nil
+}
+
+// goBuild compiles mslc without cgo, by package path: the working folder of a
+// test is somewhere in the module.
+func goBuild(out string) error {
+	c := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-trimpath", "-buildvcs=false", "-o", out,
+		"github.com/natten-mps/natten-mps/tests/metalsim/cmd/mslc")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("simulator: go build mslc: %w\n%s", err, text)
+	}
+	return nil
+}
+
+func link(dir string) error {
+	if err := os.CopyFS(dir, metalsim.Simulator); err != nil {
+		return err
+	}
+	sources, err := filepath.Glob(filepath.Join(dir, "sim", "*.cpp"))
+	if err != nil {
+		return err
+	}
+	args := []string{
+		"-std=c++17", "-Wall", "-Wextra", "-Werror", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-shared",
+		"-Wl,-Bsymbolic", "-Wl,--hash-style=both", "-Wl,--no-undefined", "-o", filepath.Join(dir, Library),
+	}
+	last := ""
+	for _, s := range sources {
+		if strings.HasSuffix(s, "/init.cpp") {
+			last = s // its constructor runs after the others' variables are there
+		} else {
+			args = append(args, s)
+		}
+	}
+	c := exec.Command(compile.Clangxx(), append(args, last, "-ldl", "-lpthread")...)
+	if text, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("simulator: %w\n%s", err, text)
+	}
+	return nil
+}
+
+func contentSum(mslc string) (string, error) {
+	h := sha256.New()
+	b, err := os.ReadFile(mslc)
+	if err != nil {
+		return "", err
+	}
+	h.Write(b)
+	err = fs.WalkDir(metalsim.Simulator, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := metalsim.Simulator.ReadFile(p)
+		fmt.Fprintln(h, p, len(b))
+		h.Write(b)
+		return err
+	})
+	return hex.EncodeToString(h.Sum(nil))[:16], err
+}
