@@ -18,23 +18,25 @@ const (
 	keySide
 )
 
-// units returns the number of lane groups along each axis. Along the last one a
-// group takes reuse neighbours of one dilation group; na_queries and na_keys of
-// the shaders enumerate them.
-func units(p *core.Problem, side side, reuse int) [3]int {
-	var n [3]int64
+// units returns the number of lane groups along each axis. Where a group takes
+// several rows they are neighbours in one dilation group; na_queries, na_keys and
+// na_box of the shaders enumerate them.
+func units(p *core.Problem, side side, d design) (n [3]int) {
+	rows := [3]int{1, 1, d.reuse}
+	if d.matrix() {
+		rows = d.box
+	}
 	for i := range p.Axes {
-		n[i] = p.Axes[i].Length
+		a := &p.Axes[i]
+		n[i] = int(a.Length)
 		if side == querySide {
-			n[i] = p.Axes[i].Outputs()
+			n[i] = int(a.Outputs())
+		}
+		if rows[i] > 1 {
+			n[i] = int(a.Dilation) * ((int(a.GroupLength(0)) + rows[i] - 1) / rows[i])
 		}
 	}
-	if reuse > 1 {
-		a := &p.Axes[2]
-		longest := a.GroupLength(0)
-		n[2] = a.Dilation * ((longest + int64(reuse) - 1) / int64(reuse))
-	}
-	return [3]int{int(n[0]), int(n[1]), int(n[2])}
+	return n
 }
 
 // arrange chooses the shape of threadgroups and the grid of a step whose lane

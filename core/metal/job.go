@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/shaders"
 )
 
 // runJob is a Job with the memory that its parts point to, to be used again.
@@ -45,6 +46,28 @@ func (r *runner) Run(b *core.Buffers) error {
 		return err
 	}
 	return r.device.Run(&j.job)
+}
+
+// Launches describes what Run would run.
+func (r *runner) Launches(b *core.Buffers) (*Job, error) {
+	j := newRunJob(r)
+	if r.problem.Batch == 0 {
+		return &j.job, nil
+	}
+	err := r.fill(j, b)
+	return &j.job, err
+}
+
+// Source returns the text of a kernel that Prepare or Launches has named.
+func (r *runner) Source(function string) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, x := range r.ready {
+		if x.function == function {
+			return shaders.Source(x.family, x.instance)
+		}
+	}
+	return "", core.Errorf(core.InvalidArgument, "%s is no kernel of this plan", function)
 }
 
 // fill describes the launches for the buffers.
@@ -134,7 +157,7 @@ func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argume
 		t := &b.Tensors[a.role]
 		putStrides(block, n, r.strides(a, t))
 		low, high := r.tensors[a.role].span(t)
-		return Binding{Tensor: t, Low: low, High: high, Writes: a.writes}
+		return Binding{Tensor: t, Role: a.role, Low: low, High: high, Writes: a.writes}
 	}
 	j.job.Scratch[scratchAt] = r.scratch[scratchAt].bytes
 	return Binding{Scratch: 1 + scratchAt, Writes: a.writes}

@@ -52,11 +52,21 @@ type Dispatch struct {
 	Threads  Size // threads a threadgroup
 }
 
+// Launcher is a Runner whose launches can be had without running them, for hosts
+// that launch kernels themselves.
+type Launcher interface {
+	// Launches describes the run of accepted buffers. The job refers to b.
+	Launches(b *core.Buffers) (*Job, error)
+	// Source is the MSL text of a function that a Dispatch names.
+	Source(function string) (string, error)
+}
+
 // Binding is one argument of a kernel; exactly one of Tensor, Bytes and Scratch
 // is set.
 type Binding struct {
-	// Tensor is bound at Data + Offset, its first element.
+	// Tensor is bound at Data + Offset, its first element. It is that of Role.
 	Tensor *core.Tensor
+	Role   core.Role
 	// Low and High delimit the bytes that the tensor spans, counted from its first
 	// element: Low <= 0 because strides may be negative, High is exclusive.
 	Low, High int64

@@ -14,6 +14,8 @@ import (
 // Backend is the backend "metal" on a device.
 type Backend struct {
 	open func() (Device, error)
+	tune *tuning // nil: by the device's generation
+	wide bool    // 64-bit offsets even where 32 bits suffice, for tests
 }
 
 // New returns the backend on the device that open finds; open is called when the
@@ -82,9 +84,9 @@ func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
 	if err != nil {
 		return nil, core.Errorf(core.Unsupported, "%v", err)
 	}
-	r := newRunner(p, device)
+	r := b.newRunner(p, device)
 	for i := range r.steps {
-		if _, err := r.prepared(i, r.steps[i].variant.layout); err != nil {
+		if _, err := r.prepared(i, layout{vec: true, wide: r.wide}); err != nil {
 			return nil, err
 		}
 	}
@@ -100,6 +102,7 @@ type runner struct {
 	unused  int // index of the scratch buffer that stands for absent tensors
 	tensors []tensorCheck
 	jobs    sync.Pool // of *runJob
+	wide    bool      // always
 
 	mu    sync.Mutex
 	ready map[stepKey]*preparedStep
@@ -113,14 +116,20 @@ type stepKey struct {
 // preparedStep is a step with its kernel for one layout.
 type preparedStep struct {
 	step
+	family   string
+	instance shaders.Instance
 	function string
 	pipeline Pipeline
 	block    [paramsBytes]byte // but for strides
 }
 
-func newRunner(p *core.Problem, device Device) *runner {
-	r := &runner{problem: p, device: device, ready: map[stepKey]*preparedStep{}}
-	r.steps, r.scratch = steps(p, tuningFor(device.Info().Generation))
+func (b *Backend) newRunner(p *core.Problem, device Device) *runner {
+	tune := b.tune
+	if tune == nil {
+		tune = tuningFor(device.Info().Generation)
+	}
+	r := &runner{problem: p, device: device, wide: b.wide, ready: map[stepKey]*preparedStep{}}
+	r.steps, r.scratch = steps(p, tune)
 	r.unused = len(r.scratch)
 	r.scratch = append(r.scratch, scratch{bytes: 16})
 	r.tensors = tensorChecks(p)
@@ -163,7 +172,10 @@ func (r *runner) prepared(i int, l layout) (*preparedStep, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &preparedStep{step: r.steps[i], function: v.instance().Name, pipeline: pipeline}
+	instance := v.instance()
+	x := &preparedStep{
+		step: r.steps[i], family: v.family, instance: instance, function: instance.Name, pipeline: pipeline,
+	}
 	if limit := pipeline.MaxThreads(); limit < simdWidth {
 		return nil, core.Errorf(core.DeviceError, "%s takes %d threads a threadgroup (want at least %d)",
 			x.function, limit, simdWidth)

@@ -126,6 +126,9 @@ func (l *lister) scale() float64 {
 func (l *lister) add(function string, rpb bool, flags int, side side, wants []core.Role, args ...argument) {
 	p := l.problem
 	d := l.tune.design(p, function)
+	if d.matrix() {
+		function += "_mat"
+	}
 	x := step{
 		variant: l.variant(function, rpb, d),
 		args:    append(args, sizes),
@@ -137,7 +140,7 @@ func (l *lister) add(function string, rpb bool, flags int, side side, wants []co
 		heads = p.KVHeads
 	}
 	x.params.heads = int(heads)
-	x.params.units = units(p, side, d.reuse)
+	x.params.units = units(p, side, d)
 	x.arrange(threadsPerGroup, int(p.Batch*heads))
 	l.steps = append(l.steps, x)
 }

@@ -14,15 +14,22 @@ type tuning struct {
 	reuse int
 	// block is the number of keys between two updates of the softmax's maximum.
 	block int
+	// matrixSlots is the window size from which on the "matrix" design pays, and
+	// matrixDims the largest head dimensions whose panels fit the registers.
+	matrixSlots, matrixDims int64
 	// fill is the number of simdgroups that fill the GPU, for sums over queries.
 	fill int64
 }
+
+// boxes are the shapes of 8 queries by rank: the nearer to a cube, the more of the
+// union of their windows each of them sees.
+var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
 // 16 channels a lane are 64 bytes of f32 or 32 of f16, and leave 4 lanes to a
 // 64-channel row, so that a dot product costs 2 shuffles.
 var tunings = []tuning{
-	{generation: 0, channels: 16, reuse: 2, block: 4, fill: 1024},
+	{generation: 0, channels: 16, reuse: 2, block: 4, matrixSlots: 100, matrixDims: 128, fill: 1024},
 }
 
 func tuningFor(generation int) *tuning {
@@ -35,8 +42,25 @@ func tuningFor(generation int) *tuning {
 	return row
 }
 
+// hasMatrix are the kernels that there are in the "matrix" design.
+var hasMatrix = map[string]bool{"attn_fwd": true, "attn_bwd_q": true, "attn_bwd_kv": true}
+
+// matrix reports whether a problem runs in the "matrix" design.
+func (t *tuning) matrix(p *core.Problem) bool {
+	for i := range p.Axes {
+		if p.Axes[i].QueryStep != 1 {
+			return false
+		}
+	}
+	return p.WindowSize() >= t.matrixSlots && max(p.HeadDim, p.ValueDim) <= t.matrixDims &&
+		p.HeadDim%8 == 0 && p.ValueDim%8 == 0
+}
+
 // design chooses lanes, reuse and block of a kernel.
 func (t *tuning) design(p *core.Problem, function string) design {
+	if hasMatrix[function] && t.matrix(p) {
+		return design{lanes: simdWidth, box: boxes[p.Rank]}
+	}
 	dim := p.HeadDim
 	if p.Op.UsesValue() {
 		dim = max(dim, p.ValueDim)

@@ -31,10 +31,15 @@ type variant struct {
 
 // design is what tuning chooses.
 type design struct {
-	lanes int // that hold one row
+	lanes int // that hold one row, or a box of rows
 	reuse int // neighbouring queries or keys of a lane group, which share loads
 	block int // rows taken per step
+	// box is the shape of the 8 rows of a simdgroup of the "matrix" design; zero for
+	// the "lanes" design.
+	box [3]int
 }
+
+func (d *design) matrix() bool { return d.box[0] != 0 }
 
 var elementNames = map[core.DType][2]string{
 	core.Float32:  {"float", "f32"},
@@ -51,6 +56,7 @@ const (
 	lanesParameter
 	reuseParameter
 	blockParameter
+	boxParameter
 	rpbParameter
 )
 
@@ -67,6 +73,9 @@ func (v *variant) spell(p parameter) (name, argument string) {
 		return fmt.Sprintf("r%d", v.design.reuse), fmt.Sprint(v.design.reuse)
 	case blockParameter:
 		return fmt.Sprintf("k%d", v.design.block), fmt.Sprint(v.design.block)
+	case boxParameter:
+		b := v.design.box
+		return fmt.Sprintf("b%d%d%d", b[0], b[1], b[2]), fmt.Sprintf("%d, %d", b[1], b[2])
 	default:
 		if v.rpb {
 			return "rpb", "true"
@@ -110,16 +119,21 @@ type template struct {
 	parameters []parameter
 }
 
+var matrixParameters = []parameter{dimParameter, valueDimParameter, boxParameter, rpbParameter}
+
 var templates = map[string]template{
-	"attn_fwd":       {"attn_fwd", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
-	"attn_bwd_q":     {"attn_bwd_q", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
-	"attn_bwd_kv":    {"attn_bwd_kv", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
-	"attn_bwd_extra": {"attn_bwd_extra", []parameter{dimParameter, valueDimParameter, lanesParameter}},
-	"attn_bwd_rpb":   {"attn_bwd_rpb", []parameter{dimParameter, valueDimParameter, lanesParameter}},
-	"qk":             {"qk", []parameter{dimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
-	"av":             {"av", []parameter{dimParameter, lanesParameter, reuseParameter}},
-	"inv":            {"inv", []parameter{dimParameter, lanesParameter, reuseParameter}},
-	"inv_extra":      {"inv_extra", []parameter{dimParameter, lanesParameter}},
-	"inv_rpb":        {"inv_rpb", nil},
-	"reduce":         {"reduce", nil},
+	"attn_fwd":        {"attn_fwd", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
+	"attn_bwd_q":      {"attn_bwd_q", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
+	"attn_bwd_kv":     {"attn_bwd_kv", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
+	"attn_fwd_mat":    {"attn_fwd_mat", matrixParameters},
+	"attn_bwd_q_mat":  {"attn_bwd_q_mat", matrixParameters},
+	"attn_bwd_kv_mat": {"attn_bwd_kv_mat", matrixParameters},
+	"attn_bwd_extra":  {"attn_bwd_extra", []parameter{dimParameter, valueDimParameter, lanesParameter}},
+	"attn_bwd_rpb":    {"attn_bwd_rpb", []parameter{dimParameter, valueDimParameter, lanesParameter}},
+	"qk":              {"qk", []parameter{dimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
+	"av":              {"av", []parameter{dimParameter, lanesParameter, reuseParameter}},
+	"inv":             {"inv", []parameter{dimParameter, lanesParameter, reuseParameter}},
+	"inv_extra":       {"inv_extra", []parameter{dimParameter, lanesParameter}},
+	"inv_rpb":         {"inv_rpb", nil},
+	"reduce":          {"reduce", nil},
 }

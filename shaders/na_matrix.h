@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT
+//
+// The "matrix" design: a simdgroup takes a box of 8 neighbouring queries (or keys),
+// the rows of 8x8 matrices, and walks the union of what they see, 8 keys (or
+// queries) along the last axis at a time, the columns. All matrices are float.
+#pragma once
+#include <metal_simdgroup_matrix>
+#include "na_walk.h"
+
+typedef simdgroup_matrix<float, 8, 8> NaMatrix;
+
+// A lane holds elements (row, col) and (row, col + 1) of a matrix. Lanes of one row
+// differ in bits 0 and 3.
+struct NaSeat {
+  int row, col;
+};
+
+inline NaSeat na_seat(uint lane) {
+  NaSeat s;
+  s.row = int(((lane >> 2) & 4) + ((lane >> 1) & 3));
+  s.col = int(((lane >> 2) & 2) * 2 + (lane & 1) * 2);
+  return s;
+}
+
+inline float na_row_max(float x) {
+  x = max(x, simd_shuffle_xor(x, ushort(1)));
+  return max(x, simd_shuffle_xor(x, ushort(8)));
+}
+
+inline float na_row_sum(float x) {
+  x += simd_shuffle_xor(x, ushort(1));
+  return x + simd_shuffle_xor(x, ushort(8));
+}
+
+inline NaMatrix na_zero_matrix() { return make_filled_simdgroup_matrix<float, 8, 8>(0.0f); }
+
+inline void na_set(thread NaMatrix& m, float x, float y) {
+  m.thread_elements()[0] = x;
+  m.thread_elements()[1] = y;
+}
+
+// Two neighbouring channels of a row; zeros if it does not exist.
+template <bool VEC>
+inline float2 na_pair(device const float* p, bool exists) {
+  return !exists ? float2(0.0f) : VEC ? *(device const float2*)p : float2(p[0], p[1]);
+}
+template <bool VEC>
+inline float2 na_pair(device const half* p, bool exists) {
+  return !exists ? float2(0.0f) : VEC ? float2(*(device const half2*)p) : float2(float(p[0]), float(p[1]));
+}
+template <bool VEC>
+inline float2 na_pair(device const bfloat* p, bool exists) {
+  if (!exists) {
+    return float2(0.0f);
+  }
+  if (VEC) {
+    return as_type<float2>(uint2(*(device const ushort2*)p) << 16u);
+  }
+  return float2(float(p[0]), float(p[1]));
+}
+
+// N matrices side by side: 8 rows of 8 N channels.
+template <int N>
+struct NaPanel {
+  NaMatrix m[N];
+};
+
+template <int N>
+inline void na_clear(thread NaPanel<N>& x) {
+  for (int i = 0; i < N; i++) {
+    x.m[i] = na_zero_matrix();
+  }
+}
+
+// Loads this lane's row.
+template <bool VEC, int N, typename T>
+inline void na_load_panel(thread NaPanel<N>& x, device const T* row, bool exists, NaSeat s) {
+  for (int i = 0; i < N; i++) {
+    float2 v = na_pair<VEC>(row + 8 * i + s.col, exists);
+    na_set(x.m[i], v.x, v.y);
+  }
+}
+
+template <int N, typename T>
+inline void na_store_panel(thread NaPanel<N>& x, device T* row, float factor, NaSeat s) {
+  for (int i = 0; i < N; i++) {
+    row[8 * i + s.col] = T(factor * x.m[i].thread_elements()[0]);
+    row[8 * i + s.col + 1] = T(factor * x.m[i].thread_elements()[1]);
+  }
+}
+
+// Products of the panel's rows with 8 others, of which this lane knows those of its
+// two columns: element (row, col) is x[row] . other[col].
+template <int N, typename T>
+inline float2 na_products(thread const NaPanel<N>& x,
+                          device const T* other0,
+                          device const T* other1,
+                          bool exists0,
+                          bool exists1,
+                          NaSeat s) {
+  NaMatrix sum = na_zero_matrix();
+  for (int i = 0; i < N; i++) {
+    NaMatrix y;
+    na_set(y, exists0 ? float(other0[8 * i + s.row]) : 0.0f, exists1 ? float(other1[8 * i + s.row]) : 0.0f);
+    simdgroup_multiply_accumulate(sum, x.m[i], y, sum);
+  }
+  return float2(sum.thread_elements()[0], sum.thread_elements()[1]);
+}
+
+// x[row] += sum over columns of weight(row, col) * other[col], where this lane knows
+// the other row of its own row's number.
+template <bool VEC, int N, typename T>
+inline void na_accumulate(thread NaPanel<N>& x, float2 weight, device const T* other, bool exists, NaSeat s) {
+  NaMatrix w;
+  na_set(w, weight.x, weight.y);
+  for (int i = 0; i < N; i++) {
+    NaMatrix y;
+    float2 v = na_pair<VEC>(other + 8 * i + s.col, exists);
+    na_set(y, v.x, v.y);
+    simdgroup_multiply_accumulate(x.m[i], w, y, x.m[i]);
+  }
+}
+
+// One axis of a box of rows: `rows` neighbours in a dilation group from position
+// start on, and the union first <= p < end of what they see or are seen by.
+struct NaBox {
+  int residue, group, start, first, end;
+};
+
+inline NaBox na_box(constant NaAxis& a, int length, int unit, int rows, bool of_keys) {
+  NaBox b;
+  b.residue = unit % a.dilation;
+  b.start = unit / a.dilation * rows;
+  b.group = na_group_length(a, length, b.residue);
+  int last = min(b.start + rows, b.group) - 1;
+  b.first = 0;
+  b.end = 0;
+  if (last >= b.start) {
+    b.first = of_keys ? na_seen_by(a, b.group, b.start).x : na_reach(a, b.group, b.start).lo;
+    b.end = of_keys ? na_seen_by(a, b.group, last).y + 1 : na_reach(a, b.group, last).hi;
+  }
+  return b;
+}
+
+// One axis of one row: where it is, and its own part lo <= p < hi of the union.
+struct NaLine {
+  int position, index, lo, hi;
+  bool inside, live;
+};
+
+inline NaLine na_line(constant NaAxis& a, int length, NaBox b, int row, bool of_keys) {
+  NaLine r;
+  r.position = b.start + row;
+  r.index = b.residue + r.position * a.dilation;
+  r.inside = r.index < a.length;
+  r.live = r.index < length;
+  r.lo = 0;
+  r.hi = 0;
+  if (r.live && of_keys) {
+    int2 seen = na_seen_by(a, b.group, r.position);
+    r.lo = seen.x;
+    r.hi = seen.y + 1;
+  } else if (r.live) {
+    NaReach reach = na_reach(a, b.group, r.position);
+    r.lo = reach.lo;
+    r.hi = reach.hi;
+  }
+  return r;
+}
+
+inline bool na_within(NaLine r, int position) { return position >= r.lo && position < r.hi; }
+
+// Row r of a box of 8 / (T1 T2), T1 and T2 rows along the axes.
+template <int T1, int T2>
+struct NaRows {
+  NaBox box[3];
+  NaLine line[3];
+  bool inside, live;
+};
+
+template <int T1, int T2>
+inline NaRows<T1, T2> na_rows(constant NaParams& p, constant int* sizes, NaPlace w, int row, bool of_keys) {
+  NaRows<T1, T2> r;
+  int rows[3] = {8 / (T1 * T2), T1, T2};
+  int at[3] = {row / (T1 * T2), row / T2 % T1, row % T2};
+  r.inside = true;
+  r.live = true;
+  for (int i = 0; i < 3; i++) {
+    int length = na_length(p, sizes, w.batch, i);
+    r.box[i] = na_box(p.axis[i], length, w.unit[i], rows[i], of_keys);
+    r.line[i] = na_line(p.axis[i], length, r.box[i], at[i], of_keys);
+    r.inside = r.inside && r.line[i].inside;
+    r.live = r.live && r.line[i].live;
+  }
+  return r;
+}
+
+inline int na_index(constant NaParams& p, NaBox b, int axis, int position) {
+  return b.residue + position * p.axis[axis].dilation;
+}
