@@ -134,7 +134,7 @@ def _up(tensor: Tensor) -> Tensor:
 
 def _gather(tokens: Tensor, table: Table) -> Tensor:
     """[B, *S, H, D] -> [B, queries, slots, H, D]."""
-    flat = tokens.reshape(tokens.shape[0], -1, *tokens.shape[-2:])
+    flat = tokens.flatten(1, -3)
     samples, queries, slots = table.key.shape
     if samples == 1 and table.padding is None:
         picked = flat.index_select(1, table.key.flatten())
@@ -150,7 +150,7 @@ def _queries(query: Tensor, window: Window, table: Table) -> Tensor:
             length = query.shape[1 + axis]
             kept = torch.arange(0, length, step, device=query.device)
             query = query.index_select(1 + axis, kept)
-    flat = query.reshape(query.shape[0], -1, *query.shape[-2:])
+    flat = query.flatten(1, -3)
     if table.padding is None:
         return flat
     return flat.masked_fill(table.padding[:, :, None, None], 0)
@@ -174,7 +174,7 @@ def _logits(
     """[B, queries, H, slots + extra], -inf where masked."""
     heads, kv_heads = query.shape[-2], key.shape[-2]
     q = _grouped(_up(_queries(query, window, table)), kv_heads) * scale
-    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _up(_gather(key, table))).flatten(2, 3)
+    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _gather(_up(key), table)).flatten(2, 3)
     if rpb is not None:
         bias = _up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
         logits = logits + bias.movedim(0, 2)
@@ -190,7 +190,7 @@ def _weighted(weights: Tensor, value: Tensor, table: Table, extra_value: Tensor 
     """[B, queries, H, slots + extra] weights, 0 where masked -> [B, queries, H, Dv]."""
     slots = table.key.shape[-1]
     w = _grouped(weights, value.shape[-2])
-    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _up(_gather(value, table)))
+    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _gather(_up(value), table))
     if extra_value is not None:
         out = out + torch.einsum("bnhgt,bthd->bnhgd", w[..., slots:], _up(extra_value))
     return out.flatten(2, 3)
@@ -281,7 +281,7 @@ def av(
     extra_v = None if extra_value is None else _heads_last(extra_value, heads_first)
     lengths = tuple(v.shape[1:-2])
     table = _table(lengths, window, sizes, v.device)
-    w = _up(weights).reshape(weights.shape[0], -1, *weights.shape[-2:])
+    w = _up(weights).flatten(1, -3)
     if table.visible is not None:
         slots = table.key.shape[-1]
         near = w[..., :slots].masked_fill(~table.visible[:, :, None, :], 0)
