@@ -73,7 +73,7 @@ def median_seconds(image: torch.Tensor, backend: str, bar: Progress) -> tuple[fl
 
 def draw(panels: dict[str, np.ndarray], path: Path) -> None:
     """Write the pictures side by side, with an enlarged detail below each."""
-    figure, axes = plt.subplots(2, len(panels), figsize=(13.5, 8.2), layout="constrained")
+    figure, axes = plt.subplots(2, len(panels), figsize=(13.5, 6.2), layout="constrained")
     for (above, below), (title, picture) in zip(axes.T, panels.items(), strict=True):
         above.imshow(picture, interpolation="nearest")
         above.set_title(title)

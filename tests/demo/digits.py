@@ -17,7 +17,7 @@ from progress import Progress
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-EPOCHS, BATCH, WIDTH = 30, 64, 48
+EPOCHS, BATCH, WIDTH = 16, 64, 48
 
 
 class Block(nn.Module):
@@ -43,13 +43,15 @@ class TinyNAT(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Linear(1, WIDTH)
+        # NAT embeds with overlapping convolutions.
+        self.embed = nn.Conv2d(1, WIDTH, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(8, 8, WIDTH))
         self.blocks = nn.Sequential(Block(3, 1), Block(3, 2), Block(5, 1))
         self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 10)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        x = self.blocks(self.embed(pixels) + self.position)
+        embedded = self.embed(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = self.blocks(embedded + self.position)
         return self.head(self.norm(x).mean(dim=(1, 2)))
 
 

@@ -24,9 +24,12 @@ PARTS = {
 def main() -> None:
     """Run the chosen parts and write their pictures and figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; or all")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of pictures")
     options = parser.parse_args()
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r} (want {', '.join(PARTS)})")
     options.out.mkdir(parents=True, exist_ok=True)
     names = options.parts or list(PARTS)
     figures: dict[str, object] = {
