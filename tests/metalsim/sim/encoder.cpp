@@ -29,8 +29,9 @@ void dispatch_threadgroups(Encoder* e, SEL, Size3 groups, Size3 group) {
   e->dispatch({groups.x * group.x, groups.y * group.y, groups.z * group.z}, group);
 }
 
-void set_pipeline(Encoder* e, SEL, Pipeline* p) {
-  if (!p) e->buffer->fail("setComputePipelineState: nil");
+void set_pipeline(Encoder* e, SEL, Object* o) {
+  auto* p = is_object(o) ? dynamic_cast<Pipeline*>(o) : nullptr;
+  if (!p) e->buffer->fail(text("setComputePipelineState: %p is no pipeline%s", static_cast<void*>(o), explain_object(o).c_str()));
   e->pipeline = Owned<Pipeline>(p);
 }
 
@@ -86,14 +87,15 @@ bool Encoder::usable(const char* what) {
   return false;
 }
 
-void Encoder::set_buffer(Buffer* b, uint64_t offset, uint64_t index) {
+void Encoder::set_buffer(Object* o, uint64_t offset, uint64_t index) {
   if (!usable("setBuffer:")) return;
   if (index > kLastIndex) {
     buffer->fail(text("setBuffer: index %" PRIu64 " (the last is 30)", index));
     return;
   }
-  if (b && (!is_object(b) || !dynamic_cast<Buffer*>(b))) {
-    buffer->fail(text("setBuffer: %p at index %" PRIu64 " is no MTLBuffer%s", static_cast<void*>(b), index, explain_object(b).c_str()));
+  auto* b = is_object(o) ? dynamic_cast<Buffer*>(o) : nullptr;
+  if (o && !b) {
+    buffer->fail(text("setBuffer: %p at index %" PRIu64 " is no MTLBuffer%s", static_cast<void*>(o), index, explain_object(o).c_str()));
     return;
   }
   if (b && offset >= b->length) {
@@ -188,7 +190,7 @@ void Encoder::end() {
 void define_encoder() {
   define_class("SimComputeCommandEncoder", {"MTLComputeCommandEncoder", "MTLCommandEncoder"})
       .on("setComputePipelineState:", imp(set_pipeline))
-      .on("setBuffer:offset:atIndex:", METHOD(Encoder* e, SEL, Buffer* b, uint64_t o, uint64_t i) { e->set_buffer(b, o, i); }))
+      .on("setBuffer:offset:atIndex:", METHOD(Encoder* e, SEL, Object* b, uint64_t o, uint64_t i) { e->set_buffer(b, o, i); }))
       .on("setBytes:length:atIndex:", METHOD(Encoder* e, SEL, const void* p, uint64_t n, uint64_t i) { e->set_bytes(p, n, i); }))
       .on("setThreadgroupMemoryLength:atIndex:", imp(set_threadgroup_memory))
       .on("dispatchThreads:threadsPerThreadgroup:", METHOD(Encoder* e, SEL, Size3 t, Size3 g) { e->dispatch(t, g); }))

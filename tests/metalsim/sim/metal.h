@@ -124,7 +124,7 @@ struct Encoder : Object {
   bool ended = false, torch = false, concurrent = false;
   std::set<const void*> read, written;  // since the last barrier, if concurrent
 
-  void set_buffer(Buffer* b, uint64_t offset, uint64_t index);
+  void set_buffer(Object* b, uint64_t offset, uint64_t index);
   void set_bytes(const void* p, uint64_t n, uint64_t index);
   void dispatch(Size3 threads, Size3 group);
   void end();

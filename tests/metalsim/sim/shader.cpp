@@ -80,7 +80,7 @@ API int metalsim_shader_launch(uint64_t shader, const char* kernel, const metals
     for (size_t i = 0; i < count; i++) {
       const metalsim_argument& a = arguments[i];
       if (a.buffer)
-        e->set_buffer(reinterpret_cast<Buffer*>(a.buffer), a.offset, i);
+        e->set_buffer(reinterpret_cast<Object*>(a.buffer), a.offset, i);
       else
         e->set_bytes(a.bytes, a.length, i);
     }
@@ -144,7 +144,7 @@ static Encoder* encoding(Object* function, const char* what) {
 API int aoti_torch_mps_set_arg_tensor(Object* function, unsigned index, const metalsim_tensor* tensor) {
   Encoder* e = encoding(function, "aoti_torch_mps_set_arg_tensor");
   if (!e) return kFailure;
-  e->set_buffer(reinterpret_cast<Buffer*>(tensor->buffer), tensor->offset, index);
+  e->set_buffer(reinterpret_cast<Object*>(tensor->buffer), tensor->offset, index);
   return kOk;
 }
 
