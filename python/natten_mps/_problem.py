@@ -4,13 +4,13 @@
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from math import prod
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import _abi, _lib, _plan, backend, pure
+from . import _abi, _lib, _mps, _plan, backend, pure
 from ._log import logger
 from .utils.window import Window
 
@@ -193,6 +193,11 @@ def check_kinds(op: Operation, inputs: Tensors) -> None:
         raise NotImplementedError(f"{first_name} is {first.dtype} (want one of {known})")
 
 
+def check_scale(scale: float | None) -> None:
+    """Refuse a scale that would make every logit NaN."""
+    _must(scale is None or isfinite(scale), f"scale is {scale} (want a finite number)")
+
+
 class Prepared:
     """A problem with every decision taken that does not depend on the data."""
 
@@ -206,6 +211,7 @@ class Prepared:
         heads_first: bool,
     ) -> None:
         check_kinds(op, inputs)
+        check_scale(scale)
         given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
         first = next(t for t in inputs if t is not None)
         sizes = layout(op, given, window, heads_first)
@@ -291,7 +297,7 @@ def _c_problem(
     return _plan.Problem(
         op=op.forward,
         dtype=first.dtype,
-        memory=_abi.METAL if first.device.type == "mps" else _abi.HOST,
+        memory=_abi.METAL if _in_metal_memory(first.device) else _abi.HOST,
         batch=sizes.batch,
         heads=sizes.heads,
         kv_heads=sizes.kv_heads,
@@ -304,6 +310,10 @@ def _c_problem(
         mask_first=window.mask_first,
         axes=tuple(zip(sizes.lengths, *window[:5], strict=True)),
     )
+
+
+def _in_metal_memory(device: torch.device) -> bool:
+    return device.type == "mps" or (backend.choice == "metal" and _mps.plays(device))
 
 
 def choose(problem: _plan.Problem, device: torch.device) -> str:
@@ -337,7 +347,10 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
         return f"tensors are on {device.type} (want cpu or mps)"
     if all(b["name"] != name for b in _lib.backends()):
         return backend.details(name)
-    return _plan.reasons_against(problem, name)
+    against = _plan.reasons_against(problem, name)
+    if against is None and problem.memory == _abi.METAL and _mps.choice().stream is None:
+        return _mps.choice().why_not()
+    return against
 
 
 _warned = False

@@ -60,6 +60,7 @@ def call(
 ) -> Any:
     """The operation for tensors that are traced, transformed or watched."""
     _problem.check_kinds(op, inputs)
+    _problem.check_scale(scale)
     given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
     _problem.layout(op, given, window, heads_first)
     if not torch.compiler.is_compiling() and transformed():
