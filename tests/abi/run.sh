@@ -30,6 +30,7 @@ run_programs() {
     for cc in gcc clang-19 clang; do
         ! command -v "$cc" >/dev/null || compilers+=("$cc")
     done
+    compile_and_run memory "$here/memory.c" "${compilers[0]:-cc}" -std=gnu99 -O1
     for cc in "${compilers[@]:-cc}"; do
         name=${cc//[^a-z]/}
         "$cc" -std=c99 "${strict[@]}" -c -o "$build/layout.o" "$here/layout.c"
