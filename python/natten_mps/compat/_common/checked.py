@@ -42,7 +42,7 @@ def qk(call: Call, query: Tensor, key: Tensor, bias: Tensor | None, extra: Tenso
     if bias is not None:
         checks.check_bias(bias, query.shape[1], window.kernel, query.device)
         bias = bias.to(key.dtype)
-    if split.observed():
+    if split.traced():
         logits: Tensor = call.function.apply(query, key, bias, extra, *call.arguments)
         return logits
     return split.qk(query, key, bias, extra, window)
@@ -61,7 +61,7 @@ def av(call: Call, attn: Tensor, value: Tensor, extra: Tensor | None) -> Tensor:
     else:
         check_additional_values(attn, extra, value, expected)
     call.check(value.shape[2:-1])
-    if split.observed():
+    if split.traced():
         out: Tensor = call.function.apply(attn, value, extra, *call.arguments)
         return out
     return split.av(attn, value, extra, window)

@@ -75,7 +75,7 @@ def _qk(rank: int, function: Any, query: Tensor, key: Tensor, rpb: Tensor | None
                 f"rpb must have shape {want} for {want[0]} heads and kernel size "
                 f"{kernel_size}, got {tuple(rpb.shape)}."
             )
-    if split.observed():
+    if split.traced():
         logits: Tensor = function.apply(query, key, rpb, kernel_size, dilation)
         return logits
     return split.qk(query, key, rpb, None, _window(rank, kernel_size, dilation))
@@ -90,7 +90,7 @@ def _av(rank: int, function: Any, attn: Tensor, value: Tensor, kernel_size: int,
             f"attn has {attn.shape[-1]} weights per token, which is kernel size {given:g}, "
             f"but {kernel_size=}."
         )
-    if split.observed():
+    if split.traced():
         out: Tensor = function.apply(attn, value, kernel_size, dilation)
         return out
     return split.av(attn, value, None, _window(rank, kernel_size, dilation))
