@@ -134,7 +134,7 @@ def test_not_a_tensor():
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_dtype(dtype):
-    with pytest.raises(NotImplementedError, match="want one of torch.float32, torch.float16"):
+    with pytest.raises(NotImplementedError, match="want one of torch"):
         nm.na1d(*[t(1, 5, 1, 2, dtype=dtype)] * 3, 3)
 
 
