@@ -3,7 +3,6 @@
 package cpu
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -16,7 +15,9 @@ func (t *tile[T]) compute() {
 	}
 	t.findSegments()
 	b := t.current
-	size := t.items * b.slots * b.width
+	t.findClips()
+	t.rowPitch = b.slots*b.width + 8
+	size := t.items*t.rowPitch + slack
 	t.scores = grow(t.scores, size)
 	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
 	if t.parts.scoreFirst {
@@ -67,124 +68,11 @@ func (t *tile[T]) findSegments() {
 	}
 }
 
-func (t *tile[T]) score(dst, vectors, turned []T, depth int) {
-	b := t.current
-	pitch := b.slots * b.width
-	for r := range t.items {
-		from, to := t.clipped(r)
-		if from >= to {
-			continue
-		}
-		vector := unsafe.Pointer(&vectors[r*depth])
-		for _, s := range t.segments {
-			at := s.slot*b.width + from
-			scoreRows[T](unsafe.Pointer(&dst[r*pitch+at]), vector, unsafe.Pointer(&turned[at]), depth, pitch, s.count, b.width, to-from)
-		}
-	}
-}
-
-func (t *tile[T]) accumulate(sums, rows []T, depth int) {
-	b := t.current
-	for r := range t.items {
-		from, to := t.clipped(r)
-		if from >= to {
-			continue
-		}
-		sum := unsafe.Pointer(&sums[r*depth])
-		for _, s := range t.segments {
-			at := s.slot*b.width + from
-			accumulateRows[T](sum, unsafe.Pointer(&t.scores[r*b.slots*b.width+at]), unsafe.Pointer(&rows[at*depth]), depth, s.count, b.width, to-from)
-		}
-	}
-}
-
-// lanes returns the lanes that item r meets of a column, in one of the
-// [item][slot][lane] arrays.
-func (t *tile[T]) lanes(of []T, r int, c *column) []T {
-	from, to := t.clipped(r)
-	at := (r*t.current.slots + c.slot) * t.current.width
-	return of[at+from : at+to]
-}
-
-// softmax turns logits into weights relative to the running maximum.
-func (t *tile[T]) softmax() {
-	depth := int(t.p.ValueDim)
-	for r := range t.items {
-		top := t.maximum[r]
-		for i := range t.columns {
-			for _, v := range t.lanes(t.scores, r, &t.columns[i]) {
-				if !(v <= top) {
-					top = v
-				}
-			}
-		}
-		if from, to := t.clipped(r); from >= to {
-			continue
-		}
-		if t.total[r] != 0 && top != t.maximum[r] {
-			factor := T(math.Exp(float64(t.maximum[r] - top)))
-			t.total[r] *= factor
-			for i := range t.sumSecond[r*depth : (r+1)*depth] {
-				t.sumSecond[r*depth+i] *= factor
-			}
-		}
-		t.maximum[r] = top
-		if math.IsInf(float64(top), -1) {
-			top = 0
-		}
-		for i := range t.columns {
-			t.total[r] += exponential(t.lanes(t.scores, r, &t.columns[i]), top)
-		}
-	}
-}
-
-// probabilities turns logits into softmax weights by the known lse.
-func (t *tile[T]) probabilities() {
-	for r := range t.items {
-		from, _ := t.clipped(r)
-		for i := range t.columns {
-			c := &t.columns[i]
-			row := t.lanes(t.scores, r, c)
-			if !t.pass.kind.inverse() {
-				exponential(row, t.lse[r])
-				continue
-			}
-			lse := t.current.lse[c.slot*t.current.width+from:]
-			for lane := range row {
-				row[lane] -= lse[lane]
-			}
-			exponential(row, 0)
-		}
-	}
-}
-
-// logitGradients turns weights and their gradients into gradients of logits.
-func (t *tile[T]) logitGradients() {
-	for r := range t.items {
-		from, _ := t.clipped(r)
-		for i := range t.columns {
-			c := &t.columns[i]
-			row, gradient := t.lanes(t.scores, r, c), t.lanes(t.gradients, r, c)
-			if !t.pass.kind.inverse() {
-				for lane := range row {
-					row[lane] *= gradient[lane] - t.delta[r]
-				}
-				continue
-			}
-			delta := t.current.delta[c.slot*t.current.width+from:]
-			for lane := range row {
-				row[lane] *= gradient[lane] - delta[lane]
-			}
-		}
-	}
-}
-
 // biasAt returns the number of the bias entry of item r and the first column
 // that it meets on each axis, and what the last one changes by along the lanes.
 func (t *tile[T]) biasAt(r int, c *column) (entry [3]int, step int) {
-	from, _ := t.clipped(r)
-	items, columns := t.place, [3]int{c.n0, c.n1, t.from + from}
-	items[2] += r % t.positions
+	items, columns := t.place, [3]int{c.n0, c.n1, t.from + t.clips[r].from}
+	items[2] += t.position(r)
 	for a := range entry {
 		l, kernel := &t.lines[a], int(t.p.Axes[a].Kernel)
 		if t.pass.kind.inverse() {
@@ -234,7 +122,7 @@ func (t *tile[T]) binGradients() {
 		for i := range t.columns {
 			row := t.lanes(t.scores, r, &t.columns[i])
 			entry, _ := t.biasAt(r, &t.columns[i])
-			bins := t.bins[r/t.positions*head+(entry[0]*n1+entry[1])*n2+entry[2]:]
+			bins := t.bins[r%t.heads()*head+(entry[0]*n1+entry[1])*n2+entry[2]:]
 			for lane, v := range row {
 				bins[lane] += v
 			}

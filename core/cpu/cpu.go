@@ -9,7 +9,6 @@
 package cpu
 
 import (
-	"runtime"
 	"strings"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -23,7 +22,7 @@ func New() core.Backend { return backend{} }
 func (backend) Name() string { return "native" }
 
 func (backend) Available() (bool, string) {
-	return true, runtime.GOARCH + ", portable kernels"
+	return true, details
 }
 
 func (backend) Unsupported(p *core.Problem) []string {

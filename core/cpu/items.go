@@ -13,18 +13,14 @@ import (
 // and clears their sums.
 func (t *tile[T]) loadItems() {
 	first, second := t.itemRoles()
-	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
+	d, dv := padded(int(t.p.HeadDim)), padded(int(t.p.ValueDim))
 	if t.parts.scoreFirst {
 		t.first = grow(t.first, t.items*d)
-		t.loadRole(t.first, first, d)
-		scale := T(t.p.Scale)
-		for i := range t.first {
-			t.first[i] *= scale
-		}
+		t.loadRole(t.first, first, int(t.p.HeadDim), T(t.p.Scale))
 	}
 	if t.parts.scoreSecond {
 		t.second = grow(t.second, t.items*dv)
-		t.loadRole(t.second, second, dv)
+		t.loadRole(t.second, second, int(t.p.ValueDim), 1)
 	}
 	if t.parts.sumFirst {
 		t.sumFirst = grow(t.sumFirst, t.items*d)
@@ -46,7 +42,7 @@ func (t *tile[T]) loadItems() {
 	case attnQuery:
 		t.lse, t.delta = grow(t.lse, t.items), grow(t.delta, t.items)
 		for r := range t.items {
-			n2, head := t.place[2]+r%t.positions, t.itemHead(r)
+			n2, head := t.place[2]+t.position(r), t.itemHead(r)
 			load(t.lse[r:r+1], t.address(core.LSE, t.place[0], t.place[1], n2, head), 0, t.p.DType.Accumulator())
 			t.delta[r] = t.deltaOf(t.place[0], t.place[1], n2, head)
 		}
@@ -54,21 +50,28 @@ func (t *tile[T]) loadItems() {
 }
 
 func (t *tile[T]) item(role core.Role, r int) unsafe.Pointer {
-	return t.address(role, t.place[0], t.place[1], t.place[2]+r%t.positions, t.itemHead(r))
+	return t.address(role, t.place[0], t.place[1], t.place[2]+t.position(r), t.itemHead(r))
 }
 
-func (t *tile[T]) loadRole(dst []T, role core.Role, depth int) {
-	for r := range t.items {
-		load(dst[r*depth:(r+1)*depth], t.item(role, r), int(t.p.DType.Size()), t.p.DType)
+func (t *tile[T]) loadRole(dst []T, role core.Role, channels int, factor T) {
+	heads, depth := t.heads(), padded(channels)
+	for head := range heads {
+		p := t.item(role, head)
+		s := source{p, 0, channels, t.p.DType}
+		if t.positions > 1 {
+			s.step = int(uintptr(t.item(role, head+heads)) - uintptr(p))
+		}
+		t.loadRows(dst[head*depth:], heads*depth, s, t.positions, factor)
 	}
 }
 
-func (t *tile[T]) storeRole(role core.Role, src []T, depth int, scale T) {
+func (t *tile[T]) storeRole(role core.Role, src []T, channels int, factor T) {
 	if !t.tensors[role].given() {
 		return
 	}
+	depth := padded(channels)
 	for r := range t.items {
-		store(t.item(role, r), int(t.p.DType.Size()), t.p.DType, src[r*depth:(r+1)*depth], scale)
+		t.storeRow(source{t.item(role, r), 0, channels, t.p.DType}, src[r*depth:(r+1)*depth], factor)
 	}
 }
 
@@ -92,10 +95,10 @@ func (t *tile[T]) storeItems() {
 	}
 }
 
-func (t *tile[T]) storeAttention(depth int) {
+func (t *tile[T]) storeAttention(channels int) {
+	depth := padded(channels)
 	for r := range t.items {
-		size := int(t.p.DType.Size())
-		store(t.item(core.Out, r), size, t.p.DType, t.sumSecond[r*depth:(r+1)*depth], 1/t.total[r])
+		t.storeRow(source{t.item(core.Out, r), 0, channels, t.p.DType}, t.sumSecond[r*depth:(r+1)*depth], 1/t.total[r])
 		if t.tensors[core.LSE].given() {
 			lse := [1]T{t.maximum[r] + T(math.Log(float64(t.total[r])))}
 			store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), lse[:], 1)

@@ -70,14 +70,16 @@ func score4[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int
 // accumulateRows is
 //
 //	for c := range depth { sum[c] += sum over j < rows, lane < lanes of
-//		weights[j*width+lane] * panel[(j*width+lane)*depth+c] }
-func accumulateRows[T number](sum, weights, panel unsafe.Pointer, depth, rows, width, lanes int) {
+//		weights[j*step+lane] * panel[(j*width+lane)*depth+c] }
+//
+// where depth is a multiple of 8.
+func accumulateRows[T number](sum, weights, panel unsafe.Pointer, depth, rows, step, width, lanes int) {
 	for c := 0; c < depth; c += 8 {
-		accumulate8[T](at[T](sum, c), weights, at[T](panel, c), depth, rows, width, lanes, depth-c)
+		accumulate8[T](at[T](sum, c), weights, at[T](panel, c), depth, rows, step, width, lanes)
 	}
 }
 
-func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, width, lanes, left int) {
+func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, step, width, lanes int) {
 	var a0, a1, a2, a3, a4, a5, a6, a7 T
 	for range rows {
 		w, p := weights, panel
@@ -93,12 +95,11 @@ func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, widt
 			a7 += v * x[7]
 			w, p = at[T](w, 1), at[T](p, depth)
 		}
-		weights, panel = at[T](weights, width), at[T](panel, width*depth)
+		weights, panel = at[T](weights, step), at[T](panel, width*depth)
 	}
-	sums := [8]T{a0, a1, a2, a3, a4, a5, a6, a7}
-	for i, v := range unsafe.Slice((*T)(sum), min(left, 8)) {
-		*(*T)(at[T](sum, i)) = v + sums[i]
-	}
+	x := (*[8]T)(sum)
+	x[0], x[1], x[2], x[3] = x[0]+a0, x[1]+a1, x[2]+a2, x[3]+a3
+	x[4], x[5], x[6], x[7] = x[4]+a4, x[5]+a5, x[6]+a6, x[7]+a7
 }
 
 // exp32 is e**x for x <= 0 in single precision, within 2 ulp; NaN gives NaN.
@@ -106,8 +107,8 @@ func exp32(x float32) float32 {
 	if x < -87.3 {
 		return 0
 	}
-	if x > 88.7 {
-		return float32(math.Inf(1))
+	if x > 88.3 {
+		x = 88.3
 	}
 	n := math.Float32frombits(0x4b400000) // 1.5 * 2**23: adding it rounds to an integer
 	shifted := x*1.4426950408889634 + n
@@ -146,11 +147,11 @@ func exponential[T number](x []T, offset T) (sum T) {
 	}
 }
 
-// scoreRows is scoreRow for rows panels and destinations that are width lanes
-// apart.
-func scoreRows[T number](dst, vector, panel unsafe.Pointer, depth, pitch, rows, width, lanes int) {
+// scoreRows is scoreRow for rows panels that are width lanes, and destinations
+// that are step lanes apart.
+func scoreRows[T number](dst, vector, panel unsafe.Pointer, depth, pitch, rows, step, width, lanes int) {
 	for range rows {
 		scoreRow[T](dst, vector, panel, depth, pitch, lanes)
-		dst, panel = at[T](dst, width), at[T](panel, width)
+		dst, panel = at[T](dst, step), at[T](panel, width)
 	}
 }

@@ -19,35 +19,39 @@ type column struct {
 // segment is a sequence of slots in use.
 type segment struct{ slot, count int }
 
-// panel holds packed columns, in slots of width lanes.
+// panel holds packed columns, in slots of width lanes. What unused lanes and
+// channels hold is undefined.
 type panel[T number] struct {
 	slots, width int
 	turnedFirst  []T // [channel][slot][lane], to score with
 	turnedSecond []T
-	first        []T // [slot][lane][channel], to sum up
+	first        []T // [slot][lane][padded channel], to sum up
 	second       []T
 	lse          []T // [slot][lane], inverse walk of fused attention
 	delta        []T
 	tags         []int // [slot] column number along the ring that is packed, or -1
 }
 
+// padded is a number of channels rounded up to whole vectors.
+func padded(channels int) int { return (channels + 7) &^ 7 }
+
 func (b *panel[T]) size(slots, width, first, second int, parts parts, scalars bool) {
 	b.slots, b.width = slots, width
 	lanes := slots * width
 	if parts.scoreFirst {
-		b.turnedFirst = grow(b.turnedFirst, lanes*first+slack)
+		b.turnedFirst = grow(b.turnedFirst, lanes*padded(first)+slack)
 	}
 	if parts.scoreSecond {
-		b.turnedSecond = grow(b.turnedSecond, lanes*second+slack)
+		b.turnedSecond = grow(b.turnedSecond, lanes*padded(second)+slack)
 	}
 	if parts.sumFirst || parts.scoreFirst {
-		b.first = grow(b.first, lanes*first+slack)
+		b.first = grow(b.first, (lanes+8)*padded(first)+slack)
 	}
 	if parts.sumSecond || parts.scoreSecond {
-		b.second = grow(b.second, lanes*second+slack)
+		b.second = grow(b.second, (lanes+8)*padded(second)+slack)
 	}
 	if scalars {
-		b.lse, b.delta = grow(b.lse, lanes), grow(b.delta, lanes)
+		b.lse, b.delta = grow(b.lse, lanes+slack), grow(b.delta, lanes+slack)
 	}
 	b.tags = grow(b.tags, slots)
 	b.forget()
@@ -60,36 +64,85 @@ func (b *panel[T]) forget() {
 	}
 }
 
-// pack fills a slot with rows of channels that are step bytes apart, row-major
-// and, if turned is not nil, dimension-major too. Lanes behind them become zero
-// up to a multiple of 8.
-func pack[T number](b *panel[T], turned, rows []T, slot, lanes, depth int, p unsafe.Pointer, step int, dtype core.DType) {
-	at := slot * b.width
-	rows = rows[at*depth:]
-	for lane := range lanes {
-		load(rows[lane*depth:(lane+1)*depth], unsafe.Add(p, lane*step), int(dtype.Size()), dtype)
+// source is rows of channels in a tensor, step bytes apart.
+type source struct {
+	p        unsafe.Pointer
+	step     int
+	channels int
+	dtype    core.DType
+}
+
+// pack fills a slot of rows and of turned with the lanes of a source. rows is
+// packed only if it is wanted or needed on the way to turned.
+func (t *tile[T]) pack(turned, rows []T, slot, lanes int, s source, wanted bool) {
+	b := t.current
+	first := slot * b.width
+	depth := padded(s.channels)
+	pitch := b.slots * b.width
+	rows = rows[first*depth:]
+	if t.simd != nil && turned != nil && !wanted && s.dtype == core.Float32 && s.channels%8 == 0 && lanes >= 8 {
+		size := int(unsafe.Sizeof(rows[0]))
+		for lane := 0; lane < lanes; lane += 8 {
+			at := min(lane, lanes-8)
+			t.simd.turn(unsafe.Pointer(&turned[first+at]), unsafe.Add(s.p, at*s.step), depth/8, pitch*size, s.step)
+		}
+		return
 	}
+	t.loadRows(rows, depth, s, lanes, 1)
 	if turned == nil {
 		return
 	}
-	padded := min((lanes+7)&^7, b.width)
-	clear(rows[lanes*depth : padded*depth])
-	pitch := b.slots * b.width
-	turned = turned[at:]
-	for lane := 0; lane < padded; lane += 8 {
-		turn8(turned[lane:], rows[lane*depth:], depth, pitch)
+	for lane := 0; lane < lanes; lane += 8 {
+		t.turn(turned[first+lane:], rows[lane*depth:], depth, pitch)
 	}
 }
 
-// turn8 is
+// turn is
 //
 //	for c := range depth { for lane := range 8 { turned[c*pitch+lane] = rows[lane*depth+c] } }
-func turn8[T number](turned, rows []T, depth, pitch int) {
+func (t *tile[T]) turn(turned, rows []T, depth, pitch int) {
+	if t.simd != nil {
+		size := int(unsafe.Sizeof(rows[0]))
+		t.simd.turn(unsafe.Pointer(&turned[0]), unsafe.Pointer(&rows[0]), depth/8, pitch*size, depth*size)
+		return
+	}
 	r0, r1, r2, r3 := rows[:depth], rows[depth:][:depth], rows[2*depth:][:depth], rows[3*depth:][:depth]
 	r4, r5, r6, r7 := rows[4*depth:][:depth], rows[5*depth:][:depth], rows[6*depth:][:depth], rows[7*depth:][:depth]
 	for c := range depth {
-		t := turned[c*pitch:][:8:8]
-		t[0], t[1], t[2], t[3] = r0[c], r1[c], r2[c], r3[c]
-		t[4], t[5], t[6], t[7] = r4[c], r5[c], r6[c], r7[c]
+		x := turned[c*pitch:][:8:8]
+		x[0], x[1], x[2], x[3] = r0[c], r1[c], r2[c], r3[c]
+		x[4], x[5], x[6], x[7] = r4[c], r5[c], r6[c], r7[c]
+	}
+}
+
+// loadRows loads rows of channels times factor; pitch is the distance of rows of
+// dst in elements.
+func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
+	size, done := int(s.dtype.Size()), 0
+	if t.simd != nil && s.channels >= 8 {
+		done = s.channels &^ 7
+		t.simd.load[s.dtype](unsafe.Pointer(&dst[0]), s.p, rows, done/8, pitch*4, s.step, float32(factor))
+	}
+	if done == s.channels {
+		return
+	}
+	for r := range rows {
+		row := dst[r*pitch+done : r*pitch+s.channels]
+		load(row, unsafe.Add(s.p, r*s.step+done*size), size, s.dtype)
+		for i := range row {
+			row[i] *= factor
+		}
+	}
+}
+
+// storeRow stores channels times factor.
+func (t *tile[T]) storeRow(s source, src []T, factor T) {
+	size, done := int(s.dtype.Size()), 0
+	if t.simd != nil && s.channels >= 8 {
+		done = s.channels &^ 7
+		t.simd.store[s.dtype](s.p, unsafe.Pointer(&src[0]), 1, done/8, 0, 0, float32(factor))
+	}
+	if done < s.channels {
+		store(unsafe.Add(s.p, done*size), size, s.dtype, src[done:s.channels], factor)
 	}
 }

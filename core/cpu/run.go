@@ -68,8 +68,11 @@ func newRunner[T number](p *core.Problem) core.Runner {
 }
 
 func (r *runner[T]) Variant() string {
-	w := r.walks[0]
-	return fmt.Sprintf("portable, tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
+	w, name := r.walks[0], "portable"
+	if simd != nil && elementSize[T]() == float32Bytes {
+		name = simd.name
+	}
+	return fmt.Sprintf(name+", tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
 }
 
 // ScratchBytes counts on one goroutine a processor.

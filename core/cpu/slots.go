@@ -26,10 +26,9 @@ func (t *tile[T]) slotOf(r int, c *column) int {
 	if t.tokens {
 		return int(t.p.WindowSize()) + t.from
 	}
-	from, _ := t.clipped(r)
-	a := &t.p.Axes
+	a, from := &t.p.Axes, t.clips[r].from
 	n := (c.n0-t.start0)*int(a[1].Kernel) + c.n1 - t.start1
-	return n*int(a[2].Kernel) + t.from + from - t.start[r%t.positions]
+	return n*int(a[2].Kernel) + t.from + from - t.start[t.position(r)]
 }
 
 func (t *tile[T]) writeSlots(role core.Role, values []T) {
@@ -82,8 +81,8 @@ func (t *tile[T]) gatherSlots(role core.Role) {
 				if t.pass.tokens {
 					slot = int(t.p.WindowSize()) + key
 				}
-				if from, to := t.clipped(r); from <= lane && lane < to {
-					at := (r*t.current.slots+c.slot)*t.current.width + lane
+				if k := &t.clips[r]; k.from <= lane && lane < k.to {
+					at := r*t.rowPitch + c.slot*k.width + lane - k.base
 					load(t.scores[at:at+1], unsafe.Add(p, slot*size), 0, t.p.DType)
 				}
 			}

@@ -4,7 +4,10 @@ package cpu
 
 // begin readies a tile for a walk.
 func (t *tile[T]) begin(u *run[T]) {
-	t.run, t.bins = u, nil
+	t.run, t.bins, t.simd = u, nil, nil
+	if elementSize[T]() == float32Bytes {
+		t.simd = simd
+	}
 	d, dv := int(u.p.HeadDim), int(u.p.ValueDim)
 	slots := u.slots(u.p, elementSize[T]())
 	t.panels[0].size(slots, u.width, d, dv, u.parts, u.pass.kind == attnKey)
@@ -50,7 +53,7 @@ func (t *tile[T]) task(n int64) {
 		if !t.pass.kind.inverse() {
 			groups = parted(t.group, t.walk.member)
 		}
-		for head := at[5] * t.heads; head < min((at[5]+1)*t.heads, int(t.p.KVHeads)*groups); head++ {
+		for head := at[5] * t.walk.heads; head < min((at[5]+1)*t.walk.heads, int(t.p.KVHeads)*groups); head++ {
 			t.column(head/groups, head%groups*t.walk.member, from, to)
 		}
 	}

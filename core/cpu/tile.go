@@ -11,13 +11,15 @@ import (
 
 // tile is the state of one goroutine in a walk: the items of a tile with their
 // sums, and the columns that they meet. An item is a position along the fastest
-// axis and, in the forward walk, a query head of the group: item r stands for
-// position r % positions.
+// axis and, in the forward walk, a query head of the group; items of one position
+// follow one another.
 type tile[T number] struct {
 	*run[T]
 	lines          [3]line
 	sample, kvHead int
 	member         int // first query head of the group that takes part
+
+	simd *kernels // nil: portable Go
 
 	items, positions int
 	place            [3]int // number of the first item on each axis
@@ -30,6 +32,11 @@ type tile[T number] struct {
 	maximum, total      []T // [item] of the online softmax
 	lse, delta          []T // [item] forward walk of gradients
 
+	clips  []clip   // [item]
+	masks  []uint32 // [item][column of 8 lanes][lane] all ones for lanes that the item meets
+	known  [4]int   // what clips were computed from
+	narrow bool     // windows of up to 4 lanes may take 4 lanes
+
 	panels   [2]panel[T] // of the token layout and of additional tokens
 	columns  []column
 	segments []segment
@@ -37,7 +44,10 @@ type tile[T number] struct {
 	from, to int  // the columns along the fastest axis that are packed
 	tokens   bool // they are additional tokens
 
-	scores, gradients []T // [item][slot][lane] weights and their gradients
+	scores, gradients []T // weights and their gradients, see clip
+	rowPitch          int // elements of an item in them
+	spare             []T // sums of nobody
+	offsets           [4]int
 	bias              []T
 	bins              []T // d_rpb of the group's heads
 }
@@ -94,8 +104,14 @@ func (t *tile[T]) itemHead(r int) int {
 	if t.pass.kind.inverse() {
 		return t.kvHead
 	}
-	return t.kvHead*t.group + t.member + r/t.positions
+	return t.kvHead*t.group + t.member + r%t.heads()
 }
+
+// heads is the number of query heads that are items.
+func (t *tile[T]) heads() int { return t.items / t.positions }
+
+// position is the number of item r's position in the tile.
+func (t *tile[T]) position(r int) int { return r / t.heads() }
 
 func (t *tile[T]) columnHead(c *column) int {
 	if t.pass.kind.inverse() {
@@ -117,19 +133,7 @@ func (t *tile[T]) plan(n, count int) {
 		}
 	}
 	t.low = min(t.low, t.high)
-}
-
-// clipped returns the lanes of the packed columns that item r meets.
-func (t *tile[T]) clipped(r int) (a, b int) {
-	if t.tokens {
-		return 0, t.to - t.from
-	}
-	i := r % t.positions
-	a, b = max(t.lo[i], t.from)-t.from, min(t.hi[i], t.to)-t.from
-	if a >= b {
-		return 0, 0
-	}
-	return a, b
+	t.known = [4]int{-1}
 }
 
 // row computes the items of the tile at one place of the slow axes.
@@ -238,7 +242,7 @@ func (t *tile[T]) packColumn(c *column) {
 		if !t.parts.scoreFirst {
 			turned = nil
 		}
-		pack(b, turned, b.first, c.slot, lanes, int(t.p.HeadDim), p, step, t.p.DType)
+		t.pack(turned, b.first, c.slot, lanes, source{p, step, int(t.p.HeadDim), t.p.DType}, t.parts.sumFirst)
 	}
 	if t.parts.scoreSecond || t.parts.sumSecond {
 		p, step := t.lane(second, c, head)
@@ -246,7 +250,7 @@ func (t *tile[T]) packColumn(c *column) {
 		if !t.parts.scoreSecond {
 			turned = nil
 		}
-		pack(b, turned, b.second, c.slot, lanes, int(t.p.ValueDim), p, step, t.p.DType)
+		t.pack(turned, b.second, c.slot, lanes, source{p, step, int(t.p.ValueDim), t.p.DType}, t.parts.sumSecond)
 	}
 	if t.pass.kind == attnKey {
 		t.packScalars(c, head, lanes)
@@ -273,13 +277,18 @@ func (t *tile[T]) packScalars(c *column, head, lanes int) {
 // d_out . out - d_lse.
 func (t *tile[T]) deltaOf(n0, n1, n2, head int) T {
 	depth, dtype := int(t.p.ValueDim), t.p.DType
-	t.bias = grow(t.bias, 2*depth)
-	a, b := t.bias[:depth], t.bias[depth:]
-	load(a, t.address(core.Out, n0, n1, n2, head), int(dtype.Size()), dtype)
-	load(b, t.address(core.DOut, n0, n1, n2, head), int(dtype.Size()), dtype)
+	out, dOut := t.address(core.Out, n0, n1, n2, head), t.address(core.DOut, n0, n1, n2, head)
 	var sum T
-	for i, v := range a {
-		sum += v * b[i]
+	if t.simd != nil && dtype == core.Float32 && depth%8 == 0 {
+		sum = T(t.simd.dot(out, dOut, depth/8))
+	} else {
+		t.bias = grow(t.bias, 2*padded(depth))
+		a, b := t.bias[:padded(depth)], t.bias[padded(depth):]
+		t.loadRows(a, 0, source{out, 0, depth, dtype}, 1, 1)
+		t.loadRows(b, 0, source{dOut, 0, depth, dtype}, 1, 1)
+		for i, v := range a[:depth] {
+			sum += v * b[i]
+		}
 	}
 	if t.tensors[core.DLSE].given() {
 		var d [1]T

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log"
+	"strings"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/pass"
+	"github.com/mmcloughlin/avo/printer"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// vector is the number of bytes of 8 float32 lanes.
+const vector = 32
+
+// amd64 writes functions for AVX2, FMA and F16C.
+type amd64 struct {
+	*build.Context
+	labels int
+}
+
+func writeAMD64() {
+	g := &amd64{Context: build.NewContext()}
+	g.scores()
+	g.accumulate()
+	g.turn()
+	g.exponentials()
+	g.gradients()
+	g.conversions()
+	g.dot()
+	g.peak()
+	g.features()
+	file, err := g.Result()
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := pass.Compile.Execute(file); err != nil {
+		log.Fatal(err)
+	}
+	cfg := printer.Config{Name: "core/cpu/_asm", Pkg: "cpu"}
+	text, err := printer.NewGoAsm(cfg).Print(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	write("kernels_amd64.s", "!noasm", body(text))
+	stubs, err := printer.NewStubs(cfg).Print(file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	write("kernels_amd64.go", "!noasm", bytes.ReplaceAll(importing(body(stubs)), []byte("*byte"), []byte("unsafe.Pointer")))
+}
+
+// body drops the printer's own first line, which write replaces.
+func body(text []byte) []byte {
+	_, rest, _ := bytes.Cut(text, []byte("\n"))
+	return rest
+}
+
+// importing adds the import that the signatures need.
+func importing(text []byte) []byte {
+	return bytes.Replace(text, []byte("package cpu\n"), []byte("package cpu\n\nimport \"unsafe\"\n"), 1)
+}
+
+func (g *amd64) function(name, signature string, doc ...string) {
+	g.Function(name)
+	g.Attributes(attr.NOSPLIT)
+	g.SignatureExpr(strings.ReplaceAll(signature, "unsafe.Pointer", "*byte")) // avo knows no unsafe
+	g.Doc(doc...)
+	g.Pragma("noescape")
+}
+
+func (g *amd64) arg(name string) reg.GPVirtual {
+	r := g.GP64()
+	g.Load(g.Param(name), r)
+	return r
+}
+
+// label returns a name that no other label of the file has.
+func (g *amd64) label(name string) string {
+	g.labels++
+	return fmt.Sprintf("%s%d", name, g.labels)
+}
+
+// repeat runs a loop count times, count > 0 being in a register that it uses up.
+func (g *amd64) repeat(count reg.Register, loop func()) {
+	top := g.label("loop")
+	g.Label(top)
+	loop()
+	g.DECQ(count)
+	g.JNZ(operand.LabelRef(top))
+}
+
+// repeatIfAny is repeat for count >= 0.
+func (g *amd64) repeatIfAny(count reg.Register, loop func()) {
+	done := g.label("none")
+	g.TESTQ(count, count)
+	g.JZ(operand.LabelRef(done))
+	g.repeat(count, loop)
+	g.Label(done)
+}
+
+func (g *amd64) vectors(n int) []reg.VecVirtual {
+	v := make([]reg.VecVirtual, n)
+	for i := range v {
+		v[i] = g.YMM()
+	}
+	return v
+}
+
+func (g *amd64) zero(v []reg.VecVirtual) {
+	for _, r := range v {
+		g.VXORPS(r, r, r)
+	}
+}
+
+// multiple returns registers with step times 1, 3, 5, 7 and 9, as far as needed
+// to address row n-1.
+func (g *amd64) multiples(step reg.Register, n int) map[int]reg.Register {
+	m := map[int]reg.Register{1: step}
+	for i := 3; i < n; i += 2 {
+		if i%2 == 1 {
+			r := g.GP64()
+			g.LEAQ(operand.Mem{Base: m[i-2], Index: step, Scale: 2}, r)
+			m[i] = r
+		}
+	}
+	return m
+}
+
+// at addresses base + n*step.
+func at(base reg.Register, m map[int]reg.Register, n int) operand.Mem {
+	if n == 0 {
+		return operand.Mem{Base: base}
+	}
+	scale := 1
+	for n%2 == 0 && scale < 8 {
+		n, scale = n/2, scale*2
+	}
+	return operand.Mem{Base: base, Index: m[n], Scale: uint8(scale)}
+}
+
+func mem(base reg.Register, disp int) operand.Mem {
+	return operand.Mem{Base: base, Disp: disp}
+}
+
+func sum(base, index reg.Register) operand.Mem {
+	return operand.Mem{Base: base, Index: index, Scale: 1}
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+const (
+	mostRows   = 7  // of scoreRowsAVX2: 2 items x 7 rows and 2 broadcasts fill the registers
+	mostHalves = 10 // rows of scoreHalvesAVX2
+)
+
+// scores writes the forms of score. All take two items at a time; they differ in
+// what they multiply them with.
+func (g *amd64) scores() {
+	g.function("scoreRowsAVX2",
+		"func(dst, vectors, panel unsafe.Pointer, depth, pitch, step, count, dstStep, dstItem, vectorItem int)",
+		"scoreRowsAVX2 is, with strides in bytes and 1 <= count <= 7,",
+		"",
+		"\tfor i := range 2 { for j := range count { for lane := range 8 {",
+		"\t\tdst[i*dstItem+j*dstStep+lane] = sum over c < depth of",
+		"\t\t\tvectors[i*vectorItem+c] * panel[c*pitch+j*step+lane] } } }")
+	g.scoreVariants(mostRows, false)
+
+	g.function("scoreHalvesAVX2",
+		"func(dst, vectors, panel unsafe.Pointer, depth, pitch, step, count, dstStep, dstItem, vectorItem int)",
+		"scoreHalvesAVX2 is scoreRowsAVX2 with 4 lanes and 1 <= count <= 10.")
+	g.scoreVariants(mostHalves, true)
+	g.scorePairs()
+}
+
+// scoreVariants writes one loop for each count.
+func (g *amd64) scoreVariants(most int, half bool) {
+	count := g.arg("count")
+	for n := most; n >= 1; n-- {
+		next := g.label("fewer")
+		if n > 1 {
+			g.CMPQ(count, operand.U8(n))
+			g.JNE(operand.LabelRef(next))
+		}
+		g.scoreLoop(n, half)
+		g.RET()
+		g.Label(next)
+	}
+}
+
+func (g *amd64) scoreLoop(n int, half bool) {
+	vectors, panel, depth, pitch := g.arg("vectors"), g.arg("panel"), g.arg("depth"), g.arg("pitch")
+	item, rows := g.arg("vectorItem"), g.multiples(g.arg("step"), n)
+	registers := n
+	if half {
+		registers = (n + 1) / 2
+	}
+	first, second := g.vectors(registers), g.vectors(registers)
+	g.zero(first)
+	g.zero(second)
+	g.repeat(depth, func() {
+		a, b := g.YMM(), g.YMM()
+		g.VBROADCASTSS(mem(vectors, 0), a)
+		g.VBROADCASTSS(sum(vectors, item), b)
+		for i := range registers {
+			if n == mostRows && !half {
+				g.VFMADD231PS(at(panel, rows, i), a, first[i])
+				g.VFMADD231PS(at(panel, rows, i), b, second[i])
+				continue
+			}
+			p := g.YMM()
+			switch {
+			case !half:
+				g.VMOVUPS(at(panel, rows, i), p)
+			case 2*i+1 < n:
+				g.VBROADCASTF128(at(panel, rows, 2*i), p)
+				g.VINSERTF128(operand.U8(1), at(panel, rows, 2*i+1), p, p)
+			default:
+				g.VBROADCASTF128(at(panel, rows, 2*i), p)
+			}
+			g.VFMADD231PS(p, a, first[i])
+			g.VFMADD231PS(p, b, second[i])
+		}
+		g.ADDQ(operand.U8(4), vectors)
+		g.ADDQ(pitch, panel)
+	})
+	dst, other, step := g.arg("dst"), g.arg("dstItem"), g.arg("dstStep")
+	g.ADDQ(dst, other)
+	for i := range registers {
+		g.storeScores(dst, other, step, first[i], second[i], half, 2*i+1 < n)
+	}
+}
+
+func (g *amd64) storeScores(dst, other, step reg.Register, first, second reg.VecVirtual, half, both bool) {
+	if !half {
+		g.VMOVUPS(first, mem(dst, 0))
+		g.VMOVUPS(second, mem(other, 0))
+	} else {
+		g.VMOVUPS(first.AsX(), mem(dst, 0))
+		g.VMOVUPS(second.AsX(), mem(other, 0))
+		if both {
+			g.VEXTRACTF128(operand.U8(1), first, sum(dst, step))
+			g.VEXTRACTF128(operand.U8(1), second, sum(other, step))
+			g.ADDQ(step, dst)
+			g.ADDQ(step, other)
+		}
+	}
+	g.ADDQ(step, dst)
+	g.ADDQ(step, other)
+}
+
+// scorePairs writes the form for layouts whose windows are a single short row.
+func (g *amd64) scorePairs() {
+	g.function("scorePairsAVX2",
+		"func(dst, vectors, panel, offsets unsafe.Pointer, depth, pitch, dstItem, vectorItem int)",
+		"scorePairsAVX2 is, with strides and the 4 offsets in bytes,",
+		"",
+		"\tfor i := range 8 { for lane := range 8 {",
+		"\t\tdst[i*dstItem+lane] = sum over c < depth of",
+		"\t\t\tvectors[i*vectorItem+c] * panel[offsets[i/2]+c*pitch+lane] } }")
+	vectors, panel, depth, pitch := g.arg("vectors"), g.arg("panel"), g.arg("depth"), g.arg("pitch")
+	items, offsets := g.multiples(g.arg("vectorItem"), 8), g.arg("offsets")
+	var panels [4]reg.GPVirtual
+	for i := range panels {
+		panels[i] = g.GP64()
+		g.MOVQ(mem(offsets, 8*i), panels[i])
+	}
+	sums := g.vectors(8)
+	g.zero(sums)
+	g.repeat(depth, func() {
+		for i := range panels {
+			p, a, b := g.YMM(), g.YMM(), g.YMM()
+			g.VMOVUPS(sum(panel, panels[i]), p)
+			g.VBROADCASTSS(at(vectors, items, 2*i), a)
+			g.VBROADCASTSS(at(vectors, items, 2*i+1), b)
+			g.VFMADD231PS(p, a, sums[2*i])
+			g.VFMADD231PS(p, b, sums[2*i+1])
+		}
+		g.ADDQ(operand.U8(4), vectors)
+		g.ADDQ(pitch, panel)
+	})
+	dst, item := g.arg("dst"), g.arg("dstItem")
+	for _, s := range sums {
+		g.VMOVUPS(s, mem(dst, 0))
+		g.ADDQ(item, dst)
+	}
+	g.RET()
+}
+
+// accumulate writes the second primitive.
+func (g *amd64) accumulate() {
+	g.function("accumulateAVX2",
+		"func(sum0, sum1, weights, panel unsafe.Pointer, channels, slots, second, weightSkip, panelSkip, only0, both, only1 int)",
+		"accumulateAVX2 adds the lanes of two items, of which each meets a run of lanes in",
+		"every slot: the first only0 lanes are the first item's, the next both lanes are",
+		"both items', the last only1 lanes the second's. channels is a multiple of 8;",
+		"second, the distance to the second item's weights, and the skips from the last",
+		"lane of a slot to the first of the next are in bytes.",
+		"",
+		"\tfor range slots { for each lane { for c := range channels {",
+		"\t\tsum0[c] += weights[lane] * panel[lane*channels+c] // if the first item's",
+		"\t\tsum1[c] += weights[second+lane] * panel[lane*channels+c] } } } // if the second's")
+	sum0, sum1, panel := g.arg("sum0"), g.arg("sum1"), g.arg("panel")
+	row := g.arg("channels")
+	left := g.GP64()
+	g.MOVQ(row, left)
+	g.SHLQ(operand.U8(2), row)
+	second := g.arg("second")
+	for _, n := range []int{4, 2, 1} {
+		top, done := g.label("block"), g.label("narrower")
+		g.Label(top)
+		g.CMPQ(left, operand.U8(8*n))
+		g.JLT(operand.LabelRef(done))
+		g.accumulateBlock(n, sum0, sum1, panel, row, second)
+		for _, p := range []reg.Register{sum0, sum1, panel} {
+			g.ADDQ(operand.U32(vector*n), p)
+		}
+		g.SUBQ(operand.U8(8*n), left)
+		g.JMP(operand.LabelRef(top))
+		g.Label(done)
+	}
+	g.RET()
+}
+
+// accumulateBlock does n vectors of channels.
+func (g *amd64) accumulateBlock(n int, sum0, sum1, panel, row, second reg.Register) {
+	a, b := g.vectors(n), g.vectors(n)
+	for i := range n {
+		g.VMOVUPS(mem(sum0, vector*i), a[i])
+		g.VMOVUPS(mem(sum1, vector*i), b[i])
+	}
+	weights, slots, p := g.arg("weights"), g.arg("slots"), g.GP64()
+	g.MOVQ(panel, p)
+	next := func() {
+		g.ADDQ(operand.U8(4), weights)
+		g.ADDQ(row, p)
+	}
+	only := func(weight operand.Mem, sums []reg.VecVirtual) {
+		w := g.YMM()
+		g.VBROADCASTSS(weight, w)
+		for i := range n {
+			g.VFMADD231PS(mem(p, vector*i), w, sums[i])
+		}
+		next()
+	}
+	g.repeat(slots, func() {
+		g.repeatIfAny(g.arg("only0"), func() { only(mem(weights, 0), a) })
+		g.repeatIfAny(g.arg("both"), func() {
+			w0, w1 := g.YMM(), g.YMM()
+			g.VBROADCASTSS(mem(weights, 0), w0)
+			g.VBROADCASTSS(sum(weights, second), w1)
+			for i := range n {
+				v := g.YMM()
+				g.VMOVUPS(mem(p, vector*i), v)
+				g.VFMADD231PS(v, w0, a[i])
+				g.VFMADD231PS(v, w1, b[i])
+			}
+			next()
+		})
+		g.repeatIfAny(g.arg("only1"), func() { only(sum(weights, second), b) })
+		g.ADDQ(g.arg("weightSkip"), weights)
+		g.ADDQ(g.arg("panelSkip"), p)
+	})
+	for i := range n {
+		g.VMOVUPS(a[i], mem(sum0, vector*i))
+		g.VMOVUPS(b[i], mem(sum1, vector*i))
+	}
+}
+
+// turn writes the packer of dimension-major panels.
+func (g *amd64) turn() {
+	g.function("turnAVX2", "func(dst, src unsafe.Pointer, blocks, pitch, step int)",
+		"turnAVX2 is, with strides in bytes,",
+		"",
+		"\tfor c := range 8*blocks { for lane := range 8 { dst[c*pitch+lane] = src[lane*step+c] } }")
+	dst, src, blocks := g.arg("dst"), g.arg("src"), g.arg("blocks")
+	pitches, steps := g.multiples(g.arg("pitch"), 8), g.multiples(g.arg("step"), 8)
+	g.repeat(blocks, func() {
+		for half := range 2 {
+			r := g.vectors(4)
+			for i := range r {
+				low, high := at(src, steps, i), at(src, steps, i+4)
+				low.Disp, high.Disp = 16*half, 16*half
+				g.VBROADCASTF128(low, r[i])
+				g.VINSERTF128(operand.U8(1), high, r[i], r[i])
+			}
+			t := g.vectors(4)
+			g.VUNPCKLPS(r[1], r[0], t[0])
+			g.VUNPCKHPS(r[1], r[0], t[1])
+			g.VUNPCKLPS(r[3], r[2], t[2])
+			g.VUNPCKHPS(r[3], r[2], t[3])
+			for i := range 4 {
+				out := g.YMM()
+				g.VSHUFPS(operand.U8([]int{0x44, 0xee}[i%2]), t[2+i/2], t[i/2], out)
+				g.VMOVUPS(out, at(dst, pitches, 4*half+i))
+			}
+		}
+		g.ADDQ(operand.U8(vector), src)
+		g.LEAQ(at(dst, pitches, 8), dst)
+	})
+	g.RET()
+}
+
+// dot writes the inner product of two vectors.
+func (g *amd64) dot() {
+	g.function("dotAVX2", "func(a, b unsafe.Pointer, blocks int) float32",
+		"dotAVX2 is",
+		"",
+		"\tfor i := range 8*blocks { sum += a[i] * b[i] }")
+	a, b, blocks := g.arg("a"), g.arg("b"), g.arg("blocks")
+	s, t := g.YMM(), g.YMM()
+	g.VXORPS(s, s, s)
+	g.repeatIfAny(blocks, func() {
+		g.VMOVUPS(mem(a, 0), t)
+		g.VFMADD231PS(mem(b, 0), t, s)
+		g.ADDQ(operand.U8(vector), a)
+		g.ADDQ(operand.U8(vector), b)
+	})
+	g.fold(s, g.VADDPS)
+	g.Store(s.AsX(), g.ReturnIndex(0))
+	g.RET()
+}
+
+// fold combines the 8 lanes of v into its first.
+func (g *amd64) fold(v reg.VecVirtual, combine func(ops ...operand.Op)) {
+	t := g.YMM()
+	g.VEXTRACTF128(operand.U8(1), v, t.AsX())
+	combine(t.AsX(), v.AsX(), v.AsX())
+	g.VPERMILPS(operand.U8(0x4e), v.AsX(), t.AsX())
+	combine(t.AsX(), v.AsX(), v.AsX())
+	g.VPERMILPS(operand.U8(0xb1), v.AsX(), t.AsX())
+	combine(t.AsX(), v.AsX(), v.AsX())
+}
+
+// peak writes the loop that benchmarks measure arithmetic against.
+func (g *amd64) peak() {
+	g.function("peakAVX2", "func(rounds int)",
+		"peakAVX2 does 12 multiply-adds of 8 lanes a round, in registers only.")
+	rounds, v, one := g.arg("rounds"), g.vectors(12), g.YMM()
+	g.zero(v)
+	g.VXORPS(one, one, one)
+	g.repeat(rounds, func() {
+		for _, r := range v {
+			g.VFMADD231PS(one, one, r)
+		}
+	})
+	g.RET()
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !noasm
+
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+type conversion = func(dst, src unsafe.Pointer, rows, blocks, dstStep, srcStep int, factor float32)
+
+var avx2 = kernels{
+	name:      "avx2",
+	scoreRows: scoreRowsAVX2, scoreHalves: scoreHalvesAVX2, scorePairs: scorePairsAVX2,
+	accumulate: accumulateAVX2, turn: turnAVX2,
+	maxRow: maxRowAVX2, expRow: expRowAVX2, expLanes: expLanesAVX2,
+	gradientRow: gradientRowAVX2, gradientLanes: gradientLanesAVX2, dot: dotAVX2,
+	load: [core.Float64]conversion{
+		core.Float32: loadFloat32AVX2, core.Float16: loadFloat16AVX2, core.BFloat16: loadBFloat16AVX2,
+	},
+	store: [core.Float64]conversion{
+		core.Float32: loadFloat32AVX2, core.Float16: storeFloat16AVX2, core.BFloat16: storeBFloat16AVX2,
+	},
+	peak: peakAVX2,
+}
+
+// instructionSets returns the sets that this processor has, the best first.
+func instructionSets() []*kernels {
+	const (
+		fma, f16c, osxsave = 1 << 12, 1 << 29, 1 << 27 // leaf 1, ECX
+		avx2Bit            = 1 << 5                    // leaf 7, EBX
+		ymmState           = 6                         // XCR0: SSE and AVX state
+	)
+	leaves, _, _, _ := cpuid(0, 0)
+	if leaves < 7 {
+		return nil
+	}
+	_, _, ecx, _ := cpuid(1, 0)
+	_, ebx, _, _ := cpuid(7, 0)
+	if need := uint32(fma | f16c | osxsave); ecx&need != need || ebx&avx2Bit == 0 {
+		return nil
+	}
+	if state, _ := xgetbv(); state&ymmState != ymmState {
+		return nil
+	}
+	return []*kernels{&avx2}
+}

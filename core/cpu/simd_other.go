@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+
+//go:build noasm || !amd64
+
+package cpu
+
+func instructionSets() []*kernels { return nil }
