@@ -173,7 +173,35 @@ verb_bench() {
     .venv/bin/python tests/bench/run.py "$@"
 }
 
+## docs                  the reference and the guides as pages in build/docs
+verb_docs() {
+    verb_setup
+    .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+    .venv/bin/python -m mkdocs build -q -f python/mkdocs.yml
+    echo "written: build/docs/index.html"
+}
+
 # ------------------------------------------------------------------ packages --
+
+## install PREFIX        header, library, pkg-config file and CMake package for C and C++
+verb_install() {
+    [[ $# -eq 1 ]] || fail "install wants one argument: the prefix, such as /usr/local"
+    verb_build
+    local template target prefix=$1
+    [[ $prefix == /* ]] || prefix=$OLDPWD/$prefix
+    mkdir -p -- "$prefix"/include "$prefix"/lib/{pkgconfig,cmake/natten_mps}
+    install -m 644 include/natten_mps.h include/natten_mps.hpp "$prefix/include"
+    install -m 755 "$library" "$prefix/lib"
+    for template in capi/install/*; do
+        target=$(basename -- "${template%.in}")
+        case $target in
+            *.pc) target=pkgconfig/$target ;;
+            *) target=cmake/natten_mps/$target ;;
+        esac
+        sed "s/@version@/$(version)/" "$template" >"$prefix/lib/$target"
+    done
+    echo "installed natten_mps $(version) in $prefix"
+}
 
 # What a wheel's target is called by Go, by zig and by pip.
 wheel_targets=(

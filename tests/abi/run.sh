@@ -3,8 +3,9 @@
 #
 # The C side of the library: tests/abi/run.sh LIBRARY [BASE]. Programs in C99
 # and C++17, without a warning from any compiler there is; frozen layouts; the
-# list of symbols; and the header compared with that of the git revision BASE
-# (default: the last release).
+# list of symbols; examples built against an installed copy, outside the tree;
+# and the header compared with that of the git revision BASE (default: the last
+# release).
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -13,6 +14,8 @@ library=$1
 base=${2:-$(git -C "$root" describe --tags --abbrev=0 --match 'v*' 2>/dev/null || true)}
 build=$root/build/abi
 mkdir -p -- "$build"
+away=$(mktemp -d)
+trap 'rm -rf -- "$away"' EXIT
 
 strict=(-Wall -Wextra -pedantic -Werror -I"$root/include")
 folder=$(dirname -- "$library")
@@ -25,21 +28,69 @@ compile_and_run() {
     "$program"
 }
 
-run_programs() {
-    local cc name compilers=()
-    for cc in gcc clang-19 clang; do
-        ! command -v "$cc" >/dev/null || compilers+=("$cc")
+# The C and C++ compilers that there are, as pairs.
+compilers() {
+    local pair
+    for pair in "gcc g++" "clang-19 clang++-19" "clang clang++"; do
+        ! command -v "${pair% *}" >/dev/null || echo "$pair"
     done
-    compile_and_run memory "$here/memory.c" "${compilers[0]:-cc}" -std=gnu99 -O1
-    for cc in "${compilers[@]:-cc}"; do
-        name=${cc//[^a-z]/}
+}
+
+run_programs() {
+    local cc cxx sanitize=(-g "-fsanitize=address,undefined" -fno-sanitize-recover=all)
+    while read -r cc cxx; do
         "$cc" -std=c99 "${strict[@]}" -c -o "$build/layout.o" "$here/layout.c"
-        "$cc" -x c++ -std=c++17 "${strict[@]}" -c -o "$build/layout.o" "$here/layout.c"
-        compile_and_run "$name-c99" "$here/program.c" "$cc" -std=c99
-        compile_and_run "$name-c++17" "$here/program.c" "$cc" -x c++ -std=c++17
-        compile_and_run "$name-sanitized" "$here/program.c" "$cc" -std=c99 -g -fsanitize=address,undefined \
-            -fno-sanitize-recover=all
-        echo "$cc: layouts hold, programs pass"
+        "$cxx" -x c++ -std=c++17 "${strict[@]}" -c -o "$build/layout.o" "$here/layout.c"
+        compile_and_run "$cc-c99" "$here/program.c" "$cc" -std=c99
+        compile_and_run "$cc-sanitized" "$here/program.c" "$cc" -std=c99 "${sanitize[@]}"
+        compile_and_run "$cxx-17" "$here/program.c" "$cxx" -x c++ -std=c++17
+        compile_and_run "$cxx-wrapper" "$here/wrapper.cc" "$cxx" -std=c++17 "${sanitize[@]}"
+        echo "$cc, $cxx: layouts hold, programs pass"
+    done < <(compilers)
+    compile_and_run memory "$here/memory.c" cc -std=gnu99 -O1
+}
+
+# The examples as a stranger builds them: copied away, with nothing but an
+# installed prefix.
+run_examples() {
+    local prefix=$away/prefix cc cxx flags
+    "$root/build.sh" install "$prefix" >/dev/null
+    cp -r "$root/tests/examples" "$away/examples"
+    cd -- "$away/examples"
+    if command -v pkg-config >/dev/null; then
+        read -ra flags < <(PKG_CONFIG_PATH=$prefix/lib/pkgconfig pkg-config --cflags --libs natten_mps)
+        flags+=("-Wl,-rpath,$prefix/lib" -Wall -Wextra -pedantic -Werror)
+        while read -r cc cxx; do
+            "$cc" -std=c99 attention.c -o c "${flags[@]}"
+            ./c >/dev/null
+            "$cc" -std=c99 -g "-fsanitize=address,undefined" attention.c -o sanitized "${flags[@]}"
+            ./sanitized >/dev/null
+            "$cxx" -std=c++17 attention.cc -o cc "${flags[@]}"
+            ./cc >/dev/null
+            echo "$cc, $cxx: examples build by pkg-config and run"
+        done < <(compilers)
+    fi
+    if command -v cmake >/dev/null; then
+        cmake -S . -B cmake -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+        cmake --build cmake >/dev/null
+        cmake/attention_c >/dev/null
+        cmake/attention_cc >/dev/null
+        echo "cmake: examples build by find_package and run"
+    fi
+    cd -- "$root"
+}
+
+# What Swift imports, as a clang module. Swift itself is compiled elsewhere.
+check_module() {
+    local clang
+    for clang in clang-19 clang; do
+        command -v "$clang" >/dev/null || continue
+        echo '@import CNattenMPS; int main(void) { return (int)natten_mps_abi_version(); }' |
+            "$clang" -x objective-c -fmodules -fmodules-cache-path="$build/modules" -I"$root/include" \
+                -fmodule-map-file="$root/include/swift/Sources/CNattenMPS/module.modulemap" -fsyntax-only \
+                -Wall -Wextra -Werror -
+        echo "$clang: the header is a module"
+        return
     done
 }
 
@@ -90,5 +141,7 @@ compare_with_base() {
 }
 
 run_programs
+run_examples
+check_module
 check_symbols
 compare_with_base

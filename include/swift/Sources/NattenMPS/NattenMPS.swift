@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+//
+// natten_mps.h for Swift: errors are thrown, plans end with their object, and
+// tensors are host memory or MTLBuffers. It adds no rules of its own.
+import CNattenMPS
+
+#if canImport(Metal)
+import Metal
+#endif
+
+/// A status other than NATTEN_MPS_OK, with the library's own message.
+public struct NattenError: Error, CustomStringConvertible {
+    public let status: Int32
+    public let description: String
+}
+
+func check(_ body: (UnsafeMutablePointer<natten_mps_error>) -> Int32) throws {
+    var details = natten_mps_error()
+    details.size = UInt64(MemoryLayout<natten_mps_error>.size)
+    let status = body(&details)
+    guard status == 0 else {
+        let text = withUnsafeBytes(of: details.message) {
+            String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        throw NattenError(status: status, description: text)
+    }
+}
+
+/// Element type of all tensors of a problem.
+public enum ElementType: Int32 {
+    case float32 = 1, float16 = 2, bfloat16 = 3, float64 = 4
+}
+
+/// Memory with a shape and strides in elements; it does not own host memory.
+public struct Tensor {
+    let data: UnsafeMutableRawPointer
+    let offset: Int
+    let owner: AnyObject?
+    let isMetal: Bool
+    public let shape: [Int]
+    public let strides: [Int]
+
+    /// Host memory. It must outlive the run. Dense unless strides are given.
+    public init(_ data: UnsafeMutableRawPointer, shape: [Int], strides: [Int]? = nil) {
+        self.data = data
+        self.offset = 0
+        self.owner = nil
+        self.isMetal = false
+        self.shape = shape
+        self.strides = strides ?? Tensor.dense(shape)
+    }
+
+    #if canImport(Metal)
+    /// A Metal buffer, from a byte offset on.
+    public init(_ buffer: MTLBuffer, offset: Int = 0, shape: [Int], strides: [Int]? = nil) {
+        self.data = Unmanaged.passUnretained(buffer as AnyObject).toOpaque()
+        self.offset = offset
+        self.owner = buffer
+        self.isMetal = true
+        self.shape = shape
+        self.strides = strides ?? Tensor.dense(shape)
+    }
+    #endif
+
+    static func dense(_ shape: [Int]) -> [Int] {
+        var strides = [Int](repeating: 1, count: shape.count)
+        for i in stride(from: shape.count - 2, through: 0, by: -1) {
+            strides[i] = strides[i + 1] * shape[i + 1]
+        }
+        return strides
+    }
+
+    var forC: natten_mps_tensor {
+        var tensor = natten_mps_tensor()
+        tensor.data = data
+        tensor.offset = Int64(offset)
+        withUnsafeMutableBytes(of: &tensor.strides) { bytes in
+            let slots = bytes.bindMemory(to: Int64.self)
+            for (i, n) in strides.prefix(slots.count).enumerated() { slots[i] = Int64(n) }
+        }
+        return tensor
+    }
+}
+
+/// A plan of the library's. It may be run from several threads at once.
+public final class Plan {
+    private var handle: natten_mps_plan = 0
+
+    /// `problem.size` is filled in here.
+    public init(_ problem: natten_mps_problem, backend: String? = nil) throws {
+        var sized = problem
+        sized.size = UInt64(MemoryLayout<natten_mps_problem>.size)
+        try check { natten_mps_plan_create(&sized, backend, &handle, $0) }
+    }
+
+    deinit { natten_mps_plan_destroy(handle, nil) }
+
+    /// `args.size` is filled in here.
+    public func run(_ args: natten_mps_args) throws {
+        var sized = args
+        sized.size = UInt64(MemoryLayout<natten_mps_args>.size)
+        try check { natten_mps_run(handle, &sized, $0) }
+    }
+}
+
+/// Fused attention, forward, on tensors [batch, 1 to 3 axes, heads, channels];
+/// one number of kernel and dilation, and one flag of causal, an axis.
+public func attention(
+    query: Tensor, key: Tensor, value: Tensor, out: Tensor, type: ElementType = .float32,
+    kernel: [Int], dilation: [Int]? = nil, causal: [Bool]? = nil, scale: Double? = nil,
+    backend: String? = nil
+) throws {
+    let rank = query.shape.count - 3
+    let perAxis = [kernel.count, dilation?.count ?? rank, causal?.count ?? rank]
+    guard (1...3).contains(rank), key.shape.count == rank + 3, value.shape.count == rank + 3,
+        out.shape.count == rank + 3, perAxis.allSatisfy({ $0 == rank }),
+        key.shape[...rank] == query.shape[...rank], value.shape[...rank] == query.shape[...rank],
+        out.shape[...(rank + 1)] == query.shape[...(rank + 1)],
+        out.shape[rank + 2] == value.shape[rank + 2], key.shape[rank + 1] == value.shape[rank + 1],
+        key.shape[rank + 2] == query.shape[rank + 2]
+    else {
+        throw NattenError(
+            status: 1,
+            description: "tensors are \(query.shape), \(key.shape), \(value.shape) and \(out.shape), "
+                + "kernel \(kernel) (want [batch, 1 to 3 axes, heads, channels] and a number an axis)")
+    }
+    var problem = natten_mps_problem()
+    problem.op = Int32(NATTEN_MPS_ATTN_FORWARD.rawValue)
+    problem.dtype = type.rawValue
+    problem.memory = query.isMetal ? 1 : 0
+    problem.rank = Int32(rank)
+    problem.batch = Int64(query.shape[0])
+    problem.heads = Int64(query.shape[rank + 1])
+    problem.kv_heads = Int64(key.shape[rank + 1])
+    problem.head_dim = Int64(query.shape[rank + 2])
+    problem.value_dim = Int64(value.shape[rank + 2])
+    if let scale {
+        problem.flags = 1
+        problem.scale = scale
+    }
+    withUnsafeMutableBytes(of: &problem.axes) { bytes in
+        let axes = bytes.bindMemory(to: natten_mps_axis.self)
+        for i in 0..<rank {
+            axes[i].length = Int64(query.shape[1 + i])
+            axes[i].kernel = Int64(kernel[i])
+            axes[i].dilation = Int64(dilation?[i] ?? 1)
+            axes[i].causal = causal?[i] == true ? 1 : 0
+        }
+    }
+    var args = natten_mps_args()
+    args.query = query.forC
+    args.key = key.forC
+    args.value = value.forC
+    args.out = out.forC
+    let plan = try Plan(problem, backend: backend)
+    try withExtendedLifetime((query.owner, key.owner, value.owner, out.owner)) {
+        try plan.run(args)
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+//
+// The C++ wrapper: ownership, types, and errors that it finds itself.
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "natten_mps.hpp"
+
+namespace {
+
+int failures = 0;
+
+void check(bool good, const char* what, int line) {
+  if (!good) {
+    std::fprintf(stderr, "wrapper.cc:%d: %s\n", line, what);
+    failures++;
+  }
+}
+#define CHECK(condition) check(condition, #condition, __LINE__)
+
+template <class Function>
+std::string message_of(Function&& function) {
+  try {
+    function();
+  } catch (const natten_mps::error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+using view = natten_mps::tensor_view<float>;
+
+void test_plans() {
+  natten_mps::problem p;
+  p.op = NATTEN_MPS_QK_FORWARD;
+  p.dtype = natten_mps::dtype_of<double>::value;
+  p.rank = 1;
+  p.batch = p.heads = p.head_dim = 1;
+  p.axes[0].length = 4;
+  p.axes[0].kernel = 3;
+  natten_mps::plan first(p, "reference");
+  natten_mps::plan second(std::move(first));
+  natten_mps::args a;
+  CHECK(message_of([&] { first.run(a); }).find("never made") !=
+        std::string::npos);
+  CHECK(message_of([&] { second.run(a); }) ==
+        "query is NULL (qk_forward needs it)");
+  CHECK(std::string(second.info().backend) == "reference");
+  std::vector<double> ones(4, 1), keys{0, 1, 2, 3}, attn(12);
+  a.query = natten_mps::tensor_view<double>(ones.data(), {1, 4, 1, 1});
+  a.key = natten_mps::tensor_view<const double>(keys.data(), {1, 4, 1, 1});
+  a.attn = natten_mps::tensor_view<double>(attn.data(), {1, 4, 1, 3});
+  first = std::move(second);
+  first.run(a);
+  CHECK((attn == std::vector<double>{0, 1, 2, 0, 1, 2, 1, 2, 3, 1, 2, 3}));
+  static_assert(!std::is_copy_constructible_v<natten_mps::plan>);
+}
+
+void test_half_types() {
+  // 1.0 and 2.0 as float16 and bfloat16; every value is the same.
+  std::vector<natten_mps::float16> half(8, {0x3c00}), half_out(8);
+  std::vector<natten_mps::bfloat16> brain(8, {0x4000}), brain_out(8);
+  natten_mps::tensor_view<natten_mps::float16> h(half.data(), {1, 4, 1, 2});
+  natten_mps::tensor_view<natten_mps::bfloat16> b(brain.data(), {1, 4, 1, 2});
+  natten_mps::tensor_view<natten_mps::float16> h_out(half_out.data(),
+                                                     {1, 4, 1, 2});
+  natten_mps::tensor_view<natten_mps::bfloat16> b_out(brain_out.data(),
+                                                      {1, 4, 1, 2});
+  natten_mps::attention(h, h, h, h_out, 3);
+  natten_mps::attention(b, b, b, b_out, 3);
+  for (auto x : half_out) CHECK(x.bits == 0x3c00);
+  for (auto x : brain_out) CHECK(x.bits == 0x4000);
+}
+
+void test_errors() {
+  std::vector<float> memory(64);
+  view q(memory.data(), {1, 4, 2, 2}), shorter(memory.data(), {1, 3, 2, 2});
+  view out(memory.data() + 32, {1, 4, 2, 2}), flat(memory.data(), {4, 2, 2});
+  view wide(memory.data(), {1, 4, 2, 3}), lone(memory.data(), {1, 4, 1, 2});
+  CHECK(message_of([&] { natten_mps::attention(q, q, q, out, 3); }).empty());
+  CHECK(message_of([&] {
+          natten_mps::attention(flat, q, q, out, 3);
+        }).find("have 3, 4 and 4 dimensions") != std::string::npos);
+  CHECK(message_of([&] { natten_mps::attention(q, shorter, q, out, 3); }) ==
+        "query, key and value differ in dimension 1");
+  CHECK(
+      !message_of([&] { natten_mps::attention(q, wide, q, out, 3); }).empty());
+  CHECK(
+      !message_of([&] { natten_mps::attention(q, q, lone, out, 3); }).empty());
+  CHECK(message_of([&] {
+          natten_mps::attention(q, q, q, wide, 3);
+        }).find("out is not of") == 0);
+  CHECK(message_of([&] { natten_mps::attention(q, q, q, out, {3, 3}); }) ==
+        "2 numbers are given for 1 axes");
+  CHECK(message_of([&] {
+          natten_mps::attention(q, q, q, out, 5);
+        }).find("kernel 5 * dilation 1 exceeds length 4") == 0);
+  CHECK(
+      !message_of([&] { view(memory.data(), {1, 1, 1, 1, 1, 1, 1}); }).empty());
+}
+
+}  // namespace
+
+int main() {
+  test_plans();
+  test_half_types();
+  test_errors();
+  return failures != 0;
+}
