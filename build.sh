@@ -349,4 +349,5 @@ main() {
     "verb_$verb" "$@"
 }
 
-main "$@"
+# On one line, so that nothing more is read of a file that may have changed meanwhile.
+main "$@"; exit
