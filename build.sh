@@ -177,7 +177,7 @@ verb_bench() {
 verb_docs() {
     verb_setup
     .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[docs]'
-    .venv/bin/python -m mkdocs build -q -f python/mkdocs.yml
+    NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build -q -f python/mkdocs.yml
     echo "written: build/docs/index.html"
 }
 
@@ -347,7 +347,7 @@ main() {
     declare -F "verb_$verb" >/dev/null || fail "unknown verb '$verb' (see ./build.sh help)"
     shift || true
     "verb_$verb" "$@"
+    exit # before bash reads on in a file that may have changed meanwhile
 }
 
-# On one line, so that nothing more is read of a file that may have changed meanwhile.
-main "$@"; exit
+main "$@"
