@@ -3,6 +3,7 @@
 #
 # The one entry for people and for CI: ./build.sh VERB [ARGUMENTS]. A verb is a
 # function verb_NAME below, and its help is the `## ` line above it.
+# shellcheck disable=SC2317  # verbs and parts are called by name
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
