@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""Arguments that take one value for all axes or one an axis, and schedules and tiles, which
+are checked as upstream checks them although there are no CUDA kernels to steer."""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+
+from ..types import CausalArgType, DimensionType
+
+
+class KernelSchedule(Enum):
+    """Schedules of Hopper kernels."""
+
+    NonPersistent = 0
+    WarpSpecializedCooperative = 1
+    WarpSpecializedPingpong = 2
+
+
+_SCHEDULES = {
+    "non": KernelSchedule.NonPersistent,
+    "coop": KernelSchedule.WarpSpecializedCooperative,
+    "pp": KernelSchedule.WarpSpecializedPingpong,
+}
+
+
+def check_kernel_schedule(kernel_schedule: Any) -> KernelSchedule | None:
+    """From None, a schedule or its short name."""
+    if kernel_schedule is None or isinstance(kernel_schedule, KernelSchedule):
+        return kernel_schedule
+    if isinstance(kernel_schedule, str) and kernel_schedule in _SCHEDULES:
+        return _SCHEDULES[kernel_schedule]
+    raise ValueError(
+        f"Kernel schedule {kernel_schedule} is invalid; choices are: `non` (non-persistent), "
+        "`coop` (warp-specialized cooperative), and `pp` (warp-specialized ping-ponging)."
+    )
+
+
+def _per_axis(
+    na_dim: int, name: str, value: Any, kind: type, least: int, words: str
+) -> tuple[Any, ...]:
+    def fits(x: Any) -> bool:
+        return isinstance(x, kind) and x >= least
+
+    if fits(value):
+        return (value,) * na_dim
+    if isinstance(value, Sequence) and len(value) == na_dim and all(fits(x) for x in value):
+        return tuple(value)
+    raise ValueError(
+        f"Invalid value for `{name}`; expected {words}, got type({name})={type(value)}, "
+        f"{name}={value!r}."
+    )
+
+
+def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
+    """Kernel size an axis, 2 or more."""
+    words = "an integer or iterable of integers, all >= 2"
+    return _dimension(_per_axis(na_dim, "kernel_size", kernel_size, int, 2, words))
+
+
+def check_input_size_arg(na_dim: int, input_size: Any) -> DimensionType:
+    """Length an axis, 2 or more."""
+    words = "an integer or iterable of integers, all >= 2"
+    return _dimension(_per_axis(na_dim, "input_size", input_size, int, 2, words))
+
+
+def check_stride_arg(na_dim: int, stride: Any) -> DimensionType:
+    """Stride an axis; None means 1."""
+    return _positive(na_dim, "stride", stride)
+
+
+def check_dilation_arg(na_dim: int, dilation: Any) -> DimensionType:
+    """Dilation an axis; None means 1."""
+    return _positive(na_dim, "dilation", dilation)
+
+
+def _positive(na_dim: int, name: str, value: Any) -> DimensionType:
+    words = "an integer or tuple of positive integers"
+    value = 1 if value is None else value
+    return _dimension(_per_axis(na_dim, name, value, int, 1, words))
+
+
+def _dimension(values: tuple[Any, ...]) -> DimensionType:
+    return values  # type: ignore[return-value]
+
+
+def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
+    """Causality an axis; None means False."""
+    value = False if is_causal is None else is_causal
+    words = "a boolean or tuple of booleans"
+    return _per_axis(na_dim, "is_causal", value, bool, 0, words)  # type: ignore[return-value]
+
+
+def check_all_args(
+    na_dim: int, kernel_size: Any, stride: Any, dilation: Any, is_causal: Any
+) -> tuple[DimensionType, DimensionType, DimensionType, CausalArgType]:
+    """Kernel size, stride, dilation and causality an axis."""
+    return (
+        check_kernel_size_arg(na_dim, kernel_size),
+        check_stride_arg(na_dim, stride),
+        check_dilation_arg(na_dim, dilation),
+        check_causal_arg(na_dim, is_causal),
+    )
+
+
+def check_args_against_input(
+    input_tensor: Tensor,
+    kernel_size: DimensionType,
+    stride: DimensionType,
+    dilation: DimensionType,
+    is_causal: CausalArgType,
+) -> None:
+    """Windows fit the input [B, axes..., H, D], and strides fit windows."""
+    input_size = input_tensor.shape[1 : 1 + len(kernel_size)]
+    if any(k * d > n for k, d, n in zip(kernel_size, dilation, input_size, strict=True)):
+        raise ValueError(
+            "The product of kernel size and dilation cannot be larger than input size along any "
+            f"dimension, got {input_size=} ({input_tensor.shape=}), {kernel_size=}, {dilation=}."
+        )
+    if any(s > k for s, k in zip(stride, kernel_size, strict=True)):
+        raise ValueError(
+            "Stride cannot be larger than kernel size along any dimension, got "
+            f"{kernel_size=}, {stride=}."
+        )
+
+
+def check_tile_shape(tile_shape: Any) -> tuple[Any, ...]:
+    """A tile of up to three axes."""
+    if (
+        isinstance(tile_shape, Sequence)
+        and len(tile_shape) <= 3
+        and all(isinstance(x, int) for x in tile_shape)
+    ):
+        return tuple(tile_shape)
+    raise ValueError(
+        "Unsupported value for tile shape; expected an iterable of at most 3 integers, got "
+        f"type(tile_shape)={type(tile_shape)}, {tile_shape}."
+    )
+
+
+def is_self_attention(
+    input_tensor: Tensor,
+    kernel_size: DimensionType,
+    is_causal: CausalArgType,
+    has_additional_attention: bool,
+) -> bool:
+    """Whether windows are the whole layout, so that full attention gives the same."""
+    lengths = tuple(input_tensor.shape[1 : 1 + len(kernel_size)])
+    if tuple(kernel_size) != lengths:
+        return False
+    return not any(is_causal) or (len(lengths) == 1 and not has_additional_attention)
+
+
+_FLEX_TILES: dict[int, list[tuple[Any, Any]]] = {
+    1: [((64,), (64,))],
+    2: [((8, 8), (8, 8)), ((4, 16), (4, 16)), ((4, 16), (8, 8))],
+    3: [((4, 4, 4), (4, 4, 4)), ((2, 4, 8), (2, 4, 8)), ((2, 4, 8), (4, 4, 4))],
+}
+
+
+def flex_tiles(na_dim: int) -> list[tuple[Any, Any]]:
+    """Pairs of tiles that the backend "flex-fna" takes."""
+    return list(_FLEX_TILES[na_dim])
+
+
+def check_tiles(na_dim: int, backend: str | None, q_tile_shape: Any, kv_tile_shape: Any) -> None:
+    """Both or neither; those of "flex-fna" from its list. Other backends' lists belong to CUDA
+    kernels, so that any tile of the right rank passes."""
+    if (q_tile_shape is None) != (kv_tile_shape is None):
+        raise ValueError(
+            "Please specify both q_tile_shape and kv_tile_shape, or neither one. Got "
+            f"{q_tile_shape=}, {kv_tile_shape=}."
+        )
+    if q_tile_shape is None:
+        return
+    tiles = check_tile_shape(q_tile_shape), check_tile_shape(kv_tile_shape)
+    if backend == "flex-fna" and tiles not in _FLEX_TILES[na_dim]:
+        raise ValueError(
+            f"Invalid configuration for Flex FNA-{na_dim}D. Q tile shape {tiles[0]} and KV tile "
+            f"shape {tiles[1]} are not among {_FLEX_TILES[na_dim]}."
+        )
+    if any(len(tile) != na_dim or min(tile) < 1 for tile in tiles):
+        raise ValueError(
+            f"Invalid configuration for FNA-{na_dim}D: expected {na_dim} positive integers in "
+            f"each tile, got {q_tile_shape=}, {kv_tile_shape=}."
+        )
+
+
+def check_tile_sizes(q_tile_size: Any, kv_tile_size: Any) -> None:
+    """Tiles of full attention: both or neither, and positive."""
+    if (q_tile_size is None) != (kv_tile_size is None):
+        raise ValueError(
+            "Please specify both q_tile_size and kv_tile_size, or neither one. Got "
+            f"{q_tile_size=}, {kv_tile_size=}."
+        )
+    if q_tile_size is not None and not all(
+        isinstance(x, int) and x > 0 for x in (q_tile_size, kv_tile_size)
+    ):
+        raise ValueError(
+            "Invalid configuration for FMHA: tile sizes must be positive integers, got "
+            f"{q_tile_size=}, {kv_tile_size=}."
+        )
+
+
+BACKENDS = ("blackwell-fna", "hopper-fna", "cutlass-fna", "flex-fna")
+FMHA_BACKENDS = ("blackwell-fmha", "hopper-fmha", "cutlass-fmha", "flex-fmha")
+
+
+def check_backend(backend: Any) -> None:
+    """One of upstream's names, or None. All compute the same here."""
+    if backend is not None and backend not in BACKENDS:
+        raise NotImplementedError(f"Unrecognized NATTEN backend {backend}.")
+
+
+def check_fmha_backend(backend: Any) -> None:
+    """One of upstream's names, or None. All compute the same here."""
+    if backend is not None and backend not in FMHA_BACKENDS:
+        raise NotImplementedError(f"Unrecognized NATTEN FMHA backend {backend}.")

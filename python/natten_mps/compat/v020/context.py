@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""Switches that are remembered and change nothing."""
+
+from .._common.gna import switches
+
+MemoryUsagePreference = switches.MemoryUsagePreference
+NattenContext = switches.NattenContext
+set_memory_usage_preference = switches.set_memory_usage_preference
+get_memory_usage_preference = switches.get_memory_usage_preference
+is_memory_usage_default = switches.is_memory_usage_default
+is_memory_usage_strict = switches.is_memory_usage_strict
+is_memory_usage_unrestricted = switches.is_memory_usage_unrestricted
+use_deterministic_algorithms = switches.use_deterministic_algorithms
+are_deterministic_algorithms_enabled = switches.are_deterministic_algorithms_enabled
+use_kv_parallelism_in_fused_na = switches.use_kv_parallelism_in_fused_na
+is_kv_parallelism_in_fused_na_enabled = switches.is_kv_parallelism_in_fused_na_enabled
+is_flex_compile_allowed = switches.is_flex_compile_allowed
+is_flex_compile_backprop_allowed = switches.is_flex_compile_backprop_allowed
+allow_flex_compile = switches.allow_flex_compile
+allow_flex_compile_backprop = switches.allow_flex_compile_backprop
+disable_flex_compile = switches.disable_flex_compile
+disable_flex_compile_backprop = switches.disable_flex_compile_backprop
