@@ -92,6 +92,8 @@ def test_block(language: str, text: str, tmp_path: Path) -> None:
             run_go(text, tmp_path)
         case "sh":
             check_shell(text)
+        case "text":
+            assert text.strip(), "an empty block"
         case "swift":
             pytest.skip("no Swift compiler on this platform's package sources")
         case _:
