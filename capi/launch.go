@@ -12,30 +12,30 @@ import (
 	"github.com/natten-mps/natten-mps/core/metal"
 )
 
-// describerOf returns the plan and its runner, which has to be the GPU's.
-func describerOf(handle C.natten_mps_plan) (*core.Plan, metal.Describer, error) {
+// launcherOf returns the plan and its runner, which has to be the GPU's.
+func launcherOf(handle C.natten_mps_plan) (*core.Plan, metal.Launcher, error) {
 	plan, err := plans.get(uint64(handle))
 	if err != nil {
 		return nil, nil, err
 	}
-	d, ok := plan.Runner().(metal.Describer)
+	l, ok := plan.Runner().(metal.Launcher)
 	if !ok {
 		return nil, nil, core.Errorf(core.Unsupported, "the plan's backend is %s, which launches no kernels (want metal)", plan.Backend)
 	}
-	return plan, d, nil
+	return plan, l, nil
 }
 
 //export natten_mps_plan_source
 func natten_mps_plan_source(handle C.natten_mps_plan, function, text *C.char, capacity C.uint64_t, length *C.uint64_t, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {
-		_, d, err := describerOf(handle)
+		_, launcher, err := launcherOf(handle)
 		if err != nil {
 			return err
 		}
 		if function == nil || length == nil {
 			return invalid("function and length are to be given, not NULL")
 		}
-		source, err := d.Source(C.GoString(function))
+		source, err := launcher.Source(C.GoString(function))
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func natten_mps_plan_source(handle C.natten_mps_plan, function, text *C.char, ca
 //export natten_mps_plan_launch
 func natten_mps_plan_launch(handle C.natten_mps_plan, args *C.natten_mps_args, index C.int32_t, dispatch *C.natten_mps_dispatch, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {
-		plan, d, err := describerOf(handle)
+		plan, launcher, err := launcherOf(handle)
 		if err != nil {
 			return err
 		}
@@ -63,14 +63,16 @@ func natten_mps_plan_launch(handle C.natten_mps_plan, args *C.natten_mps_args, i
 		if err := plan.Accept(&call.buffers); err != nil {
 			return err
 		}
-		return d.Describe(&call.buffers, func(job *metal.Job) error {
-			return describe(job, &call.buffers, int(index), dispatch)
-		})
+		job, err := launcher.Launches(&call.buffers)
+		if err != nil {
+			return err
+		}
+		return describe(job, int(index), dispatch)
 	})
 }
 
 // describe writes one dispatch of a job.
-func describe(job *metal.Job, b *core.Buffers, index int, to *C.natten_mps_dispatch) error {
+func describe(job *metal.Job, index int, to *C.natten_mps_dispatch) error {
 	var filled dispatchStruct
 	if err := load(&filled, to, &dispatchLayout); err != nil {
 		return err
@@ -87,7 +89,7 @@ func describe(job *metal.Job, b *core.Buffers, index int, to *C.natten_mps_dispa
 	filled.groups = [3]C.int64_t{C.int64_t(d.Groups.X), C.int64_t(d.Groups.Y), C.int64_t(d.Groups.Z)}
 	filled.threads = [3]C.int64_t{C.int64_t(d.Threads.X), C.int64_t(d.Threads.Y), C.int64_t(d.Threads.Z)}
 	writeText(filled.function[:], d.Function)
-	needed := bindAll(job, d, b, &filled)
+	needed := bindAll(job, d, &filled)
 	filled.bytes_length = C.uint64_t(needed)
 	if needed > uint64(filled.bytes_capacity) {
 		return invalid("bytes_capacity is %d (want at least %d)", filled.bytes_capacity, needed)
@@ -97,14 +99,14 @@ func describe(job *metal.Job, b *core.Buffers, index int, to *C.natten_mps_dispa
 
 // bindAll describes the bindings and returns the constants' size. It copies those
 // that fit.
-func bindAll(job *metal.Job, d *metal.Dispatch, b *core.Buffers, to *dispatchStruct) uint64 {
+func bindAll(job *metal.Job, d *metal.Dispatch, to *dispatchStruct) uint64 {
 	const alignment = 16
 	var used uint64
 	for i := range d.Bindings {
 		from, c := &d.Bindings[i], &to.bindings[i]
 		switch {
 		case from.Tensor != nil:
-			c.kind, c.index = C.NATTEN_MPS_BIND_TENSOR, C.int32_t(roleOf(b, from.Tensor))
+			c.kind, c.index = C.NATTEN_MPS_BIND_TENSOR, C.int32_t(from.Role)
 		case from.Scratch > 0:
 			c.kind, c.index = C.NATTEN_MPS_BIND_SCRATCH, C.int32_t(from.Scratch-1)
 			c.length = C.int64_t(job.Scratch[from.Scratch-1])
@@ -117,14 +119,4 @@ func bindAll(job *metal.Job, d *metal.Dispatch, b *core.Buffers, to *dispatchStr
 		}
 	}
 	return used
-}
-
-// roleOf is the index of one of the tensors.
-func roleOf(b *core.Buffers, t *core.Tensor) core.Role {
-	for r := range core.NumRoles {
-		if &b.Tensors[r] == t {
-			return r
-		}
-	}
-	panic("capi: a kernel is bound to a tensor that is not the caller's")
 }

@@ -6,12 +6,16 @@ import importlib
 import os
 import platform
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+#: natten_mps_run, or what stands for it: plan, packed args, address of an error struct -> status.
+Run = Callable[[int, bytes, int], int]
 
 #: Path of a simulated Metal. Its carrier is the module natten_mps_simulator of tests/metalsim.
 SIMULATOR = "NATTEN_MPS_SIMULATOR"
@@ -35,8 +39,8 @@ class Carrier(Protocol):
     def synchronize(self) -> None:
         """Wait for torch's work."""
 
-    def settle(self) -> None:
-        """Called after our work was handed to the stream."""
+    def settled(self, run: Run) -> Run:
+        """`run`, or what makes its results visible to torch."""
 
     def torch_version(self) -> tuple[int, int]:
         """Major and minor version."""
@@ -44,8 +48,11 @@ class Carrier(Protocol):
     def torch_library(self) -> str:
         """Path of libtorch_cpu, which holds the streams."""
 
+    def has_shaders(self) -> bool:
+        """Whether there is a torch.mps.compile_shader."""
+
     def compile_shader(self, source: str) -> Any:
-        """torch.mps.compile_shader; AttributeError where torch has none."""
+        """torch.mps.compile_shader."""
 
     def identity(self) -> str:
         """The system and machine, for which a self-test's verdict is valid."""
@@ -92,8 +99,13 @@ class Device:
         """Wait for the current stream."""
         torch.mps.synchronize()
 
-    def settle(self) -> None:
-        """Nothing: torch orders its own work behind ours and waits when somebody looks."""
+    def settled(self, run: Run) -> Run:
+        """`run`: torch orders its own work behind ours and waits when somebody looks."""
+        return run
+
+    def has_shaders(self) -> bool:
+        """Since torch 2.7."""
+        return hasattr(torch.mps, "compile_shader")
 
     def torch_version(self) -> tuple[int, int]:
         """Major and minor version."""
@@ -115,7 +127,8 @@ class Device:
 
 def by_storage(tensor: Tensor) -> tuple[int, int]:
     """What torch calls the storage's pointer is the MTLBuffer, in all versions so far."""
-    return tensor.untyped_storage().data_ptr(), tensor.storage_offset() * tensor.element_size()
+    offset = int(tensor.storage_offset())
+    return tensor.untyped_storage().data_ptr(), offset * tensor.element_size()
 
 
 class _DLTensor(ctypes.Structure):
@@ -134,7 +147,7 @@ class _DLTensor(ctypes.Structure):
 
 def by_dlpack(tensor: Tensor) -> tuple[int, int]:
     """DLPack's standard says that a Metal tensor's data is the MTLBuffer."""
-    capsule = torch.utils.dlpack.to_dlpack(tensor.detach())
+    capsule = tensor.detach().__dlpack__()
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.argtypes, get.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
     head = _DLTensor.from_address(get(capsule, b"dltensor"))

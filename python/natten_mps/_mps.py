@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from . import _abi, _lib, _verdict
-from ._carrier import Carrier, carrier
+from ._carrier import Carrier, Run, carrier
 from ._log import logger
 
 OVERRIDE = "NATTEN_MPS_TIER"
@@ -37,10 +37,8 @@ STREAMS = {
     "3": _abi.STREAM_OWN,
 }
 
-#: natten_mps_run: plan, packed args, address of an error struct -> status.
-Run = Callable[[int, bytes, int], int]
-#: The same for a tier that needs the tensors themselves, by their index in natten_mps_args.
-Launch = Callable[[int, bytes, int, Mapping[int, Tensor]], int]
+#: A Run for a tier that needs the tensors themselves, by their names in natten_mps_args.
+Launch = Callable[[int, bytes, int, Mapping[str, Tensor]], int]
 
 
 class Stream(NamedTuple):
@@ -94,7 +92,7 @@ def stream() -> Stream:
 
 def plays(device: torch.device) -> bool:
     """Whether tensors of a device lie in Metal memory."""
-    return device.type == carrier().device if device.type in ("mps", "cpu") else False
+    return device.type == carrier().device
 
 
 def _log(made: Choice) -> None:
@@ -137,10 +135,8 @@ def _refusal(tier: str, device: Carrier) -> str | None:
     first = FIRST_WITH.get(tier)
     if first is not None and device.torch_version() < first:
         return f"torch {_text(device.torch_version())} has no such way (want {_text(first)})"
-    if tier == "2":
-        if not hasattr(torch.mps, "compile_shader"):
-            return f"torch {torch.__version__} has no torch.mps.compile_shader"
-        # Its launches need no buffers, but what describes them does ask where tensors are.
+    if tier == "2" and not device.has_shaders():
+        return f"torch {torch.__version__} has no torch.mps.compile_shader"
     try:
         reason = device.probe() or _set(tier, device)
     except (RuntimeError, OSError) as error:
@@ -162,7 +158,7 @@ def _set(tier: str, device: Carrier) -> str | None:
     if STREAMS[tier] != _abi.STREAM_OWN:
         options.torch_library = device.torch_library().encode()
     if _lib.library().natten_mps_stream_set(options, error):
-        return error.message.decode("utf-8", "replace")
+        return str(error.message.decode("utf-8", "replace"))
     return None
 
 
@@ -173,8 +169,8 @@ def _stream(tier: str, device: Carrier) -> Stream:
 
         return Stream(tier, device.locate, run, Launcher(device).launch)
     if tier == "3":
-        return Stream(tier, device.locate, _after(device.synchronize, run), None)
-    return Stream(tier, device.locate, run, None)
+        run = _after(device.synchronize, run)
+    return Stream(tier, device.locate, device.settled(run), None)
 
 
 def _after(wait: Callable[[], None], run: Run) -> Run:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _abi, _lib
+from . import _abi, _lib, _mps
 
 DTYPES = {
     torch.float32: _abi.FLOAT32,
@@ -88,7 +88,10 @@ class Plan:
         self.problem = problem
         self.backend = backend
         self._handle = handle.value
-        self._run = library.natten_mps_run
+        stream = _mps.stream() if problem.memory == _abi.METAL else None
+        self._run = library.natten_mps_run if stream is None else stream.run
+        self._launch = None if stream is None else stream.launch
+        self._locate = None if stream is None else stream.locate
         self._destroy = library.natten_mps_plan_destroy
         #: In the order of the header: position in `roles`, role, order of dimensions.
         self._fields = sorted(
@@ -99,7 +102,6 @@ class Plan:
             key=lambda field: _abi.ROLES.index(field[1]),
         )
         self._packers: dict[int, Callable[..., bytes]] = {}
-        self._locate = _locate_metal if problem.memory == _abi.METAL else None
 
     def __del__(self) -> None:
         if getattr(self, "_handle", 0) and not _lib.forked:
@@ -126,8 +128,8 @@ class Plan:
             _lib.library()  # raises
         address = 0 if sizes is None else sizes.data_ptr()
         values = [_ARGS_BYTES, torch.get_num_threads(), address]
-        given, bit, copies = 0, 1, []
-        for index, _, order in self._fields:
+        given, bit, used = 0, 1, {}
+        for index, role, order in self._fields:
             tensor = tensors[index]
             if tensor is not None:
                 given |= bit
@@ -135,7 +137,7 @@ class Plan:
                 if strides[-1] != 1 and tensor.shape[-1] > 1:  # never an output: see Prepared
                     tensor = tensor.contiguous()
                     strides = tensor.stride()
-                    copies.append(tensor)
+                used[role] = tensor
                 if self._locate is None:
                     values += (tensor.data_ptr(), 0)
                 else:
@@ -144,7 +146,11 @@ class Plan:
             bit <<= 1
         pack = self._packers.get(given) or self._packer(given)
         error = _spare_errors.pop() if _spare_errors else _abi.new(_abi.Error)
-        if self._run(self._handle, pack(*values), ctypes.addressof(error)):
+        if self._launch is None:
+            failed = self._run(self._handle, pack(*values), ctypes.addressof(error))
+        else:
+            failed = self._launch(self._handle, pack(*values), ctypes.addressof(error), used)
+        if failed:
             _lib.raise_for(error)
         _spare_errors.append(error)
 
@@ -163,12 +169,6 @@ class Plan:
 
 
 _spare_errors: list[_abi.Error] = []
-
-
-def _locate_metal(tensor: Tensor) -> tuple[int, int]:
-    """The MTLBuffer under a tensor, which is what torch calls its storage's pointer, and the
-    offset into it in bytes."""
-    return tensor.untyped_storage().data_ptr(), tensor.storage_offset() * tensor.element_size()
 
 
 def _dims(role: str, rank: int) -> int:

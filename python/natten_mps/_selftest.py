@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""`python -m natten_mps._selftest`: run the tier that NATTEN_MPS_TIER names between torch's own
+operations, as a program would, and compare with the CPU. It ends with status 0 or an exception."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import ops, pure
+from ._carrier import carrier
+from .utils.window import Window
+
+ROUNDS = 50
+#: Absolute error of out allowed in float32, where values are at most 1; measured: 2e-7.
+TOLERANCE = 1e-5
+
+
+def main() -> None:
+    """Run all checks."""
+    device = carrier().device
+    compare(device)
+    for i in range(ROUNDS):
+        _interleave(device, i)
+
+
+def compare(device: str) -> None:
+    """Compare attention and its gradients with `pure`; ArithmeticError if they differ."""
+    torch.manual_seed(0)
+    for dtype, tolerance in ((torch.float32, TOLERANCE), (torch.float16, 5e-3)):
+        _compare_gradients(device, dtype, tolerance)
+
+
+def _window(rank: int) -> Window:
+    return Window((3,) * rank, (1,) * rank, (1,) * rank, (1,) * rank, (False,) * rank)
+
+
+def _compare_gradients(device: str, dtype: torch.dtype, tolerance: float) -> None:
+    for rank in (1, 2, 3):
+        shape = (1, *(4, 5, 6)[:rank], 2, 8)
+        inputs = [torch.rand(shape).to(dtype) for _ in range(4)]
+        expected = _gradients([t.float() for t in inputs], pure.attn, rank)
+        found = _gradients([t.to(device) for t in inputs], ops.attn, rank)
+        for part, want, got in zip(("out", "dq", "dk", "dv"), expected, found, strict=True):
+            _check(got, want, tolerance, f"{part} of rank {rank} in {dtype}")
+
+
+def _gradients(inputs: list[Tensor], attn: Callable[..., Any], rank: int) -> list[Tensor]:
+    *rest, d_out = inputs
+    leaves = [t.detach().requires_grad_() for t in rest]
+    out, _ = attn(*leaves, window=_window(rank))
+    return [out, *torch.autograd.grad(out, leaves, d_out)]
+
+
+def _interleave(device: str, i: int) -> None:
+    """Torch writes what we read, reads what we write and reuses memory that we have read."""
+    shape, n = (1, 16, 2, 8), 256
+    whole = torch.arange(3 + 3 * n, dtype=torch.float32).mul_(0.01).add_(i).sin_()
+    expected = _sandwich(whole, 3, n, shape, pure.attn)
+    found = _sandwich(whole.to(device), 3, n, shape, ops.attn)
+    _check(found, expected, TOLERANCE, f"round {i} of interleaved work")
+
+
+def _sandwich(
+    whole: Tensor, start: int, n: int, shape: tuple[int, ...], attn: Callable[..., Any]
+) -> Tensor:
+    whole = whole * 2  # leaves an encoder of torch's open
+    q, k, v = (whole[start + j * n : start + (j + 1) * n].view(shape) for j in range(3))
+    out, _ = attn(q, k, v, window=_window(1))
+    q.copy_(out)
+    v.mul_(0.5)
+    again, lse = attn(q, k, v, window=_window(1))
+    del q, k, v, whole
+    torch.full((3 + 3 * n,), torch.nan, device=out.device)
+    result: Tensor = again + lse[..., None]
+    return result
+
+
+def _check(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    error = (found.detach().cpu().float() - expected.detach().float()).abs().max().item()
+    if not error <= tolerance:
+        raise ArithmeticError(f"{what} differs by {error:.2g} (want at most {tolerance:.0e})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Whether a tier passes its self-test here: asked of a process of its own, since a failed assertion
+inside Metal ends the process, and remembered for this version of torch, system and library."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from . import _lib
+from ._carrier import Carrier
+from ._log import logger
+from .version import __version__
+
+#: Folder of remembered verdicts.
+FOLDER = "NATTEN_MPS_CACHE"
+#: Seconds that a self-test may take: it imports torch and compiles kernels.
+LIMIT = 180
+
+
+def path() -> Path:
+    """The file of verdicts."""
+    folder = os.environ.get(FOLDER)
+    if folder:
+        return Path(folder) / "verdicts.json"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "natten_mps" / "verdicts.json"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "natten_mps" / "verdicts.json"
+
+
+def self_test(tier: str, device: Carrier) -> str | None:
+    """Why the tier failed its self-test; None if it passed."""
+    key = _key(tier, device)
+    known = _read()
+    if key not in known:
+        logger.info("testing tier %s once, in a process of its own", tier)
+        known[key] = _ask(tier)
+        _write(known)
+    return known[key] or None
+
+
+def _key(tier: str, device: Carrier) -> str:
+    built = _lib.path().stat().st_mtime_ns
+    parts = (tier, torch.__version__, __version__, str(built), device.identity())
+    return " | ".join(parts)
+
+
+def _read() -> dict[str, str]:
+    try:
+        known = json.loads(path().read_text())
+    except (OSError, ValueError) as error:
+        logger.debug("no verdicts yet: %s", error)
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(known: dict[str, str]) -> None:
+    where = path()
+    try:
+        where.parent.mkdir(parents=True, exist_ok=True)
+        partial = where.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(known, indent=1))
+        partial.replace(where)
+    except OSError as error:
+        logger.info("the self-test's verdict is not kept: %s", error)
+
+
+def _ask(tier: str) -> str:
+    """An empty text if the self-test passed, else why not."""
+    environment = {**os.environ, "NATTEN_MPS_TIER": tier, "NATTEN_BACKEND": "metal"}
+    root = str(Path(__file__).parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        part for part in (root, environment.get("PYTHONPATH", "")) if part
+    )
+    command = [sys.executable, "-m", f"{__package__}._selftest"]
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the self-test did not finish: {error}"
+    if done.returncode == 0:
+        return ""
+    last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+    return f"the self-test ended with {how}: {last}"
