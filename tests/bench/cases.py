@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The problems that are timed."""
 
+import json
 from dataclasses import asdict, dataclass, field
 from math import prod
+from pathlib import Path
 from typing import Any
 
 # A backward pass does the work of five products of the forward's size against two: scores again,
@@ -42,29 +44,35 @@ class Case:
         return {"case": asdict(self), "backward": backward, "calls": calls}
 
 
-# The rows of the predecessor's README table.
-ROWS = [
-    Case("1D L=256 K=7", 4, (256,), 8, 64, 7),
-    Case("1D L=1024 K=7", 4, (1024,), 8, 64, 7),
-    Case("2D 32x32 K=7", 2, (32, 32), 4, 64, 7),
-    Case("2D 64x64 K=7", 2, (64, 64), 4, 64, 7),
-    Case("2D 32x32 K=7 causal", 2, (32, 32), 4, 64, 7, {"is_causal": True}),
-    Case("3D 16x16x16 K=3", 1, (16, 16, 16), 2, 32, 3),
-]
+def _row(problem: dict[str, Any]) -> Case:
+    """Return a row of the predecessor's README table, as tests/cases.json has it."""
+    return Case(
+        problem["name"],
+        problem["batch"],
+        tuple(problem["lengths"]),
+        problem["heads"],
+        problem["head_dim"],
+        problem["kernel"][0],
+        {"is_causal": True} if all(problem["causal"]) else {},
+    )
+
+
+_TABLE = Path(__file__).resolve().parents[1] / "cases.json"
+ROWS = [_row(problem) for problem in json.loads(_TABLE.read_text())["bench"]]
 
 SWEEP = [
-    *(Case(f"2D 32x32 K={k}", 2, (32, 32), 4, 64, k) for k in (3, 5, 9, 11, 13)),
-    *(Case(f"2D 32x32 K=7 D={d}", 2, (32, 32), 4, d, 7) for d in (12, 32, 128)),
-    Case("2D 32x32 K=7 dilation 2", 2, (32, 32), 4, 64, 7, {"dilation": 2}),
-    Case("2D 32x32 K=7 GQA 8:1", 2, (32, 32), 8, 64, 7, kv_heads=1),
-    Case("2D 32x32 K=7 MHA 8:8", 2, (32, 32), 8, 64, 7),
-    Case("2D 32x32 K=7 float16", 2, (32, 32), 4, 64, 7, dtype="float16"),
-    Case("2D 32x32 K=7 bfloat16", 2, (32, 32), 4, 64, 7, dtype="bfloat16"),
-    Case("2D 32x32 K=7 batch 1 head 1", 1, (32, 32), 1, 64, 7),
-    Case("2D 128x128 K=13", 1, (128, 128), 2, 64, 13),
-    Case("3D 16x16x16 K=7", 1, (16, 16, 16), 2, 32, 7),
-    Case("1D L=65536 K=13", 1, (65536,), 1, 64, 13),
+    *(Case(f"2d-32x32-k{k}", 2, (32, 32), 4, 64, k) for k in (3, 5, 9, 11, 13)),
+    *(Case(f"2d-32x32-k7-d{d}", 2, (32, 32), 4, d, 7) for d in (12, 32, 128)),
+    Case("2d-32x32-k7-dilation2", 2, (32, 32), 4, 64, 7, {"dilation": 2}),
+    Case("2d-32x32-k7-gqa-8-1", 2, (32, 32), 8, 64, 7, kv_heads=1),
+    Case("2d-32x32-k7-mha-8-8", 2, (32, 32), 8, 64, 7),
+    Case("2d-32x32-k7-float16", 2, (32, 32), 4, 64, 7, dtype="float16"),
+    Case("2d-32x32-k7-bfloat16", 2, (32, 32), 4, 64, 7, dtype="bfloat16"),
+    Case("2d-32x32-k7-b1-h1", 1, (32, 32), 1, 64, 7),
+    Case("2d-128x128-k13", 1, (128, 128), 2, 64, 13),
+    Case("3d-16x16x16-k7", 1, (16, 16, 16), 2, 32, 7),
+    Case("1d-l65536-k13", 1, (65536,), 1, 64, 13),
 ]
 
 # A problem without work: what a call costs.
-CALL = Case("1D L=16 K=7, D=8", 1, (16,), 1, 8, 7)
+CALL = Case("call-1d-l16-k7-d8", 1, (16,), 1, 8, 7)
