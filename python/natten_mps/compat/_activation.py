@@ -33,7 +33,7 @@ class _Alias(Loader):
         if spec is not None and spec.loader is self:
             module.__spec__ = spec.loader_state
         if hasattr(module, "__version__"):
-            module.__version__ = self._version
+            vars(module)["__version__"] = self._version
 
 
 class _Metadata(Distribution):

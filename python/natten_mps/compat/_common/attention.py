@@ -59,14 +59,14 @@ def _square(
 def _long(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """More queries than keys: the sequence is folded into groups of query heads that share
     a key-value head, each as long as the keys."""
-    batch, queries, heads, _ = query.shape
+    queries, heads = query.shape[1:3]
     keys = key.shape[1]
     folds = math.ceil(queries / keys)
     padded = functional.pad(query, (0, 0, 0, 0, 0, folds * keys - queries))
-    folded = padded.unflatten(1, (folds, keys)).movedim(1, 3).flatten(2, 3)
+    folded = torch.unflatten(padded, 1, (folds, keys)).movedim(1, 3).flatten(2, 3)
     out, lse = ops.attn(folded, key, value, window=window((keys,), (1,), (False,)), scale=scale)
-    out = out.unflatten(2, (heads, folds)).movedim(3, 1).reshape(batch, -1, heads, out.shape[-1])
-    lse = lse.unflatten(2, (heads, folds)).movedim(3, 1).reshape(batch, -1, heads)
+    out = torch.unflatten(out, 2, (heads, folds)).movedim(3, 1).flatten(1, 2)
+    lse = torch.unflatten(lse, 2, (heads, folds)).movedim(3, 1).flatten(1, 2)
     return out[:, :queries], lse[:, :queries]
 
 

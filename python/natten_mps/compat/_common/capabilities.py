@@ -2,10 +2,12 @@
 """What code asks about the hardware, answered for this package: no CUDA, no GEMM kernels,
 half and bfloat16 everywhere. A device index is accepted and means nothing."""
 
+from typing import Any
+
 import torch
 
 
-def get_device_cc(device_index=None) -> int:
+def get_device_cc(device_index: Any = None) -> int:
     """CUDA compute capability, major * 10 + minor; 0 without CUDA."""
     if not torch.cuda.is_available():
         return 0
@@ -18,31 +20,31 @@ def has_cuda() -> bool:
     return False
 
 
-def has_half(device_index=None) -> bool:
+def has_half(device_index: Any = None) -> bool:
     """float16 works on every device."""
     return True
 
 
-def has_bfloat(device_index=None) -> bool:
+def has_bfloat(device_index: Any = None) -> bool:
     """bfloat16 works on every device."""
     return True
 
 
-def has_gemm(device_index=None) -> bool:
+def has_gemm(device_index: Any = None) -> bool:
     """There are no GEMM-based CUDA kernels here."""
     return False
 
 
-def has_tf32_gemm(device_index=None) -> bool:
+def has_tf32_gemm(device_index: Any = None) -> bool:
     """There are no GEMM-based CUDA kernels here."""
     return False
 
 
-def has_fp32_gemm(device_index=None) -> bool:
+def has_fp32_gemm(device_index: Any = None) -> bool:
     """There are no GEMM-based CUDA kernels here."""
     return False
 
 
-def has_fp64_gemm(device_index=None) -> bool:
+def has_fp64_gemm(device_index: Any = None) -> bool:
     """There are no GEMM-based CUDA kernels here."""
     return False

@@ -36,7 +36,7 @@ def add_handles(counter: Any, handles: Mapping[str, Handle]) -> Any:
 
 def count(model: Any, inputs: Any, handles: Mapping[str, Handle], disable_warnings: bool) -> float:
     """Multiply-accumulates of a forward pass, by fvcore, which must be installed."""
-    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn import FlopCountAnalysis  # type: ignore[import-not-found,unused-ignore]
 
     counter = add_handles(FlopCountAnalysis(model, inputs), handles)
     if disable_warnings:

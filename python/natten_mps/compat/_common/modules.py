@@ -52,11 +52,13 @@ class SplitAttentionModule(nn.Module):
 
     def _project(self, x: Tensor) -> list[Tensor]:
         """Query, key and value [batch, axes..., heads, head_dim] as views of one tensor."""
-        return list(self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).unbind(-3))
+        heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
+        return list(heads.unbind(-3))
 
     def _finish(self, out: Tensor) -> Tensor:
         """[batch, axes..., heads, head_dim] to the module's output."""
-        return self.proj_drop(self.proj(out.flatten(-2)))
+        result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
+        return result
 
     def _attend(self, x: Tensor, qk: Split, av: Split) -> Tensor:
         query, key, value = (t.movedim(-2, 1) for t in self._project(x))

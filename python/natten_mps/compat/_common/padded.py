@@ -69,16 +69,16 @@ class UniformModule(PaddedModule):
 
     def __init__(
         self,
-        dim,
-        num_heads,
-        kernel_size,
-        dilation=1,
-        bias=True,
-        qkv_bias=True,
-        qk_scale=None,
-        attn_drop=0.0,
-        proj_drop=0.0,
-    ):
+        dim: int,
+        num_heads: int,
+        kernel_size: int,
+        dilation: int | None = 1,
+        bias: bool = True,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
         super().__init__()
         dilation = 1 if dilation is None else dilation
         check_window(kernel_size, dilation)

@@ -96,31 +96,35 @@ def _av(rank: int, function: Any, attn: Tensor, value: Tensor, kernel_size: int,
     return split.av(attn, value, None, _window(rank, kernel_size, dilation))
 
 
-def natten1dqkrpb(query, key, rpb, kernel_size, dilation):
+def natten1dqkrpb(
+    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
+) -> Tensor:
     """Logits [B, H, L, K] of query and key [B, H, L, D], plus rpb [H, 2K-1] if not None."""
     return _qk(1, NATTEN1DQKRPBFunction, query, key, rpb, kernel_size, dilation)
 
 
-def natten1dqk(query, key, kernel_size, dilation):
+def natten1dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Logits [B, H, L, K] of query and key [B, H, L, D]."""
     return _qk(1, NATTEN1DQKRPBFunction, query, key, None, kernel_size, dilation)
 
 
-def natten1dav(attn, value, kernel_size, dilation):
+def natten1dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Weights [B, H, L, K] applied to value [B, H, L, D]: [B, H, L, D]."""
     return _av(1, NATTEN1DAVFunction, attn, value, kernel_size, dilation)
 
 
-def natten2dqkrpb(query, key, rpb, kernel_size, dilation):
+def natten2dqkrpb(
+    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
+) -> Tensor:
     """Logits [B, H, X, Y, K*K] of query and key [B, H, X, Y, D], plus rpb [H, 2K-1, 2K-1]."""
     return _qk(2, NATTEN2DQKRPBFunction, query, key, rpb, kernel_size, dilation)
 
 
-def natten2dqk(query, key, kernel_size, dilation):
+def natten2dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Logits [B, H, X, Y, K*K] of query and key [B, H, X, Y, D]."""
     return _qk(2, NATTEN2DQKRPBFunction, query, key, None, kernel_size, dilation)
 
 
-def natten2dav(attn, value, kernel_size, dilation):
+def natten2dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Weights [B, H, X, Y, K*K] applied to value [B, H, X, Y, D]: [B, H, X, Y, D]."""
     return _av(2, NATTEN2DAVFunction, attn, value, kernel_size, dilation)

@@ -12,17 +12,17 @@ def disable_tf32() -> bool:
     return False
 
 
-def enable_tiled_na():
+def enable_tiled_na() -> None:
     """Does nothing."""
 
 
-def disable_tiled_na():
+def disable_tiled_na() -> None:
     """Does nothing."""
 
 
-def enable_gemm_na():
+def enable_gemm_na() -> None:
     """Does nothing."""
 
 
-def disable_gemm_na():
+def disable_gemm_na() -> None:
     """Does nothing."""

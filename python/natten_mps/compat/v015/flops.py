@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Operation counts of the 0.15 operations for fvcore."""
 
+from typing import Any
+
 from .._common.flops import add_handles, av_macs, count, qk_macs
 
 qk_1d_rpb_flop = qk_2d_rpb_flop = qk_3d_rpb_flop = qk_macs
@@ -16,11 +18,11 @@ _HANDLES = {
 }
 
 
-def add_natten_handle(flop_ctr):
+def add_natten_handle(flop_ctr: Any) -> Any:
     """Lets an fvcore FlopCountAnalysis count neighborhood attention; returns it."""
     return add_handles(flop_ctr, _HANDLES)
 
 
-def get_flops(model, input, disable_warnings=False):
+def get_flops(model: Any, input: Any, disable_warnings: bool = False) -> float:
     """Multiply-accumulates of ``model(input)``."""
     return count(model, input, _HANDLES, disable_warnings)

@@ -18,18 +18,18 @@ class NeighborhoodAttention3D(PaddedModule):
 
     def __init__(
         self,
-        dim,
-        num_heads,
-        kernel_size,
-        kernel_size_d=None,
-        dilation=1,
-        dilation_d=None,
-        bias=True,
-        qkv_bias=True,
-        qk_scale=None,
-        attn_drop=0.0,
-        proj_drop=0.0,
-    ):
+        dim: int,
+        num_heads: int,
+        kernel_size: int,
+        kernel_size_d: int | None = None,
+        dilation: int | None = 1,
+        dilation_d: int | None = None,
+        bias: bool = True,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        attn_drop: float = 0.0,
+        proj_drop: float = 0.0,
+    ) -> None:
         super().__init__()
         dilation = 1 if dilation is None else dilation
         dilation_d = dilation if dilation_d is None else dilation_d

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from natten_mps import ops
 
-from .. import v017
 from .._common import checks, split
 from .._common.modules import default_scale
 from .utils.checks import check_all_args, check_backward_tiling_config, check_tiling_config
@@ -29,6 +28,8 @@ def _attend(
     tiling_config_backward: Any = None,
 ) -> Any:
     """What the autograd functions compute; only the output before 0.17.4."""
+    from .. import v017
+
     rank = query.dim() - 3
     if tiling_config_forward is not None:
         check_tiling_config(rank, tiling_config_forward)

@@ -15,16 +15,7 @@ from torch import Tensor
 from natten_mps import ops
 
 from .._common import checked, split
-from ._fused import (
-    FusedNeighborhoodAttention1D as FusedNeighborhoodAttention1D,
-)
-from ._fused import (
-    FusedNeighborhoodAttention2D as FusedNeighborhoodAttention2D,
-)
-from ._fused import (
-    FusedNeighborhoodAttention3D as FusedNeighborhoodAttention3D,
-)
-from ._fused import fused
+from . import _fused
 from .types import (
     CausalArg1DTypeOrDed,
     CausalArg2DTypeOrDed,
@@ -37,6 +28,10 @@ from .utils.checks import check_all_args
 from .utils.log import get_logger
 
 logger = get_logger(__name__)
+
+FusedNeighborhoodAttention1D = _fused.FusedNeighborhoodAttention1D
+FusedNeighborhoodAttention2D = _fused.FusedNeighborhoodAttention2D
+FusedNeighborhoodAttention3D = _fused.FusedNeighborhoodAttention3D
 
 
 def _window(rank: int, kernel_size: Any, dilation: Any, is_causal: Any) -> ops.Window:
@@ -144,7 +139,7 @@ def na1d(
     """Fused attention of query, key and value [B, L, H, D]."""
     arguments = (kernel_size, dilation, is_causal)
     additional = (additional_keys, additional_values)
-    return fused(1, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
+    return _fused.fused(1, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
 
 
 def na2d_qk(
@@ -189,7 +184,7 @@ def na2d(
     """Fused attention of query, key and value [B, X, Y, H, D]."""
     arguments = (kernel_size, dilation, is_causal)
     additional = (additional_keys, additional_values)
-    return fused(2, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
+    return _fused.fused(2, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
 
 
 def na3d_qk(
@@ -201,7 +196,7 @@ def na3d_qk(
     is_causal: CausalArg3DTypeOrDed | None = False,
     rpb: Tensor | None = None,
 ) -> Tensor:
-    """Logits [B, H, Z, X, Y, Kz*Kx*Ky + T] of query and key [B, H, Z, X, Y, D]; -inf where masked."""
+    """Logits [B, H, Z, X, Y, Kz*Kx*Ky + T] of query and key [B, H, Z, X, Y, D], -inf if masked."""
     arguments = (kernel_size, dilation, is_causal)
     return _qk(3, query, key, arguments, additional_keys, rpb)
 
@@ -214,7 +209,7 @@ def na3d_av(
     additional_values: Tensor | None = None,
     is_causal: CausalArg3DTypeOrDed | None = False,
 ) -> Tensor:
-    """Weights [B, H, Z, X, Y, Kz*Kx*Ky + T] applied to value [B, H, Z, X, Y, D]: [B, H, Z, X, Y, D]."""
+    """Weights [B, H, Z, X, Y, Kz*Kx*Ky + T] applied to value [B, H, Z, X, Y, D]."""
     return _av(3, attn, value, (kernel_size, dilation, is_causal), additional_values)
 
 
@@ -234,7 +229,7 @@ def na3d(
     """Fused attention of query, key and value [B, Z, X, Y, H, D]."""
     arguments = (kernel_size, dilation, is_causal)
     additional = (additional_keys, additional_values)
-    return fused(3, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
+    return _fused.fused(3, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
 
 
 def _deprecated(name: str, better: str) -> None:

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from natten_mps import merge
@@ -30,7 +31,7 @@ def additional_sdpa(
     layout = query.shape[1:-2]
     scale = default_scale(scale, query.shape[-1])
     out, lse = attention(query.flatten(1, -3), key, value, scale, False)
-    return out.unflatten(1, layout), lse.unflatten(1, layout)
+    return torch.unflatten(out, 1, layout), torch.unflatten(lse, 1, layout)
 
 
 def merge_attentions(

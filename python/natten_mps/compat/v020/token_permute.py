@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Token permutation, with dilation groups among the heads."""
 
+import torch
 from torch import Tensor
 
 from .._common.gna import permute
@@ -55,5 +56,5 @@ def token_unpermute(
     groups = 1
     for d in dilation:
         groups *= d
-    grouped = tensor.unflatten(2, (groups, -1)).transpose(1, 2)
+    grouped = torch.unflatten(tensor, 2, (groups, -1)).transpose(1, 2)
     return permute.unpermute(grouped, rest_shape, tile_shape, dilation, flip_tiled_dims)

@@ -51,8 +51,8 @@ def neighborhood_attention_generic(
     torch_compile: bool = False,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention of query [B, axes..., H, D], key [B, axes..., Hkv, D] and value [B, axes..., Hkv, Dv];
-    with lse [B, axes..., H] if `return_lse`."""
+    """Attention of query [B, axes..., H, D], key [B, axes..., Hkv, D] and value
+    [B, axes..., Hkv, Dv]; with lse [B, axes..., H] if `return_lse`."""
     where = (kernel_size, stride, dilation, is_causal)
     additional = (additional_keys, additional_values)
     steering = attend.Steering(
@@ -86,8 +86,8 @@ def na1d(
     torch_compile: bool = False,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention of query [B, L, H, D], key [B, L, Hkv, D] and value [B, L, Hkv, Dv];
-    with lse [B, L, H] if `return_lse`."""
+    """Attention of query [B, L, H, D], key [B, L, Hkv, D] and value
+    [B, L, Hkv, Dv]; with lse [B, L, H] if `return_lse`."""
     return neighborhood_attention_generic(
         query,
         key,
@@ -132,8 +132,8 @@ def na2d(
     torch_compile: bool = False,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention of query [B, X, Y, H, D], key [B, X, Y, Hkv, D] and value [B, X, Y, Hkv, Dv];
-    with lse [B, X, Y, H] if `return_lse`."""
+    """Attention of query [B, X, Y, H, D], key [B, X, Y, Hkv, D] and value
+    [B, X, Y, Hkv, Dv]; with lse [B, X, Y, H] if `return_lse`."""
     return neighborhood_attention_generic(
         query,
         key,
@@ -178,8 +178,8 @@ def na3d(
     torch_compile: bool = False,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Attention of query [B, Z, X, Y, H, D], key [B, Z, X, Y, Hkv, D] and value [B, Z, X, Y, Hkv, Dv];
-    with lse [B, Z, X, Y, H] if `return_lse`."""
+    """Attention of query [B, Z, X, Y, H, D], key [B, Z, X, Y, Hkv, D] and value
+    [B, Z, X, Y, Hkv, Dv]; with lse [B, Z, X, Y, H] if `return_lse`."""
     return neighborhood_attention_generic(
         query,
         key,

@@ -42,7 +42,7 @@ def _per_axis(
     na_dim: int, name: str, value: Any, kind: type, least: int, words: str
 ) -> tuple[Any, ...]:
     def fits(x: Any) -> bool:
-        return isinstance(x, kind) and x >= least
+        return isinstance(x, kind) and bool(x >= least)  # type: ignore[operator]
 
     if fits(value):
         return (value,) * na_dim
@@ -83,14 +83,14 @@ def _positive(na_dim: int, name: str, value: Any) -> DimensionType:
 
 
 def _dimension(values: tuple[Any, ...]) -> DimensionType:
-    return values  # type: ignore[return-value]
+    return values
 
 
 def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
     """Causality an axis; None means False."""
     value = False if is_causal is None else is_causal
     words = "a boolean or tuple of booleans"
-    return _per_axis(na_dim, "is_causal", value, bool, 0, words)  # type: ignore[return-value]
+    return _per_axis(na_dim, "is_causal", value, bool, 0, words)
 
 
 def check_all_args(

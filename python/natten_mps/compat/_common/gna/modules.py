@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ..modules import default_scale
@@ -55,7 +56,7 @@ class NeighborhoodAttentionModule(nn.Module):
             raise ValueError(
                 f"Expected embedding dimension {self.embed_dim}, got {x.shape[-1]} ({x.shape=})."
             )
-        heads = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
+        heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
         query, key, value = heads.unbind(-3)
         out = type(self)._attention(
             query,

@@ -2,7 +2,8 @@
 """Switches that steer CUDA kernels and the compilation of Flex Attention. There is neither
 here, so that they are only remembered."""
 
-from ..context import MemoryUsagePreference, Switches
+from ..context import MemoryUsagePreference as MemoryUsagePreference
+from ..context import Switches
 from ..log import get_logger
 
 logger = get_logger("natten.context")

@@ -20,7 +20,7 @@ def _per_axis(na_dim: int, name: str, value: Any, kind: type, words: str) -> tup
     raise ValueError(f"Invalid value for `{name}`; expected {words}, got {type(value)}")
 
 
-def _integers(na_dim: int, name: str, value: Any) -> Any:
+def _integers(na_dim: int, name: str, value: Any) -> DimensionType:
     return _per_axis(na_dim, name, value, int, "an integer or tuple of integers")
 
 

@@ -2,11 +2,9 @@
 """Names of upstream's backends that run without CUDA. The entry points of CUDA kernels are
 left out: code that names one cannot run here in any case."""
 
-from typing import Any
-
 from torch import Tensor
 
-from ..._common.gna import tensors
+from ..._common.gna import flex, tensors
 from .. import functional
 from .configs import (
     get_bwd_configs_for_cutlass_fmha as get_bwd_configs_for_cutlass_fmha,
@@ -84,3 +82,29 @@ def get_compatible_fmha_backends(
     """Values of `backend` that are upstream's names for what is not CUDA."""
     tensors.fmha_tensor_checks(query, key, value)
     return ["flex-fmha"]
+
+
+flex_fna_generic = na1d_flex = na2d_flex = na3d_flex = flex.flex_fna_generic
+
+
+def flex_fmha(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float | None = None,
+    q_tile_size: int | None = None,
+    kv_tile_size: int | None = None,
+    torch_compile: bool = False,
+    return_lse: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """As `attention` with the backend "flex-fmha"."""
+    return functional.attention(
+        query,
+        key,
+        value,
+        scale=scale,
+        backend="flex-fmha",
+        q_tile_size=q_tile_size,
+        kv_tile_size=kv_tile_size,
+        return_lse=return_lse,
+    )

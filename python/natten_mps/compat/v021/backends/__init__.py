@@ -2,11 +2,9 @@
 """Names of upstream's backends that run without CUDA. The entry points of CUDA kernels are
 left out: code that names one cannot run here in any case."""
 
-from typing import Any
-
 from torch import Tensor
 
-from ..._common.gna import tensors
+from ..._common.gna import flex, tensors
 from .. import functional
 from .configs import (
     get_bwd_configs_for_cutlass_blackwell_fmha as get_bwd_configs_for_cutlass_blackwell_fmha,
@@ -103,3 +101,39 @@ def get_compatible_fmha_backends(
     """Values of `backend` that are upstream's names for what is not CUDA."""
     tensors.fmha_tensor_checks(query, key, value)
     return ["flex-fmha"]
+
+
+flex_fna_generic = na1d_flex = na2d_flex = na3d_flex = flex.flex_fna_generic
+
+
+def flex_fmha(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_causal: bool = False,
+    scale: float | None = None,
+    q_tile_size: int | None = None,
+    kv_tile_size: int | None = None,
+    torch_compile: bool = False,
+    return_lse: bool = False,
+    cumulative_seqlen_Q: Tensor | None = None,
+    cumulative_seqlen_KV: Tensor | None = None,
+    max_seqlen_Q: int = 0,
+    max_seqlen_KV: int = 0,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """As `attention` with the backend "flex-fmha"."""
+    return functional.attention(
+        query,
+        key,
+        value,
+        is_causal=is_causal,
+        scale=scale,
+        backend="flex-fmha",
+        q_tile_size=q_tile_size,
+        kv_tile_size=kv_tile_size,
+        return_lse=return_lse,
+        cumulative_seqlen_Q=cumulative_seqlen_Q,
+        cumulative_seqlen_KV=cumulative_seqlen_KV,
+        max_seqlen_Q=None if cumulative_seqlen_Q is None else max_seqlen_Q,
+        max_seqlen_KV=None if cumulative_seqlen_KV is None else max_seqlen_KV,
+    )

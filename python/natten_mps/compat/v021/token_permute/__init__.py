@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Token permutation, with dilation groups in the batch."""
 
+import torch
 from torch import Tensor
 
 from ..._common.gna import permute
@@ -42,7 +43,7 @@ def token_unpermute_operation(
     for d in dilation:
         groups *= d
     out = permute.unpermute(
-        tensor.unflatten(0, (-1, groups)),
+        torch.unflatten(tensor, 0, (-1, groups)),
         permute.rest(padded, tile_shape, dilation),
         tile_shape,
         dilation,
