@@ -8,7 +8,7 @@
 // and one sample and key/value head (z).
 #include "na_sum.h"
 
-template <typename T, typename Off, int D, int DV, int G, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int VEC>
 [[kernel, max_total_threads_per_threadgroup(32)]] void attn_bwd_extra(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -62,7 +62,7 @@ template <typename T, typename Off, int D, int DV, int G, bool VEC>
   na_sum_groups<G>(dv);
   if (int(thread_index) < G) {
     long sum = ((long(tg.y) * p.batch + batch) * p.extra + token) * p.heads + kv;
-    na_store<D, G, false>(key_sums + sum * D, lane, dk, p.scale);
-    na_store<DV, G, false>(value_sums + sum * DV, lane, dv, 1.0f);
+    na_store<D, G, VEC>(key_sums + sum * D, lane, dk, p.scale);
+    na_store<DV, G, VEC>(value_sums + sum * DV, lane, dv, 1.0f);
   }
 }

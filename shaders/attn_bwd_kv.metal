@@ -8,7 +8,7 @@
 //     dv += p * dout; dk += scale * ds * q
 #include "na_walk.h"
 
-template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_kv(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -37,6 +37,7 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
 
   NaRow<NA_CHUNKS(D, G)> k[R], dk[R];
   NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     na_clear(k[r]);
     na_clear(v[r]);
@@ -68,21 +69,19 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
           na_load<DV, G, VEC>(dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
           float top = row ? max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST) : 0.0f;
           float shift = row ? delta_row[na_at<Off>(p, 8, i0, i1, i2)] : 0.0f;
+          NA_UNROLL
           for (int r = 0; r < R; r++) {
             bool seen = row && n2 >= s2.lo[r] && n2 < s2.hi[r];
             float s = na_group_sum<G>(na_dot(q, k[r]));
             float dp = na_group_sum<G>(na_dot(dout, v[r]));
-            if (!seen) {
-              continue;
-            }
-            if (RPB) {
+            if (RPB && seen) {
               s += NA_LOG2E *
                    float(rpb_row[na_at<Off>(
                        p, 3, k0.position[0] - s0.position - m0 * s0.advance + p.axis[0].slots - 1,
                        k1.position[0] - s1.position - m1 * s1.advance + p.axis[1].slots - 1,
                        k2.position[r] - s2.position - m2 * s2.advance + p.axis[2].slots - 1)]);
             }
-            float weight = fast::exp2(s - top);
+            float weight = seen ? fast::exp2(s - top) : 0.0f;
             na_axpy(weight, dout, dv[r]);
             na_axpy(weight * (dp - shift), q, dk[r]);
           }
@@ -92,6 +91,7 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
   }
   d_key += na_base(p, 6, w.batch, w.head);
   d_value += na_base(p, 7, w.batch, w.head);
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (!(k0.inside[0] && k1.inside[0] && k2.inside[r])) {
       continue;

@@ -6,7 +6,7 @@
 //   P^T = exp(K Q^T - lse); dV += P^T dO; dS^T = P^T (V dO^T - delta); dK += dS^T Q
 #include "na_matrix.h"
 
-template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_kv_mat(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],

@@ -22,7 +22,7 @@ struct NaGlance {
 };
 
 // Takes one key.
-template <int D, int DV, int G, int R, bool VEC, typename T>
+template <int D, int DV, int G, int R, int VEC, typename T>
 inline void na_gather(thread NaQueryGradient<D, DV, G, R>& f,
                       device const T* key,
                       device const T* value,
@@ -32,16 +32,16 @@ inline void na_gather(thread NaQueryGradient<D, DV, G, R>& f,
   NaRow<NA_CHUNKS(DV, G)> v;
   na_load<D, G, VEC>(key, lane, k);
   na_load<DV, G, VEC>(value, lane, v);
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     float s = na_group_sum<G>(na_dot(f.q[r], k));
     float dp = na_group_sum<G>(na_dot(f.dout[r], v));
-    if (g.seen[r]) {
-      na_axpy(fast::exp2(s + g.bias[r] - f.lse[r]) * (dp - f.delta[r]), k, f.dq[r]);
-    }
+    float ds = fast::exp2(s + g.bias[r] - f.lse[r]) * (dp - f.delta[r]);
+    na_axpy(g.seen[r] ? ds : 0.0f, k, f.dq[r]);
   }
 }
 
-template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_q(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -65,8 +65,9 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
   NaSpan<1> q1 = na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
   NaSpan<R> q2 = na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
   query += na_base(p, 0, w.batch, w.head);
-  key += na_base(p, 1, w.batch, kv);
-  value += na_base(p, 2, w.batch, kv);
+  key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
+  value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
+  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation), value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
   rpb += na_base(p, 3, 0, w.head);
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
@@ -76,6 +77,7 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
   delta += na_base(p, 11, w.batch, w.head);
 
   NaQueryGradient<D, DV, G, R> f;
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     int i0 = q0.index[0], i1 = q1.index[0], i2 = q2.index[r];
     NaRow<NA_CHUNKS(DV, G)> o;
@@ -111,9 +113,11 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
       int k0 = q0.residue + p0 * p.axis[0].dilation, k1 = q1.residue + p1 * p.axis[1].dilation;
       bool row = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
+      Off key_row = na_at<Off>(p, 1, k0, k1, 0), value_row = na_at<Off>(p, 2, k0, k1, 0);
       for (int n2 = 0; n2 < u2.count; n2++) {
-        int p2 = min(u2.first + n2, u2.top), k2 = q2.residue + p2 * p.axis[2].dilation;
+        int p2 = min(u2.first + n2, u2.top);
         NaGlance<R> g;
+        NA_UNROLL
         for (int r = 0; r < R; r++) {
           g.seen[r] = row && na_sees(u2.reach[r], u2.first + n2);
           g.bias[r] = 0.0f;
@@ -123,13 +127,14 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
                                                           p2 - q2.position[r] + p.axis[2].slots - 1)]);
           }
         }
-        na_gather<D, DV, G, R, VEC>(f, key + na_at<Off>(p, 1, k0, k1, k2), value + na_at<Off>(p, 2, k0, k1, k2),
-                                    g, lane);
+        na_gather<D, DV, G, R, VEC>(f, key + key_row + Off(p2) * key_step, value + value_row + Off(p2) * value_step, g,
+                                    lane);
       }
     }
   }
   for (int e = 0; e < p.extra; e++) {
     NaGlance<R> g;
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
       g.seen[r] = q0.live[0] && q1.live[0] && q2.live[r];
       g.bias[r] = 0.0f;
@@ -137,6 +142,7 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, bool 
     na_gather<D, DV, G, R, VEC>(f, extra_key + na_base(p, 4, w.batch, kv) + na_at<Off>(p, 4, 0, 0, e),
                                 extra_value + na_base(p, 5, w.batch, kv) + na_at<Off>(p, 5, 0, 0, e), g, lane);
   }
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (q0.inside[0] && q1.inside[0] && q2.inside[r]) {
       na_store_cell<Off, D, G, VEC>(p, 10, d_query, q0.index[0], q1.index[0], q2.index[r], lane, f.dq[r], p.scale);

@@ -23,7 +23,7 @@ struct NaEight {
   float bias0, bias1;
 };
 
-template <bool VEC, int D, int DV, typename T>
+template <int VEC, int D, int DV, typename T>
 inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f, float scale, thread const NaEight<T>& e, NaSeat s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   float2 dp = na_products(f.dout, e.value0, e.value1, e.has0, e.has1, s);
@@ -33,7 +33,7 @@ inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f, float scale,
   na_accumulate<VEC>(f.dq, x, e.key, e.has_key, s);
 }
 
-template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_q_mat(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],

@@ -6,7 +6,7 @@
 // (z).
 #include "na_sum.h"
 
-template <typename T, typename Off, int D, int DV, int G, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int VEC>
 [[kernel, max_total_threads_per_threadgroup(32)]] void attn_bwd_rpb(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],

@@ -27,46 +27,53 @@ struct NaBlock {
   float bias[R][KB];
 };
 
-template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RPB, int VEC>
 inline void na_attend(thread NaForward<D, DV, G, R>& f,
                       device const T* key,
                       device const T* value,
                       thread const NaBlock<Off, R, KB>& b,
                       int lane) {
   float s[R][KB];
+  NA_UNROLL
   for (int j = 0; j < KB; j++) {
     NaRow<NA_CHUNKS(D, G)> k;
     na_load<D, G, VEC>(key + b.key[j], lane, k);
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
-      s[r][j] = na_group_sum<G>(na_dot(f.q[r], k)) + b.bias[r][j];
+      s[r][j] = na_group_sum<G>(na_dot(f.q[r], k));
+      s[r][j] = RPB ? s[r][j] + b.bias[r][j] : s[r][j];
+      s[r][j] = b.seen[r][j] ? s[r][j] : NA_LOWEST;
     }
   }
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
-    float top = f.m[r];
+    float top = f.m[r];  // at least NA_LOWEST / 2, so that what is not seen vanishes
+    NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      top = max(top, b.seen[r][j] ? s[r][j] : NA_LOWEST);
+      top = max(top, s[r][j]);
     }
     float fade = fast::exp2(f.m[r] - top);
     f.m[r] = top;
     f.l[r] *= fade;
     na_scale(f.o[r], fade);
+    NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      s[r][j] = b.seen[r][j] ? fast::exp2(s[r][j] - top) : 0.0f;
+      s[r][j] = fast::exp2(s[r][j] - top);
       f.l[r] += s[r][j];
     }
   }
+  NA_UNROLL
   for (int j = 0; j < KB; j++) {
     NaRow<NA_CHUNKS(DV, G)> v;
     na_load<DV, G, VEC>(value + b.value[j], lane, v);
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
-      if (b.seen[r][j]) {  // a value that is not seen may be infinite
-        na_axpy(s[r][j], v, f.o[r]);
-      }
+      na_axpy(s[r][j], v, f.o[r]);
     }
   }
 }
 
-template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_fwd(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -89,15 +96,17 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
   NaUnion<1> u1 = na_union(p.axis[1], q1);
   NaUnion<R> u2 = na_union(p.axis[2], q2);
   query += na_base(p, 0, w.batch, w.head);
-  key += na_base(p, 1, w.batch, kv);
-  value += na_base(p, 2, w.batch, kv);
+  key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
+  value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
   rpb += na_base(p, 3, 0, w.head);
+  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation), value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
 
   NaForward<D, DV, G, R> f;
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     na_clear(f.q[r]);
     na_clear(f.o[r]);
-    f.m[r] = NA_LOWEST;
+    f.m[r] = NA_LOWEST * 0.5f;
     f.l[r] = 0.0f;
     if (q0.live[0] && q1.live[0] && q2.live[r]) {
       na_load<D, G, VEC>(query + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]), lane, f.q[r]);
@@ -109,43 +118,49 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
       int k0 = q0.residue + p0 * p.axis[0].dilation, k1 = q1.residue + p1 * p.axis[1].dilation;
       bool row = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
+      Off key_row = na_at<Off>(p, 1, k0, k1, 0), value_row = na_at<Off>(p, 2, k0, k1, 0);
       for (int n2 = 0; n2 < u2.count; n2 += KB) {
         NaBlock<Off, R, KB> b;
+        NA_UNROLL
         for (int j = 0; j < KB; j++) {
-          int at = u2.first + n2 + j;
-          int p2 = min(at, u2.top), k2 = q2.residue + p2 * p.axis[2].dilation;
-          b.key[j] = na_at<Off>(p, 1, k0, k1, k2);
-          b.value[j] = na_at<Off>(p, 2, k0, k1, k2);
+          int at = u2.first + n2 + j, p2 = min(at, u2.top);
+          b.key[j] = key_row + Off(p2) * key_step;
+          b.value[j] = value_row + Off(p2) * value_step;
+          NA_UNROLL
           for (int r = 0; r < R; r++) {
             b.seen[r][j] = row && na_sees(u2.reach[r], at);
             b.bias[r][j] = 0.0f;
             if (RPB && b.seen[r][j]) {
               b.bias[r][j] = NA_LOG2E * float(rpb[na_at<Off>(p, 3, p0 - q0.position[0] + p.axis[0].slots - 1,
-                                                           p1 - q1.position[0] + p.axis[1].slots - 1,
-                                                           p2 - q2.position[r] + p.axis[2].slots - 1)]);
+                                                             p1 - q1.position[0] + p.axis[1].slots - 1,
+                                                             p2 - q2.position[r] + p.axis[2].slots - 1)]);
             }
           }
         }
-        na_attend<T, Off, D, DV, G, R, KB, VEC>(f, key, value, b, lane);
+        na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(f, key, value, b, lane);
       }
     }
   }
+  extra_key += na_base(p, 4, w.batch, kv);
+  extra_value += na_base(p, 5, w.batch, kv);
   for (int e = 0; e < p.extra; e += KB) {
     NaBlock<Off, R, KB> b;
+    NA_UNROLL
     for (int j = 0; j < KB; j++) {
       int token = min(e + j, p.extra - 1);
       b.key[j] = na_at<Off>(p, 4, 0, 0, token);
       b.value[j] = na_at<Off>(p, 5, 0, 0, token);
+      NA_UNROLL
       for (int r = 0; r < R; r++) {
         b.seen[r][j] = q0.live[0] && q1.live[0] && q2.live[r] && e + j < p.extra;
         b.bias[r][j] = 0.0f;
       }
     }
-    na_attend<T, Off, D, DV, G, R, KB, VEC>(f, extra_key + na_base(p, 4, w.batch, kv),
-                                            extra_value + na_base(p, 5, w.batch, kv), b, lane);
+    na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(f, extra_key, extra_value, b, lane);
   }
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (!(q0.inside[0] && q1.inside[0] && q2.inside[r])) {
       continue;

@@ -24,7 +24,7 @@ struct NaEight {
   float bias0, bias1;
 };
 
-template <bool VEC, int D, int DV, typename T>
+template <int VEC, int D, int DV, typename T>
 inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f, float scale, thread const NaEight<T>& e, NaSeat s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   x = fma(x, float2(scale), float2(e.bias0, e.bias1));
@@ -42,7 +42,7 @@ inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f, float scale, threa
   na_accumulate<VEC>(f.o, x, e.value, e.has_value, s);
 }
 
-template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_fwd_mat(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],

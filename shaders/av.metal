@@ -6,7 +6,7 @@
 //   out = scale * sum(attn[t] * row[t])
 #include "na_walk.h"
 
-template <typename T, typename Off, int D, int G, int R, bool VEC>
+template <typename T, typename Off, int D, int G, int R, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void av(
     constant NaParams& p [[buffer(0)]],
     device const T* attn [[buffer(1)]],
@@ -31,6 +31,7 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
 
   NaRow<NA_CHUNKS(D, G)> sum[R];
   Off at[R];
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     na_clear(sum[r]);
     at[r] = na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]);
@@ -42,6 +43,7 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
       for (int p2 = u2.first; p2 < u2.end; p2++) {
         NaRow<NA_CHUNKS(D, G)> y;
         na_load<D, G, VEC>(row + na_at<Off>(p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation), lane, y);
+        NA_UNROLL
         for (int r = 0; r < R; r++) {
           if (na_sees(u2.reach[r], p2)) {
             na_axpy(float(attn[at[r] + slot + p2 - u2.reach[r].start]), y, sum[r]);
@@ -53,12 +55,14 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
   for (int e = 0; e < p.extra; e++) {
     NaRow<NA_CHUNKS(D, G)> y;
     na_load<D, G, VEC>(extra_row + na_at<Off>(p, 2, 0, 0, e), lane, y);
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
       if (q0.live[0] && q1.live[0] && q2.live[r]) {
         na_axpy(float(attn[at[r] + p.slots + e]), y, sum[r]);
       }
     }
   }
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (!(q0.inside[0] && q1.inside[0] && q2.inside[r])) {
       continue;

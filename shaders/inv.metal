@@ -6,7 +6,7 @@
 //   out = scale * sum(attn[query, slot of the key] * row[query])
 #include "na_walk.h"
 
-template <typename T, typename Off, int D, int G, int R, bool VEC>
+template <typename T, typename Off, int D, int G, int R, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void inv(
     constant NaParams& p [[buffer(0)]],
     device const T* attn [[buffer(1)]],
@@ -25,6 +25,7 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
   NaSeen<1> s1 = na_seen(p.axis[1], l1, k1);
   NaSeen<R> s2 = na_seen(p.axis[2], l2, k2);
   NaRow<NA_CHUNKS(D, G)> sum[R];
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     na_clear(sum[r]);
   }
@@ -43,6 +44,7 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
           NaRow<NA_CHUNKS(D, G)> x;
           na_load<D, G, VEC>(x_row + na_at<Off>(p, 1, i0, i1, i2), lane, x);
           Off at = na_at<Off>(p, 0, i0, i1, i2) + slot;
+          NA_UNROLL
           for (int r = 0; r < R; r++) {
             if (n2 >= s2.lo[r] && n2 < s2.hi[r]) {
               na_axpy(float(attn_row[at + k2.position[r] - start2]), x, sum[r]);
@@ -53,6 +55,7 @@ template <typename T, typename Off, int D, int G, int R, bool VEC>
     }
   }
   out += na_base(p, 2, w.batch, w.head);
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (k0.inside[0] && k1.inside[0] && k2.inside[r]) {
       na_store<D, G, VEC>(out + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]), lane, sum[r], p.scale);

@@ -5,7 +5,7 @@
 // of attn_bwd_extra.
 #include "na_sum.h"
 
-template <typename T, typename Off, int D, int G, bool VEC>
+template <typename T, typename Off, int D, int G, int VEC>
 [[kernel, max_total_threads_per_threadgroup(32)]] void inv_extra(
     constant NaParams& p [[buffer(0)]],
     device const T* row [[buffer(1)]],
@@ -34,6 +34,6 @@ template <typename T, typename Off, int D, int G, bool VEC>
   na_sum_groups<G>(sum);
   if (int(thread_index) < G) {
     long at = (long(tg.y) * p.batch + batch) * p.extra + token;
-    na_store<D, G, false>(sums + (at * p.heads + kv) * D, lane, sum, p.scale);
+    na_store<D, G, VEC>(sums + (at * p.heads + kv) * D, lane, sum, p.scale);
   }
 }

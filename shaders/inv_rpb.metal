@@ -5,7 +5,7 @@
 // of attn_bwd_rpb.
 #include "na_sum.h"
 
-template <typename T, typename Off, bool VEC>
+template <typename T, typename Off, int VEC>
 [[kernel, max_total_threads_per_threadgroup(32)]] void inv_rpb(
     constant NaParams& p [[buffer(0)]],
     device const T* attn [[buffer(1)]],

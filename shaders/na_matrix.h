@@ -40,20 +40,20 @@ inline void na_set(thread NaMatrix& m, float x, float y) {
 }
 
 // Two neighbouring channels of a row; zeros if it does not exist.
-template <bool VEC>
+template <int VEC>
 inline float2 na_pair(device const float* p, bool exists) {
-  return !exists ? float2(0.0f) : VEC ? *(device const float2*)p : float2(p[0], p[1]);
+  return !exists ? float2(0.0f) : VEC > 1 ? *(device const float2*)p : float2(p[0], p[1]);
 }
-template <bool VEC>
+template <int VEC>
 inline float2 na_pair(device const half* p, bool exists) {
-  return !exists ? float2(0.0f) : VEC ? float2(*(device const half2*)p) : float2(float(p[0]), float(p[1]));
+  return !exists ? float2(0.0f) : VEC > 1 ? float2(*(device const half2*)p) : float2(float(p[0]), float(p[1]));
 }
-template <bool VEC>
+template <int VEC>
 inline float2 na_pair(device const bfloat* p, bool exists) {
   if (!exists) {
     return float2(0.0f);
   }
-  if (VEC) {
+  if (VEC > 1) {
     return as_type<float2>(uint2(*(device const ushort2*)p) << 16u);
   }
   return float2(float(p[0]), float(p[1]));
@@ -67,14 +67,16 @@ struct NaPanel {
 
 template <int N>
 inline void na_clear(thread NaPanel<N>& x) {
+  NA_UNROLL
   for (int i = 0; i < N; i++) {
     x.m[i] = na_zero_matrix();
   }
 }
 
 // Loads this lane's row.
-template <bool VEC, int N, typename T>
+template <int VEC, int N, typename T>
 inline void na_load_panel(thread NaPanel<N>& x, device const T* row, bool exists, NaSeat s) {
+  NA_UNROLL
   for (int i = 0; i < N; i++) {
     float2 v = na_pair<VEC>(row + 8 * i + s.col, exists);
     na_set(x.m[i], v.x, v.y);
@@ -83,6 +85,7 @@ inline void na_load_panel(thread NaPanel<N>& x, device const T* row, bool exists
 
 template <int N, typename T>
 inline void na_store_panel(thread NaPanel<N>& x, device T* row, float factor, NaSeat s) {
+  NA_UNROLL
   for (int i = 0; i < N; i++) {
     row[8 * i + s.col] = T(factor * x.m[i].thread_elements()[0]);
     row[8 * i + s.col + 1] = T(factor * x.m[i].thread_elements()[1]);
@@ -99,6 +102,7 @@ inline float2 na_products(thread const NaPanel<N>& x,
                           bool exists1,
                           NaSeat s) {
   NaMatrix sum = na_zero_matrix();
+  NA_UNROLL
   for (int i = 0; i < N; i++) {
     NaMatrix y;
     na_set(y, exists0 ? float(other0[8 * i + s.row]) : 0.0f, exists1 ? float(other1[8 * i + s.row]) : 0.0f);
@@ -109,10 +113,11 @@ inline float2 na_products(thread const NaPanel<N>& x,
 
 // x[row] += sum over columns of weight(row, col) * other[col], where this lane knows
 // the other row of its own row's number.
-template <bool VEC, int N, typename T>
+template <int VEC, int N, typename T>
 inline void na_accumulate(thread NaPanel<N>& x, float2 weight, device const T* other, bool exists, NaSeat s) {
   NaMatrix w;
   na_set(w, weight.x, weight.y);
+  NA_UNROLL
   for (int i = 0; i < N; i++) {
     NaMatrix y;
     float2 v = na_pair<VEC>(other + 8 * i + s.col, exists);

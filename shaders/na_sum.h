@@ -39,11 +39,11 @@ inline int2 na_part(constant NaParams& p, int rows, int part) {
 // Sum of x over the lane groups of a simdgroup.
 template <int G, int N>
 inline void na_sum_groups(thread NaRow<N>& x) {
+  NA_UNROLL
   for (int m = G; m < 32; m *= 2) {
+    NA_UNROLL
     for (int i = 0; i < N; i++) {
-      for (int j = 0; j < 4; j++) {
-        x.v[i][j] += simd_shuffle_xor(x.v[i][j], ushort(m));
-      }
+      x.v[i] += simd_shuffle_xor(x.v[i], ushort(m));
     }
   }
 }

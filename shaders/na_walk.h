@@ -57,6 +57,7 @@ inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
   } else {
     s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
     int chunk = a.dilation == 1 ? unit : unit / a.dilation;
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
       s.position[r] = chunk * R + r;
       s.index[r] = s.residue + s.position[r] * a.dilation;
@@ -74,6 +75,7 @@ inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
   NaSpan<R> s;
   s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
   int chunk = a.dilation == 1 ? unit : unit / a.dilation;
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     s.position[r] = chunk * R + r;
     s.index[r] = s.residue + s.position[r] * a.dilation;
@@ -98,6 +100,7 @@ inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
   NaUnion<R> u;
   u.first = 0;
   u.top = -1;
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     u.reach[r].start = 0;
     u.reach[r].lo = 0;
@@ -108,6 +111,7 @@ inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
       u.top = u.reach[r].hi - 1;
     }
   }
+  NA_UNROLL
   for (int r = 0; r < R; r++) {  // causal windows of one stride group end apart
     u.top = max(u.top, u.reach[r].hi - 1);
   }
@@ -138,6 +142,7 @@ inline NaSeen<R> na_seen(constant NaAxis& a, int length, thread const NaSpan<R>&
   v.position = 0;
   v.advance = 1;
   v.top = -1;
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     v.lo[r] = 0;
     v.hi[r] = 0;
@@ -154,6 +159,7 @@ inline NaSeen<R> na_seen(constant NaAxis& a, int length, thread const NaSpan<R>&
     }
   } else {
     int start = 0;
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
       if (s.live[r]) {
         int2 seen = na_seen_by(a, s.group, s.position[r]);
@@ -186,7 +192,7 @@ inline Off na_at(constant NaParams& p, int i, int i0, int i1, int i2) {
 
 // Gradients of the queries that an output stands for: its own, and zeros for
 // those that query_step leaves out.
-template <typename Off, int D, int G, bool VEC, typename T, int N>
+template <typename Off, int D, int G, int VEC, typename T, int N>
 inline void na_store_cell(constant NaParams& p,
                           int tensor,
                           device T* base,

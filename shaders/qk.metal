@@ -27,7 +27,7 @@ inline void na_fill_slots(constant NaParams& p,
   }
 }
 
-template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, bool VEC>
+template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void qk(
     constant NaParams& p [[buffer(0)]],
     device const T* row [[buffer(1)]],
@@ -55,6 +55,7 @@ template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, bool 
   NaRow<NA_CHUNKS(D, G)> x[R];
   bool live[R];
   Off at[R];
+  NA_UNROLL
   for (int r = 0; r < R; r++) {
     na_clear(x[r]);
     live[r] = q0.live[0] && q1.live[0] && q2.live[r];
@@ -74,10 +75,12 @@ template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, bool 
       bool line = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
       int slot = ((p0 - u0.reach[0].start) * p.axis[1].slots + p1 - u1.reach[0].start) * p.axis[2].slots;
       for (int n2 = 0; n2 < u2.count; n2 += KB) {
+        NA_UNROLL
         for (int j = 0; j < KB; j++) {
           int position = u2.first + n2 + j, p2 = min(position, u2.top);
           NaRow<NA_CHUNKS(D, G)> k;
           na_load<D, G, VEC>(key + na_at<Off>(p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation), lane, k);
+          NA_UNROLL
           for (int r = 0; r < R; r++) {
             float s = na_group_sum<G>(na_dot(x[r], k));
             if (line && na_sees(u2.reach[r], position) && lane == j % G) {
@@ -96,6 +99,7 @@ template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, bool 
   for (int e = 0; e < p.extra; e++) {
     NaRow<NA_CHUNKS(D, G)> k;
     na_load<D, G, VEC>(extra_key + na_at<Off>(p, 3, 0, 0, e), lane, k);
+    NA_UNROLL
     for (int r = 0; r < R; r++) {
       float s = na_group_sum<G>(na_dot(x[r], k));
       if (live[r] && lane == e % G) {

@@ -4,7 +4,7 @@
 // four dimensions.
 #include "na_types.h"
 
-template <typename T, typename Off, bool VEC>
+template <typename T, typename Off, int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void reduce(
     constant NaParams& p [[buffer(0)]],
     device const float* sums [[buffer(1)]],

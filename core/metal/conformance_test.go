@@ -3,24 +3,51 @@
 package metal
 
 import (
+	"os"
 	"testing"
 
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/tests"
 	"github.com/natten-mps/natten-mps/tests/conformance"
 	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
 )
 
-func TestConformance(t *testing.T) {
-	s := newSimulator(nil)
-	conformance.Run(t, conformance.Backend(s.backend()))
+// full asks for every element type of every case, which compiles some thousand
+// kernels the first time. Without it each case has one type, in turn.
+var full = os.Getenv("NATTEN_TEST_METAL") == "full"
+
+var dtypes = []core.DType{core.Float32, core.Float16, core.BFloat16}
+
+// conform runs every step-th case on a backend.
+func conform(t *testing.T, b *Backend, step int) {
+	execute := conformance.Backend(b)
+	for number, c := range tests.Cases() {
+		if !full && number%step != 0 {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			for op := core.AttnForward; op.Valid(); op++ {
+				for i, dtype := range dtypes {
+					if full || (number/step+i)%len(dtypes) == 0 {
+						conformance.Check(t, execute, c.Problem(op, dtype), c.FlatSizes(), number+int(op)+int(dtype))
+					}
+				}
+			}
+		})
+	}
 }
 
-// everywhereMatrix uses the matrix design wherever it can be used.
+func TestConformance(t *testing.T) {
+	conform(t, newSimulator(nil).backend(), 1)
+}
+
+// everywhereMatrix uses the matrix design wherever it can be used, and the lanes
+// design without reuse elsewhere.
 var everywhereMatrix = tuning{channels: 16, reuse: 1, block: 2, matrixSlots: 1, matrixDims: 128, fill: 1}
 
 // Other variants of every kernel, in another order of threads.
 func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {
-	s := newSimulator(func(d *mtl.Device) { d.Shuffle, d.Seed = true, 1 })
-	b := s.backend()
+	b := newSimulator(func(d *mtl.Device) { d.Shuffle, d.Seed = true, 1 }).backend()
 	b.tune, b.wide = &everywhereMatrix, true
-	conformance.Run(t, conformance.Backend(b))
+	conform(t, b, 5)
 }

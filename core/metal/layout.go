@@ -37,6 +37,9 @@ func tensorChecks(p *core.Problem) []tensorCheck {
 	return checks
 }
 
+// narrower is the next smaller alignment that there are kernels for.
+var narrower = [...]int{8: 4, 4: 1}
+
 // span returns the bytes that a tensor reaches before and after its first
 // element; high is exclusive.
 func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
@@ -55,7 +58,7 @@ func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
 
 // layoutOf chooses the layout that all given tensors allow.
 func (r *runner) layoutOf(b *core.Buffers) layout {
-	l := layout{vec: true, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch of delta is
+	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch of delta is
 	for i := range r.tensors {
 		c := &r.tensors[i]
 		t := &b.Tensors[c.role]
@@ -63,7 +66,9 @@ func (r *runner) layoutOf(b *core.Buffers) layout {
 			continue
 		}
 		l.wide = l.wide || c.wide(t)
-		l.vec = l.vec && (c.channels == 0 || c.aligned(t, r.problem.Memory))
+		for l.vec > 1 && !c.aligned(t, r.problem.Memory, int64(l.vec)) {
+			l.vec = narrower[l.vec]
+		}
 	}
 	return l
 }
@@ -81,18 +86,21 @@ func (c *tensorCheck) wide(t *core.Tensor) bool {
 	return reach > math.MaxInt32
 }
 
-// aligned reports whether every row begins at a multiple of 4 elements. A buffer
-// of the GPU's begins at one; host memory is where it is.
-func (c *tensorCheck) aligned(t *core.Tensor, memory core.Memory) bool {
+// aligned reports whether every row of channels begins at a multiple of so many
+// elements. A buffer of the GPU's begins at one; host memory is where it is.
+func (c *tensorCheck) aligned(t *core.Tensor, memory core.Memory, elements int64) bool {
+	if c.channels == 0 {
+		return true
+	}
 	start := t.Offset
 	if memory == core.Host {
 		start += int64(uintptr(t.Data))
 	}
-	if start%(4*c.size) != 0 {
+	if start%(elements*c.size) != 0 {
 		return false
 	}
 	for i, n := range c.shape[:c.channels] {
-		if n > 1 && t.Strides[i]%4 != 0 {
+		if n > 1 && t.Strides[i]%elements != 0 {
 			return false
 		}
 	}

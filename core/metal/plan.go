@@ -86,7 +86,7 @@ func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
 	}
 	r := b.newRunner(p, device)
 	for i := range r.steps {
-		if _, err := r.prepared(i, layout{vec: true, wide: r.wide}); err != nil {
+		if _, err := r.prepared(i, layout{vec: 8, wide: r.wide}); err != nil {
 			return nil, err
 		}
 	}
@@ -204,6 +204,6 @@ func compile(device Device, v variant) (Pipeline, error) {
 // at is the step's variant for a layout.
 func (x *step) at(l layout) variant {
 	v := x.variant
-	v.layout = layout{wide: l.wide && v.function != "reduce", vec: l.vec && v.layout.vec}
+	v.layout = layout{wide: l.wide && v.function != "reduce", vec: min(l.vec, v.layout.vec)}
 	return v
 }

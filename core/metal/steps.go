@@ -167,11 +167,32 @@ func (l *lister) variant(function string, rpb bool, d design) variant {
 	if !p.Op.UsesQK() {
 		dim = p.ValueDim
 	}
-	aligned := len(templates[function].parameters) > 0 && dim%4 == 0 && (!p.Op.Fused() || p.ValueDim%4 == 0)
-	return variant{
+	v := variant{
 		family: templates[function].family, function: function, dtype: p.DType,
-		dim: dim, valueDim: p.ValueDim, design: d, rpb: rpb, layout: layout{vec: aligned},
+		dim: dim, valueDim: p.ValueDim, design: d, rpb: rpb,
 	}
+	v.layout.vec = v.alignment()
+	return v
+}
+
+// alignment is the largest number of elements that rows may be aligned to so that
+// the kernel has a use for it: 16 bytes, or 8.
+func (v *variant) alignment() int {
+	dims := v.dim
+	for _, p := range templates[v.function].parameters {
+		if p == valueDimParameter {
+			dims |= v.valueDim // whose lowest bits tell what divides both
+		}
+	}
+	switch {
+	case len(templates[v.function].parameters) == 0:
+		return 1
+	case dims%8 == 0 && v.dtype.Size() == 2:
+		return 8
+	case dims%4 == 0:
+		return 4
+	}
+	return 1
 }
 
 func (l *lister) attnForward() {

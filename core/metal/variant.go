@@ -13,7 +13,7 @@ import (
 // layout is what the strides of one run allow.
 type layout struct {
 	wide bool // offsets inside a (sample, head) need 64 bits
-	vec  bool // rows are aligned to 4 elements
+	vec  int  // elements to which all rows are aligned: 1, 4 or 8
 }
 
 // variant is a kernel: a template and its arguments. Those that a template does
@@ -95,8 +95,8 @@ func (v *variant) instance() shaders.Instance {
 		offset = "long"
 		names = append(names, "wide")
 	}
-	if v.layout.vec {
-		names = append(names, "vec")
+	if v.layout.vec > 1 {
+		names = append(names, fmt.Sprintf("v%d", v.layout.vec))
 	}
 	arguments := []string{element[0], offset}
 	for _, p := range templates[v.function].parameters {
