@@ -36,7 +36,9 @@ func PTX(u *lower.Unit, out string, loose bool) error {
 	if err := os.WriteFile(ll, []byte(constantToGlobal(string(b))), 0o644); err != nil {
 		return err
 	}
-	_, err = command(clang(), append(target, "-Wno-override-module", "-O3", "-x", "ir", "-S", ll, "-o", out)...)
+	_, err = command(clang(), append(target, "-Wno-override-module", "-O3",
+		"-mllvm", "-disable-vector-combine", // which takes 16-byte loads apart
+		"-x", "ir", "-S", ll, "-o", out)...)
 	return err
 }
 
