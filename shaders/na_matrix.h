@@ -95,7 +95,7 @@ inline void na_store_panel(thread NaPanel<N>& x, device T* row, float factor, Na
 // Products of the panel's rows with 8 others, of which this lane knows those of its
 // two columns: element (row, col) is x[row] . other[col].
 template <int N, typename T>
-inline float2 na_products(thread const NaPanel<N>& x,
+inline float2 na_products(thread NaPanel<N>& x,
                           device const T* other0,
                           device const T* other1,
                           bool exists0,

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/shaders"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
+)
+
+// The variant table: every template by element type, alignment, offset type, reuse
+// and bias. Dimensions, lanes and blocks are not told apart.
+
+// alignments are the values of layout.vec for each element type, each with a head
+// dimension that leads to it; the first is the best.
+var alignments = map[core.DType][]struct{ vec, dim int64 }{
+	core.Float32:  {{4, 8}, {1, 3}},
+	core.Float16:  {{8, 8}, {4, 12}, {1, 3}},
+	core.BFloat16: {{8, 8}, {4, 12}, {1, 3}},
+}
+
+var unimportant = regexp.MustCompile(`_[degk]\d+`)
+
+func kindOf(function string) string { return unimportant.ReplaceAllString(function, "") }
+
+// kinds lists the variant table of an element type.
+func kinds(dtype core.DType) []string {
+	var all []string
+	for name, t := range templates {
+		for n, a := range alignments[dtype] {
+			matrix := strings.HasSuffix(name, "_mat")
+			if matrix && a.dim%8 != 0 {
+				continue
+			}
+			for _, wide := range []bool{false, true} {
+				if wide && n > 0 {
+					continue
+				}
+				v := variant{function: name, dtype: dtype, layout: layout{wide: wide, vec: int(a.vec)}}
+				all = append(all, v.kinds(t)...)
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// kinds lists v with every reuse, box and bias.
+func (v variant) kinds(t template) []string {
+	if len(t.parameters) == 0 {
+		v.layout.vec = 1
+	}
+	v.layout.wide = v.layout.wide && v.function != "reduce"
+	designs := []design{{reuse: 1}, {reuse: 2}}
+	if strings.HasSuffix(v.function, "_mat") {
+		designs = []design{{box: boxes[1]}, {box: boxes[2]}, {box: boxes[3]}}
+	}
+	var all []string
+	for _, v.design = range designs {
+		for _, v.rpb = range []bool{false, true} {
+			all = append(all, kindOf(v.instance().Name))
+		}
+	}
+	return all
+}
+
+// small is a problem with padding, masked slots, additional tokens and grouped
+// heads, whose windows are shorter than its axes.
+func small(op core.Op, dtype core.DType, rank int, dim int64, rpb bool) (core.Problem, []int64) {
+	p := core.Problem{
+		Op: op, DType: dtype, Rank: rank, Batch: 2, Heads: 2, KVHeads: 1, HeadDim: dim, ValueDim: dim,
+		Extra: 2, RPB: rpb && op.UsesQK(), Ragged: true,
+	}
+	lengths := [...][]int64{1: {13}, 2: {5, 7}, 3: {3, 4, 5}}[rank]
+	var sizes []int64
+	for i, n := range lengths {
+		p.Axes[i] = core.Axis{Length: n, Kernel: 3, Dilation: 1, Causal: i == 0 && rpb}
+	}
+	p.Axes[rank-1].Dilation = min(1+int64(rank)%2, 2)
+	if rank == 3 {
+		p.Axes[2].Kernel = 2
+	}
+	sizes = append(sizes, lengths...)
+	for _, n := range lengths {
+		sizes = append(sizes, max(n-1, 3))
+	}
+	if rank == 3 {
+		sizes[5] = 4
+	}
+	return p, sizes
+}
+
+// sweep runs what there is of an element type on one device.
+func sweep(t *testing.T, s *simulator, dtype core.DType) {
+	tunes := []*tuning{{channels: 16, reuse: 2, block: 4, matrixSlots: 1 << 30, fill: 4}, &everywhereMatrix}
+	noReuse := *tunes[0]
+	noReuse.reuse = 1
+	tunes = append(tunes, &noReuse)
+	for n, a := range alignments[dtype] {
+		for _, wide := range []bool{false, true} {
+			if wide && n > 0 {
+				continue
+			}
+			for which, tune := range tunes {
+				for rank := 1; rank <= 3; rank++ {
+					for _, rpb := range []bool{false, true} {
+						if which != 1 && rank != 1+(which+n+boolInt(rpb))%3 {
+							continue // one rank is enough where the variant is the same
+						}
+						b := s.backend()
+						b.tune, b.wide = tune, wide
+						for op := core.AttnForward; op.Valid(); op++ {
+							if which == 1 && !op.Fused() {
+								continue
+							}
+							p, sizes := small(op, dtype, rank, a.dim, rpb)
+							conformance.Check(t, conformance.Backend(b), p, sizes, 0)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Every variant of the table agrees with the reference, has no finding of the
+// checker, in ascending and in shuffled order, and none is left out.
+func TestEveryVariantRuns(t *testing.T) {
+	for n, dtype := range dtypes {
+		if n > 0 && !full {
+			t.Skip("float16 and bfloat16 run with NATTEN_TEST_METAL=full")
+		}
+		runs := map[string]int{}
+		for _, shuffle := range []bool{false, true} {
+			s := newSimulator(func(d *mtl.Device) { d.Shuffle, d.Seed = shuffle, 7 })
+			sweep(t, s, dtype)
+			for function, count := range s.runs {
+				runs[kindOf(function)] += count
+			}
+		}
+		table := kinds(dtype)
+		for _, kind := range table {
+			t.Logf("%-50s %4d runs", kind, runs[kind])
+			if runs[kind] == 0 {
+				t.Errorf("variant %s was never executed", kind)
+			}
+			delete(runs, kind)
+		}
+		require.Empty(t, slices.Collect(maps.Keys(runs)), "variants that the table lacks")
+		t.Logf("%v: %d variants", dtype, len(table))
+	}
+}
+
+var (
+	threadgroupArray = regexp.MustCompile(`\bthreadgroup\s+\w+\s+\w+\s*\[`)
+	bufferIndex      = regexp.MustCompile(`\[\[buffer\((\d+)\)\]\]`)
+	kernelStart      = regexp.MustCompile(`\[\[kernel, max_total_threads_per_threadgroup\((NA_THREADS|32)\)\]\] void (\w+)\(`)
+)
+
+// What the sources keep to: see docs of Metal's limits and of torch.mps.compile_shader.
+func TestSourcesKeepTheLimits(t *testing.T) {
+	for name, template := range templates {
+		source, err := shaders.Source(template.family)
+		require.NoError(t, err)
+		for _, refused := range []string{"function_constant", "atomic", "#include \"", "[[threadgroup("} {
+			require.False(t, strings.Contains(source, refused), "%s: %s", name, refused)
+		}
+		require.False(t, threadgroupArray.MatchString(source), "%s: no threadgroup memory at all", name)
+		kernels := kernelStart.FindAllStringSubmatch(source, -1)
+		require.Len(t, kernels, 1, "%s: one kernel, with a limit of threads", name)
+		require.Equal(t, name, kernels[0][2])
+		require.Equal(t, strings.Count(source, "[[kernel"), len(kernels))
+		for i, m := range bufferIndex.FindAllStringSubmatch(source, -1) {
+			require.Equal(t, fmt.Sprint(i), m[1], "%s: buffers are numbered in order", name)
+			require.LessOrEqual(t, i, maxTensors+1, name)
+		}
+	}
+}
+
+// launchesOf counts the launches of a problem with all tensors given.
+func launchesOf(t *testing.T, c core.Problem) int {
+	p, err := c.Normalize()
+	require.NoError(t, err)
+	list, _ := steps(p, tuningFor(0))
+	return len(list)
+}
+
+func TestOneLaunchForwardAndTwoBackward(t *testing.T) {
+	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Rank: 2, Batch: 1, Heads: 1, HeadDim: 64}
+	p.Axes[0] = core.Axis{Length: 32, Kernel: 7}
+	p.Axes[1] = p.Axes[0]
+	require.Equal(t, 1, launchesOf(t, p))
+	p.Op = core.AttnBackward
+	require.Equal(t, 2, launchesOf(t, p))
+	for _, op := range []core.Op{core.QKForward, core.AVForward} {
+		p.Op = op
+		require.Equal(t, 1, launchesOf(t, p))
+		p.Op++
+		require.Equal(t, 2, launchesOf(t, p))
+	}
+}
+
+// A pipeline that takes fewer threads than planned gets smaller threadgroups.
+func TestFewerThreadsThanPlanned(t *testing.T) {
+	s := newSimulator(nil)
+	s.maxThreads = 96 // 64 is the next power of two
+	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+		p, sizes := small(op, core.Float32, 2, 8, true)
+		conformance.Check(t, conformance.Backend(s.backend()), p, sizes, 0)
+	}
+	s = newSimulator(nil)
+	s.maxThreads = 16
+	p, _ := small(core.AttnForward, core.Float32, 2, 8, true)
+	_, err := core.NewPlan([]core.Backend{s.backend()}, "metal", p)
+	require.ErrorContains(t, err, "takes 16 threads a threadgroup (want at least 32)")
+}
+
+func TestProblemsThatMetalDeclines(t *testing.T) {
+	s := newSimulator(nil)
+	p := core.Problem{Op: core.AttnForward, DType: core.Float64, Rank: 1, Batch: 1 << 31, Heads: 1, HeadDim: 8}
+	p.Axes[0] = core.Axis{Length: 8, Kernel: 3}
+	_, err := core.NewPlan([]core.Backend{s.backend()}, "metal", p)
+	require.ErrorContains(t, err, "dtype is float64 (Metal has float32, float16 and bfloat16)")
+	require.ErrorContains(t, err, "batch * heads is 2147483648 (want at most 1073741823)")
+}
