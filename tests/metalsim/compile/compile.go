@@ -141,6 +141,13 @@ func flattened(flat, file string, o Options) (*Artifact, error) {
 	return a, err
 }
 
+// flushSource adds msl_profile_flush to a library with counters: a Go process ends
+// without the C library's exit, at which they would be written.
+const flushSource = `extern "C" int __llvm_profile_write_file(void);
+extern "C" void __llvm_profile_reset_counters(void);
+extern "C" void msl_profile_flush(void) { __llvm_profile_write_file(); __llvm_profile_reset_counters(); }
+`
+
 func object(u *lower.Unit, o Options) (string, error) {
 	kit, err := prepared()
 	if err != nil {
@@ -166,7 +173,12 @@ func object(u *lower.Unit, o Options) (string, error) {
 	}
 	link := []string{"-shared", "-o", unique, obj, kit.runtime, "-lm", "-lpthread", "-Wl,-Bsymbolic"}
 	if o.Mode == Coverage {
-		link = append(link, "-fprofile-instr-generate")
+		flush := unique + ".cpp"
+		defer os.Remove(flush)
+		if err := os.WriteFile(flush, []byte(flushSource), 0o644); err != nil {
+			return "", err
+		}
+		link = append(link, flush, "-fprofile-instr-generate")
 	} else {
 		link = append(link, "-Wl,--no-undefined")
 	}

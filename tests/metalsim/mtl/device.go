@@ -7,6 +7,8 @@
 package mtl
 
 import (
+	"os"
+
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
@@ -35,5 +37,18 @@ type Device struct {
 	Workers int
 }
 
-// NewDevice gives a device in Checked mode.
-func NewDevice() *Device { return &Device{Workers: 2} }
+// ModeEnv names the mode of new devices, in place of checked.
+const ModeEnv = "METALSIM_MODE"
+
+// NewDevice gives a device in Checked mode, or in the one that the environment names.
+func NewDevice() *Device {
+	d := &Device{Workers: 2}
+	if name := os.Getenv(ModeEnv); name != "" {
+		mode, err := compile.ParseMode(name)
+		if err != nil {
+			panic(err)
+		}
+		d.Mode = mode
+	}
+	return d
+}

@@ -8,12 +8,12 @@ package mtl
 #include <string.h>
 #include "launch.h"
 static int call_run(void* f, msl_launch* l, char* e, uint64_t n, msl_stats* s) { return ((int (*)(msl_launch*, char*, uint64_t, msl_stats*))f)(l, e, n, s); }
+static void call_flush(void* f) { ((void (*)(void))f)(); }
 */
 import "C"
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
@@ -91,7 +91,6 @@ func (d *Device) exec(c *struct_, st *Stats) error {
 	la.flags, la.seed, la.workers = C.uint32_t(fl), C.uint32_t(d.Seed), C.uint32_t(d.Workers)
 	la.nbuf, la.ntgm, la.buf, la.tgm = C.uint32_t(n), C.uint32_t(m), bufs, tgms
 	rec := d.record(c)
-	t0 := time.Now()
 	var s C.msl_stats
 	rc := C.call_run(l.run, la, errb, 2048, &s)
 	st.Threads += uint64(s.threads)
@@ -104,11 +103,11 @@ func (d *Device) exec(c *struct_, st *Stats) error {
 	for _, b := range c.bufs {
 		b.buf.fresh = false
 	}
-	if rc == 0 {
-		rec.finish(time.Since(t0).Seconds())
-	}
 	if rc != 0 {
 		return fmt.Errorf("%s: %s", c.p.k.Host, compile.Symbolize(l.so, C.GoString(errb)))
 	}
-	return nil
+	if l.flush != nil {
+		C.call_flush(l.flush)
+	}
+	return rec.finish()
 }

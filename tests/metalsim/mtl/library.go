@@ -25,6 +25,7 @@ type Library struct {
 	so        string
 	handle    unsafe.Pointer
 	run, desc unsafe.Pointer
+	flush     unsafe.Pointer // writes the coverage counters
 	mu        sync.Mutex
 	Warnings  []string
 	file      string
@@ -67,7 +68,12 @@ func (d *Device) load(a *compile.Artifact, file string, only []string) (*Library
 	if l.run, err = l.sym("msl_run"); err != nil {
 		return nil, err
 	}
-	l.desc, err = l.sym("msl_argdesc")
+	if l.desc, err = l.sym("msl_argdesc"); err != nil {
+		return nil, err
+	}
+	if d.Mode == Coverage {
+		l.flush, err = l.sym("msl_profile_flush")
+	}
 	return l, err
 }
 

@@ -7,124 +7,93 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
-	"strconv"
-
-	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
-	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
-// With METALSIM_RECORD naming a folder, every dispatch of a Fast device is kept
-// there -- what was bound, before and after -- beside its library as PTX, for gpu/replay.py to carry out again on an NVIDIA GPU.
-type recBuf struct {
-	Index, Offset, Len int
-	Type               string
-	Write              bool
-	ID, Elem           int
+// RecordEnv names a folder that keeps every dispatch, as the simulator's setting
+// record does: what was bound, before and after, beside the source, for
+// gpu/replay.py. Kernels with function constants or threadgroup arguments are
+// left out, which the project's own have not.
+const RecordEnv = "METALSIM_RECORD"
+
+type recordedBuffer struct {
+	Index   int    `json:"index"`
+	Offset  int    `json:"offset"`
+	Length  int    `json:"length"`
+	Type    string `json:"type"`
+	Writes  bool   `json:"writes"`
+	ID      int    `json:"id"` // the first of the bindings of one memory
+	Element int    `json:"element"`
 }
-type recCase struct {
-	Name, Unit string
-	Kernel     int
-	Grid, TG   Size
-	Bufs       []recBuf
-	TGMem      map[string]int
-	CPU        float64 // seconds
+
+type recordedCase struct {
+	Name    string           `json:"name"`
+	Unit    string           `json:"unit"` // file name of the source, without .metal
+	Kernel  int              `json:"kernel"`
+	Grid    [3]int           `json:"grid"` // threads
+	Group   [3]int           `json:"group"`
+	Buffers []recordedBuffer `json:"buffers"`
 }
 
 var recorded int
 
-func literal(t string, b []byte) string {
-	u := uint32(0)
-	for i := len(b) - 1; i >= 0 && i < 4; i-- {
-		u = u<<8 | uint32(b[i])
-	}
-	switch t {
-	case "bool":
-		return strconv.FormatBool(u != 0)
-	case "float":
-		return fmt.Sprintf("%.9ef", math.Float32frombits(u))
-	case "uint", "ushort", "uchar":
-		return fmt.Sprint(u)
-	}
-	return fmt.Sprint(int32(u))
-}
-
 type recording struct {
-	dir  string
-	c    recCase
-	pre  [][]byte
-	bufs []*Buffer
+	dir, source string
+	c           recordedCase
+	before      [][]byte
+	bufs        []*Buffer
 }
 
 func (d *Device) record(c *struct_) *recording {
-	dir := os.Getenv("METALSIM_RECORD")
-	if dir == "" || d.Mode != Fast {
+	dir, p := os.Getenv(RecordEnv), c.p
+	if dir == "" || len(p.lib.unit.Constants) > 0 || len(c.tgm) > 0 {
 		return nil
 	}
-	r := &recording{dir: dir}
-	p := c.p
-	baked := map[int]string{}
-	key := p.lib.flat
-	for _, k := range p.lib.unit.Constants {
-		b := p.consts[k.Index]
-		if b == nil {
-			b = []byte{0}
-		}
-		baked[k.Index] = literal(k.Type, b)
-		key += fmt.Sprintf("\n%d=%s", k.Index, baked[k.Index])
+	h := sha256.Sum256([]byte(p.lib.flat))
+	r := &recording{dir: dir, source: p.lib.flat}
+	r.c = recordedCase{
+		Name: p.k.Host, Unit: hex.EncodeToString(h[:8]), Kernel: p.index,
+		Grid: [3]int{c.grid.X, c.grid.Y, c.grid.Z}, Group: [3]int{c.tg.X, c.tg.Y, c.tg.Z},
 	}
-	h := sha256.Sum256([]byte(key))
-	unit := hex.EncodeToString(h[:6])
-	r.c = recCase{Name: p.k.Host, Unit: unit, Kernel: p.index, Grid: c.grid, TG: c.tg, TGMem: map[string]int{}}
-	if _, err := os.Stat(filepath.Join(dir, unit+".ptx")); err != nil {
-		u, err := lower.Lower(p.lib.flat, lower.Options{File: p.lib.file, Baked: baked, Only: p.lib.only})
-		if err == nil {
-			err = compile.PTX(u, filepath.Join(dir, unit+".ptx"), d.Loose)
-		}
-		if err != nil {
-			panic(err)
-		}
-	}
+	first := map[*Buffer]int{}
 	for _, a := range p.args {
 		b, ok := c.bufs[a.Index]
 		if a.Kind != "buffer" || !ok {
 			continue
 		}
-		id := len(r.bufs)
-		for i, x := range r.bufs {
-			if x == b.buf {
-				id = i
-			}
-		}
-		if id == len(r.bufs) {
+		id, known := first[b.buf]
+		if !known {
+			id = len(r.c.Buffers)
+			first[b.buf] = id
 			r.bufs = append(r.bufs, b.buf)
-			r.pre = append(r.pre, append([]byte(nil), View[byte](b.buf)...))
+			r.before = append(r.before, append([]byte(nil), View[byte](b.buf)...))
 		}
-		r.c.Bufs = append(r.c.Bufs, recBuf{a.Index, b.off, b.buf.n, a.Type, a.kind == argDevice, id, int(a.size)})
-	}
-	for i, n := range c.tgm {
-		r.c.TGMem[strconv.Itoa(i)] = n
+		r.c.Buffers = append(r.c.Buffers, recordedBuffer{a.Index, b.off, b.buf.n, a.Type, a.kind == argDevice, id, int(a.size)})
 	}
 	return r
 }
 
-func (r *recording) finish(seconds float64) {
+// finish writes the case: a line of JSON, then each memory's bytes before and after.
+func (r *recording) finish() error {
 	if r == nil {
-		return
+		return nil
 	}
-	r.c.CPU = seconds
-	j, _ := json.Marshal(r.c)
-	f, err := os.Create(filepath.Join(r.dir, fmt.Sprintf("%03d-%s.case", recorded, r.c.Name)))
+	if err := os.WriteFile(filepath.Join(r.dir, r.c.Unit+".metal"), []byte(r.source), 0o644); err != nil {
+		return err
+	}
+	out, err := json.Marshal(r.c)
 	if err != nil {
-		panic(err)
+		return err
+	}
+	out = append(out, '\n')
+	for i, b := range r.bufs {
+		out = append(append(out, r.before[i]...), View[byte](b)...)
+	}
+	name := r.c.Name
+	if len(name) > 150 {
+		name = name[:150]
 	}
 	recorded++
-	defer f.Close()
-	fmt.Fprintf(f, "%s\n", j)
-	for i, b := range r.bufs {
-		f.Write(r.pre[i])
-		f.Write(View[byte](b))
-	}
+	return os.WriteFile(filepath.Join(r.dir, fmt.Sprintf("%d-%05d-%s.case", os.Getpid(), recorded, name)), out, 0o644)
 }
