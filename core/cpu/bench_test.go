@@ -3,52 +3,109 @@
 package cpu
 
 import (
+	"fmt"
+	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/tests"
 )
 
-// The six rows of the benchmark table.
-var rows = []struct {
-	name    string
-	batch   int64
-	heads   int64
-	depth   int64
-	lengths []int64
-	kernel  []int64
-	causal  bool
-}{
-	{"1d-256-k7", 4, 8, 64, []int64{256}, []int64{7}, false},
-	{"1d-1024-k7", 4, 8, 64, []int64{1024}, []int64{7}, false},
-	{"2d-32-k7", 2, 4, 64, []int64{32, 32}, []int64{7, 7}, false},
-	{"2d-64-k7", 2, 4, 64, []int64{64, 64}, []int64{7, 7}, false},
-	{"2d-32-k7-causal", 2, 4, 64, []int64{32, 32}, []int64{7, 7}, true},
-	{"3d-16-k3", 1, 2, 32, []int64{16, 16, 16}, []int64{3, 3, 3}, false},
-	{"2d-128-k13", 1, 1, 64, []int64{128, 128}, []int64{13, 13}, false},
-	{"3d-16-k7", 1, 2, 64, []int64{16, 16, 16}, []int64{7, 7, 7}, false},
+// further are problems beside the rows of the benchmark table.
+func further() []tests.Case {
+	square := func(name string, batch, heads, depth int64, lengths []int64, kernel int64) tests.Case {
+		c := tests.Case{Name: name, Rank: len(lengths), Batch: batch, Heads: heads, KVHeads: heads, HeadDim: depth, ValueDim: depth, Lengths: lengths}
+		for range lengths {
+			c.Kernel = append(c.Kernel, kernel)
+			c.Dilation = append(c.Dilation, 1)
+			c.Stride = append(c.Stride, 1)
+			c.QueryStep = append(c.QueryStep, 1)
+			c.Causal = append(c.Causal, false)
+		}
+		return c
+	}
+	grouped := square("2d-32x32-k7-8-heads-per-kv", 1, 8, 64, []int64{32, 32}, 7)
+	grouped.KVHeads = 1
+	return []tests.Case{
+		square("2d-128x128-k13", 1, 1, 64, []int64{128, 128}, 13),
+		square("3d-16x16x16-k7", 1, 2, 64, []int64{16, 16, 16}, 7),
+		square("2d-32x32-k7-8-heads", 1, 8, 64, []int64{32, 32}, 7),
+		grouped,
+		square("1d-l16-h1-d8-k7", 1, 1, 8, []int64{16}, 7),
+	}
+}
+
+// flops are the useful operations of a forward pass.
+func flops(c *tests.Case) float64 {
+	n := 4 * float64(c.Batch*c.Heads*c.HeadDim)
+	for i := range c.Lengths {
+		n *= float64(c.Lengths[i] * c.Kernel[i])
+	}
+	return n
+}
+
+// threadTime is the processor time of this thread, which tells more than a clock
+// on a machine with other work.
+func threadTime() time.Duration {
+	var u syscall.Rusage
+	const thread = 1 // RUSAGE_THREAD
+	if syscall.Getrusage(thread, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// measure reports GFLOP/s by the clock and, on one thread, by processor time.
+func measure(b *testing.B, work float64, threads int, run func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	run()
+	start := threadTime()
+	for b.Loop() {
+		run()
+	}
+	used := threadTime() - start
+	b.ReportMetric(work*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
+	if threads == 1 {
+		b.ReportMetric(work*float64(b.N)/float64(used.Nanoseconds()), "GFLOP/cpu-s")
+	}
 }
 
 func BenchmarkRun(b *testing.B) {
-	for _, row := range rows {
+	for _, c := range append(tests.Bench(), further()...) {
 		for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
-			b.Run(row.name+"/"+op.String(), func(b *testing.B) {
-				p := plain(op, row.lengths, row.kernel, row.heads, row.depth)
-				p.Batch = row.batch
-				work := 4 * float64(row.batch*row.heads*row.depth)
-				for i := range row.lengths {
-					p.Axes[i].Causal = row.causal
-					work *= float64(row.lengths[i] * row.kernel[i])
+			for _, dtype := range []core.DType{core.Float32, core.Float16, core.BFloat16} {
+				for threads := range 2 {
+					b.Run(fmt.Sprintf("%s/%v/%v/threads-%d", c.Name, op, dtype, threads+1), func(b *testing.B) {
+						work := flops(&c)
+						if op == core.AttnBackward {
+							work *= 2.5
+						}
+						measure(b, work, threads+1, timed(b, c.Problem(op, dtype), threads+1))
+					})
 				}
-				if op == core.AttnBackward {
-					work *= 2.5
-				}
-				run := timed(b, p, 2)
-				run()
-				for b.Loop() {
-					run()
-				}
-				b.ReportMetric(work*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
-			})
+			}
 		}
+	}
+}
+
+// BenchmarkPeak measures multiply-adds in registers only.
+func BenchmarkPeak(b *testing.B) {
+	if simd == nil {
+		b.Skip("portable kernels")
+	}
+	const rounds = 1 << 16
+	measure(b, rounds*12*8*2, 1, func() { simd.peak(rounds) })
+}
+
+// BenchmarkCopy measures bytes read and written by a copy of what no cache holds.
+func BenchmarkCopy(b *testing.B) {
+	src, dst := make([]uint64, 1<<24), make([]uint64, 1<<24)
+	copy(dst, src)
+	b.SetBytes(2 * 8 << 24)
+	for b.Loop() {
+		copy(dst, src)
 	}
 }

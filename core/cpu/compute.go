@@ -121,6 +121,9 @@ func (t *tile[T]) binGradients() {
 	for r := range t.items {
 		for i := range t.columns {
 			row := t.lanes(t.scores, r, &t.columns[i])
+			if len(row) == 0 {
+				continue
+			}
 			entry, _ := t.biasAt(r, &t.columns[i])
 			bins := t.bins[r%t.heads()*head+(entry[0]*n1+entry[1])*n2+entry[2]:]
 			for lane, v := range row {

@@ -3,6 +3,7 @@
 package cpu_test
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/natten-mps/natten-mps/core/cpu"
@@ -11,4 +12,15 @@ import (
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Backend(cpu.New()))
+}
+
+// Any problem, drawn from two numbers.
+func FuzzConformance(f *testing.F) {
+	for seed := range uint64(200) {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b uint64) {
+		p, sizes := conformance.Random(rand.New(rand.NewPCG(a, b)))
+		conformance.Check(t, conformance.Backend(cpu.New()), p, sizes, int(a%(1<<20)))
+	})
 }

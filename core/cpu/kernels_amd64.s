@@ -88,6 +88,7 @@ loop2:
 	VMOVUPS      Y13, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer1:
@@ -167,6 +168,7 @@ loop4:
 	VMOVUPS      Y11, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer3:
@@ -236,6 +238,7 @@ loop6:
 	VMOVUPS      Y9, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer5:
@@ -296,6 +299,7 @@ loop8:
 	VMOVUPS      Y7, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer7:
@@ -346,6 +350,7 @@ loop10:
 	VMOVUPS      Y5, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer9:
@@ -387,6 +392,7 @@ loop12:
 	VMOVUPS      Y3, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 fewer11:
@@ -417,6 +423,7 @@ loop14:
 	VMOVUPS      Y1, (CX)
 	ADDQ         DX, AX
 	ADDQ         DX, CX
+	VZEROUPPER
 	RET
 
 // func scoreHalvesAVX2(dst *byte, vectors *byte, panel *byte, depth int, pitch int, step int, count int, dstStep int, dstItem int, vectorItem int)
@@ -517,6 +524,7 @@ loop16:
 	ADDQ           DX, CX
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer15:
@@ -608,6 +616,7 @@ loop18:
 	VMOVUPS        X9, (CX)
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer17:
@@ -690,6 +699,7 @@ loop20:
 	ADDQ           DX, CX
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer19:
@@ -766,6 +776,7 @@ loop22:
 	VMOVUPS        X7, (CX)
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer21:
@@ -833,6 +844,7 @@ loop24:
 	ADDQ           DX, CX
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer23:
@@ -894,6 +906,7 @@ loop26:
 	VMOVUPS        X5, (CX)
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer25:
@@ -946,6 +959,7 @@ loop28:
 	ADDQ           DX, CX
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer27:
@@ -992,6 +1006,7 @@ loop30:
 	VMOVUPS        X3, (CX)
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer29:
@@ -1029,6 +1044,7 @@ loop32:
 	ADDQ           DX, CX
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 fewer31:
@@ -1059,6 +1075,7 @@ loop34:
 	VMOVUPS        X1, (CX)
 	ADDQ           DX, AX
 	ADDQ           DX, CX
+	VZEROUPPER
 	RET
 
 // func scorePairsAVX2(dst *byte, vectors *byte, panel *byte, offsets *byte, depth int, pitch int, dstItem int, vectorItem int)
@@ -1129,6 +1146,7 @@ loop35:
 	ADDQ         CX, AX
 	VMOVUPS      Y7, (AX)
 	ADDQ         CX, AX
+	VZEROUPPER
 	RET
 
 // func accumulateAVX2(sum0 *byte, sum1 *byte, weights *byte, panel *byte, channels int, slots int, second int, weightSkip int, panelSkip int, only0 int, both int, only1 int)
@@ -1379,6 +1397,7 @@ none61:
 	JMP     block54
 
 narrower55:
+	VZEROUPPER
 	RET
 
 // func turnAVX2(dst *byte, src *byte, blocks int, pitch int, step int)
@@ -1441,6 +1460,7 @@ loop63:
 	LEAQ           (AX)(BX*8), AX
 	DECQ           DX
 	JNZ            loop63
+	VZEROUPPER
 	RET
 
 DATA expLowest<>+0(SB)/4, $0xc2ae999a
@@ -1622,6 +1642,7 @@ loop65:
 	VPERMILPS    $0xb1, X0, X1
 	VMAXPS       X1, X0, X0
 	MOVSS        X0, ret+32(FP)
+	VZEROUPPER
 	RET
 
 DATA negativeInfinity<>+0(SB)/4, $0xff800000
@@ -1685,6 +1706,7 @@ loop67:
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
 	MOVSS        X0, ret+40(FP)
+	VZEROUPPER
 	RET
 
 // func expLanesAVX2(row *byte, masks *byte, offsets *byte, slots int, columns int, offsetSkip int)
@@ -1732,6 +1754,7 @@ loop69:
 	ADDQ         BX, CX
 	DECQ         DX
 	JNZ          loop68
+	VZEROUPPER
 	RET
 
 // func gradientRowAVX2(row *byte, gradient *byte, vectors int, delta float32)
@@ -1751,6 +1774,7 @@ loop70:
 	ADDQ    $0x20, CX
 	DECQ    DX
 	JNZ     loop70
+	VZEROUPPER
 	RET
 
 // func gradientLanesAVX2(row *byte, gradient *byte, deltas *byte, slots int, columns int, deltaSkip int)
@@ -1778,6 +1802,7 @@ loop72:
 	ADDQ    SI, DX
 	DECQ    BX
 	JNZ     loop71
+	VZEROUPPER
 	RET
 
 DATA bfloatQuiet<>+0(SB)/4, $0x00400000
@@ -1836,6 +1861,7 @@ loop74:
 	ADDQ    SI, CX
 	DECQ    DX
 	JNZ     loop73
+	VZEROUPPER
 	RET
 
 // func loadFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
@@ -1865,6 +1891,7 @@ loop76:
 	ADDQ      SI, CX
 	DECQ      DX
 	JNZ       loop75
+	VZEROUPPER
 	RET
 
 // func loadBFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
@@ -1895,6 +1922,7 @@ loop78:
 	ADDQ      SI, CX
 	DECQ      DX
 	JNZ       loop77
+	VZEROUPPER
 	RET
 
 // func storeFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
@@ -1923,6 +1951,7 @@ loop80:
 	ADDQ      SI, CX
 	DECQ      DX
 	JNZ       loop79
+	VZEROUPPER
 	RET
 
 // func storeBFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
@@ -1961,6 +1990,7 @@ loop82:
 	ADDQ         SI, CX
 	DECQ         DX
 	JNZ          loop81
+	VZEROUPPER
 	RET
 
 // func dotAVX2(a *byte, b *byte, blocks int) float32
@@ -1989,6 +2019,7 @@ none83:
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
 	MOVSS        X0, ret+24(FP)
+	VZEROUPPER
 	RET
 
 // func peakAVX2(rounds int)
@@ -2024,6 +2055,7 @@ loop85:
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
 	JNZ         loop85
+	VZEROUPPER
 	RET
 
 // func cpuid(leaf uint32, subleaf uint32) (eax uint32, ebx uint32, ecx uint32, edx uint32)

@@ -75,6 +75,13 @@ func (g *amd64) function(name, signature string, doc ...string) {
 	g.Pragma("noescape")
 }
 
+// leave returns to code that may use SSE instructions, which dirty upper halves of
+// the vector registers slow down.
+func (g *amd64) leave() {
+	g.VZEROUPPER()
+	g.RET()
+}
+
 func (g *amd64) arg(name string) reg.GPVirtual {
 	r := g.GP64()
 	g.Load(g.Param(name), r)

@@ -41,7 +41,7 @@ func (g *amd64) scoreVariants(most int, half bool) {
 			g.JNE(operand.LabelRef(next))
 		}
 		g.scoreLoop(n, half)
-		g.RET()
+		g.leave()
 		g.Label(next)
 	}
 }
@@ -142,7 +142,7 @@ func (g *amd64) scorePairs() {
 		g.VMOVUPS(s, mem(dst, 0))
 		g.ADDQ(item, dst)
 	}
-	g.RET()
+	g.leave()
 }
 
 // accumulate writes the second primitive.
@@ -177,7 +177,7 @@ func (g *amd64) accumulate() {
 		g.JMP(operand.LabelRef(top))
 		g.Label(done)
 	}
-	g.RET()
+	g.leave()
 }
 
 // accumulateBlock does n vectors of channels.
@@ -256,7 +256,7 @@ func (g *amd64) turn() {
 		g.ADDQ(operand.U8(vector), src)
 		g.LEAQ(at(dst, pitches, 8), dst)
 	})
-	g.RET()
+	g.leave()
 }
 
 // dot writes the inner product of two vectors.
@@ -276,7 +276,7 @@ func (g *amd64) dot() {
 	})
 	g.fold(s, g.VADDPS)
 	g.Store(s.AsX(), g.ReturnIndex(0))
-	g.RET()
+	g.leave()
 }
 
 // fold combines the 8 lanes of v into its first.
@@ -302,5 +302,5 @@ func (g *amd64) peak() {
 			g.VFMADD231PS(one, one, r)
 		}
 	})
-	g.RET()
+	g.leave()
 }

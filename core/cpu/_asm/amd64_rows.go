@@ -98,7 +98,7 @@ func (g *amd64) exponentials() {
 	}, nil)
 	g.fold(top, g.VMAXPS)
 	g.Store(top.AsX(), g.ReturnIndex(0))
-	g.RET()
+	g.leave()
 
 	g.function("expRowAVX2", "func(row, masks unsafe.Pointer, slots, columns int, offset float32) float32",
 		"expRowAVX2 replaces each x that masks lets through by e**(x-offset), the others by",
@@ -122,7 +122,7 @@ func (g *amd64) exponentials() {
 	}, nil)
 	g.fold(total, g.VADDPS)
 	g.Store(total.AsX(), g.ReturnIndex(0))
-	g.RET()
+	g.leave()
 
 	g.function("expLanesAVX2", "func(row, masks, offsets unsafe.Pointer, slots, columns, offsetSkip int)",
 		"expLanesAVX2 is expRowAVX2 with an offset for every lane. offsetSkip is the number",
@@ -137,7 +137,7 @@ func (g *amd64) exponentials() {
 		g.VMOVUPS(x, mem(row, 0))
 		g.ADDQ(operand.U8(vector), offsets)
 	}, func() { g.ADDQ(g.arg("offsetSkip"), offsets) })
-	g.RET()
+	g.leave()
 }
 
 // gradients writes the gradient of the softmax.
@@ -161,7 +161,7 @@ func (g *amd64) gradients() {
 		g.ADDQ(operand.U8(vector), row)
 		g.ADDQ(operand.U8(vector), gradient)
 	})
-	g.RET()
+	g.leave()
 
 	g.function("gradientLanesAVX2", "func(row, gradient, deltas unsafe.Pointer, slots, columns, deltaSkip int)",
 		"gradientLanesAVX2 is gradientRowAVX2 with a delta for every lane; deltaSkip is as",
@@ -181,7 +181,7 @@ func (g *amd64) gradients() {
 		})
 		g.ADDQ(g.arg("deltaSkip"), deltas)
 	})
-	g.RET()
+	g.leave()
 }
 
 // conversions writes loads and stores of rows of blocks of 8 channels.
@@ -247,7 +247,7 @@ func (g *amd64) convert(name string, to, from int, f func(src, dst operand.Mem, 
 		g.ADDQ(dstStep, dst)
 		g.ADDQ(srcStep, src)
 	})
-	g.RET()
+	g.leave()
 }
 
 // features writes what tells which instructions there are.
