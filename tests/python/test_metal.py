@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The table on the GPU backend: on a Mac's MPS device, or on the simulated Metal that
+NATTEN_MPS_SIMULATOR names, where CPU tensors play MPS tensors. ./build.sh test metal runs all tests
+once a tier."""
+
+import dataclasses
+import os
+
+import pytest
+import torch
+from problems import OPS, assert_near, cases, run, tolerance
+
+from natten_mps import backend
+
+if not backend.available("metal"):
+    if "metal" in os.environ.get("NATTEN_TEST_REQUIRE", "").split(","):
+        raise RuntimeError(f"NATTEN_TEST_REQUIRE wants metal: {backend.details('metal')}")
+    pytest.skip(f"no GPU: {backend.details('metal')}", allow_module_level=True)
+
+
+def _compare(problem, op, dtype, change=lambda t: t):
+    inputs = {n: change(t.detach()).requires_grad_() for n, t in problem.inputs(op, dtype).items()}
+    outputs, grads = run(problem, op, inputs, "metal")
+    want_outputs, want_grads = run(problem, op, inputs, "reference")
+    for what, want in want_outputs.items():
+        assert_near(outputs[what], want, tolerance(op, dtype, "forward"), what)
+    for what, want in want_grads.items():
+        assert_near(grads[what], want, tolerance(op, dtype, "backward"), what)
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("problem", cases(), ids=lambda p: p.name)
+def test_table(problem, op, dtype):
+    _compare(problem, op, dtype)
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("problem", cases()[:8], ids=lambda p: p.name)
+def test_heads_first(problem, op):
+    _compare(dataclasses.replace(problem, heads_first=True), op, "float32")
+
+
+def _view_at(offset):
+    """Copies a tensor into a larger storage, `offset` elements from its beginning."""
+
+    def moved(tensor):
+        storage = torch.full((tensor.numel() + offset + 3,), torch.nan, dtype=tensor.dtype)
+        view = storage[offset : offset + tensor.numel()].view(tensor.shape)
+        return view.copy_(tensor)
+
+    return moved
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("offset", [1, 3, 4, 8, 1000])
+@pytest.mark.parametrize("op", OPS)
+def test_views_with_offsets(op, offset, dtype):
+    _compare(cases()[0], op, dtype, _view_at(offset))
+
+
+def test_float64_is_refused_with_the_reason():
+    problem = cases()[0]
+    with pytest.raises(NotImplementedError, match="Metal has float32, float16 and bfloat16"):
+        run(problem, "attn", problem.inputs("attn", "float64"), "metal")
