@@ -131,6 +131,16 @@ verb_dispatch() {
         go test -short -exec qemu-aarch64 ./core/...
 }
 
+## fuzz [N]              N inputs (default 20000) to each fuzz target
+verb_fuzz() {
+    local count=${1:-20000} row
+    verb_build
+    for row in "./core FuzzWindow" "./core FuzzProblem" "./core/cpu FuzzConformance" "./tests/exported FuzzCAPI"; do
+        echo "== fuzz $row, $count inputs"
+        go test -run '^$' -fuzz "^${row#* }\$" -fuzztime "${count}x" "${row% *}"
+    done
+}
+
 # ------------------------------------------------------------------- python --
 
 # The first Python on PATH that is new enough; PYTHON overrides.

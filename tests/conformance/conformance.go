@@ -38,12 +38,17 @@ func Backend(backend core.Backend) Executor {
 // DTypes are all element types.
 var DTypes = []core.DType{core.Float32, core.Float16, core.BFloat16, core.Float64}
 
-// Run tests an Executor on every case, operation and element type.
+// Run tests an Executor on every case, operation and element type; with -short
+// on one type a case, in turn.
 func Run(t *testing.T, execute Executor) {
 	for number, c := range tests.Cases() {
+		dtypes := DTypes
+		if testing.Short() {
+			dtypes = DTypes[number%len(DTypes):][:1]
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			for op := core.AttnForward; op.Valid(); op++ {
-				for _, dtype := range DTypes {
+				for _, dtype := range dtypes {
 					Check(t, execute, c.Problem(op, dtype), c.FlatSizes(), number+int(op)+int(dtype))
 				}
 			}
