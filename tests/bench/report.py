@@ -11,6 +11,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+# Names of the limits that run.py measures.
+PEAK = "multiply-add GFLOP/s"
+COPY = "copy GB/s, read and written"
+
 
 def describe_machine() -> str:
     """Return the processor's name, the number of cores and the system."""
@@ -22,10 +26,27 @@ def describe_machine() -> str:
     return f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
+def bounds(report: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    """Return what share of all cores' multiply-adds and of one core's copy rate `native` reached.
+
+    The copy is of what no cache holds; a problem that a cache holds can exceed it.
+    """
+    limits, ms = report["limits"], result["ms"]["native"]
+    if not limits:
+        return []
+    peak = limits[PEAK] * report["contenders"]["native"]["threads"]
+    arithmetic = 100 * result["gflop"] / ms * 1e3 / peak
+    if result["backward"]:
+        return [f"{arithmetic:.0f} %", "-"]
+    return [f"{arithmetic:.0f} %", f"{100 * result['forward_mb'] / ms / limits[COPY]:.0f} %"]
+
+
 def markdown(report: dict[str, Any]) -> str:
     """Return the medians of every case and contender, with `pure` over `native`."""
     names = list(report["contenders"])
     head = ["case", "pass", *(f"{n}, ms" for n in names), "pure / native", "GFLOP/s"]
+    if report["limits"]:
+        head += ["of multiply-add peak", "of copy rate"]
     lines = [
         f"{report['machine']}; natten-mps {report['version']}; `{report['command'].strip()}`; "
         "medians, float32 unless said",
@@ -40,10 +61,10 @@ def markdown(report: dict[str, Any]) -> str:
         rate = result["gflop"] / times["native"] * 1e3
         step = "fwd+bwd" if result["backward"] else "forward"
         row = [result["case"], step, *cells, f"**{ratio:.0f}**", f"{rate:.1f}"]
-        lines.append("| " + " | ".join(row) + " |")
+        lines.append("| " + " | ".join([*row, *bounds(report, result)]) + " |")
     if report["limits"]:
         limits = ", ".join(f"{k} {v:.1f}" for k, v in report["limits"].items())
-        lines += ["", f"One core's limits measured in the same run: {limits}."]
+        lines += ["", f"One core's limits, measured in the same run: {limits}."]
     reasons = {f"{n}: {why}" for r in report["results"] for n, why in r["not_run"].items()}
     lines += ["", *(f"- not run: {reason}" for reason in sorted(reasons))]
     return "\n".join(lines).rstrip() + "\n"
