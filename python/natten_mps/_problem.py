@@ -4,6 +4,7 @@
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import isfinite, prod
 from typing import Any, NamedTuple
 
@@ -83,9 +84,10 @@ def outputs_of(lengths: Shape, window: Window) -> Shape:
     return tuple(-(-n // step) for n, step in zip(lengths, window.query_step, strict=True))
 
 
-def _must(good: bool, text: str) -> None:
+def _must(good: bool, text: Callable[[], str]) -> None:
+    """`text` is called only on failure: formatting would fix the sizes that are traced."""
     if not good:
-        raise ValueError(text)
+        raise ValueError(text())
 
 
 def layout(op: Operation, shapes: dict[str, Shape], window: Window, heads_first: bool) -> Layout:
@@ -93,10 +95,10 @@ def layout(op: Operation, shapes: dict[str, Shape], window: Window, heads_first:
     rank = len(window.kernel)
     for name, shape in shapes.items():
         dims = 4 if name.startswith("extra") else rank + (1 if name == "rpb" else 3)
-        _must(
-            len(shape) == dims,
-            f"{name} has shape {tuple(shape)} (want {dims} dimensions for a {rank}-D problem)",
-        )
+        if len(shape) != dims:
+            raise ValueError(
+                f"{name} has shape {tuple(shape)} (want {dims} dimensions for a {rank}-D problem)"
+            )
     keys = shapes["key" if op is not AV else "value"]
     batch, lengths, kv_heads, dim = _split(keys, heads_first)
     head_dim = value_dim = dim
@@ -110,7 +112,7 @@ def layout(op: Operation, shapes: dict[str, Shape], window: Window, heads_first:
     _same(op.inputs[0], (rows, *positions, row), f"that of {op.inputs[1]}", (batch, *wanted, width))
     _must(
         kv_heads >= 1 and heads >= 1 and heads % kv_heads == 0,
-        f"{op.inputs[0]} has {heads} heads, which {kv_heads} key/value heads do not divide",
+        lambda: f"{op.inputs[0]} has {heads} heads, which {kv_heads} key/value heads do not divide",
     )
     if "rpb" in shapes:
         _same("rpb", shapes["rpb"], "the window", (heads, *(2 * k - 1 for k in window.kernel)))
@@ -121,7 +123,7 @@ def layout(op: Operation, shapes: dict[str, Shape], window: Window, heads_first:
 def _same(name: str, got: Shape, other: str, want: Shape) -> None:
     _must(
         tuple(got) == tuple(want),
-        f"{name} has sizes {tuple(got)}, which do not fit {other} (want {tuple(want)})",
+        lambda: f"{name} has sizes {tuple(got)}, which do not fit {other} (want {tuple(want)})",
     )
 
 
@@ -132,7 +134,9 @@ def _extra(
     given = [name for name in ("extra_key", "extra_value") if name in shapes]
     if not given:
         return 0
-    _must(op is not ATTN or len(given) == 2, f"{given[0]} is given alone (want both or none)")
+    _must(
+        op is not ATTN or len(given) == 2, lambda: f"{given[0]} is given alone (want both or none)"
+    )
     tokens = shapes[given[0]][2 if first else 1]
     for name in given:
         dim = dims[0] if name == "extra_key" else dims[1]
@@ -142,21 +146,19 @@ def _extra(
 
 
 def _check_window(window: Window, lengths: Shape) -> None:
-    rules = zip(*window[:4], lengths, strict=True)
-    for axis, (kernel, dilation, stride, step, length) in enumerate(rules):
-        for name, n in (
-            ("kernel", kernel),
-            ("dilation", dilation),
-            ("stride", stride),
-            ("query_step", step),
-        ):
-            _must(n >= 1, f"{name} is {n} on axis {axis} (want >= 1)")
-        _must(
-            kernel * dilation <= length,
-            f"kernel {kernel} * dilation {dilation} exceeds length {length} on axis {axis}"
-            " (want kernel * dilation <= length)",
-        )
-        _must(stride <= kernel, f"stride {stride} exceeds kernel {kernel} on axis {axis}")
+    for name, values in zip(Window._fields[:4], window[:4], strict=True):
+        if min(values) < 1:
+            raise ValueError(f"{name} is {values} (want >= 1 on every axis)")
+    for axis, (kernel, dilation, stride, length) in enumerate(
+        zip(*window[:3], lengths, strict=True)
+    ):
+        if kernel * dilation > length:
+            raise ValueError(
+                f"kernel {kernel} * dilation {dilation} exceeds length {length} on axis {axis}"
+                " (want kernel * dilation <= length)"
+            )
+        if stride > kernel:
+            raise ValueError(f"stride {stride} exceeds kernel {kernel} on axis {axis}")
 
 
 def output_shapes(op: Operation, sizes: Layout, window: Window, heads_first: bool) -> list[Shape]:
@@ -195,7 +197,10 @@ def check_kinds(op: Operation, inputs: Tensors) -> None:
 
 def check_scale(scale: float | None) -> None:
     """Refuse a scale that would make every logit NaN."""
-    _must(scale is None or isfinite(scale), f"scale is {scale} (want a finite number)")
+    _must(scale is None or isfinite(scale), lambda: f"scale is {scale} (want a finite number)")
+
+
+_NO_LABEL = nullcontext()
 
 
 class Prepared:
@@ -235,20 +240,29 @@ class Prepared:
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
         """The operation in PyTorch's own operations."""
-        return self.op.pure(
-            *inputs,
-            window=self.window,
-            scale=self.scale,
-            sizes=sizes,
-            heads_first=self.heads_first,
-        )
+        with self._label("", "pure"):
+            return self.op.pure(
+                *inputs,
+                window=self.window,
+                scale=self.scale,
+                sizes=sizes,
+                heads_first=self.heads_first,
+            )
+
+    def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
+        """Names the work in profiles; nothing where no profiler runs."""
+        if not torch.autograd._profiler_enabled():
+            return _NO_LABEL
+        what = f"natten_mps::{self.op.name}{direction}[{name or self.backend}]"
+        return torch.autograd.profiler.record_function(what)
 
     def forward(self, inputs: Tensors, sizes: Tensor | None) -> Any:
         """Run the plan: (out, lse), or the only output."""
         assert self.plan is not None
         device = self._device
         outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in self.outputs]
-        self.plan.run((*inputs, *outputs), sizes)
+        with self._label(""):
+            self.plan.run((*inputs, *outputs), sizes)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def backward(
@@ -269,7 +283,8 @@ class Prepared:
             _empty_like(t) if t is not None and want else None
             for t, want in zip(inputs, wanted, strict=True)
         )
-        self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
+        with self._label("_backward"):
+            self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
         return grads
 
 

@@ -6,7 +6,8 @@ dispatch modes such as the FLOP counter. Functional transforms and forward-mode 
 through `pure`, whose operations PyTorch knows how to transform.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -160,8 +161,26 @@ def _backward(op: Operation) -> Callable[..., Any]:
     return backward
 
 
+_AUTOGRAD_KEYS = (
+    torch._C.DispatchKey.AutogradFunctionality,
+    torch._C.DispatchKey.AutogradOther,
+    torch._C.DispatchKey.ADInplaceOrView,
+)
+
+
+@contextmanager
+def _autograd_again() -> Iterator[None]:
+    """Autograd inside an operation's implementation, which lies below it."""
+    include = torch._C._dispatch_tls_local_include_set()
+    exclude = torch._C._dispatch_tls_local_exclude_set()
+    for key in _AUTOGRAD_KEYS:
+        exclude = exclude.remove(key)
+    with torch._C._ForceDispatchKeyGuard(include, exclude), torch.enable_grad():
+        yield
+
+
 def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> Tensors:
-    with torch.enable_grad():
+    with _autograd_again():
         inputs = [
             None if t is None else t.detach().requires_grad_(want)
             for t, want in zip(call.inputs, wanted, strict=True)
@@ -170,8 +189,7 @@ def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> T
         outputs = result if isinstance(result, tuple) else (result,)
         used = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
         targets = [t for t in inputs if t is not None and t.requires_grad]
-        found = torch.autograd.grad([o for o, _ in used], targets, [d for _, d in used])
-    grads = iter(found)
+        grads = iter(torch.autograd.grad([o for o, _ in used], targets, [d for _, d in used]))
     return [next(grads).contiguous() if want else None for want in wanted]
 
 

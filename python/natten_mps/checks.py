@@ -36,9 +36,10 @@ def _once(check: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _must(good: bool, text: str) -> None:
+def _must(good: bool, text: Callable[[], str]) -> None:
+    """`text` is called only on failure: formatting would fix the sizes that are traced."""
     if not good:
-        raise ValueError(text)
+        raise ValueError(text())
 
 
 def tensors(name: str, **given: Any) -> None:
@@ -58,7 +59,7 @@ def _window(window: Window, spatial: Shape) -> None:
 def _grouped(heads: int, kv_heads: int) -> None:
     _must(
         kv_heads > 0 and heads % kv_heads == 0,
-        f"heads_q ({heads}) must be divisible by heads_kv ({kv_heads}) for GQA.",
+        lambda: f"heads_q ({heads}) must be divisible by heads_kv ({kv_heads}) for GQA.",
     )
 
 
@@ -68,21 +69,21 @@ def fused(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> 
     rank = len(window.kernel)
     _must(
         len(query) == len(key) == len(value) == rank + 3,
-        f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
+        lambda: f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
     )
     spatial = query[1:-2]
     _must(
         spatial == key[1:-2] == value[1:-2],
-        f"Spatial dimensions must match: Q={spatial}, K={key[1:-2]}, V={value[1:-2]}.",
+        lambda: f"Spatial dimensions must match: Q={spatial}, K={key[1:-2]}, V={value[1:-2]}.",
     )
-    _must(query[0] == key[0] == value[0], "Batch dimensions must match.")
+    _must(query[0] == key[0] == value[0], lambda: "Batch dimensions must match.")
     _must(
         query[-1] == key[-1],
-        f"Head dim must match between Q and K: Q has {query[-1]}, K has {key[-1]}.",
+        lambda: f"Head dim must match between Q and K: Q has {query[-1]}, K has {key[-1]}.",
     )
     _must(
         key[-2] == value[-2],
-        f"K and V must have same number of heads: K={key[-2]}, V={value[-2]}.",
+        lambda: f"K and V must have same number of heads: K={key[-2]}, V={value[-2]}.",
     )
     _grouped(query[-2], key[-2])
     check_kernel_size_vs_input(window.kernel, spatial)
@@ -96,7 +97,7 @@ def additional(query: Tensor, value: Tensor, keys: Tensor | None, values: Tensor
         return
     _must(
         keys is not None and values is not None,
-        "additional_keys and additional_values must both be provided or both None.",
+        lambda: "additional_keys and additional_values must both be provided or both None.",
     )
     assert keys is not None
     assert values is not None
@@ -108,19 +109,23 @@ def additional(query: Tensor, value: Tensor, keys: Tensor | None, values: Tensor
 def _additional(query: Shape, value: Shape, keys: Shape, values: Shape) -> None:
     _must(
         len(keys) == len(values) == 4,
-        "additional_keys/additional_values must be 4D: [B, N_extra, heads_kv, dim].",
+        lambda: "additional_keys/additional_values must be 4D: [B, N_extra, heads_kv, dim].",
     )
-    _must(keys[0] == query[0], "additional_keys batch must match query batch.")
-    _must(values[0] == query[0], "additional_values batch must match query batch.")
-    _must(keys[-1] == query[-1], "additional_keys head dim must match query head dim.")
+    _must(keys[0] == query[0], lambda: "additional_keys batch must match query batch.")
+    _must(values[0] == query[0], lambda: "additional_values batch must match query batch.")
+    _must(keys[-1] == query[-1], lambda: "additional_keys head dim must match query head dim.")
     other = "query" if query[-1] == value[-1] else "value"
-    _must(values[-1] == value[-1], f"additional_values head dim must match {other} head dim.")
+    _must(
+        values[-1] == value[-1], lambda: f"additional_values head dim must match {other} head dim."
+    )
     both = "additional_keys and additional_values must have same"
-    _must(keys[2] == values[2], f"{both} number of heads.")
-    _must(keys[1] == values[1], f"{both} N_extra.")
+    _must(keys[2] == values[2], lambda: f"{both} number of heads.")
+    _must(keys[1] == values[1], lambda: f"{both} N_extra.")
     _must(
         keys[2] == value[-2],
-        f"additional_keys has {keys[2]} heads, key and value have {value[-2]} (want the same).",
+        lambda: (
+            f"additional_keys has {keys[2]} heads, key and value have {value[-2]} (want the same)."
+        ),
     )
 
 
@@ -130,12 +135,12 @@ def qk(name: str, query: Shape, key: Shape, window: Window) -> None:
     rank = len(window.kernel)
     _must(
         len(query) == len(key) == rank + 3,
-        f"{name} expects query/key with shape {LAYOUTS[rank]}.",
+        lambda: f"{name} expects query/key with shape {LAYOUTS[rank]}.",
     )
     same = query[:-2] == key[:-2] and query[-1] == key[-1]
     if same and query[-2] != key[-2] and key[-2] > 0:
         same = query[-2] % key[-2] == 0
-    _must(same, f"query and key must share the same shape in {name}.")
+    _must(same, lambda: f"query and key must share the same shape in {name}.")
     _grouped(query[-2], key[-2])
     _window(window, query[1:-2])
 
@@ -144,20 +149,24 @@ def qk(name: str, query: Shape, key: Shape, window: Window) -> None:
 def av(name: str, attn: Shape, value: Shape, window: Window, extra: int) -> None:
     """Arguments of na1d_av, na2d_av and na3d_av."""
     rank = len(window.kernel)
-    _must(len(attn) == rank + 3, f"{name} expects attn with shape {_ATTN_LAYOUTS[rank]}.")
-    _must(len(value) == rank + 3, f"{name} expects value with shape {LAYOUTS[rank]}.")
+    _must(len(attn) == rank + 3, lambda: f"{name} expects attn with shape {_ATTN_LAYOUTS[rank]}.")
+    _must(len(value) == rank + 3, lambda: f"{name} expects value with shape {LAYOUTS[rank]}.")
     _must(
         attn[0] == value[0] and value[-2] > 0 and attn[-2] % value[-2] == 0,
-        f"{name} requires attn/value to match on batch and heads dimensions.",
+        lambda: f"{name} requires attn/value to match on batch and heads dimensions.",
     )
     _must(
         all(a <= v for a, v in zip(attn[1:-2], value[1:-2], strict=True)),
-        f"{name} attn {'sequence length' if rank == 1 else 'spatial size'} cannot exceed value"
-        f" {'sequence length' if rank == 1 else 'spatial size'}.",
+        lambda: (
+            f"{name} attn {'sequence length' if rank == 1 else 'spatial size'} cannot exceed value"
+            f" {'sequence length' if rank == 1 else 'spatial size'}."
+        ),
     )
     kind = {1: "kernel_size", 2: "kernel area", 3: "kernel volume"}[rank]
     slots = prod(window.kernel) + extra
-    _must(attn[-1] == slots, f"{name} attn last dim ({attn[-1]}) must match {kind} ({slots}).")
+    _must(
+        attn[-1] == slots, lambda: f"{name} attn last dim ({attn[-1]}) must match {kind} ({slots})."
+    )
     _window(window, value[1:-2])
 
 
@@ -167,12 +176,12 @@ def varlen(name: str, query: Shape, key: Shape, value: Shape, window: Window) ->
     rank = len(window.kernel)
     _must(
         len(query) == len(key) == len(value) == rank + 3,
-        f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
+        lambda: f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
     )
     same = query[:-2] == key[:-2] == value[:-2] and query[-1] == key[-1] and key[-2] == value[-2]
     _must(
         same and key[-2] > 0 and query[-2] % key[-2] == 0,
-        "query, key, and value must have identical shapes.",
+        lambda: "query, key, and value must have identical shapes.",
     )
     _window(window, query[1:-2])
 
@@ -186,16 +195,16 @@ def sizes(given: Tensor, batch: int, spatial: Shape, window: Window) -> Tensor:
     if rank == 1:
         _must(
             shape == (batch,),
-            f"seq_lens must be a 1-D tensor of length B={batch}, got shape {shape}.",
+            lambda: f"seq_lens must be a 1-D tensor of length B={batch}, got shape {shape}.",
         )
     else:
         _must(
             shape == (batch, rank),
-            f"spatial_sizes must be a [B, {rank}] tensor, got shape {shape}.",
+            lambda: f"spatial_sizes must be a [B, {rank}] tensor, got shape {shape}.",
         )
     _must(
         given.dtype in (torch.int32, torch.int64),
-        f"{name} must be int32 or int64, got {given.dtype}.",
+        lambda: f"{name} must be int32 or int64, got {given.dtype}.",
     )
     given = given.reshape(batch, rank)
     if not torch.compiler.is_compiling() and batch > 0:
@@ -215,6 +224,6 @@ def _size_range(axis: int, low: int, high: int, spatial: Shape, window: Window) 
         least, top = f"kernel_size[{axis}] ({kernel})", f"max_spatial[{axis}] ({most})"
         span = f"dilation[{axis}] * kernel_size[{axis}] ({dilation * kernel})"
         got_low, got_high = f"min={low}", f"max={high}"
-    _must(low >= kernel, f"All {every} must be >= {least}, but {got_low}.")
-    _must(low >= kernel * dilation, f"All {every} must be >= {span}, but {got_low}.")
-    _must(high <= most, f"All {every} must be <= {top}, but {got_high}.")
+    _must(low >= kernel, lambda: f"All {every} must be >= {least}, but {got_low}.")
+    _must(low >= kernel * dilation, lambda: f"All {every} must be >= {span}, but {got_low}.")
+    _must(high <= most, lambda: f"All {every} must be <= {top}, but {got_high}.")

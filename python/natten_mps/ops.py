@@ -91,7 +91,8 @@ def _call(
     sizes: Tensor | None,
     heads_first: bool,
 ) -> Any:
-    inputs = _autocast(inputs)
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("mps"):
+        inputs = _autocast(inputs)
     plain, differentiable = _look(inputs)
     if not plain:
         return _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
@@ -126,7 +127,9 @@ def _look(inputs: Tensors) -> tuple[bool, bool]:
 def _autocast(inputs: Tensors) -> Tensors:
     """Cast as torch's own lower-precision operations do: all but float64, inside autocast."""
     first = inputs[0]
-    if not isinstance(first, Tensor) or not torch.is_autocast_enabled(first.device.type):
+    if not isinstance(first, Tensor) or first.device.type not in ("cpu", "mps"):
+        return inputs
+    if not torch.is_autocast_enabled(first.device.type):
         return inputs
     to = torch.get_autocast_dtype(first.device.type)
     return tuple(

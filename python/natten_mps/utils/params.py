@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import torch
+
 from .window import Window
 
 
@@ -105,6 +107,8 @@ def make_window(
     dilation = 1 if dilation is None else dilation
     query_step = 1 if query_step is None else query_step
     is_causal = False if is_causal is None else is_causal
+    if torch.compiler.is_compiling():
+        return _window(rank, kernel_size, dilation, query_step, is_causal)
     ints = _is_plain(kernel_size, int) and _is_plain(dilation, int) and _is_plain(query_step, int)
     if ints and _is_plain(is_causal, bool):  # True == 1 would find the other's entry
         return _plain_window(rank, kernel_size, dilation, query_step, is_causal)
