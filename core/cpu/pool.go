@@ -3,6 +3,8 @@
 package cpu
 
 import (
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -16,6 +18,7 @@ type job struct {
 	next  atomic.Int64
 	do    taskRunner
 	wait  sync.WaitGroup
+	panic atomic.Pointer[string] // of the first task that did
 }
 
 // taskRunner runs tasks until next gives none.
@@ -25,6 +28,19 @@ type taskRunner interface{ runTasks(j *job) }
 func (j *job) take() (int64, bool) {
 	n := j.next.Add(1) - 1
 	return n, n < j.tasks
+}
+
+// work takes tasks until none is left. A panic, which on a goroutine of the pool
+// would end the process, is kept for the caller and leaves no tasks to others.
+func (j *job) work() {
+	defer func() {
+		if p := recover(); p != nil {
+			text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+			j.panic.CompareAndSwap(nil, &text)
+			j.next.Store(j.tasks)
+		}
+	}()
+	j.do.runTasks(j)
 }
 
 // worker is a goroutine that waits for jobs between runs.
@@ -38,7 +54,7 @@ var pool struct {
 
 func (w *worker) loop() {
 	for j := range w.jobs {
-		j.do.runTasks(j)
+		j.work()
 		pool.Lock()
 		pool.idle = append(pool.idle, w)
 		pool.Unlock()
@@ -65,7 +81,7 @@ func idleWorker() *worker {
 }
 
 // run does the job's tasks on up to threads goroutines, of which the caller is
-// one, and returns when all are done.
+// one, and returns when all are done. It panics if a task did.
 func (j *job) run(tasks int64, threads int, do taskRunner) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
@@ -77,7 +93,10 @@ func (j *job) run(tasks int64, threads int, do taskRunner) {
 		j.wait.Add(1)
 		w.jobs <- j
 	}
-	do.runTasks(j)
+	j.work()
 	j.wait.Wait()
 	j.do = nil
+	if text := j.panic.Swap(nil); text != nil {
+		panic(*text)
+	}
 }
