@@ -35,22 +35,38 @@ type layout struct {
 const farTooLarge = 1 << 14
 
 var (
-	errorLayout = layout{"natten_mps_error", unsafe.Sizeof(errorStruct{}),
-		unsafe.Offsetof(errorStruct{}.message) + 1}
-	problemLayout = layout{"natten_mps_problem", unsafe.Sizeof(problemStruct{}),
-		unsafe.Offsetof(problemStruct{}.axes) + unsafe.Sizeof(C.natten_mps_axis{})}
-	argsLayout = layout{"natten_mps_args", unsafe.Sizeof(argsStruct{}),
-		unsafe.Offsetof(argsStruct{}.query) + unsafe.Sizeof(tensorStruct{})}
-	backendInfoLayout = layout{"natten_mps_backend_info", unsafe.Sizeof(backendInfoStruct{}),
-		unsafe.Offsetof(backendInfoStruct{}.details)}
-	planInfoLayout = layout{"natten_mps_plan_info", unsafe.Sizeof(planInfoStruct{}),
-		unsafe.Offsetof(planInfoStruct{}.variant)}
-	windowInfoLayout = layout{"natten_mps_window_info", unsafe.Sizeof(windowInfoStruct{}),
-		unsafe.Sizeof(windowInfoStruct{})}
-	streamOptionsLayout = layout{"natten_mps_stream_options", unsafe.Sizeof(streamOptionsStruct{}),
-		unsafe.Sizeof(streamOptionsStruct{})}
-	dispatchLayout = layout{"natten_mps_dispatch", unsafe.Sizeof(dispatchStruct{}),
-		unsafe.Sizeof(dispatchStruct{})}
+	errorLayout = layout{
+		"natten_mps_error", unsafe.Sizeof(errorStruct{}),
+		unsafe.Offsetof(errorStruct{}.message) + 1,
+	}
+	problemLayout = layout{
+		"natten_mps_problem", unsafe.Sizeof(problemStruct{}),
+		unsafe.Offsetof(problemStruct{}.axes) + unsafe.Sizeof(C.natten_mps_axis{}),
+	}
+	argsLayout = layout{
+		"natten_mps_args", unsafe.Sizeof(argsStruct{}),
+		unsafe.Offsetof(argsStruct{}.query) + unsafe.Sizeof(tensorStruct{}),
+	}
+	backendInfoLayout = layout{
+		"natten_mps_backend_info", unsafe.Sizeof(backendInfoStruct{}),
+		unsafe.Offsetof(backendInfoStruct{}.details),
+	}
+	planInfoLayout = layout{
+		"natten_mps_plan_info", unsafe.Sizeof(planInfoStruct{}),
+		unsafe.Offsetof(planInfoStruct{}.variant),
+	}
+	windowInfoLayout = layout{
+		"natten_mps_window_info", unsafe.Sizeof(windowInfoStruct{}),
+		unsafe.Sizeof(windowInfoStruct{}),
+	}
+	streamOptionsLayout = layout{
+		"natten_mps_stream_options", unsafe.Sizeof(streamOptionsStruct{}),
+		unsafe.Sizeof(streamOptionsStruct{}),
+	}
+	dispatchLayout = layout{
+		"natten_mps_dispatch", unsafe.Sizeof(dispatchStruct{}),
+		unsafe.Sizeof(dispatchStruct{}),
+	}
 )
 
 func (l *layout) check(size uint64) error {

@@ -72,18 +72,26 @@ const (
 )
 
 var accessOf = [...][NumRoles]access{
-	AttnForward: {Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
-		Out: writes, LSE: writesIfGiven},
-	AttnBackward: {Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
+	AttnForward: {
+		Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
+		Out: writes, LSE: writesIfGiven,
+	},
+	AttnBackward: {
+		Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
 		Out: reads, LSE: reads, DOut: reads, DLSE: readsIfGiven,
 		DQuery: writesIfGiven, DKey: writesIfGiven, DValue: writesIfGiven, DRPB: writesIfGiven,
-		DExtraKey: writesIfGiven, DExtraValue: writesIfGiven},
+		DExtraKey: writesIfGiven, DExtraValue: writesIfGiven,
+	},
 	QKForward: {Query: reads, Key: reads, RPB: reads, ExtraKey: reads, Attn: writes},
-	QKBackward: {Query: reads, Key: reads, RPB: readsIfGiven, ExtraKey: reads, DAttn: reads,
-		DQuery: writesIfGiven, DKey: writesIfGiven, DRPB: writesIfGiven, DExtraKey: writesIfGiven},
+	QKBackward: {
+		Query: reads, Key: reads, RPB: readsIfGiven, ExtraKey: reads, DAttn: reads,
+		DQuery: writesIfGiven, DKey: writesIfGiven, DRPB: writesIfGiven, DExtraKey: writesIfGiven,
+	},
 	AVForward: {Attn: reads, Value: reads, ExtraValue: reads, Out: writes},
-	AVBackward: {Attn: reads, Value: reads, ExtraValue: reads, DOut: reads,
-		DAttn: writesIfGiven, DValue: writesIfGiven, DExtraValue: writesIfGiven},
+	AVBackward: {
+		Attn: reads, Value: reads, ExtraValue: reads, DOut: reads,
+		DAttn: writesIfGiven, DValue: writesIfGiven, DExtraValue: writesIfGiven,
+	},
 }
 
 func (p *Problem) access(r Role) access {

@@ -73,7 +73,8 @@ var table = func() (t struct {
 	Tolerances map[string]map[string]bound
 	Cases      []Case
 	Bench      []Case
-}) {
+},
+) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		panic(fmt.Sprintf("tests/cases.json: %v", err))
 	}
