@@ -16,8 +16,7 @@ func (t *tile[T]) compute() {
 	t.findSegments()
 	b := t.current
 	t.findClips()
-	t.rowPitch = b.slots*b.width + 8
-	size := t.items*t.rowPitch + slack
+	size := (t.items+1)*t.rowPitch + slack
 	t.scores = grow(t.scores, size)
 	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
 	if t.parts.scoreFirst {

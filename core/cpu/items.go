@@ -15,25 +15,26 @@ func (t *tile[T]) loadItems() {
 	first, second := t.itemRoles()
 	d, dv := padded(int(t.p.HeadDim)), padded(int(t.p.ValueDim))
 	if t.parts.scoreFirst {
-		t.first = grow(t.first, t.items*d)
+		t.first = grow(t.first, (t.items+1)*d)
 		t.loadRole(t.first, first, int(t.p.HeadDim), T(t.p.Scale))
 	}
 	if t.parts.scoreSecond {
-		t.second = grow(t.second, t.items*dv)
+		t.second = grow(t.second, (t.items+1)*dv)
 		t.loadRole(t.second, second, int(t.p.ValueDim), 1)
 	}
 	if t.parts.sumFirst {
-		t.sumFirst = grow(t.sumFirst, t.items*d)
+		t.sumFirst = grow(t.sumFirst, (t.items+1)*d)
 		clear(t.sumFirst)
 	}
 	if t.parts.sumSecond {
-		t.sumSecond = grow(t.sumSecond, t.items*dv)
+		t.sumSecond = grow(t.sumSecond, (t.items+1)*dv)
 		clear(t.sumSecond)
 	}
 	switch t.pass.kind {
 	case qkAttn, avAttn:
 		t.clearSlots(t.pass.outputs[0], t.pass.kind.maskedSlot())
 	case attnOut:
+		t.fresh = true
 		t.maximum, t.total = grow(t.maximum, t.items), grow(t.total, t.items)
 		clear(t.total)
 		for r := range t.maximum {
@@ -56,28 +57,38 @@ func (t *tile[T]) item(role core.Role, r int) unsafe.Pointer {
 func (t *tile[T]) loadRole(dst []T, role core.Role, channels int, factor T) {
 	heads, depth := t.heads(), padded(channels)
 	for head := range heads {
-		p := t.item(role, head)
-		s := source{p, 0, channels, t.p.DType}
-		if t.positions > 1 {
-			s.step = int(uintptr(t.item(role, head+heads)) - uintptr(p))
-		}
-		t.loadRows(dst[head*depth:], heads*depth, s, t.positions, factor)
+		t.loadRows(dst[head*depth:], heads*depth, t.ofHead(role, head, channels), t.positions, factor)
 	}
 }
 
-func (t *tile[T]) storeRole(role core.Role, src []T, channels int, factor T) {
+// storeRole writes the items' channels times their factors, which are step elements
+// apart.
+func (t *tile[T]) storeRole(role core.Role, src []T, channels int, factors []T, step int) {
 	if !t.tensors[role].given() {
 		return
 	}
-	depth := padded(channels)
-	for r := range t.items {
-		t.storeRow(source{t.item(role, r), 0, channels, t.p.DType}, src[r*depth:(r+1)*depth], factor)
+	heads, depth := t.heads(), padded(channels)
+	for head := range heads {
+		s := t.ofHead(role, head, channels)
+		t.storeRows(s, src[head*depth:], heads*depth, t.positions, factors[head*step:], heads*step)
 	}
+}
+
+// ofHead is where a role's tensor has the items of one head.
+func (t *tile[T]) ofHead(role core.Role, head, channels int) source {
+	p := t.item(role, head)
+	s := source{p, 0, channels, t.p.DType}
+	if t.positions > 1 {
+		s.step = int(uintptr(t.item(role, head+t.heads())) - uintptr(p))
+	}
+	return s
 }
 
 // storeItems writes what was summed up for the items.
 func (t *tile[T]) storeItems() {
-	d, dv, scale := int(t.p.HeadDim), int(t.p.ValueDim), T(t.p.Scale)
+	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
+	t.factors = append(t.factors[:0], T(t.p.Scale), 1)
+	scale, one := t.factors[:1], t.factors[1:]
 	first, second := core.DKey, core.DValue
 	if t.pass.tokens {
 		first, second = core.DExtraKey, core.DExtraValue
@@ -86,22 +97,24 @@ func (t *tile[T]) storeItems() {
 	case attnOut:
 		t.storeAttention(dv)
 	case avOut:
-		t.storeRole(core.Out, t.sumSecond, dv, 1)
+		t.storeRole(core.Out, t.sumSecond, dv, one, 0)
 	case attnQuery, qkQuery:
-		t.storeRole(core.DQuery, t.sumFirst, d, scale)
+		t.storeRole(core.DQuery, t.sumFirst, d, scale, 0)
 	case attnKey, qkKey, avValue:
-		t.storeRole(first, t.sumFirst, d, scale)
-		t.storeRole(second, t.sumSecond, dv, 1)
+		t.storeRole(first, t.sumFirst, d, scale, 0)
+		t.storeRole(second, t.sumSecond, dv, one, 0)
 	}
 }
 
 func (t *tile[T]) storeAttention(channels int) {
-	depth := padded(channels)
-	for r := range t.items {
-		t.storeRow(source{t.item(core.Out, r), 0, channels, t.p.DType}, t.sumSecond[r*depth:(r+1)*depth], 1/t.total[r])
-		if t.tensors[core.LSE].given() {
-			lse := [1]T{t.maximum[r] + T(math.Log(float64(t.total[r])))}
-			store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), lse[:], 1)
+	if t.tensors[core.LSE].given() {
+		for r := range t.items {
+			t.lse = append(t.lse[:0], t.maximum[r]+logarithm(t.total[r]))
+			store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), t.lse, 1)
 		}
 	}
+	for r, v := range t.total {
+		t.total[r] = 1 / v
+	}
+	t.storeRole(core.Out, t.sumSecond, channels, t.total, 1)
 }

@@ -125,6 +125,37 @@ func exp32(x float32) float32 {
 	return p * math.Float32frombits(uint32(int32(math.Float32bits(shifted))-0x4b400000+127)<<23)
 }
 
+// log32 is the logarithm of a positive normal x in single precision, within 2 ulp;
+// NaN gives NaN.
+func log32(x float32) float32 {
+	if !(x <= math.MaxFloat32) || x < 0x1p-126 {
+		return float32(math.Log(float64(x)))
+	}
+	bits := math.Float32bits(x) - 0x3f3504f3 // of sqrt(1/2), the lower end of the reduced range
+	k := float32(int32(bits) >> 23)
+	m := math.Float32frombits(bits&0x7fffff+0x3f3504f3) - 1
+	z := m * m
+	p := float32(7.0376836292e-2)
+	p = p*m - 1.1514610310e-1
+	p = p*m + 1.1676998740e-1
+	p = p*m - 1.2420140846e-1
+	p = p*m + 1.4249322787e-1
+	p = p*m - 1.6668057665e-1
+	p = p*m + 2.0000714765e-1
+	p = p*m - 2.4999993993e-1
+	p = p*m + 3.3333331174e-1
+	y := p*m*z - 2.12194440e-4*k - 0.5*z
+	return m + y + 0.693359375*k
+}
+
+// logarithm is the natural logarithm.
+func logarithm[T number](x T) T {
+	if elementSize[T]() == float32Bytes {
+		return T(log32(float32(x)))
+	}
+	return T(math.Log(float64(x)))
+}
+
 // exponential replaces each x by e**(x-offset), where x <= offset, and returns
 // the sum.
 func exponential[T number](x []T, offset T) (sum T) {

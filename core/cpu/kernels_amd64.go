@@ -8,41 +8,39 @@ package cpu
 
 import "unsafe"
 
-// scoreRowsAVX2 is, with strides in bytes and 1 <= count <= 7,
+// scoreRowsAVX2 is, with offsets and strides in bytes and 1 <= rows <= 7,
 //
-//	for i := range 2 { for j := range count { for lane := range 8 {
-//		dst[i*dstItem+j*dstStep+lane] = sum over c < depth of
-//			vectors[i*vectorItem+c] * panel[c*pitch+j*step+lane] } } }
+//	for _, p := range pairs[:count] { for i := range 2 { for j := range rows { for lane := range 8 {
+//		dst[p.dst+i*dstItem+j*dstStep+lane] = sum over c < depth of
+//			vectors[(p.item+i)*vectorItem+c] * panel[p.panel+c*pitch+j*step+lane] } } } }
 //
 //go:noescape
-func scoreRowsAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, depth int, pitch int, step int, count int, dstStep int, dstItem int, vectorItem int)
+func scoreRowsAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, pairs unsafe.Pointer, count int, depth int, pitch int, step int, rows int, dstStep int, dstItem int, vectorItem int)
 
-// scoreHalvesAVX2 is scoreRowsAVX2 with 4 lanes and 1 <= count <= 10.
+// scoreHalvesAVX2 is scoreRowsAVX2 with 4 lanes and 1 <= rows <= 10.
 //
 //go:noescape
-func scoreHalvesAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, depth int, pitch int, step int, count int, dstStep int, dstItem int, vectorItem int)
+func scoreHalvesAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, pairs unsafe.Pointer, count int, depth int, pitch int, step int, rows int, dstStep int, dstItem int, vectorItem int)
 
-// scorePairsAVX2 is, with strides and the 4 offsets in bytes,
-//
-//	for i := range 8 { for lane := range 8 {
-//		dst[i*dstItem+lane] = sum over c < depth of
-//			vectors[i*vectorItem+c] * panel[offsets[i/2]+c*pitch+lane] } }
+// scorePairsAVX2 is scoreRowsAVX2 with one row and a multiple of four as count, taking
+// four pairs at a time.
 //
 //go:noescape
-func scorePairsAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, offsets unsafe.Pointer, depth int, pitch int, dstItem int, vectorItem int)
+func scorePairsAVX2(dst unsafe.Pointer, vectors unsafe.Pointer, panel unsafe.Pointer, pairs unsafe.Pointer, count int, depth int, pitch int, dstItem int, vectorItem int)
 
-// accumulateAVX2 adds the lanes of two items, of which each meets a run of lanes in
-// every slot: the first only0 lanes are the first item's, the next both lanes are
-// both items', the last only1 lanes the second's. channels is a multiple of 8;
-// second, the distance to the second item's weights, and the skips from the last
-// lane of a slot to the first of the next are in bytes.
+// accumulateAVX2 adds, for pairs of items, the lanes that each meets in every slot: the
+// first only0 lanes are the first item's, the next both lanes are both items', the
+// last only1 lanes the second's. channels is a multiple of 8; weights, sumItem,
+// weightItem and weightSkip are in bytes.
 //
-//	for range slots { for each lane { for c := range channels {
-//		sum0[c] += weights[lane] * panel[lane*channels+c] // if the first item's
-//		sum1[c] += weights[second+lane] * panel[lane*channels+c] } } } // if the second's
+//	for _, p := range pairs[:count] { for slot := range slots { for each lane of the slot { for c := range channels {
+//		sums[p.item*sumItem+c] += weights[p.weights+lane] * panel[(p.lane+lane)*channels+c] // if the first item's
+//		sums[(p.item+1)*sumItem+c] += weights[p.weights+weightItem+lane] * panel[...] } } } } // if the second's
+//
+// weightSkip bytes and laneSkip lanes lie between the last lane of a slot and the first of the next.
 //
 //go:noescape
-func accumulateAVX2(sum0 unsafe.Pointer, sum1 unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, channels int, slots int, second int, weightSkip int, panelSkip int, only0 int, both int, only1 int)
+func accumulateAVX2(sums unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, pairs unsafe.Pointer, count int, channels int, slots int, sumItem int, weightItem int)
 
 // turnAVX2 is, with strides in bytes,
 //
@@ -62,6 +60,15 @@ func maxRowAVX2(row unsafe.Pointer, masks unsafe.Pointer, slots int, columns int
 //
 //go:noescape
 func expRowAVX2(row unsafe.Pointer, masks unsafe.Pointer, slots int, columns int, offset float32) float32
+
+// softmaxAVX2 is, with steps in bytes,
+//
+//	for i := range items {
+//		tops[i] = maxRow(rows[i*rowStep:], masks[i*maskStep:], slots, columns)
+//		totals[i] = expRow(rows[i*rowStep:], masks[i*maskStep:], slots, columns, tops[i] or 0 if that is -infinity) }
+//
+//go:noescape
+func softmaxAVX2(rows unsafe.Pointer, masks unsafe.Pointer, tops unsafe.Pointer, totals unsafe.Pointer, items int, slots int, columns int, rowStep int, maskStep int)
 
 // expLanesAVX2 is expRowAVX2 with an offset for every lane. offsetSkip is the number
 // of bytes from the last offset of a slot to the first of the next.
@@ -84,38 +91,43 @@ func gradientLanesAVX2(row unsafe.Pointer, gradient unsafe.Pointer, deltas unsaf
 
 // loadFloat32AVX2 is, with steps in bytes and the conversion of its name,
 //
-//	for r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }
+//	for r := range rows { for c := range 8*blocks {
+//		dst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }
 //
 //go:noescape
-func loadFloat32AVX2(dst unsafe.Pointer, src unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factor float32)
+func loadFloat32AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 
 // loadFloat16AVX2 is, with steps in bytes and the conversion of its name,
 //
-//	for r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }
+//	for r := range rows { for c := range 8*blocks {
+//		dst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }
 //
 //go:noescape
-func loadFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factor float32)
+func loadFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 
 // loadBFloat16AVX2 is, with steps in bytes and the conversion of its name,
 //
-//	for r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }
+//	for r := range rows { for c := range 8*blocks {
+//		dst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }
 //
 //go:noescape
-func loadBFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factor float32)
+func loadBFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 
 // storeFloat16AVX2 is, with steps in bytes and the conversion of its name,
 //
-//	for r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }
+//	for r := range rows { for c := range 8*blocks {
+//		dst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }
 //
 //go:noescape
-func storeFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factor float32)
+func storeFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 
 // storeBFloat16AVX2 is, with steps in bytes and the conversion of its name,
 //
-//	for r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }
+//	for r := range rows { for c := range 8*blocks {
+//		dst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }
 //
 //go:noescape
-func storeBFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factor float32)
+func storeBFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Pointer, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 
 // dotAVX2 is
 //

@@ -6,20 +6,28 @@
 
 #include "textflag.h"
 
-// func scoreRowsAVX2(dst *byte, vectors *byte, panel *byte, depth int, pitch int, step int, count int, dstStep int, dstItem int, vectorItem int)
+// func scoreRowsAVX2(dst *byte, vectors *byte, panel *byte, pairs *byte, count int, depth int, pitch int, step int, rows int, dstStep int, dstItem int, vectorItem int)
 // Requires: AVX, FMA3
-TEXT ·scoreRowsAVX2(SB), NOSPLIT, $0-80
-	MOVQ   count+48(FP), AX
-	CMPQ   AX, $0x07
-	JNE    fewer1
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
+TEXT ·scoreRowsAVX2(SB), NOSPLIT, $0-96
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x07
+	JNE  fewer1
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop2:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -35,73 +43,86 @@ TEXT ·scoreRowsAVX2(SB), NOSPLIT, $0-80
 	VXORPS Y12, Y12, Y12
 	VXORPS Y13, Y13, Y13
 
-loop2:
-	VBROADCASTSS (AX), Y14
-	VBROADCASTSS (AX)(SI*1), Y15
-	VFMADD231PS  (CX), Y14, Y0
-	VFMADD231PS  (CX), Y15, Y7
-	VFMADD231PS  (CX)(DI*1), Y14, Y1
-	VFMADD231PS  (CX)(DI*1), Y15, Y8
-	VFMADD231PS  (CX)(DI*2), Y14, Y2
-	VFMADD231PS  (CX)(DI*2), Y15, Y9
-	VFMADD231PS  (CX)(R8*1), Y14, Y3
-	VFMADD231PS  (CX)(R8*1), Y15, Y10
-	VFMADD231PS  (CX)(DI*4), Y14, Y4
-	VFMADD231PS  (CX)(DI*4), Y15, Y11
-	VFMADD231PS  (CX)(R9*1), Y14, Y5
-	VFMADD231PS  (CX)(R9*1), Y15, Y12
-	VFMADD231PS  (CX)(R8*2), Y14, Y6
-	VFMADD231PS  (CX)(R8*2), Y15, Y13
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
+loop3:
+	VBROADCASTSS (BX), Y14
+	VBROADCASTSS (BX)(DX*1), Y15
+	VFMADD231PS  (SI), Y14, Y0
+	VFMADD231PS  (SI), Y15, Y7
+	VFMADD231PS  (SI)(R9*1), Y14, Y1
+	VFMADD231PS  (SI)(R9*1), Y15, Y8
+	VFMADD231PS  (SI)(R9*2), Y14, Y2
+	VFMADD231PS  (SI)(R9*2), Y15, Y9
+	VFMADD231PS  (SI)(R10*1), Y14, Y3
+	VFMADD231PS  (SI)(R10*1), Y15, Y10
+	VFMADD231PS  (SI)(R9*4), Y14, Y4
+	VFMADD231PS  (SI)(R9*4), Y15, Y11
+	VFMADD231PS  (SI)(R11*1), Y14, Y5
+	VFMADD231PS  (SI)(R11*1), Y15, Y12
+	VFMADD231PS  (SI)(R10*2), Y14, Y6
+	VFMADD231PS  (SI)(R10*2), Y15, Y13
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop3
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y7, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y8, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y9, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      Y10, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y11, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y5, (DX)
+	VMOVUPS      Y12, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y6, (DX)
+	VMOVUPS      Y13, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
 	JNZ          loop2
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y7, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y8, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y9, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y3, (AX)
-	VMOVUPS      Y10, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y11, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y5, (AX)
-	VMOVUPS      Y12, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y6, (AX)
-	VMOVUPS      Y13, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
 	VZEROUPPER
 	RET
 
 fewer1:
-	CMPQ   AX, $0x06
-	JNE    fewer3
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x06
+	JNE  fewer4
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop5:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -115,72 +136,85 @@ fewer1:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-loop4:
-	VBROADCASTSS (AX), Y12
-	VBROADCASTSS (AX)(SI*1), Y13
-	VMOVUPS      (CX), Y14
+loop6:
+	VBROADCASTSS (BX), Y12
+	VBROADCASTSS (BX)(DX*1), Y13
+	VMOVUPS      (SI), Y14
 	VFMADD231PS  Y14, Y12, Y0
 	VFMADD231PS  Y14, Y13, Y6
-	VMOVUPS      (CX)(DI*1), Y14
+	VMOVUPS      (SI)(R9*1), Y14
 	VFMADD231PS  Y14, Y12, Y1
 	VFMADD231PS  Y14, Y13, Y7
-	VMOVUPS      (CX)(DI*2), Y14
+	VMOVUPS      (SI)(R9*2), Y14
 	VFMADD231PS  Y14, Y12, Y2
 	VFMADD231PS  Y14, Y13, Y8
-	VMOVUPS      (CX)(R8*1), Y14
+	VMOVUPS      (SI)(R10*1), Y14
 	VFMADD231PS  Y14, Y12, Y3
 	VFMADD231PS  Y14, Y13, Y9
-	VMOVUPS      (CX)(DI*4), Y14
+	VMOVUPS      (SI)(R9*4), Y14
 	VFMADD231PS  Y14, Y12, Y4
 	VFMADD231PS  Y14, Y13, Y10
-	VMOVUPS      (CX)(R9*1), Y14
+	VMOVUPS      (SI)(R11*1), Y14
 	VFMADD231PS  Y14, Y12, Y5
 	VFMADD231PS  Y14, Y13, Y11
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
-	JNZ          loop4
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y6, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y7, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y8, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y3, (AX)
-	VMOVUPS      Y9, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y10, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y5, (AX)
-	VMOVUPS      Y11, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop6
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y6, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y7, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y8, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      Y9, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y10, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y5, (DX)
+	VMOVUPS      Y11, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
+	JNZ          loop5
 	VZEROUPPER
 	RET
 
-fewer3:
-	CMPQ   AX, $0x05
-	JNE    fewer5
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
+fewer4:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x05
+	JNE  fewer7
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop8:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -192,527 +226,319 @@ fewer3:
 	VXORPS Y8, Y8, Y8
 	VXORPS Y9, Y9, Y9
 
-loop6:
-	VBROADCASTSS (AX), Y10
-	VBROADCASTSS (AX)(SI*1), Y11
-	VMOVUPS      (CX), Y12
+loop9:
+	VBROADCASTSS (BX), Y10
+	VBROADCASTSS (BX)(DX*1), Y11
+	VMOVUPS      (SI), Y12
 	VFMADD231PS  Y12, Y10, Y0
 	VFMADD231PS  Y12, Y11, Y5
-	VMOVUPS      (CX)(DI*1), Y12
+	VMOVUPS      (SI)(R9*1), Y12
 	VFMADD231PS  Y12, Y10, Y1
 	VFMADD231PS  Y12, Y11, Y6
-	VMOVUPS      (CX)(DI*2), Y12
+	VMOVUPS      (SI)(R9*2), Y12
 	VFMADD231PS  Y12, Y10, Y2
 	VFMADD231PS  Y12, Y11, Y7
-	VMOVUPS      (CX)(R8*1), Y12
+	VMOVUPS      (SI)(R10*1), Y12
 	VFMADD231PS  Y12, Y10, Y3
 	VFMADD231PS  Y12, Y11, Y8
-	VMOVUPS      (CX)(DI*4), Y12
+	VMOVUPS      (SI)(R9*4), Y12
 	VFMADD231PS  Y12, Y10, Y4
 	VFMADD231PS  Y12, Y11, Y9
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
-	JNZ          loop6
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y5, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y6, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y7, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y3, (AX)
-	VMOVUPS      Y8, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y4, (AX)
-	VMOVUPS      Y9, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VZEROUPPER
-	RET
-
-fewer5:
-	CMPQ   AX, $0x04
-	JNE    fewer7
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-
-loop8:
-	VBROADCASTSS (AX), Y8
-	VBROADCASTSS (AX)(SI*1), Y9
-	VMOVUPS      (CX), Y10
-	VFMADD231PS  Y10, Y8, Y0
-	VFMADD231PS  Y10, Y9, Y4
-	VMOVUPS      (CX)(DI*1), Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VFMADD231PS  Y10, Y9, Y5
-	VMOVUPS      (CX)(DI*2), Y10
-	VFMADD231PS  Y10, Y8, Y2
-	VFMADD231PS  Y10, Y9, Y6
-	VMOVUPS      (CX)(R8*1), Y10
-	VFMADD231PS  Y10, Y8, Y3
-	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop9
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y5, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y6, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y7, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      Y8, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y4, (DX)
+	VMOVUPS      Y9, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
 	JNZ          loop8
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y4, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y5, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y6, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y3, (AX)
-	VMOVUPS      Y7, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
 	VZEROUPPER
 	RET
 
 fewer7:
-	CMPQ   AX, $0x03
-	JNE    fewer9
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x04
+	JNE  fewer10
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop11:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
-
-loop10:
-	VBROADCASTSS (AX), Y6
-	VBROADCASTSS (AX)(SI*1), Y7
-	VMOVUPS      (CX), Y8
-	VFMADD231PS  Y8, Y6, Y0
-	VFMADD231PS  Y8, Y7, Y3
-	VMOVUPS      (CX)(DI*1), Y8
-	VFMADD231PS  Y8, Y6, Y1
-	VFMADD231PS  Y8, Y7, Y4
-	VMOVUPS      (CX)(DI*2), Y8
-	VFMADD231PS  Y8, Y6, Y2
-	VFMADD231PS  Y8, Y7, Y5
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
-	JNZ          loop10
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y3, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y4, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y2, (AX)
-	VMOVUPS      Y5, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VZEROUPPER
-	RET
-
-fewer9:
-	CMPQ   AX, $0x02
-	JNE    fewer11
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
 loop12:
-	VBROADCASTSS (AX), Y4
-	VBROADCASTSS (AX)(SI*1), Y5
-	VMOVUPS      (CX), Y6
-	VFMADD231PS  Y6, Y4, Y0
-	VFMADD231PS  Y6, Y5, Y2
-	VMOVUPS      (CX)(DI*1), Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
+	VBROADCASTSS (BX), Y8
+	VBROADCASTSS (BX)(DX*1), Y9
+	VMOVUPS      (SI), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      (SI)(R9*1), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      (SI)(R9*2), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      (SI)(R10*1), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
 	JNZ          loop12
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y2, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y3, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y4, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y5, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y6, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y3, (DX)
+	VMOVUPS      Y7, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
+	JNZ          loop11
 	VZEROUPPER
 	RET
 
-fewer11:
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
+fewer10:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x03
+	JNE  fewer13
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
 loop14:
-	VBROADCASTSS (AX), Y2
-	VBROADCASTSS (AX)(SI*1), Y3
-	VMOVUPS      (CX), Y4
-	VFMADD231PS  Y4, Y2, Y0
-	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loop15:
+	VBROADCASTSS (BX), Y6
+	VBROADCASTSS (BX)(DX*1), Y7
+	VMOVUPS      (SI), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y7, Y3
+	VMOVUPS      (SI)(R9*1), Y8
+	VFMADD231PS  Y8, Y6, Y1
+	VFMADD231PS  Y8, Y7, Y4
+	VMOVUPS      (SI)(R9*2), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y7, Y5
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop15
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y3, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y4, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y2, (DX)
+	VMOVUPS      Y5, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
 	JNZ          loop14
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+64(FP), CX
-	MOVQ         dstStep+56(FP), DX
-	ADDQ         AX, CX
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, (CX)
-	ADDQ         DX, AX
-	ADDQ         DX, CX
 	VZEROUPPER
 	RET
 
-// func scoreHalvesAVX2(dst *byte, vectors *byte, panel *byte, depth int, pitch int, step int, count int, dstStep int, dstItem int, vectorItem int)
-// Requires: AVX, FMA3
-TEXT ·scoreHalvesAVX2(SB), NOSPLIT, $0-80
-	MOVQ   count+48(FP), AX
-	CMPQ   AX, $0x0a
-	JNE    fewer15
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
-	LEAQ   (R9)(DI*2), R10
-	LEAQ   (R10)(DI*2), R11
+fewer13:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x02
+	JNE  fewer16
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop17:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
-
-loop16:
-	VBROADCASTSS   (AX), Y10
-	VBROADCASTSS   (AX)(SI*1), Y11
-	VBROADCASTF128 (CX), Y12
-	VINSERTF128    $0x01, (CX)(DI*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y0
-	VFMADD231PS    Y12, Y11, Y5
-	VBROADCASTF128 (CX)(DI*2), Y12
-	VINSERTF128    $0x01, (CX)(R8*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y1
-	VFMADD231PS    Y12, Y11, Y6
-	VBROADCASTF128 (CX)(DI*4), Y12
-	VINSERTF128    $0x01, (CX)(R9*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y2
-	VFMADD231PS    Y12, Y11, Y7
-	VBROADCASTF128 (CX)(R8*2), Y12
-	VINSERTF128    $0x01, (CX)(R10*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y3
-	VFMADD231PS    Y12, Y11, Y8
-	VBROADCASTF128 (CX)(DI*8), Y12
-	VINSERTF128    $0x01, (CX)(R11*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y4
-	VFMADD231PS    Y12, Y11, Y9
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop16
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X5, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y5, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X6, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y6, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X7, (CX)
-	VEXTRACTF128   $0x01, Y2, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y7, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X3, (AX)
-	VMOVUPS        X8, (CX)
-	VEXTRACTF128   $0x01, Y3, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y8, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X4, (AX)
-	VMOVUPS        X9, (CX)
-	VEXTRACTF128   $0x01, Y4, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y9, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-fewer15:
-	CMPQ   AX, $0x09
-	JNE    fewer17
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
-	LEAQ   (R9)(DI*2), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
-	VXORPS Y8, Y8, Y8
-	VXORPS Y9, Y9, Y9
 
 loop18:
-	VBROADCASTSS   (AX), Y10
-	VBROADCASTSS   (AX)(SI*1), Y11
-	VBROADCASTF128 (CX), Y12
-	VINSERTF128    $0x01, (CX)(DI*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y0
-	VFMADD231PS    Y12, Y11, Y5
-	VBROADCASTF128 (CX)(DI*2), Y12
-	VINSERTF128    $0x01, (CX)(R8*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y1
-	VFMADD231PS    Y12, Y11, Y6
-	VBROADCASTF128 (CX)(DI*4), Y12
-	VINSERTF128    $0x01, (CX)(R9*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y2
-	VFMADD231PS    Y12, Y11, Y7
-	VBROADCASTF128 (CX)(R8*2), Y12
-	VINSERTF128    $0x01, (CX)(R10*1), Y12, Y12
-	VFMADD231PS    Y12, Y10, Y3
-	VFMADD231PS    Y12, Y11, Y8
-	VBROADCASTF128 (CX)(DI*8), Y12
-	VFMADD231PS    Y12, Y10, Y4
-	VFMADD231PS    Y12, Y11, Y9
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop18
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X5, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y5, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X6, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y6, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X7, (CX)
-	VEXTRACTF128   $0x01, Y2, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y7, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X3, (AX)
-	VMOVUPS        X8, (CX)
-	VEXTRACTF128   $0x01, Y3, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y8, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X4, (AX)
-	VMOVUPS        X9, (CX)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
+	VBROADCASTSS (BX), Y4
+	VBROADCASTSS (BX)(DX*1), Y5
+	VMOVUPS      (SI), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y2
+	VMOVUPS      (SI)(R9*1), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop18
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y2, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	VMOVUPS      Y1, (DX)
+	VMOVUPS      Y3, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
+	JNZ          loop17
 	VZEROUPPER
 	RET
 
-fewer17:
-	CMPQ   AX, $0x08
-	JNE    fewer19
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
-	LEAQ   (R9)(DI*2), R10
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+fewer16:
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
 loop20:
-	VBROADCASTSS   (AX), Y8
-	VBROADCASTSS   (AX)(SI*1), Y9
-	VBROADCASTF128 (CX), Y10
-	VINSERTF128    $0x01, (CX)(DI*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y0
-	VFMADD231PS    Y10, Y9, Y4
-	VBROADCASTF128 (CX)(DI*2), Y10
-	VINSERTF128    $0x01, (CX)(R8*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y1
-	VFMADD231PS    Y10, Y9, Y5
-	VBROADCASTF128 (CX)(DI*4), Y10
-	VINSERTF128    $0x01, (CX)(R9*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y2
-	VFMADD231PS    Y10, Y9, Y6
-	VBROADCASTF128 (CX)(R8*2), Y10
-	VINSERTF128    $0x01, (CX)(R10*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y3
-	VFMADD231PS    Y10, Y9, Y7
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop20
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X4, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y4, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X5, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y5, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X6, (CX)
-	VEXTRACTF128   $0x01, Y2, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y6, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X3, (AX)
-	VMOVUPS        X7, (CX)
-	VEXTRACTF128   $0x01, Y3, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y7, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+loop21:
+	VBROADCASTSS (BX), Y2
+	VBROADCASTSS (BX)(DX*1), Y3
+	VMOVUPS      (SI), Y4
+	VFMADD231PS  Y4, Y2, Y0
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x04, BX
+	ADDQ         R8, SI
+	DECQ         DI
+	JNZ          loop21
+	MOVQ         dst+0(FP), DX
+	ADDQ         (AX), DX
+	MOVQ         dstItem+80(FP), BX
+	MOVQ         dstStep+72(FP), SI
+	ADDQ         DX, BX
+	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y1, (BX)
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	ADDQ         $0x18, AX
+	DECQ         CX
+	JNZ          loop20
 	VZEROUPPER
 	RET
 
-fewer19:
-	CMPQ   AX, $0x07
-	JNE    fewer21
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
+// func scoreHalvesAVX2(dst *byte, vectors *byte, panel *byte, pairs *byte, count int, depth int, pitch int, step int, rows int, dstStep int, dstItem int, vectorItem int)
+// Requires: AVX, FMA3
+TEXT ·scoreHalvesAVX2(SB), NOSPLIT, $0-96
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x0a
+	JNE  fewer22
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop23:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	LEAQ   (R11)(R9*2), R12
+	LEAQ   (R12)(R9*2), R13
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -721,379 +547,213 @@ fewer19:
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-
-loop22:
-	VBROADCASTSS   (AX), Y8
-	VBROADCASTSS   (AX)(SI*1), Y9
-	VBROADCASTF128 (CX), Y10
-	VINSERTF128    $0x01, (CX)(DI*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y0
-	VFMADD231PS    Y10, Y9, Y4
-	VBROADCASTF128 (CX)(DI*2), Y10
-	VINSERTF128    $0x01, (CX)(R8*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y1
-	VFMADD231PS    Y10, Y9, Y5
-	VBROADCASTF128 (CX)(DI*4), Y10
-	VINSERTF128    $0x01, (CX)(R9*1), Y10, Y10
-	VFMADD231PS    Y10, Y8, Y2
-	VFMADD231PS    Y10, Y9, Y6
-	VBROADCASTF128 (CX)(R8*2), Y10
-	VFMADD231PS    Y10, Y8, Y3
-	VFMADD231PS    Y10, Y9, Y7
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop22
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X4, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y4, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X5, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y5, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X6, (CX)
-	VEXTRACTF128   $0x01, Y2, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y6, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X3, (AX)
-	VMOVUPS        X7, (CX)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-fewer21:
-	CMPQ   AX, $0x06
-	JNE    fewer23
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	LEAQ   (R8)(DI*2), R9
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
 
 loop24:
-	VBROADCASTSS   (AX), Y6
-	VBROADCASTSS   (AX)(SI*1), Y7
-	VBROADCASTF128 (CX), Y8
-	VINSERTF128    $0x01, (CX)(DI*1), Y8, Y8
-	VFMADD231PS    Y8, Y6, Y0
-	VFMADD231PS    Y8, Y7, Y3
-	VBROADCASTF128 (CX)(DI*2), Y8
-	VINSERTF128    $0x01, (CX)(R8*1), Y8, Y8
-	VFMADD231PS    Y8, Y6, Y1
-	VFMADD231PS    Y8, Y7, Y4
-	VBROADCASTF128 (CX)(DI*4), Y8
-	VINSERTF128    $0x01, (CX)(R9*1), Y8, Y8
-	VFMADD231PS    Y8, Y6, Y2
-	VFMADD231PS    Y8, Y7, Y5
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
+	VBROADCASTSS   (BX), Y10
+	VBROADCASTSS   (BX)(DX*1), Y11
+	VBROADCASTF128 (SI), Y12
+	VINSERTF128    $0x01, (SI)(R9*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y0
+	VFMADD231PS    Y12, Y11, Y5
+	VBROADCASTF128 (SI)(R9*2), Y12
+	VINSERTF128    $0x01, (SI)(R10*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y1
+	VFMADD231PS    Y12, Y11, Y6
+	VBROADCASTF128 (SI)(R9*4), Y12
+	VINSERTF128    $0x01, (SI)(R11*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y2
+	VFMADD231PS    Y12, Y11, Y7
+	VBROADCASTF128 (SI)(R10*2), Y12
+	VINSERTF128    $0x01, (SI)(R12*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y3
+	VFMADD231PS    Y12, Y11, Y8
+	VBROADCASTF128 (SI)(R9*8), Y12
+	VINSERTF128    $0x01, (SI)(R13*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y4
+	VFMADD231PS    Y12, Y11, Y9
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
 	JNZ            loop24
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X3, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y3, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X4, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y4, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X5, (CX)
-	VEXTRACTF128   $0x01, Y2, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y5, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X5, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y5, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X6, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y6, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X7, (BX)
+	VEXTRACTF128   $0x01, Y2, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y7, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X3, (DX)
+	VMOVUPS        X8, (BX)
+	VEXTRACTF128   $0x01, Y3, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y8, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X4, (DX)
+	VMOVUPS        X9, (BX)
+	VEXTRACTF128   $0x01, Y4, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y9, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop23
 	VZEROUPPER
 	RET
 
-fewer23:
-	CMPQ   AX, $0x05
-	JNE    fewer25
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
+fewer22:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x09
+	JNE  fewer25
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop26:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	LEAQ   (R11)(R9*2), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
 	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
 
-loop26:
-	VBROADCASTSS   (AX), Y6
-	VBROADCASTSS   (AX)(SI*1), Y7
-	VBROADCASTF128 (CX), Y8
-	VINSERTF128    $0x01, (CX)(DI*1), Y8, Y8
-	VFMADD231PS    Y8, Y6, Y0
-	VFMADD231PS    Y8, Y7, Y3
-	VBROADCASTF128 (CX)(DI*2), Y8
-	VINSERTF128    $0x01, (CX)(R8*1), Y8, Y8
-	VFMADD231PS    Y8, Y6, Y1
-	VFMADD231PS    Y8, Y7, Y4
-	VBROADCASTF128 (CX)(DI*4), Y8
-	VFMADD231PS    Y8, Y6, Y2
-	VFMADD231PS    Y8, Y7, Y5
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
+loop27:
+	VBROADCASTSS   (BX), Y10
+	VBROADCASTSS   (BX)(DX*1), Y11
+	VBROADCASTF128 (SI), Y12
+	VINSERTF128    $0x01, (SI)(R9*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y0
+	VFMADD231PS    Y12, Y11, Y5
+	VBROADCASTF128 (SI)(R9*2), Y12
+	VINSERTF128    $0x01, (SI)(R10*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y1
+	VFMADD231PS    Y12, Y11, Y6
+	VBROADCASTF128 (SI)(R9*4), Y12
+	VINSERTF128    $0x01, (SI)(R11*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y2
+	VFMADD231PS    Y12, Y11, Y7
+	VBROADCASTF128 (SI)(R10*2), Y12
+	VINSERTF128    $0x01, (SI)(R12*1), Y12, Y12
+	VFMADD231PS    Y12, Y10, Y3
+	VFMADD231PS    Y12, Y11, Y8
+	VBROADCASTF128 (SI)(R9*8), Y12
+	VFMADD231PS    Y12, Y10, Y4
+	VFMADD231PS    Y12, Y11, Y9
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop27
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X5, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y5, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X6, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y6, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X7, (BX)
+	VEXTRACTF128   $0x01, Y2, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y7, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X3, (DX)
+	VMOVUPS        X8, (BX)
+	VEXTRACTF128   $0x01, Y3, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y8, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X4, (DX)
+	VMOVUPS        X9, (BX)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
 	JNZ            loop26
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X3, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y3, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X4, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y4, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X2, (AX)
-	VMOVUPS        X5, (CX)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
 	VZEROUPPER
 	RET
 
 fewer25:
-	CMPQ   AX, $0x04
-	JNE    fewer27
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	LEAQ   (DI)(DI*2), R8
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x08
+	JNE  fewer28
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
-loop28:
-	VBROADCASTSS   (AX), Y4
-	VBROADCASTSS   (AX)(SI*1), Y5
-	VBROADCASTF128 (CX), Y6
-	VINSERTF128    $0x01, (CX)(DI*1), Y6, Y6
-	VFMADD231PS    Y6, Y4, Y0
-	VFMADD231PS    Y6, Y5, Y2
-	VBROADCASTF128 (CX)(DI*2), Y6
-	VINSERTF128    $0x01, (CX)(R8*1), Y6, Y6
-	VFMADD231PS    Y6, Y4, Y1
-	VFMADD231PS    Y6, Y5, Y3
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop28
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X2, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y2, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X3, (CX)
-	VEXTRACTF128   $0x01, Y1, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y3, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-fewer27:
-	CMPQ   AX, $0x03
-	JNE    fewer29
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop30:
-	VBROADCASTSS   (AX), Y4
-	VBROADCASTSS   (AX)(SI*1), Y5
-	VBROADCASTF128 (CX), Y6
-	VINSERTF128    $0x01, (CX)(DI*1), Y6, Y6
-	VFMADD231PS    Y6, Y4, Y0
-	VFMADD231PS    Y6, Y5, Y2
-	VBROADCASTF128 (CX)(DI*2), Y6
-	VFMADD231PS    Y6, Y4, Y1
-	VFMADD231PS    Y6, Y5, Y3
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop30
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X2, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y2, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VMOVUPS        X1, (AX)
-	VMOVUPS        X3, (CX)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-fewer29:
-	CMPQ   AX, $0x02
-	JNE    fewer31
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-loop32:
-	VBROADCASTSS   (AX), Y2
-	VBROADCASTSS   (AX)(SI*1), Y3
-	VBROADCASTF128 (CX), Y4
-	VINSERTF128    $0x01, (CX)(DI*1), Y4, Y4
-	VFMADD231PS    Y4, Y2, Y0
-	VFMADD231PS    Y4, Y3, Y1
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop32
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X1, (CX)
-	VEXTRACTF128   $0x01, Y0, (AX)(DX*1)
-	VEXTRACTF128   $0x01, Y1, (CX)(DX*1)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-fewer31:
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+24(FP), DX
-	MOVQ   pitch+32(FP), BX
-	MOVQ   vectorItem+72(FP), SI
-	MOVQ   step+40(FP), DI
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-
-loop34:
-	VBROADCASTSS   (AX), Y2
-	VBROADCASTSS   (AX)(SI*1), Y3
-	VBROADCASTF128 (CX), Y4
-	VFMADD231PS    Y4, Y2, Y0
-	VFMADD231PS    Y4, Y3, Y1
-	ADDQ           $0x04, AX
-	ADDQ           BX, CX
-	DECQ           DX
-	JNZ            loop34
-	MOVQ           dst+0(FP), AX
-	MOVQ           dstItem+64(FP), CX
-	MOVQ           dstStep+56(FP), DX
-	ADDQ           AX, CX
-	VMOVUPS        X0, (AX)
-	VMOVUPS        X1, (CX)
-	ADDQ           DX, AX
-	ADDQ           DX, CX
-	VZEROUPPER
-	RET
-
-// func scorePairsAVX2(dst *byte, vectors *byte, panel *byte, offsets *byte, depth int, pitch int, dstItem int, vectorItem int)
-// Requires: AVX, FMA3
-TEXT ·scorePairsAVX2(SB), NOSPLIT, $0-64
-	MOVQ   vectors+8(FP), AX
-	MOVQ   panel+16(FP), CX
-	MOVQ   depth+32(FP), DX
-	MOVQ   pitch+40(FP), BX
-	MOVQ   vectorItem+56(FP), SI
-	LEAQ   (SI)(SI*2), DI
-	LEAQ   (DI)(SI*2), R8
-	LEAQ   (R8)(SI*2), R9
-	MOVQ   offsets+24(FP), R10
-	MOVQ   (R10), R11
-	MOVQ   8(R10), R12
-	MOVQ   16(R10), R13
-	MOVQ   24(R10), R10
+loop29:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	LEAQ   (R11)(R9*2), R12
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -1103,300 +763,903 @@ TEXT ·scorePairsAVX2(SB), NOSPLIT, $0-64
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 
-loop35:
-	VMOVUPS      (CX)(R11*1), Y8
-	VBROADCASTSS (AX), Y9
-	VBROADCASTSS (AX)(SI*1), Y10
-	VFMADD231PS  Y8, Y9, Y0
-	VFMADD231PS  Y8, Y10, Y1
-	VMOVUPS      (CX)(R12*1), Y8
-	VBROADCASTSS (AX)(SI*2), Y9
-	VBROADCASTSS (AX)(DI*1), Y10
-	VFMADD231PS  Y8, Y9, Y2
-	VFMADD231PS  Y8, Y10, Y3
-	VMOVUPS      (CX)(R13*1), Y8
-	VBROADCASTSS (AX)(SI*4), Y9
-	VBROADCASTSS (AX)(R8*1), Y10
-	VFMADD231PS  Y8, Y9, Y4
-	VFMADD231PS  Y8, Y10, Y5
-	VMOVUPS      (CX)(R10*1), Y8
-	VBROADCASTSS (AX)(DI*2), Y9
-	VBROADCASTSS (AX)(R9*1), Y10
-	VFMADD231PS  Y8, Y9, Y6
-	VFMADD231PS  Y8, Y10, Y7
-	ADDQ         $0x04, AX
-	ADDQ         BX, CX
-	DECQ         DX
-	JNZ          loop35
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstItem+48(FP), CX
-	VMOVUPS      Y0, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y1, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y2, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y3, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y4, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y5, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y6, (AX)
-	ADDQ         CX, AX
-	VMOVUPS      Y7, (AX)
-	ADDQ         CX, AX
+loop30:
+	VBROADCASTSS   (BX), Y8
+	VBROADCASTSS   (BX)(DX*1), Y9
+	VBROADCASTF128 (SI), Y10
+	VINSERTF128    $0x01, (SI)(R9*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y0
+	VFMADD231PS    Y10, Y9, Y4
+	VBROADCASTF128 (SI)(R9*2), Y10
+	VINSERTF128    $0x01, (SI)(R10*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y1
+	VFMADD231PS    Y10, Y9, Y5
+	VBROADCASTF128 (SI)(R9*4), Y10
+	VINSERTF128    $0x01, (SI)(R11*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y2
+	VFMADD231PS    Y10, Y9, Y6
+	VBROADCASTF128 (SI)(R10*2), Y10
+	VINSERTF128    $0x01, (SI)(R12*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y3
+	VFMADD231PS    Y10, Y9, Y7
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop30
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X4, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y4, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X5, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y5, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X6, (BX)
+	VEXTRACTF128   $0x01, Y2, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y6, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X3, (DX)
+	VMOVUPS        X7, (BX)
+	VEXTRACTF128   $0x01, Y3, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y7, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop29
 	VZEROUPPER
 	RET
 
-// func accumulateAVX2(sum0 *byte, sum1 *byte, weights *byte, panel *byte, channels int, slots int, second int, weightSkip int, panelSkip int, only0 int, both int, only1 int)
-// Requires: AVX, FMA3
-TEXT ·accumulateAVX2(SB), NOSPLIT, $0-96
-	MOVQ sum0+0(FP), AX
-	MOVQ sum1+8(FP), CX
-	MOVQ panel+24(FP), DX
-	MOVQ channels+32(FP), BX
-	MOVQ BX, SI
-	SHLQ $0x02, BX
-	MOVQ second+48(FP), DI
+fewer28:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x07
+	JNE  fewer31
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
-block36:
-	CMPQ    SI, $0x20
-	JLT     narrower37
-	VMOVUPS (AX), Y0
-	VMOVUPS (CX), Y4
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 32(CX), Y5
-	VMOVUPS 64(AX), Y2
-	VMOVUPS 64(CX), Y6
-	VMOVUPS 96(AX), Y3
-	VMOVUPS 96(CX), Y7
-	MOVQ    weights+16(FP), R8
-	MOVQ    slots+40(FP), R9
-	MOVQ    DX, R10
+loop32:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+loop33:
+	VBROADCASTSS   (BX), Y8
+	VBROADCASTSS   (BX)(DX*1), Y9
+	VBROADCASTF128 (SI), Y10
+	VINSERTF128    $0x01, (SI)(R9*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y0
+	VFMADD231PS    Y10, Y9, Y4
+	VBROADCASTF128 (SI)(R9*2), Y10
+	VINSERTF128    $0x01, (SI)(R10*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y1
+	VFMADD231PS    Y10, Y9, Y5
+	VBROADCASTF128 (SI)(R9*4), Y10
+	VINSERTF128    $0x01, (SI)(R11*1), Y10, Y10
+	VFMADD231PS    Y10, Y8, Y2
+	VFMADD231PS    Y10, Y9, Y6
+	VBROADCASTF128 (SI)(R10*2), Y10
+	VFMADD231PS    Y10, Y8, Y3
+	VFMADD231PS    Y10, Y9, Y7
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop33
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X4, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y4, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X5, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y5, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X6, (BX)
+	VEXTRACTF128   $0x01, Y2, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y6, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X3, (DX)
+	VMOVUPS        X7, (BX)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop32
+	VZEROUPPER
+	RET
+
+fewer31:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x06
+	JNE  fewer34
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop35:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	LEAQ   (R10)(R9*2), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+loop36:
+	VBROADCASTSS   (BX), Y6
+	VBROADCASTSS   (BX)(DX*1), Y7
+	VBROADCASTF128 (SI), Y8
+	VINSERTF128    $0x01, (SI)(R9*1), Y8, Y8
+	VFMADD231PS    Y8, Y6, Y0
+	VFMADD231PS    Y8, Y7, Y3
+	VBROADCASTF128 (SI)(R9*2), Y8
+	VINSERTF128    $0x01, (SI)(R10*1), Y8, Y8
+	VFMADD231PS    Y8, Y6, Y1
+	VFMADD231PS    Y8, Y7, Y4
+	VBROADCASTF128 (SI)(R9*4), Y8
+	VINSERTF128    $0x01, (SI)(R11*1), Y8, Y8
+	VFMADD231PS    Y8, Y6, Y2
+	VFMADD231PS    Y8, Y7, Y5
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop36
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X3, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y3, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X4, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y4, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X5, (BX)
+	VEXTRACTF128   $0x01, Y2, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y5, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop35
+	VZEROUPPER
+	RET
+
+fewer34:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x05
+	JNE  fewer37
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
 loop38:
-	MOVQ  only0+72(FP), R11
-	TESTQ R11, R11
-	JZ    none39
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
 
-loop40:
-	VBROADCASTSS (R8), Y8
-	VFMADD231PS  (R10), Y8, Y0
-	VFMADD231PS  32(R10), Y8, Y1
-	VFMADD231PS  64(R10), Y8, Y2
-	VFMADD231PS  96(R10), Y8, Y3
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop40
+loop39:
+	VBROADCASTSS   (BX), Y6
+	VBROADCASTSS   (BX)(DX*1), Y7
+	VBROADCASTF128 (SI), Y8
+	VINSERTF128    $0x01, (SI)(R9*1), Y8, Y8
+	VFMADD231PS    Y8, Y6, Y0
+	VFMADD231PS    Y8, Y7, Y3
+	VBROADCASTF128 (SI)(R9*2), Y8
+	VINSERTF128    $0x01, (SI)(R10*1), Y8, Y8
+	VFMADD231PS    Y8, Y6, Y1
+	VFMADD231PS    Y8, Y7, Y4
+	VBROADCASTF128 (SI)(R9*4), Y8
+	VFMADD231PS    Y8, Y6, Y2
+	VFMADD231PS    Y8, Y7, Y5
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop39
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X3, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y3, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X4, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y4, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X2, (DX)
+	VMOVUPS        X5, (BX)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop38
+	VZEROUPPER
+	RET
 
-none39:
-	MOVQ  both+80(FP), R11
-	TESTQ R11, R11
-	JZ    none41
+fewer37:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x04
+	JNE  fewer40
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop41:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	LEAQ   (R9)(R9*2), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
 
 loop42:
-	VBROADCASTSS (R8), Y8
-	VBROADCASTSS (R8)(DI*1), Y9
-	VMOVUPS      (R10), Y10
-	VFMADD231PS  Y10, Y8, Y0
-	VFMADD231PS  Y10, Y9, Y4
-	VMOVUPS      32(R10), Y10
-	VFMADD231PS  Y10, Y8, Y1
-	VFMADD231PS  Y10, Y9, Y5
-	VMOVUPS      64(R10), Y10
-	VFMADD231PS  Y10, Y8, Y2
-	VFMADD231PS  Y10, Y9, Y6
-	VMOVUPS      96(R10), Y10
-	VFMADD231PS  Y10, Y8, Y3
-	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop42
+	VBROADCASTSS   (BX), Y4
+	VBROADCASTSS   (BX)(DX*1), Y5
+	VBROADCASTF128 (SI), Y6
+	VINSERTF128    $0x01, (SI)(R9*1), Y6, Y6
+	VFMADD231PS    Y6, Y4, Y0
+	VFMADD231PS    Y6, Y5, Y2
+	VBROADCASTF128 (SI)(R9*2), Y6
+	VINSERTF128    $0x01, (SI)(R10*1), Y6, Y6
+	VFMADD231PS    Y6, Y4, Y1
+	VFMADD231PS    Y6, Y5, Y3
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop42
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X2, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y2, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X3, (BX)
+	VEXTRACTF128   $0x01, Y1, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y3, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop41
+	VZEROUPPER
+	RET
 
-none41:
-	MOVQ  only1+88(FP), R11
-	TESTQ R11, R11
-	JZ    none43
+fewer40:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x03
+	JNE  fewer43
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
 loop44:
-	VBROADCASTSS (R8)(DI*1), Y8
-	VFMADD231PS  (R10), Y8, Y4
-	VFMADD231PS  32(R10), Y8, Y5
-	VFMADD231PS  64(R10), Y8, Y6
-	VFMADD231PS  96(R10), Y8, Y7
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop44
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
 
-none43:
-	MOVQ    weightSkip+56(FP), R11
-	ADDQ    R11, R8
-	MOVQ    panelSkip+64(FP), R11
-	ADDQ    R11, R10
-	DECQ    R9
-	JNZ     loop38
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y4, (CX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y5, 32(CX)
-	VMOVUPS Y2, 64(AX)
-	VMOVUPS Y6, 64(CX)
-	VMOVUPS Y3, 96(AX)
-	VMOVUPS Y7, 96(CX)
-	ADDQ    $0x00000080, AX
-	ADDQ    $0x00000080, CX
-	ADDQ    $0x00000080, DX
-	SUBQ    $0x20, SI
-	JMP     block36
+loop45:
+	VBROADCASTSS   (BX), Y4
+	VBROADCASTSS   (BX)(DX*1), Y5
+	VBROADCASTF128 (SI), Y6
+	VINSERTF128    $0x01, (SI)(R9*1), Y6, Y6
+	VFMADD231PS    Y6, Y4, Y0
+	VFMADD231PS    Y6, Y5, Y2
+	VBROADCASTF128 (SI)(R9*2), Y6
+	VFMADD231PS    Y6, Y4, Y1
+	VFMADD231PS    Y6, Y5, Y3
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop45
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X2, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y2, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	VMOVUPS        X1, (DX)
+	VMOVUPS        X3, (BX)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop44
+	VZEROUPPER
+	RET
 
-narrower37:
-block45:
-	CMPQ    SI, $0x10
-	JLT     narrower46
-	VMOVUPS (AX), Y0
-	VMOVUPS (CX), Y2
-	VMOVUPS 32(AX), Y1
-	VMOVUPS 32(CX), Y3
-	MOVQ    weights+16(FP), R8
-	MOVQ    slots+40(FP), R9
-	MOVQ    DX, R10
+fewer43:
+	MOVQ rows+64(FP), AX
+	CMPQ AX, $0x02
+	JNE  fewer46
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
 loop47:
-	MOVQ  only0+72(FP), R11
-	TESTQ R11, R11
-	JZ    none48
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
-loop49:
-	VBROADCASTSS (R8), Y4
-	VFMADD231PS  (R10), Y4, Y0
-	VFMADD231PS  32(R10), Y4, Y1
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop49
+loop48:
+	VBROADCASTSS   (BX), Y2
+	VBROADCASTSS   (BX)(DX*1), Y3
+	VBROADCASTF128 (SI), Y4
+	VINSERTF128    $0x01, (SI)(R9*1), Y4, Y4
+	VFMADD231PS    Y4, Y2, Y0
+	VFMADD231PS    Y4, Y3, Y1
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop48
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X1, (BX)
+	VEXTRACTF128   $0x01, Y0, (DX)(SI*1)
+	VEXTRACTF128   $0x01, Y1, (BX)(SI*1)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop47
+	VZEROUPPER
+	RET
 
-none48:
-	MOVQ  both+80(FP), R11
-	TESTQ R11, R11
-	JZ    none50
+fewer46:
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+
+loop50:
+	MOVQ   vectorItem+88(FP), DX
+	MOVQ   8(AX), BX
+	IMULQ  DX, BX
+	MOVQ   vectors+8(FP), SI
+	ADDQ   SI, BX
+	MOVQ   panel+16(FP), SI
+	ADDQ   16(AX), SI
+	MOVQ   depth+40(FP), DI
+	MOVQ   pitch+48(FP), R8
+	MOVQ   step+56(FP), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
 
 loop51:
-	VBROADCASTSS (R8), Y4
-	VBROADCASTSS (R8)(DI*1), Y5
-	VMOVUPS      (R10), Y6
-	VFMADD231PS  Y6, Y4, Y0
-	VFMADD231PS  Y6, Y5, Y2
-	VMOVUPS      32(R10), Y6
-	VFMADD231PS  Y6, Y4, Y1
-	VFMADD231PS  Y6, Y5, Y3
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop51
+	VBROADCASTSS   (BX), Y2
+	VBROADCASTSS   (BX)(DX*1), Y3
+	VBROADCASTF128 (SI), Y4
+	VFMADD231PS    Y4, Y2, Y0
+	VFMADD231PS    Y4, Y3, Y1
+	ADDQ           $0x04, BX
+	ADDQ           R8, SI
+	DECQ           DI
+	JNZ            loop51
+	MOVQ           dst+0(FP), DX
+	ADDQ           (AX), DX
+	MOVQ           dstItem+80(FP), BX
+	MOVQ           dstStep+72(FP), SI
+	ADDQ           DX, BX
+	VMOVUPS        X0, (DX)
+	VMOVUPS        X1, (BX)
+	ADDQ           SI, DX
+	ADDQ           SI, BX
+	ADDQ           $0x18, AX
+	DECQ           CX
+	JNZ            loop50
+	VZEROUPPER
+	RET
 
-none50:
-	MOVQ  only1+88(FP), R11
-	TESTQ R11, R11
-	JZ    none52
+// func scorePairsAVX2(dst *byte, vectors *byte, panel *byte, pairs *byte, count int, depth int, pitch int, dstItem int, vectorItem int)
+// Requires: AVX, FMA3
+TEXT ·scorePairsAVX2(SB), NOSPLIT, $0-72
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
+	SHRQ $0x02, CX
+
+loop52:
+	MOVQ   depth+40(FP), DX
+	MOVQ   pitch+48(FP), BX
+	MOVQ   vectorItem+64(FP), SI
+	MOVQ   panel+16(FP), DI
+	ADDQ   16(AX), DI
+	MOVQ   8(AX), R8
+	IMULQ  SI, R8
+	MOVQ   vectors+8(FP), R9
+	ADDQ   R9, R8
+	MOVQ   panel+16(FP), R9
+	ADDQ   40(AX), R9
+	MOVQ   32(AX), R10
+	IMULQ  SI, R10
+	MOVQ   vectors+8(FP), R11
+	ADDQ   R11, R10
+	MOVQ   panel+16(FP), R11
+	ADDQ   64(AX), R11
+	MOVQ   56(AX), R12
+	IMULQ  SI, R12
+	MOVQ   vectors+8(FP), R13
+	ADDQ   R13, R12
+	MOVQ   panel+16(FP), R13
+	ADDQ   88(AX), R13
+	MOVQ   80(AX), R14
+	IMULQ  SI, R14
+	MOVQ   vectors+8(FP), R15
+	ADDQ   R15, R14
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
 loop53:
-	VBROADCASTSS (R8)(DI*1), Y4
-	VFMADD231PS  (R10), Y4, Y2
-	VFMADD231PS  32(R10), Y4, Y3
+	VMOVUPS      (DI), Y8
+	VBROADCASTSS (R8), Y9
+	VBROADCASTSS (R8)(SI*1), Y10
+	VFMADD231PS  Y8, Y9, Y0
+	VFMADD231PS  Y8, Y10, Y1
+	ADDQ         BX, DI
 	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
+	VMOVUPS      (R9), Y8
+	VBROADCASTSS (R10), Y9
+	VBROADCASTSS (R10)(SI*1), Y10
+	VFMADD231PS  Y8, Y9, Y2
+	VFMADD231PS  Y8, Y10, Y3
+	ADDQ         BX, R9
+	ADDQ         $0x04, R10
+	VMOVUPS      (R11), Y8
+	VBROADCASTSS (R12), Y9
+	VBROADCASTSS (R12)(SI*1), Y10
+	VFMADD231PS  Y8, Y9, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	ADDQ         BX, R11
+	ADDQ         $0x04, R12
+	VMOVUPS      (R13), Y8
+	VBROADCASTSS (R14), Y9
+	VBROADCASTSS (R14)(SI*1), Y10
+	VFMADD231PS  Y8, Y9, Y6
+	VFMADD231PS  Y8, Y10, Y7
+	ADDQ         BX, R13
+	ADDQ         $0x04, R14
+	DECQ         DX
 	JNZ          loop53
+	MOVQ         dstItem+56(FP), DX
+	MOVQ         dst+0(FP), BX
+	ADDQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	VMOVUPS      Y1, (BX)(DX*1)
+	MOVQ         dst+0(FP), BX
+	ADDQ         24(AX), BX
+	VMOVUPS      Y2, (BX)
+	VMOVUPS      Y3, (BX)(DX*1)
+	MOVQ         dst+0(FP), BX
+	ADDQ         48(AX), BX
+	VMOVUPS      Y4, (BX)
+	VMOVUPS      Y5, (BX)(DX*1)
+	MOVQ         dst+0(FP), BX
+	ADDQ         72(AX), BX
+	VMOVUPS      Y6, (BX)
+	VMOVUPS      Y7, (BX)(DX*1)
+	ADDQ         $0x60, AX
+	DECQ         CX
+	JNZ          loop52
+	VZEROUPPER
+	RET
 
-none52:
-	MOVQ    weightSkip+56(FP), R11
-	ADDQ    R11, R8
-	MOVQ    panelSkip+64(FP), R11
-	ADDQ    R11, R10
-	DECQ    R9
-	JNZ     loop47
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y2, (CX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y3, 32(CX)
-	ADDQ    $0x00000040, AX
-	ADDQ    $0x00000040, CX
-	ADDQ    $0x00000040, DX
-	SUBQ    $0x10, SI
-	JMP     block45
+// func accumulateAVX2(sums *byte, weights *byte, panel *byte, pairs *byte, count int, channels int, slots int, sumItem int, weightItem int)
+// Requires: AVX, FMA3
+TEXT ·accumulateAVX2(SB), NOSPLIT, $0-72
+	MOVQ pairs+24(FP), AX
+	MOVQ count+32(FP), CX
 
-narrower46:
-block54:
-	CMPQ    SI, $0x08
-	JLT     narrower55
-	VMOVUPS (AX), Y0
-	VMOVUPS (CX), Y1
-	MOVQ    weights+16(FP), R8
-	MOVQ    slots+40(FP), R9
-	MOVQ    DX, R10
+loop54:
+	MOVQ  channels+40(FP), DX
+	MOVQ  DX, BX
+	SHLQ  $0x02, DX
+	MOVQ  sumItem+56(FP), SI
+	MOVQ  (AX), DI
+	IMULQ SI, DI
+	MOVQ  sums+0(FP), R8
+	ADDQ  R8, DI
+	MOVQ  16(AX), R8
+	IMULQ DX, R8
+	MOVQ  panel+16(FP), R9
+	ADDQ  R9, R8
+	ADDQ  DI, SI
 
-loop56:
-	MOVQ  only0+72(FP), R11
-	TESTQ R11, R11
-	JZ    none57
+block55:
+	CMPQ    BX, $0x20
+	JLT     narrower56
+	VMOVUPS (DI), Y0
+	VMOVUPS (SI), Y4
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 32(SI), Y5
+	VMOVUPS 64(DI), Y2
+	VMOVUPS 64(SI), Y6
+	VMOVUPS 96(DI), Y3
+	VMOVUPS 96(SI), Y7
+	MOVQ    weights+8(FP), R9
+	ADDQ    8(AX), R9
+	MOVQ    weightItem+64(FP), R10
+	MOVQ    slots+48(FP), R11
+	MOVQ    R8, R12
+	MOVQ    56(AX), R13
+	IMULQ   DX, R13
 
-loop58:
-	VBROADCASTSS (R8), Y2
-	VFMADD231PS  (R10), Y2, Y0
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop58
+loop57:
+	MOVQ  24(AX), R14
+	TESTQ R14, R14
+	JZ    none58
 
-none57:
-	MOVQ  both+80(FP), R11
-	TESTQ R11, R11
-	JZ    none59
+loop59:
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  (R12), Y8, Y0
+	VFMADD231PS  32(R12), Y8, Y1
+	VFMADD231PS  64(R12), Y8, Y2
+	VFMADD231PS  96(R12), Y8, Y3
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop59
 
-loop60:
-	VBROADCASTSS (R8), Y2
-	VBROADCASTSS (R8)(DI*1), Y3
-	VMOVUPS      (R10), Y4
+none58:
+	MOVQ  32(AX), R14
+	TESTQ R14, R14
+	JZ    none60
+
+loop61:
+	VBROADCASTSS (R9), Y8
+	VBROADCASTSS (R9)(R10*1), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(R12), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      96(R12), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop61
+
+none60:
+	MOVQ  40(AX), R14
+	TESTQ R14, R14
+	JZ    none62
+
+loop63:
+	VBROADCASTSS (R9)(R10*1), Y8
+	VFMADD231PS  (R12), Y8, Y4
+	VFMADD231PS  32(R12), Y8, Y5
+	VFMADD231PS  64(R12), Y8, Y6
+	VFMADD231PS  96(R12), Y8, Y7
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop63
+
+none62:
+	ADDQ    48(AX), R9
+	ADDQ    R13, R12
+	DECQ    R11
+	JNZ     loop57
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y5, 32(SI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y6, 64(SI)
+	VMOVUPS Y3, 96(DI)
+	VMOVUPS Y7, 96(SI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x00000080, R8
+	SUBQ    $0x20, BX
+	JMP     block55
+
+narrower56:
+block64:
+	CMPQ    BX, $0x10
+	JLT     narrower65
+	VMOVUPS (DI), Y0
+	VMOVUPS (SI), Y2
+	VMOVUPS 32(DI), Y1
+	VMOVUPS 32(SI), Y3
+	MOVQ    weights+8(FP), R9
+	ADDQ    8(AX), R9
+	MOVQ    weightItem+64(FP), R10
+	MOVQ    slots+48(FP), R11
+	MOVQ    R8, R12
+	MOVQ    56(AX), R13
+	IMULQ   DX, R13
+
+loop66:
+	MOVQ  24(AX), R14
+	TESTQ R14, R14
+	JZ    none67
+
+loop68:
+	VBROADCASTSS (R9), Y4
+	VFMADD231PS  (R12), Y4, Y0
+	VFMADD231PS  32(R12), Y4, Y1
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop68
+
+none67:
+	MOVQ  32(AX), R14
+	TESTQ R14, R14
+	JZ    none69
+
+loop70:
+	VBROADCASTSS (R9), Y4
+	VBROADCASTSS (R9)(R10*1), Y5
+	VMOVUPS      (R12), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y5, Y2
+	VMOVUPS      32(R12), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop70
+
+none69:
+	MOVQ  40(AX), R14
+	TESTQ R14, R14
+	JZ    none71
+
+loop72:
+	VBROADCASTSS (R9)(R10*1), Y4
+	VFMADD231PS  (R12), Y4, Y2
+	VFMADD231PS  32(R12), Y4, Y3
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop72
+
+none71:
+	ADDQ    48(AX), R9
+	ADDQ    R13, R12
+	DECQ    R11
+	JNZ     loop66
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y3, 32(SI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, R8
+	SUBQ    $0x10, BX
+	JMP     block64
+
+narrower65:
+block73:
+	CMPQ    BX, $0x08
+	JLT     narrower74
+	VMOVUPS (DI), Y0
+	VMOVUPS (SI), Y1
+	MOVQ    weights+8(FP), R9
+	ADDQ    8(AX), R9
+	MOVQ    weightItem+64(FP), R10
+	MOVQ    slots+48(FP), R11
+	MOVQ    R8, R12
+	MOVQ    56(AX), R13
+	IMULQ   DX, R13
+
+loop75:
+	MOVQ  24(AX), R14
+	TESTQ R14, R14
+	JZ    none76
+
+loop77:
+	VBROADCASTSS (R9), Y2
+	VFMADD231PS  (R12), Y2, Y0
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop77
+
+none76:
+	MOVQ  32(AX), R14
+	TESTQ R14, R14
+	JZ    none78
+
+loop79:
+	VBROADCASTSS (R9), Y2
+	VBROADCASTSS (R9)(R10*1), Y3
+	VMOVUPS      (R12), Y4
 	VFMADD231PS  Y4, Y2, Y0
 	VFMADD231PS  Y4, Y3, Y1
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop60
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop79
 
-none59:
-	MOVQ  only1+88(FP), R11
-	TESTQ R11, R11
-	JZ    none61
+none78:
+	MOVQ  40(AX), R14
+	TESTQ R14, R14
+	JZ    none80
 
-loop62:
-	VBROADCASTSS (R8)(DI*1), Y2
-	VFMADD231PS  (R10), Y2, Y1
-	ADDQ         $0x04, R8
-	ADDQ         BX, R10
-	DECQ         R11
-	JNZ          loop62
+loop81:
+	VBROADCASTSS (R9)(R10*1), Y2
+	VFMADD231PS  (R12), Y2, Y1
+	ADDQ         $0x04, R9
+	ADDQ         DX, R12
+	DECQ         R14
+	JNZ          loop81
 
-none61:
-	MOVQ    weightSkip+56(FP), R11
-	ADDQ    R11, R8
-	MOVQ    panelSkip+64(FP), R11
-	ADDQ    R11, R10
-	DECQ    R9
-	JNZ     loop56
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, (CX)
-	ADDQ    $0x00000020, AX
-	ADDQ    $0x00000020, CX
-	ADDQ    $0x00000020, DX
-	SUBQ    $0x08, SI
-	JMP     block54
+none80:
+	ADDQ    48(AX), R9
+	ADDQ    R13, R12
+	DECQ    R11
+	JNZ     loop75
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, (SI)
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, R8
+	SUBQ    $0x08, BX
+	JMP     block73
 
-narrower55:
+narrower74:
+	ADDQ $0x40, AX
+	DECQ CX
+	JNZ  loop54
 	VZEROUPPER
 	RET
 
@@ -1415,7 +1678,7 @@ TEXT ·turnAVX2(SB), NOSPLIT, $0-40
 	LEAQ (R10)(R9*2), R11
 	LEAQ (R11)(R9*2), R12
 
-loop63:
+loop82:
 	VBROADCASTF128 (CX), Y0
 	VINSERTF128    $0x01, (CX)(R9*4), Y0, Y0
 	VBROADCASTF128 (CX)(R9*1), Y1
@@ -1459,7 +1722,7 @@ loop63:
 	ADDQ           $0x20, CX
 	LEAQ           (AX)(BX*8), AX
 	DECQ           DX
-	JNZ            loop63
+	JNZ            loop82
 	VZEROUPPER
 	RET
 
@@ -1621,20 +1884,20 @@ TEXT ·maxRowAVX2(SB), NOSPLIT, $0-36
 	VMOVUPS Y1, Y0
 	MOVQ    slots+16(FP), CX
 
-loop64:
+loop83:
 	MOVQ columns+24(FP), DX
 	MOVQ masks+8(FP), BX
 
-loop65:
+loop84:
 	VMOVUPS      (BX), Y2
 	VBLENDVPS    Y2, (AX), Y1, Y2
 	VMAXPS       Y0, Y2, Y0
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, BX
 	DECQ         DX
-	JNZ          loop65
+	JNZ          loop84
 	DECQ         CX
-	JNZ          loop64
+	JNZ          loop83
 	VEXTRACTF128 $0x01, Y0, X1
 	VMAXPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -1663,11 +1926,11 @@ TEXT ·expRowAVX2(SB), NOSPLIT, $0-44
 	VBROADCASTSS offset+32(FP), Y1
 	MOVQ         slots+16(FP), CX
 
-loop66:
+loop85:
 	MOVQ columns+24(FP), DX
 	MOVQ masks+8(FP), BX
 
-loop67:
+loop86:
 	VMOVUPS      (AX), Y2
 	VSUBPS       Y1, Y2, Y2
 	VCMPPS       $0x05, expLowest<>+0(SB), Y2, Y3
@@ -1696,9 +1959,9 @@ loop67:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, BX
 	DECQ         DX
-	JNZ          loop67
+	JNZ          loop86
 	DECQ         CX
-	JNZ          loop66
+	JNZ          loop85
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -1709,6 +1972,103 @@ loop67:
 	VZEROUPPER
 	RET
 
+// func softmaxAVX2(rows *byte, masks *byte, tops *byte, totals *byte, items int, slots int, columns int, rowStep int, maskStep int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxAVX2(SB), NOSPLIT, $0-72
+	MOVQ    rows+0(FP), AX
+	MOVQ    masks+8(FP), CX
+	MOVQ    tops+16(FP), DX
+	MOVQ    totals+24(FP), BX
+	VMOVUPS negativeInfinity<>+0(SB), Y0
+	MOVQ    items+32(FP), SI
+
+loop87:
+	MOVQ    AX, DI
+	VMOVUPS Y0, Y1
+	MOVQ    slots+40(FP), R8
+
+loop88:
+	MOVQ CX, R9
+	MOVQ columns+48(FP), R10
+
+loop89:
+	VMOVUPS      (R9), Y2
+	VBLENDVPS    Y2, (DI), Y0, Y2
+	VMAXPS       Y1, Y2, Y1
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          loop89
+	DECQ         R8
+	JNZ          loop88
+	VEXTRACTF128 $0x01, Y1, X2
+	VMAXPS       X2, X1, X1
+	VPERMILPS    $0x4e, X1, X2
+	VMAXPS       X2, X1, X1
+	VPERMILPS    $0xb1, X1, X2
+	VMAXPS       X2, X1, X1
+	VMOVSS       X1, (DX)
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x04, X0, X1, X3
+	VANDPS       X3, X1, X1
+	VBROADCASTSS X1, Y1
+	MOVQ         AX, DI
+	MOVQ         slots+40(FP), R8
+
+loop90:
+	MOVQ CX, R9
+	MOVQ columns+48(FP), R10
+
+loop91:
+	VMOVUPS      (DI), Y3
+	VSUBPS       Y1, Y3, Y3
+	VCMPPS       $0x05, expLowest<>+0(SB), Y3, Y4
+	VMOVUPS      expHighest<>+0(SB), Y5
+	VMINPS       Y3, Y5, Y5
+	VMOVUPS      expMagic<>+0(SB), Y3
+	VFMADD231PS  expLog2e<>+0(SB), Y5, Y3
+	VSUBPS       expMagic<>+0(SB), Y3, Y6
+	VFNMADD231PS expHigh<>+0(SB), Y6, Y5
+	VFNMADD231PS expLow<>+0(SB), Y6, Y5
+	VMOVUPS      expTerm0<>+0(SB), Y6
+	VFMADD213PS  expTerm1<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm2<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm3<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm4<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm5<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm6<>+0(SB), Y5, Y6
+	VFMADD213PS  expTerm7<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       expBias<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y6, Y6
+	VANDPS       Y4, Y6, Y3
+	VANDPS       (R9), Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VMOVUPS      Y3, (DI)
+	ADDQ         $0x20, DI
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          loop91
+	DECQ         R8
+	JNZ          loop90
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X1, X2, X2
+	VPERMILPS    $0x4e, X2, X1
+	VADDPS       X1, X2, X2
+	VPERMILPS    $0xb1, X2, X1
+	VADDPS       X1, X2, X2
+	VMOVSS       X2, (BX)
+	ADDQ         $0x04, DX
+	ADDQ         $0x04, BX
+	MOVQ         rowStep+56(FP), DI
+	ADDQ         DI, AX
+	MOVQ         maskStep+64(FP), DI
+	ADDQ         DI, CX
+	DECQ         SI
+	JNZ          loop87
+	VZEROUPPER
+	RET
+
 // func expLanesAVX2(row *byte, masks *byte, offsets *byte, slots int, columns int, offsetSkip int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expLanesAVX2(SB), NOSPLIT, $0-48
@@ -1716,11 +2076,11 @@ TEXT ·expLanesAVX2(SB), NOSPLIT, $0-48
 	MOVQ offsets+16(FP), CX
 	MOVQ slots+24(FP), DX
 
-loop68:
+loop92:
 	MOVQ columns+32(FP), BX
 	MOVQ masks+8(FP), SI
 
-loop69:
+loop93:
 	VMOVUPS      (AX), Y0
 	VSUBPS       (CX), Y0, Y0
 	VCMPPS       $0x05, expLowest<>+0(SB), Y0, Y1
@@ -1749,11 +2109,11 @@ loop69:
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, SI
 	DECQ         BX
-	JNZ          loop69
+	JNZ          loop93
 	MOVQ         offsetSkip+40(FP), BX
 	ADDQ         BX, CX
 	DECQ         DX
-	JNZ          loop68
+	JNZ          loop92
 	VZEROUPPER
 	RET
 
@@ -1765,7 +2125,7 @@ TEXT ·gradientRowAVX2(SB), NOSPLIT, $0-28
 	MOVQ         vectors+16(FP), DX
 	VBROADCASTSS delta+24(FP), Y0
 
-loop70:
+loop94:
 	VMOVUPS (CX), Y1
 	VSUBPS  Y0, Y1, Y1
 	VMULPS  (AX), Y1, Y1
@@ -1773,7 +2133,7 @@ loop70:
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
 	DECQ    DX
-	JNZ     loop70
+	JNZ     loop94
 	VZEROUPPER
 	RET
 
@@ -1785,10 +2145,10 @@ TEXT ·gradientLanesAVX2(SB), NOSPLIT, $0-48
 	MOVQ deltas+16(FP), DX
 	MOVQ slots+24(FP), BX
 
-loop71:
+loop95:
 	MOVQ columns+32(FP), SI
 
-loop72:
+loop96:
 	VMOVUPS (CX), Y0
 	VSUBPS  (DX), Y0, Y0
 	VMULPS  (AX), Y0, Y0
@@ -1797,11 +2157,11 @@ loop72:
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	DECQ    SI
-	JNZ     loop72
+	JNZ     loop96
 	MOVQ    deltaSkip+40(FP), SI
 	ADDQ    SI, DX
 	DECQ    BX
-	JNZ     loop71
+	JNZ     loop95
 	VZEROUPPER
 	RET
 
@@ -1835,142 +2195,157 @@ DATA bfloatOne<>+24(SB)/4, $0x00000001
 DATA bfloatOne<>+28(SB)/4, $0x00000001
 GLOBL bfloatOne<>(SB), RODATA|NOPTR, $32
 
-// func loadFloat32AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
+// func loadFloat32AVX2(dst *byte, src *byte, factors *byte, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 // Requires: AVX
-TEXT ·loadFloat32AVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	VBROADCASTSS factor+48(FP), Y0
-	MOVQ         rows+16(FP), DX
-	MOVQ         dstStep+32(FP), BX
-	MOVQ         srcStep+40(FP), SI
+TEXT ·loadFloat32AVX2(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ dstStep+40(FP), BX
+	MOVQ srcStep+48(FP), SI
+	MOVQ factors+16(FP), DI
+	MOVQ factorStep+56(FP), R8
 
-loop73:
-	MOVQ blocks+24(FP), R9
-	MOVQ AX, DI
-	MOVQ CX, R8
+loop97:
+	VBROADCASTSS (DI), Y0
+	ADDQ         R8, DI
+	MOVQ         blocks+32(FP), R11
+	MOVQ         AX, R9
+	MOVQ         CX, R10
 
-loop74:
-	VMULPS  (R8), Y0, Y1
-	VMOVUPS Y1, (DI)
-	ADDQ    $0x20, R8
-	ADDQ    $0x20, DI
-	DECQ    R9
-	JNZ     loop74
+loop98:
+	VMULPS  (R10), Y0, Y1
+	VMOVUPS Y1, (R9)
+	ADDQ    $0x20, R10
+	ADDQ    $0x20, R9
+	DECQ    R11
+	JNZ     loop98
 	ADDQ    BX, AX
 	ADDQ    SI, CX
 	DECQ    DX
-	JNZ     loop73
+	JNZ     loop97
 	VZEROUPPER
 	RET
 
-// func loadFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
+// func loadFloat16AVX2(dst *byte, src *byte, factors *byte, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 // Requires: AVX, F16C
-TEXT ·loadFloat16AVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	VBROADCASTSS factor+48(FP), Y0
-	MOVQ         rows+16(FP), DX
-	MOVQ         dstStep+32(FP), BX
-	MOVQ         srcStep+40(FP), SI
+TEXT ·loadFloat16AVX2(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ dstStep+40(FP), BX
+	MOVQ srcStep+48(FP), SI
+	MOVQ factors+16(FP), DI
+	MOVQ factorStep+56(FP), R8
 
-loop75:
-	MOVQ blocks+24(FP), R9
-	MOVQ AX, DI
-	MOVQ CX, R8
+loop99:
+	VBROADCASTSS (DI), Y0
+	ADDQ         R8, DI
+	MOVQ         blocks+32(FP), R11
+	MOVQ         AX, R9
+	MOVQ         CX, R10
 
-loop76:
-	VCVTPH2PS (R8), Y1
+loop100:
+	VCVTPH2PS (R10), Y1
 	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (DI)
-	ADDQ      $0x10, R8
-	ADDQ      $0x20, DI
-	DECQ      R9
-	JNZ       loop76
+	VMOVUPS   Y1, (R9)
+	ADDQ      $0x10, R10
+	ADDQ      $0x20, R9
+	DECQ      R11
+	JNZ       loop100
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop75
+	JNZ       loop99
 	VZEROUPPER
 	RET
 
-// func loadBFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
+// func loadBFloat16AVX2(dst *byte, src *byte, factors *byte, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 // Requires: AVX, AVX2
-TEXT ·loadBFloat16AVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	VBROADCASTSS factor+48(FP), Y0
-	MOVQ         rows+16(FP), DX
-	MOVQ         dstStep+32(FP), BX
-	MOVQ         srcStep+40(FP), SI
+TEXT ·loadBFloat16AVX2(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ dstStep+40(FP), BX
+	MOVQ srcStep+48(FP), SI
+	MOVQ factors+16(FP), DI
+	MOVQ factorStep+56(FP), R8
 
-loop77:
-	MOVQ blocks+24(FP), R9
-	MOVQ AX, DI
-	MOVQ CX, R8
+loop101:
+	VBROADCASTSS (DI), Y0
+	ADDQ         R8, DI
+	MOVQ         blocks+32(FP), R11
+	MOVQ         AX, R9
+	MOVQ         CX, R10
 
-loop78:
-	VPMOVZXWD (R8), Y1
+loop102:
+	VPMOVZXWD (R10), Y1
 	VPSLLD    $0x10, Y1, Y1
 	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (DI)
-	ADDQ      $0x10, R8
-	ADDQ      $0x20, DI
-	DECQ      R9
-	JNZ       loop78
+	VMOVUPS   Y1, (R9)
+	ADDQ      $0x10, R10
+	ADDQ      $0x20, R9
+	DECQ      R11
+	JNZ       loop102
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop77
+	JNZ       loop101
 	VZEROUPPER
 	RET
 
-// func storeFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
+// func storeFloat16AVX2(dst *byte, src *byte, factors *byte, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 // Requires: AVX, F16C
-TEXT ·storeFloat16AVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	VBROADCASTSS factor+48(FP), Y0
-	MOVQ         rows+16(FP), DX
-	MOVQ         dstStep+32(FP), BX
-	MOVQ         srcStep+40(FP), SI
+TEXT ·storeFloat16AVX2(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ dstStep+40(FP), BX
+	MOVQ srcStep+48(FP), SI
+	MOVQ factors+16(FP), DI
+	MOVQ factorStep+56(FP), R8
 
-loop79:
-	MOVQ blocks+24(FP), R9
-	MOVQ AX, DI
-	MOVQ CX, R8
+loop103:
+	VBROADCASTSS (DI), Y0
+	ADDQ         R8, DI
+	MOVQ         blocks+32(FP), R11
+	MOVQ         AX, R9
+	MOVQ         CX, R10
 
-loop80:
-	VMULPS    (R8), Y0, Y1
-	VCVTPS2PH $0x00, Y1, (DI)
-	ADDQ      $0x20, R8
-	ADDQ      $0x10, DI
-	DECQ      R9
-	JNZ       loop80
+loop104:
+	VMULPS    (R10), Y0, Y1
+	VCVTPS2PH $0x00, Y1, (R9)
+	ADDQ      $0x20, R10
+	ADDQ      $0x10, R9
+	DECQ      R11
+	JNZ       loop104
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop79
+	JNZ       loop103
 	VZEROUPPER
 	RET
 
-// func storeBFloat16AVX2(dst *byte, src *byte, rows int, blocks int, dstStep int, srcStep int, factor float32)
+// func storeBFloat16AVX2(dst *byte, src *byte, factors *byte, rows int, blocks int, dstStep int, srcStep int, factorStep int)
 // Requires: AVX, AVX2
-TEXT ·storeBFloat16AVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst+0(FP), AX
-	MOVQ         src+8(FP), CX
-	VBROADCASTSS factor+48(FP), Y0
-	MOVQ         rows+16(FP), DX
-	MOVQ         dstStep+32(FP), BX
-	MOVQ         srcStep+40(FP), SI
+TEXT ·storeBFloat16AVX2(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ rows+24(FP), DX
+	MOVQ dstStep+40(FP), BX
+	MOVQ srcStep+48(FP), SI
+	MOVQ factors+16(FP), DI
+	MOVQ factorStep+56(FP), R8
 
-loop81:
-	MOVQ blocks+24(FP), R9
-	MOVQ AX, DI
-	MOVQ CX, R8
+loop105:
+	VBROADCASTSS (DI), Y0
+	ADDQ         R8, DI
+	MOVQ         blocks+32(FP), R11
+	MOVQ         AX, R9
+	MOVQ         CX, R10
 
-loop82:
-	VMULPS       (R8), Y0, Y1
+loop106:
+	VMULPS       (R10), Y0, Y1
 	VCMPPS       $0x03, Y1, Y1, Y2
 	VPSRLD       $0x10, Y1, Y3
 	VPAND        bfloatOne<>+0(SB), Y3, Y3
@@ -1981,15 +2356,15 @@ loop82:
 	VPSRLD       $0x10, Y3, Y3
 	VEXTRACTI128 $0x01, Y3, X1
 	VPACKUSDW    X1, X3, X1
-	VMOVUPS      X1, (DI)
-	ADDQ         $0x20, R8
-	ADDQ         $0x10, DI
-	DECQ         R9
-	JNZ          loop82
+	VMOVUPS      X1, (R9)
+	ADDQ         $0x20, R10
+	ADDQ         $0x10, R9
+	DECQ         R11
+	JNZ          loop106
 	ADDQ         BX, AX
 	ADDQ         SI, CX
 	DECQ         DX
-	JNZ          loop81
+	JNZ          loop105
 	VZEROUPPER
 	RET
 
@@ -2001,17 +2376,17 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   blocks+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  DX, DX
-	JZ     none83
+	JZ     none107
 
-loop84:
+loop108:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y1, Y0
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	DECQ        DX
-	JNZ         loop84
+	JNZ         loop108
 
-none83:
+none107:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -2040,7 +2415,7 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 
-loop85:
+loop109:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -2054,7 +2429,7 @@ loop85:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop85
+	JNZ         loop109
 	VZEROUPPER
 	RET
 

@@ -121,7 +121,8 @@ func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
 	size, done := int(s.dtype.Size()), 0
 	if t.simd != nil && s.channels >= 8 {
 		done = s.channels &^ 7
-		t.simd.load[s.dtype](unsafe.Pointer(&dst[0]), s.p, rows, done/8, pitch*4, s.step, float32(factor))
+		t.factors = append(t.factors[:0], factor)
+		t.simd.load[s.dtype](unsafe.Pointer(&dst[0]), s.p, unsafe.Pointer(&t.factors[0]), rows, done/8, pitch*float32Bytes, s.step, 0)
 	}
 	if done == s.channels {
 		return
@@ -135,14 +136,19 @@ func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
 	}
 }
 
-// storeRow stores channels times factor.
-func (t *tile[T]) storeRow(s source, src []T, factor T) {
+// storeRows stores rows of channels, each times a factor; pitch and step are the
+// distances of rows of src and of factors in elements.
+func (t *tile[T]) storeRows(s source, src []T, pitch, rows int, factors []T, step int) {
 	size, done := int(s.dtype.Size()), 0
 	if t.simd != nil && s.channels >= 8 {
 		done = s.channels &^ 7
-		t.simd.store[s.dtype](s.p, unsafe.Pointer(&src[0]), 1, done/8, 0, 0, float32(factor))
+		t.simd.store[s.dtype](s.p, unsafe.Pointer(&src[0]), unsafe.Pointer(&factors[0]), rows, done/8,
+			s.step, pitch*float32Bytes, step*float32Bytes)
 	}
-	if done < s.channels {
-		store(unsafe.Add(s.p, done*size), size, s.dtype, src[done:s.channels], factor)
+	if done == s.channels {
+		return
+	}
+	for r := range rows {
+		store(unsafe.Add(s.p, r*s.step+done*size), size, s.dtype, src[r*pitch+done:r*pitch+s.channels], factors[r*step])
 	}
 }

@@ -13,22 +13,25 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
+type conversion = func(dst, src, factors unsafe.Pointer, rows, blocks, dstStep, srcStep, factorStep int)
+
 // kernels is a set of float32 kernels for one instruction set. What each computes
 // is written at its Go prototype.
 type kernels struct {
 	name string
 
-	scoreRows, scoreHalves func(dst, vectors, panel unsafe.Pointer, depth, pitch, step, count, dstStep, dstItem, vectorItem int)
-	scorePairs             func(dst, vectors, panel, offsets unsafe.Pointer, depth, pitch, dstItem, vectorItem int)
-	accumulate             func(sum0, sum1, weights, panel unsafe.Pointer, channels, slots, second, weightSkip, panelSkip, only0, both, only1 int)
+	scoreRows, scoreHalves func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, step, rows, dstStep, dstItem, vectorItem int)
+	scorePairs             func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, dstItem, vectorItem int)
+	accumulate             func(sums, weights, panel, pairs unsafe.Pointer, count, channels, slots, sumItem, weightItem int)
 	turn                   func(dst, src unsafe.Pointer, blocks, pitch, step int)
 	maxRow                 func(row, masks unsafe.Pointer, slots, columns int) float32
 	expRow                 func(row, masks unsafe.Pointer, slots, columns int, offset float32) float32
+	softmax                func(rows, masks, tops, totals unsafe.Pointer, items, slots, columns, rowStep, maskStep int)
 	expLanes               func(row, masks, offsets unsafe.Pointer, slots, columns, offsetSkip int)
 	gradientRow            func(row, gradient unsafe.Pointer, vectors int, delta float32)
 	gradientLanes          func(row, gradient, deltas unsafe.Pointer, slots, columns, deltaSkip int)
 	dot                    func(a, b unsafe.Pointer, blocks int) float32
-	load, store            [core.Float64]func(dst, src unsafe.Pointer, rows, blocks, dstStep, srcStep int, factor float32)
+	load, store            [core.Float64]conversion
 	peak                   func(rounds int)
 }
 

@@ -4,19 +4,13 @@
 
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/natten-mps/natten-mps/core"
-)
-
-type conversion = func(dst, src unsafe.Pointer, rows, blocks, dstStep, srcStep int, factor float32)
+import "github.com/natten-mps/natten-mps/core"
 
 var avx2 = kernels{
 	name:      "avx2",
 	scoreRows: scoreRowsAVX2, scoreHalves: scoreHalvesAVX2, scorePairs: scorePairsAVX2,
 	accumulate: accumulateAVX2, turn: turnAVX2,
-	maxRow: maxRowAVX2, expRow: expRowAVX2, expLanes: expLanesAVX2,
+	maxRow: maxRowAVX2, expRow: expRowAVX2, softmax: softmaxAVX2, expLanes: expLanesAVX2,
 	gradientRow: gradientRowAVX2, gradientLanes: gradientLanesAVX2, dot: dotAVX2,
 	load: [core.Float64]conversion{
 		core.Float32: loadFloat32AVX2, core.Float16: loadFloat16AVX2, core.BFloat16: loadBFloat16AVX2,

@@ -29,13 +29,17 @@ type tile[T number] struct {
 
 	first, second       []T // [item][channel]
 	sumFirst, sumSecond []T
-	maximum, total      []T // [item] of the online softmax
-	lse, delta          []T // [item] forward walk of gradients
+	maximum, total      []T  // [item] of the online softmax
+	fresh               bool // no columns were taken yet
+	lse, delta          []T  // [item] forward walk of gradients
 
-	clips  []clip   // [item]
-	masks  []uint32 // [item][column of 8 lanes][lane] all ones for lanes that the item meets
-	known  [4]int   // what clips were computed from
-	narrow bool     // windows of up to 4 lanes may take 4 lanes
+	groups     []group
+	scorePairs []scorePair
+	sumPairs   []sumPair
+	clips      []clip   // [item]
+	masks      []uint32 // [item][column of 8 lanes][lane] all ones for lanes that the item meets
+	known      [4]int   // what clips were computed from
+	narrow     bool     // windows of up to 4 lanes may take 4 lanes
 
 	panels   [2]panel[T] // of the token layout and of additional tokens
 	columns  []column
@@ -46,8 +50,7 @@ type tile[T number] struct {
 
 	scores, gradients []T // weights and their gradients, see clip
 	rowPitch          int // elements of an item in them
-	spare             []T // sums of nobody
-	offsets           [4]int
+	factors           []T // [item]
 	bias              []T
 	bins              []T // d_rpb of the group's heads
 }
@@ -111,7 +114,12 @@ func (t *tile[T]) itemHead(r int) int {
 func (t *tile[T]) heads() int { return t.items / t.positions }
 
 // position is the number of item r's position in the tile.
-func (t *tile[T]) position(r int) int { return r / t.heads() }
+func (t *tile[T]) position(r int) int {
+	if t.items == t.positions {
+		return r
+	}
+	return r / t.heads()
+}
 
 func (t *tile[T]) columnHead(c *column) int {
 	if t.pass.kind.inverse() {

@@ -9,6 +9,19 @@ import (
 
 // softmax turns logits into weights relative to the running maximum.
 func (t *tile[T]) softmax() {
+	if t.simd != nil && t.fresh && len(t.segments) == 1 && len(t.groups) > 0 && t.groups[0].item == 0 {
+		t.fresh = false
+		s := t.segments[0]
+		for i := range t.groups {
+			g := &t.groups[i]
+			slots, columns := t.clips[g.item].vectors(s)
+			t.simd.softmax(unsafe.Pointer(&t.scores[g.item*t.rowPitch+s.slot*g.width]), unsafe.Pointer(&t.masks[g.item*t.current.width]),
+				unsafe.Pointer(&t.maximum[g.item]), unsafe.Pointer(&t.total[g.item]), g.items, slots, columns,
+				t.rowPitch*float32Bytes, t.current.width*float32Bytes)
+		}
+		return
+	}
+	t.fresh = false
 	depth := padded(int(t.p.ValueDim))
 	for r := range t.items {
 		c := &t.clips[r]

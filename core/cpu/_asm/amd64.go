@@ -22,7 +22,8 @@ const vector = 32
 // amd64 writes functions for AVX2, FMA and F16C.
 type amd64 struct {
 	*build.Context
-	labels int
+	labels           int
+	negativeInfinity operand.Mem
 }
 
 func writeAMD64() {

@@ -15,40 +15,67 @@ const (
 // scores writes the forms of score. All take two items at a time; they differ in
 // what they multiply them with.
 func (g *amd64) scores() {
-	g.function("scoreRowsAVX2",
-		"func(dst, vectors, panel unsafe.Pointer, depth, pitch, step, count, dstStep, dstItem, vectorItem int)",
-		"scoreRowsAVX2 is, with strides in bytes and 1 <= count <= 7,",
+	const signature = "func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, step, rows, dstStep, dstItem, vectorItem int)"
+	g.function("scoreRowsAVX2", signature,
+		"scoreRowsAVX2 is, with offsets and strides in bytes and 1 <= rows <= 7,",
 		"",
-		"\tfor i := range 2 { for j := range count { for lane := range 8 {",
-		"\t\tdst[i*dstItem+j*dstStep+lane] = sum over c < depth of",
-		"\t\t\tvectors[i*vectorItem+c] * panel[c*pitch+j*step+lane] } } }")
+		"\tfor _, p := range pairs[:count] { for i := range 2 { for j := range rows { for lane := range 8 {",
+		"\t\tdst[p.dst+i*dstItem+j*dstStep+lane] = sum over c < depth of",
+		"\t\t\tvectors[(p.item+i)*vectorItem+c] * panel[p.panel+c*pitch+j*step+lane] } } } }")
 	g.scoreVariants(mostRows, false)
 
-	g.function("scoreHalvesAVX2",
-		"func(dst, vectors, panel unsafe.Pointer, depth, pitch, step, count, dstStep, dstItem, vectorItem int)",
-		"scoreHalvesAVX2 is scoreRowsAVX2 with 4 lanes and 1 <= count <= 10.")
+	g.function("scoreHalvesAVX2", signature,
+		"scoreHalvesAVX2 is scoreRowsAVX2 with 4 lanes and 1 <= rows <= 10.")
 	g.scoreVariants(mostHalves, true)
 	g.scorePairs()
 }
 
-// scoreVariants writes one loop for each count.
+// scoreVariants writes one loop for each number of rows.
 func (g *amd64) scoreVariants(most int, half bool) {
-	count := g.arg("count")
 	for n := most; n >= 1; n-- {
 		next := g.label("fewer")
 		if n > 1 {
-			g.CMPQ(count, operand.U8(n))
+			rows := g.arg("rows")
+			g.CMPQ(rows, operand.U8(n))
 			g.JNE(operand.LabelRef(next))
 		}
-		g.scoreLoop(n, half)
+		pairs, count := g.arg("pairs"), g.arg("count")
+		g.repeat(count, func() {
+			g.scoreLoop(n, half, pairs)
+			g.ADDQ(operand.U8(scorePairBytes), pairs)
+		})
 		g.leave()
 		g.Label(next)
 	}
 }
 
-func (g *amd64) scoreLoop(n int, half bool) {
-	vectors, panel, depth, pitch := g.arg("vectors"), g.arg("panel"), g.arg("depth"), g.arg("pitch")
-	item, rows := g.arg("vectorItem"), g.multiples(g.arg("step"), n)
+// Layout of scorePair and sumPair in clip.go.
+const (
+	scorePairBytes = 24
+	sumPairBytes   = 64
+)
+
+// scaled returns the argument of that name plus a number in memory times a register.
+func (g *amd64) scaled(name string, number operand.Mem, factor reg.Register) reg.GPVirtual {
+	r := g.GP64()
+	g.MOVQ(number, r)
+	g.IMULQ(factor, r)
+	base := g.arg(name)
+	g.ADDQ(base, r)
+	return r
+}
+
+// moved returns the argument of that name plus a number in memory.
+func (g *amd64) moved(name string, offset operand.Mem) reg.GPVirtual {
+	r := g.arg(name)
+	g.ADDQ(offset, r)
+	return r
+}
+
+func (g *amd64) scoreLoop(n int, half bool, pairs reg.Register) {
+	item := g.arg("vectorItem")
+	vectors, panel := g.scaled("vectors", mem(pairs, 8), item), g.moved("panel", mem(pairs, 16))
+	depth, pitch, rows := g.arg("depth"), g.arg("pitch"), g.multiples(g.arg("step"), n)
 	registers := n
 	if half {
 		registers = (n + 1) / 2
@@ -67,14 +94,13 @@ func (g *amd64) scoreLoop(n int, half bool) {
 				continue
 			}
 			p := g.YMM()
-			switch {
-			case !half:
+			if half {
+				g.VBROADCASTF128(at(panel, rows, 2*i), p)
+				if 2*i+1 < n {
+					g.VINSERTF128(operand.U8(1), at(panel, rows, 2*i+1), p, p)
+				}
+			} else {
 				g.VMOVUPS(at(panel, rows, i), p)
-			case 2*i+1 < n:
-				g.VBROADCASTF128(at(panel, rows, 2*i), p)
-				g.VINSERTF128(operand.U8(1), at(panel, rows, 2*i+1), p, p)
-			default:
-				g.VBROADCASTF128(at(panel, rows, 2*i), p)
 			}
 			g.VFMADD231PS(p, a, first[i])
 			g.VFMADD231PS(p, b, second[i])
@@ -82,7 +108,7 @@ func (g *amd64) scoreLoop(n int, half bool) {
 		g.ADDQ(operand.U8(4), vectors)
 		g.ADDQ(pitch, panel)
 	})
-	dst, other, step := g.arg("dst"), g.arg("dstItem"), g.arg("dstStep")
+	dst, other, step := g.moved("dst", mem(pairs, 0)), g.arg("dstItem"), g.arg("dstStep")
 	g.ADDQ(dst, other)
 	for i := range registers {
 		g.storeScores(dst, other, step, first[i], second[i], half, 2*i+1 < n)
@@ -110,85 +136,95 @@ func (g *amd64) storeScores(dst, other, step reg.Register, first, second reg.Vec
 // scorePairs writes the form for layouts whose windows are a single short row.
 func (g *amd64) scorePairs() {
 	g.function("scorePairsAVX2",
-		"func(dst, vectors, panel, offsets unsafe.Pointer, depth, pitch, dstItem, vectorItem int)",
-		"scorePairsAVX2 is, with strides and the 4 offsets in bytes,",
-		"",
-		"\tfor i := range 8 { for lane := range 8 {",
-		"\t\tdst[i*dstItem+lane] = sum over c < depth of",
-		"\t\t\tvectors[i*vectorItem+c] * panel[offsets[i/2]+c*pitch+lane] } }")
-	vectors, panel, depth, pitch := g.arg("vectors"), g.arg("panel"), g.arg("depth"), g.arg("pitch")
-	items, offsets := g.multiples(g.arg("vectorItem"), 8), g.arg("offsets")
-	var panels [4]reg.GPVirtual
-	for i := range panels {
-		panels[i] = g.GP64()
-		g.MOVQ(mem(offsets, 8*i), panels[i])
-	}
-	sums := g.vectors(8)
-	g.zero(sums)
-	g.repeat(depth, func() {
+		"func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, dstItem, vectorItem int)",
+		"scorePairsAVX2 is scoreRowsAVX2 with one row and a multiple of four as count, taking",
+		"four pairs at a time.")
+	pairs, count := g.arg("pairs"), g.arg("count")
+	g.SHRQ(operand.U8(2), count)
+	g.repeat(count, func() {
+		depth, pitch, item := g.arg("depth"), g.arg("pitch"), g.arg("vectorItem")
+		var panels, vectors [4]reg.GPVirtual
 		for i := range panels {
-			p, a, b := g.YMM(), g.YMM(), g.YMM()
-			g.VMOVUPS(sum(panel, panels[i]), p)
-			g.VBROADCASTSS(at(vectors, items, 2*i), a)
-			g.VBROADCASTSS(at(vectors, items, 2*i+1), b)
-			g.VFMADD231PS(p, a, sums[2*i])
-			g.VFMADD231PS(p, b, sums[2*i+1])
+			panels[i] = g.moved("panel", mem(pairs, scorePairBytes*i+16))
+			vectors[i] = g.scaled("vectors", mem(pairs, scorePairBytes*i+8), item)
 		}
-		g.ADDQ(operand.U8(4), vectors)
-		g.ADDQ(pitch, panel)
+		sums := g.vectors(8)
+		g.zero(sums)
+		g.repeat(depth, func() {
+			for i := range panels {
+				p, a, b := g.YMM(), g.YMM(), g.YMM()
+				g.VMOVUPS(mem(panels[i], 0), p)
+				g.VBROADCASTSS(mem(vectors[i], 0), a)
+				g.VBROADCASTSS(sum(vectors[i], item), b)
+				g.VFMADD231PS(p, a, sums[2*i])
+				g.VFMADD231PS(p, b, sums[2*i+1])
+				g.ADDQ(pitch, panels[i])
+				g.ADDQ(operand.U8(4), vectors[i])
+			}
+		})
+		other := g.arg("dstItem")
+		for i := range panels {
+			dst := g.moved("dst", mem(pairs, scorePairBytes*i))
+			g.VMOVUPS(sums[2*i], mem(dst, 0))
+			g.VMOVUPS(sums[2*i+1], sum(dst, other))
+		}
+		g.ADDQ(operand.U8(4*scorePairBytes), pairs)
 	})
-	dst, item := g.arg("dst"), g.arg("dstItem")
-	for _, s := range sums {
-		g.VMOVUPS(s, mem(dst, 0))
-		g.ADDQ(item, dst)
-	}
 	g.leave()
 }
 
 // accumulate writes the second primitive.
 func (g *amd64) accumulate() {
 	g.function("accumulateAVX2",
-		"func(sum0, sum1, weights, panel unsafe.Pointer, channels, slots, second, weightSkip, panelSkip, only0, both, only1 int)",
-		"accumulateAVX2 adds the lanes of two items, of which each meets a run of lanes in",
-		"every slot: the first only0 lanes are the first item's, the next both lanes are",
-		"both items', the last only1 lanes the second's. channels is a multiple of 8;",
-		"second, the distance to the second item's weights, and the skips from the last",
-		"lane of a slot to the first of the next are in bytes.",
+		"func(sums, weights, panel, pairs unsafe.Pointer, count, channels, slots, sumItem, weightItem int)",
+		"accumulateAVX2 adds, for pairs of items, the lanes that each meets in every slot: the",
+		"first only0 lanes are the first item's, the next both lanes are both items', the",
+		"last only1 lanes the second's. channels is a multiple of 8; weights, sumItem,",
+		"weightItem and weightSkip are in bytes.",
 		"",
-		"\tfor range slots { for each lane { for c := range channels {",
-		"\t\tsum0[c] += weights[lane] * panel[lane*channels+c] // if the first item's",
-		"\t\tsum1[c] += weights[second+lane] * panel[lane*channels+c] } } } // if the second's")
-	sum0, sum1, panel := g.arg("sum0"), g.arg("sum1"), g.arg("panel")
-	row := g.arg("channels")
-	left := g.GP64()
-	g.MOVQ(row, left)
-	g.SHLQ(operand.U8(2), row)
-	second := g.arg("second")
-	for _, n := range []int{4, 2, 1} {
-		top, done := g.label("block"), g.label("narrower")
-		g.Label(top)
-		g.CMPQ(left, operand.U8(8*n))
-		g.JLT(operand.LabelRef(done))
-		g.accumulateBlock(n, sum0, sum1, panel, row, second)
-		for _, p := range []reg.Register{sum0, sum1, panel} {
-			g.ADDQ(operand.U32(vector*n), p)
+		"\tfor _, p := range pairs[:count] { for slot := range slots { for each lane of the slot { for c := range channels {",
+		"\t\tsums[p.item*sumItem+c] += weights[p.weights+lane] * panel[(p.lane+lane)*channels+c] // if the first item's",
+		"\t\tsums[(p.item+1)*sumItem+c] += weights[p.weights+weightItem+lane] * panel[...] } } } } // if the second's",
+		"",
+		"weightSkip bytes and laneSkip lanes lie between the last lane of a slot and the first of the next.")
+	pairs := g.arg("pairs")
+	g.repeat(g.arg("count"), func() {
+		row, left := g.arg("channels"), g.GP64()
+		g.MOVQ(row, left)
+		g.SHLQ(operand.U8(2), row)
+		sum1 := g.arg("sumItem")
+		sum0, panel := g.scaled("sums", mem(pairs, 0), sum1), g.scaled("panel", mem(pairs, 16), row)
+		g.ADDQ(sum0, sum1)
+		for _, n := range []int{4, 2, 1} {
+			top, done := g.label("block"), g.label("narrower")
+			g.Label(top)
+			g.CMPQ(left, operand.U8(8*n))
+			g.JLT(operand.LabelRef(done))
+			g.accumulateBlock(n, pairs, sum0, sum1, panel, row)
+			for _, p := range []reg.Register{sum0, sum1, panel} {
+				g.ADDQ(operand.U32(vector*n), p)
+			}
+			g.SUBQ(operand.U8(8*n), left)
+			g.JMP(operand.LabelRef(top))
+			g.Label(done)
 		}
-		g.SUBQ(operand.U8(8*n), left)
-		g.JMP(operand.LabelRef(top))
-		g.Label(done)
-	}
+		g.ADDQ(operand.U8(sumPairBytes), pairs)
+	})
 	g.leave()
 }
 
 // accumulateBlock does n vectors of channels.
-func (g *amd64) accumulateBlock(n int, sum0, sum1, panel, row, second reg.Register) {
+func (g *amd64) accumulateBlock(n int, pairs, sum0, sum1, panel, row reg.Register) {
 	a, b := g.vectors(n), g.vectors(n)
 	for i := range n {
 		g.VMOVUPS(mem(sum0, vector*i), a[i])
 		g.VMOVUPS(mem(sum1, vector*i), b[i])
 	}
-	weights, slots, p := g.arg("weights"), g.arg("slots"), g.GP64()
+	weights, second, slots := g.moved("weights", mem(pairs, 8)), g.arg("weightItem"), g.arg("slots")
+	p, skip := g.GP64(), g.GP64()
 	g.MOVQ(panel, p)
+	g.MOVQ(mem(pairs, 56), skip)
+	g.IMULQ(row, skip)
 	next := func() {
 		g.ADDQ(operand.U8(4), weights)
 		g.ADDQ(row, p)
@@ -201,9 +237,14 @@ func (g *amd64) accumulateBlock(n int, sum0, sum1, panel, row, second reg.Regist
 		}
 		next()
 	}
+	lanes := func(at int) reg.Register {
+		r := g.GP64()
+		g.MOVQ(mem(pairs, at), r)
+		return r
+	}
 	g.repeat(slots, func() {
-		g.repeatIfAny(g.arg("only0"), func() { only(mem(weights, 0), a) })
-		g.repeatIfAny(g.arg("both"), func() {
+		g.repeatIfAny(lanes(24), func() { only(mem(weights, 0), a) })
+		g.repeatIfAny(lanes(32), func() {
 			w0, w1 := g.YMM(), g.YMM()
 			g.VBROADCASTSS(mem(weights, 0), w0)
 			g.VBROADCASTSS(sum(weights, second), w1)
@@ -215,9 +256,9 @@ func (g *amd64) accumulateBlock(n int, sum0, sum1, panel, row, second reg.Regist
 			}
 			next()
 		})
-		g.repeatIfAny(g.arg("only1"), func() { only(sum(weights, second), b) })
-		g.ADDQ(g.arg("weightSkip"), weights)
-		g.ADDQ(g.arg("panelSkip"), p)
+		g.repeatIfAny(lanes(40), func() { only(sum(weights, second), b) })
+		g.ADDQ(mem(pairs, 48), weights)
+		g.ADDQ(skip, p)
 	})
 	for i := range n {
 		g.VMOVUPS(a[i], mem(sum0, vector*i))

@@ -88,7 +88,8 @@ func (g *amd64) exponentials() {
 		"maxRowAVX2 is the maximum of the lanes of slots x columns vectors of 8 that masks,",
 		"one vector a column, lets through.")
 	row, top, lowest := g.arg("row"), g.YMM(), g.YMM()
-	g.VMOVUPS(g.number("negativeInfinity", float32(math.Inf(-1))), lowest)
+	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
+	g.VMOVUPS(g.negativeInfinity, lowest)
 	g.VMOVUPS(lowest, top)
 	g.eachVector(row, func(mask operand.Mem, _ reg.Register) {
 		m, x := g.YMM(), g.YMM()
@@ -124,6 +125,8 @@ func (g *amd64) exponentials() {
 	g.Store(total.AsX(), g.ReturnIndex(0))
 	g.leave()
 
+	g.softmax(&e)
+
 	g.function("expLanesAVX2", "func(row, masks, offsets unsafe.Pointer, slots, columns, offsetSkip int)",
 		"expLanesAVX2 is expRowAVX2 with an offset for every lane. offsetSkip is the number",
 		"of bytes from the last offset of a slot to the first of the next.")
@@ -138,6 +141,69 @@ func (g *amd64) exponentials() {
 		g.ADDQ(operand.U8(vector), offsets)
 	}, func() { g.ADDQ(g.arg("offsetSkip"), offsets) })
 	g.leave()
+}
+
+// softmax writes both passes for many items.
+func (g *amd64) softmax(e *exponent) {
+	g.function("softmaxAVX2",
+		"func(rows, masks, tops, totals unsafe.Pointer, items, slots, columns, rowStep, maskStep int)",
+		"softmaxAVX2 is, with steps in bytes,",
+		"",
+		"\tfor i := range items {",
+		"\t\ttops[i] = maxRow(rows[i*rowStep:], masks[i*maskStep:], slots, columns)",
+		"\t\ttotals[i] = expRow(rows[i*rowStep:], masks[i*maskStep:], slots, columns, tops[i] or 0 if that is -infinity) }")
+	rows, masks := g.arg("rows"), g.arg("masks")
+	tops, totals := g.arg("tops"), g.arg("totals")
+	lowest := g.YMM()
+	g.VMOVUPS(g.negativeInfinity, lowest)
+	g.repeat(g.arg("items"), func() {
+		row, top := g.GP64(), g.YMM()
+		g.MOVQ(rows, row)
+		g.VMOVUPS(lowest, top)
+		g.eachMasked(row, masks, func(mask operand.Mem) {
+			m, x := g.YMM(), g.YMM()
+			g.VMOVUPS(mask, m)
+			g.VBLENDVPS(m, mem(row, 0), lowest, x)
+			g.VMAXPS(top, x, top)
+		})
+		g.fold(top, g.VMAXPS)
+		g.VMOVSS(top.AsX(), mem(tops, 0))
+		total, none := g.YMM(), g.YMM()
+		g.VXORPS(total, total, total)
+		g.VCMPPS(operand.U8(4), lowest.AsX(), top.AsX(), none.AsX()) // not equal
+		g.VANDPS(none.AsX(), top.AsX(), top.AsX())
+		g.VBROADCASTSS(top.AsX(), top)
+		g.MOVQ(rows, row)
+		g.eachMasked(row, masks, func(mask operand.Mem) {
+			x := g.YMM()
+			g.VMOVUPS(mem(row, 0), x)
+			g.VSUBPS(top, x, x)
+			g.exp(e, x)
+			g.VANDPS(mask, x, x)
+			g.VADDPS(x, total, total)
+			g.VMOVUPS(x, mem(row, 0))
+		})
+		g.fold(total, g.VADDPS)
+		g.VMOVSS(total.AsX(), mem(totals, 0))
+		g.ADDQ(operand.U8(4), tops)
+		g.ADDQ(operand.U8(4), totals)
+		g.ADDQ(g.arg("rowStep"), rows)
+		g.ADDQ(g.arg("maskStep"), masks)
+	})
+	g.leave()
+}
+
+// eachMasked is eachVector with masks that begin at a register.
+func (g *amd64) eachMasked(row, first reg.Register, f func(mask operand.Mem)) {
+	g.repeat(g.arg("slots"), func() {
+		masks := g.GP64()
+		g.MOVQ(first, masks)
+		g.repeat(g.arg("columns"), func() {
+			f(mem(masks, 0))
+			g.ADDQ(operand.U8(vector), row)
+			g.ADDQ(operand.U8(vector), masks)
+		})
+	})
 }
 
 // gradients writes the gradient of the softmax.
@@ -224,18 +290,17 @@ func (g *amd64) conversions() {
 }
 
 func (g *amd64) convert(name string, to, from int, f func(src, dst operand.Mem, x, factor reg.VecVirtual)) {
-	g.function(name, "func(dst, src unsafe.Pointer, rows, blocks, dstStep, srcStep int, factor float32)",
+	g.function(name, "func(dst, src, factors unsafe.Pointer, rows, blocks, dstStep, srcStep, factorStep int)",
 		name+" is, with steps in bytes and the conversion of its name,",
 		"",
-		"\tfor r := range rows { for c := range 8*blocks { dst[r*dstStep+c] = src[r*srcStep+c] * factor } }")
+		"\tfor r := range rows { for c := range 8*blocks {",
+		"\t\tdst[r*dstStep+c] = src[r*srcStep+c] * factors[r*factorStep] } }")
 	dst, src, factor := g.arg("dst"), g.arg("src"), g.YMM()
-	address, err := g.Param("factor").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	g.VBROADCASTSS(address.Addr, factor)
 	rows, dstStep, srcStep := g.arg("rows"), g.arg("dstStep"), g.arg("srcStep")
+	factors, factorStep := g.arg("factors"), g.arg("factorStep")
 	g.repeat(rows, func() {
+		g.VBROADCASTSS(mem(factors, 0), factor)
+		g.ADDQ(factorStep, factors)
 		d, s, blocks := g.GP64(), g.GP64(), g.arg("blocks")
 		g.MOVQ(dst, d)
 		g.MOVQ(src, s)
