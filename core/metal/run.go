@@ -132,6 +132,9 @@ func (l *launch) Encode(e metalrt.ComputeCommandEncoder) error {
 		if !ok {
 			return fmt.Errorf("metal: %s has a pipeline of another device", d.Function)
 		}
+		if e.Concurrent && i > 0 {
+			e.MemoryBarrier()
+		}
 		e.SetComputePipelineState(pipeline.ComputePipelineState)
 		for j := range d.Bindings {
 			b, p := &d.Bindings[j], l.places[next]

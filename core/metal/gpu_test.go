@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+	"github.com/natten-mps/natten-mps/metalrt"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+	metalsim "github.com/natten-mps/natten-mps/tests/metalsim/simulator"
+)
+
+// openSimulator makes the simulated Metal the one that metalrt loads.
+var openSimulator = sync.OnceValues(func() (*metalsim.Simulator, error) {
+	s, err := metalsim.Load()
+	if err != nil {
+		return nil, err
+	}
+	return s, os.Setenv("NATTEN_MPS_SIMULATOR", s.Path)
+})
+
+// simulated returns the GPU of the simulator. The test may leave no finding and
+// no object but what a GPU keeps.
+func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
+	t.Helper()
+	if runtime.GOOS == "darwin" {
+		t.Skip("steers the simulator")
+	}
+	s, err := openSimulator()
+	require.NoError(t, err)
+	g, err := System()
+	require.NoError(t, err)
+	s.Clear()
+	t.Cleanup(func() {
+		g.UseOwnQueue()
+		for name, value := range map[string]string{
+			"mode": "checked", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
+		} {
+			require.NoError(t, s.Set(name, value))
+		}
+		require.Empty(t, s.Findings())
+	})
+	return g, s
+}
+
+var streams = map[string]metalrt.Route{
+	"own queue": 0, "command block": metalrt.CommandBlock, "dispatch queue": metalrt.DispatchQueue,
+}
+
+func use(t testing.TB, g *GPU, s *metalsim.Simulator, route metalrt.Route) {
+	t.Helper()
+	if route == 0 {
+		g.UseOwnQueue()
+		return
+	}
+	require.NoError(t, g.UseTorch(s.Path, route))
+}
+
+// inMetalMemory runs plans whose tensors are registered as MTLBuffers, and waits
+// for torch's stream.
+func inMetalMemory(s *metalsim.Simulator) func(core.Problem, *core.Buffers) error {
+	return func(p core.Problem, b *core.Buffers) error {
+		p.Memory = core.Metal
+		plan, err := core.NewPlan([]core.Backend{OnSystem()}, "metal", p)
+		if err != nil {
+			return err
+		}
+		moved := *b
+		for role := range core.NumRoles {
+			register(s, plan.Problem, &moved, role)
+		}
+		err = plan.Run(&moved)
+		s.Call("metalsim_stream_synchronize", s.Call("metalsim_stream_current"))
+		runtime.KeepAlive(b)
+		return err
+	}
+}
+
+// register turns an address into a handle and an offset.
+func register(s *metalsim.Simulator, p *core.Problem, b *core.Buffers, role core.Role) {
+	t := &b.Tensors[role]
+	if t.Data == nil {
+		return
+	}
+	spread := *t
+	if role != core.ExtraKey && role != core.ExtraValue && role != core.DExtraKey && role != core.DExtraValue {
+		spread.Strides = [6]int64{t.Strides[0]}
+		copy(spread.Strides[4-p.Rank:], t.Strides[1:])
+	}
+	low, high := tensorChecks(p)[role].span(&spread)
+	begin := uintptr(t.Data) + uintptr(t.Offset) + uintptr(low)
+	handle := s.Call("metalsim_register", begin, uintptr(high-low))
+	t.Data, t.Offset = *(*unsafe.Pointer)(unsafe.Pointer(&handle)), -low
+}
+
+func TestStreamsAgreeWithReference(t *testing.T) {
+	for name, route := range streams {
+		t.Run(name, func(t *testing.T) {
+			g, s := simulated(t)
+			use(t, g, s, route)
+			for i := 0; i < len(tests.Cases()); i += 7 {
+				c := tests.Cases()[i]
+				for _, op := range []core.Op{core.AttnForward, core.AttnBackward, core.QKBackward} {
+					conformance.Check(t, inMetalMemory(s), c.Problem(op, core.Float32), c.FlatSizes(), i)
+				}
+			}
+		})
+	}
+}
+
+func TestHostMemory(t *testing.T) {
+	for _, fail := range []string{"", "no copy"} {
+		t.Run(fail, func(t *testing.T) {
+			g, s := simulated(t)
+			use(t, g, s, metalrt.CommandBlock) // which host memory does not use
+			if fail != "" {
+				require.NoError(t, s.Set("page_size", "1073741824")) // so nothing is made of whole pages
+				defer func() { require.NoError(t, s.Set("page_size", "0")) }()
+			}
+			for i := 0; i < len(tests.Cases()); i += 9 {
+				c := tests.Cases()[i]
+				conformance.Check(t, conformance.Backend(OnSystem()), c.Problem(core.AttnBackward, core.Float32), c.FlatSizes(), i)
+			}
+		})
+	}
+}
+
+// line is a 1-D problem whose query is copied and changed by torch between runs.
+type line struct {
+	s          *metalsim.Simulator
+	plan       *core.Plan
+	memory     [4][]float32 // query, key, value, out
+	handles    [4]uintptr
+	want       *core.Plan
+	lineLength int64
+}
+
+func newLine(t testing.TB, s *metalsim.Simulator) *line {
+	t.Helper()
+	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Memory: core.Metal, Rank: 1, Batch: 1, Heads: 1, HeadDim: 8,
+		Axes: [3]core.Axis{{Length: 16, Kernel: 5}}}
+	l := &line{s: s, lineLength: 16 * 8}
+	var err error
+	l.plan, err = core.NewPlan([]core.Backend{OnSystem()}, "metal", p)
+	require.NoError(t, err)
+	p.Memory = core.Host
+	l.want, err = core.NewPlan([]core.Backend{ref.New()}, "reference", p)
+	require.NoError(t, err)
+	for i := range l.memory {
+		l.memory[i] = make([]float32, l.lineLength)
+		for j := range l.memory[i] {
+			l.memory[i][j] = float32((j*7+i*3)%11) / 11
+		}
+		l.handles[i] = s.Call("metalsim_register", uintptr(unsafe.Pointer(&l.memory[i][0])), uintptr(4*l.lineLength))
+	}
+	return l
+}
+
+var lineRoles = [4]core.Role{core.Query, core.Key, core.Value, core.Out}
+
+func (l *line) buffers(data func(i int) unsafe.Pointer) *core.Buffers {
+	b := &core.Buffers{Threads: 1}
+	for i, role := range lineRoles {
+		b.Tensors[role] = core.Tensor{Data: data(i), Strides: [6]int64{l.lineLength, 8, 8, 1}}
+	}
+	return b
+}
+
+func (l *line) run() error {
+	return l.plan.Run(l.buffers(func(i int) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&l.handles[i])) }))
+}
+
+// torchCopies encodes a copy on torch's stream, as an operation of torch's does.
+func (l *line) torchCopies(to, from int) {
+	stream := l.s.Call("metalsim_stream_current")
+	l.s.Call("metalsim_stream_copy", stream, l.handles[to], 0, l.handles[from], 0, uintptr(4*l.lineLength))
+}
+
+// sandwich runs query -> out -> query -> out ... with a copy of torch's after each
+// run, and returns the largest difference from the same in order on the CPU.
+func (l *line) sandwich(t testing.TB, rounds int) float64 {
+	t.Helper()
+	want := [4][]float32{}
+	for i := range want {
+		want[i] = append([]float32(nil), l.memory[i]...)
+	}
+	for range rounds {
+		require.NoError(t, l.run())
+		l.torchCopies(0, 3)
+		require.NoError(t, l.want.Run(l.buffers(func(i int) unsafe.Pointer { return unsafe.Pointer(&want[i][0]) })))
+		copy(want[0], want[3])
+	}
+	l.s.Call("metalsim_stream_synchronize", l.s.Call("metalsim_stream_current"))
+	worst := 0.0
+	for j, w := range want[3] {
+		worst = max(worst, float64(max(w-l.memory[3][j], l.memory[3][j]-w)))
+	}
+	return worst
+}
+
+// The work of torch and ours take turns on the same memory. The own queue, which
+// is right only after waiting, shows that the test can fail.
+func TestOrderWithTorch(t *testing.T) {
+	for name, route := range streams {
+		t.Run(name, func(t *testing.T) {
+			g, s := simulated(t)
+			use(t, g, s, route)
+			difference := newLine(t, s).sandwich(t, 10)
+			if route == 0 {
+				require.Greater(t, difference, 1e-3, "without torch's stream the order must be wrong")
+			} else {
+				require.Less(t, difference, 1e-5)
+			}
+		})
+	}
+}
+
+func TestOtherStreamOfTorch(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	g, s := simulated(t)
+	s.Call("metalsim_stream_use", 3)
+	defer s.Call("metalsim_stream_use", 0)
+	use(t, g, s, metalrt.CommandBlock)
+	require.Less(t, newLine(t, s).sandwich(t, 3), 1e-5)
+	s.Call("metalsim_stream_use", 0)
+	use(t, g, s, metalrt.DispatchQueue)
+	s.Call("metalsim_stream_use", 3)
+	require.ErrorContains(t, newLine(t, s).run(), "the current torch.mps stream is not the default one")
+}
+
+// In an encoder whose dispatches may overlap those of one run depend on each other.
+func TestConcurrentEncoder(t *testing.T) {
+	g, s := simulated(t)
+	require.NoError(t, s.Set("dispatch_type", "concurrent"))
+	use(t, g, s, metalrt.CommandBlock)
+	c := tests.Cases()[0]
+	conformance.Check(t, inMetalMemory(s), c.Problem(core.AttnBackward, core.Float32), c.FlatSizes(), 0)
+	require.Less(t, newLine(t, s).sandwich(t, 3), 1e-5)
+}
+
+func TestFailures(t *testing.T) {
+	for _, c := range []struct {
+		fail   string
+		status core.Status
+		want   string
+	}{
+		{"encoder", core.DeviceError, "computeCommandEncoder"},
+		{"command_buffer", core.DeviceError, "commandBuffer"},
+		{"gpu", core.DeviceError, "MTLCommandBufferErrorDomain"},
+		{"gpu_timeout", core.DeviceError, "MTLCommandBufferErrorDomain"},
+		{"gpu_memory", core.OutOfMemory, "MTLCommandBufferErrorDomain"},
+	} {
+		t.Run(c.fail, func(t *testing.T) {
+			_, s := simulated(t)
+			l := newLine(t, s)
+			require.NoError(t, s.Set("fail", c.fail))
+			err := l.run()
+			require.ErrorContains(t, err, c.want)
+			var known *core.Error
+			require.ErrorAs(t, err, &known)
+			require.Equal(t, c.status, known.Status)
+			require.NoError(t, s.Set("fail", ""))
+			require.NoError(t, l.run())
+		})
+	}
+}
+
+func TestWrongHandles(t *testing.T) {
+	g, s := simulated(t)
+	for name, route := range streams {
+		use(t, g, s, route)
+		l := newLine(t, s)
+		for _, c := range []struct {
+			handle uintptr
+			want   string
+		}{
+			{uintptr(unsafe.Pointer(&l.memory[0][0])), "is no Objective-C object"},
+			{l.handles[0] + 8, "is no Objective-C object"},
+			{g.device.ID, "is no MTLBuffer"},
+			{s.Call("metalsim_register", uintptr(unsafe.Pointer(&l.memory[0][0])), 64), "has 64 bytes (want at least 512)"},
+		} {
+			l.handles[0] = c.handle
+			require.ErrorContains(t, l.run(), c.want, name)
+		}
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	g, s := simulated(t)
+	_, err := g.Pipeline("broken", func() string { return "kernel void broken() { undeclared(); }" })
+	require.ErrorContains(t, err, "undeclared")
+	for fail, want := range map[string]string{
+		"library": "newLibraryWithSource", "function": "newFunctionWithName", "pipeline": "newComputePipelineState",
+	} {
+		require.NoError(t, s.Set("fail", fail))
+		_, err = g.Pipeline("empty_"+fail, func() string { return emptyKernel("empty_" + fail) })
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestTorchWithoutSymbols(t *testing.T) {
+	g, s := simulated(t)
+	require.NoError(t, s.Set("torch", "2.9"))
+	require.ErrorContains(t, g.UseTorch(s.Path, metalrt.CommandBlock), "has no aoti_torch_mps_create_shader_library")
+	require.Equal(t, "own queue", g.Stream())
+	require.NoError(t, g.UseTorch(s.Path, metalrt.DispatchQueue))
+	require.NoError(t, s.Set("hide", "streams"))
+	require.ErrorContains(t, g.UseTorch(s.Path, metalrt.DispatchQueue), "_ZN2at3mps9MPSStream14commandEncoderEv")
+	require.Equal(t, "torch's stream by dispatch queue", g.Stream())
+}
+
+func emptyKernel(name string) string {
+	return fmt.Sprintf("#include <metal_stdlib>\nusing namespace metal;\nkernel void %s("+
+		"constant uint& n [[buffer(0)]], device float* a [[buffer(1)]], device float* b [[buffer(2)]], "+
+		"device float* c [[buffer(3)]], device float* d [[buffer(4)]], uint i [[thread_position_in_grid]]) {}\n", name)
+}
+
+// emptyJob has the parameter block and four tensors of a forward pass.
+func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
+	t.Helper()
+	p, err := g.Pipeline("empty_launch", func() string { return emptyKernel("empty_launch") })
+	require.NoError(t, err)
+	bindings := []Binding{{Bytes: make([]byte, 600)}}
+	for range 4 {
+		memory := make([]float32, 64)
+		handle := s.Call("metalsim_register", uintptr(unsafe.Pointer(&memory[0])), 256)
+		tensor := &core.Tensor{Data: *(*unsafe.Pointer)(unsafe.Pointer(&handle))}
+		bindings = append(bindings, Binding{Tensor: tensor, High: 256})
+		t.Cleanup(func() { runtime.KeepAlive(memory) })
+	}
+	return &Job{Memory: core.Metal, Dispatches: []Dispatch{{
+		Pipeline: p, Function: "empty_launch", Bindings: bindings, Groups: Size{1, 1, 1}, Threads: Size{32, 1, 1},
+	}}}
+}
+
+func BenchmarkLaunch(b *testing.B) {
+	for name, route := range streams {
+		if route == 0 {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			g, s := simulated(b)
+			require.NoError(b, s.Set("mode", "fast"))
+			use(b, g, s, route)
+			job := emptyJob(b, g, s)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := g.Run(job); err != nil {
+					b.Fatal(err)
+				}
+				if i%256 == 255 {
+					b.StopTimer()
+					s.Call("metalsim_stream_synchronize", 0)
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/natten-mps/natten-mps/tests/metalsim/bench"
+	simcompile "github.com/natten-mps/natten-mps/tests/metalsim/compile"
+	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
+)
+
+// exportDir asks for the benchmarks of tests/metalsim/gpu/bench.py to be written
+// there: kernels as PTX, and bench.json with their launches.
+const exportDir = "NATTEN_GPU_BENCH"
+
+// exported is one implementation of one operation on one row of the benchmarks.
+type exported struct {
+	Row        string           `json:"row"`
+	Multiplier int64            `json:"multiplier"` // of the row's batch
+	Op         string           `json:"op"`
+	DType      string           `json:"dtype"`
+	Design     string           `json:"design"`  // "twin", "default", or what a sweep tries
+	Tensors    map[string]int64 `json:"tensors"` // bytes
+	Scratch    []int64          `json:"scratch"` // bytes
+	Minimum    int64            `json:"minimum"` // bytes of all tensors, once
+	Dispatches []exportedLaunch `json:"dispatches"`
+}
+
+type exportedLaunch struct {
+	PTX      string            `json:"ptx"`
+	Groups   [3]int            `json:"groups"`
+	Threads  [3]int            `json:"threads"`
+	Bindings []exportedBinding `json:"bindings"`
+}
+
+// exportedBinding is a tensor's name, a scratch buffer's index or bytes.
+type exportedBinding struct {
+	Tensor  string `json:"tensor,omitempty"`
+	Scratch *int   `json:"scratch,omitempty"`
+	Bytes   string `json:"bytes,omitempty"` // base64
+}
+
+// exporter writes PTX files once each.
+type exporter struct {
+	t    *testing.T
+	dir  string
+	done map[string]bool
+	list []exported
+}
+
+func (e *exporter) ptx(name, source string) string {
+	file := filepath.Join(e.dir, name)
+	if !e.done[name] {
+		e.done[name] = true
+		require.NoError(e.t, os.WriteFile(file+".metal", []byte(source), 0o644))
+		flat, err := simcompile.Flatten(file + ".metal")
+		require.NoError(e.t, err)
+		unit, err := lower.Lower(flat, lower.Options{File: file + ".metal"})
+		require.NoError(e.t, err)
+		require.NoError(e.t, simcompile.PTX(unit, file+".ptx", false))
+	}
+	return name + ".ptx"
+}
+
+// exportDevice is a Device that has pipelines but cannot run.
+type exportDevice struct{ sources map[string]string }
+
+type exportPipeline struct{}
+
+func (exportPipeline) MaxThreads() int { return 1024 }
+
+func (exportDevice) Info() DeviceInfo { return DeviceInfo{Name: "export"} }
+
+func (d exportDevice) Pipeline(function string, source func() string) (Pipeline, error) {
+	d.sources[function] = source()
+	return exportPipeline{}, nil
+}
+
+func (exportDevice) Run(*Job) error { return fmt.Errorf("the exporter runs nothing") }
+
+// dense gives p's tensors the strides of dense memory, which begins at a multiple
+// of 16.
+func dense(p *core.Problem) *core.Buffers {
+	b := &core.Buffers{Threads: 1}
+	start := new([2]uint64)
+	for role := range core.NumRoles {
+		if !p.Reads(role) && !p.Writes(role) || role == core.DLSE {
+			continue
+		}
+		t := core.Tensor{Data: pointerOf(start)}
+		stride := int64(1)
+		shape := p.Shape(role)
+		for i := len(shape) - 1; i >= 0; i-- {
+			t.Strides[i] = stride
+			stride *= shape[i]
+		}
+		b.Tensors[role] = t
+	}
+	return b
+}
+
+func (e *exporter) entry(p *core.Problem, row string, multiplier int64, design string) exported {
+	x := exported{
+		Row: row, Multiplier: multiplier, Op: p.Op.String(), DType: p.DType.String(), Design: design,
+		Tensors: map[string]int64{},
+	}
+	for role := range core.NumRoles {
+		if (p.Reads(role) || p.Writes(role)) && role != core.DLSE {
+			bytes := p.ElementSize(role)
+			for _, n := range p.Shape(role) {
+				bytes *= n
+			}
+			x.Tensors[role.String()] = bytes
+			x.Minimum += bytes
+		}
+	}
+	return x
+}
+
+// ours adds the product's kernels under a tuning.
+func (e *exporter) ours(p *core.Problem, row string, multiplier int64, design string, tune *tuning) {
+	device := exportDevice{map[string]string{}}
+	b := &Backend{open: func() (Device, error) { return device, nil }, tune: tune}
+	runner, err := b.Prepare(p)
+	require.NoError(e.t, err)
+	job, err := runner.(Launcher).Launches(dense(p))
+	require.NoError(e.t, err)
+	x := e.entry(p, row, multiplier, design)
+	x.Scratch = job.Scratch
+	for _, d := range job.Dispatches {
+		l := exportedLaunch{
+			PTX:    e.ptx(d.Function, device.sources[d.Function]),
+			Groups: [3]int{d.Groups.X, d.Groups.Y, d.Groups.Z}, Threads: [3]int{d.Threads.X, 1, 1},
+		}
+		for i := range d.Bindings {
+			b := &d.Bindings[i]
+			switch {
+			case b.Scratch > 0:
+				index := b.Scratch - 1
+				l.Bindings = append(l.Bindings, exportedBinding{Scratch: &index})
+			case b.Tensor != nil:
+				l.Bindings = append(l.Bindings, exportedBinding{Tensor: b.Role.String()})
+			default:
+				l.Bindings = append(l.Bindings, exportedBinding{Bytes: base64.StdEncoding.EncodeToString(b.Bytes)})
+			}
+		}
+		x.Dispatches = append(x.Dispatches, l)
+	}
+	e.list = append(e.list, x)
+}
+
+// twin adds the naive twin.
+func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
+	x := e.entry(p, row, multiplier, "twin")
+	var block bytes.Buffer
+	for _, n := range []int64{
+		p.Axes[0].Length, p.Axes[1].Length, p.Axes[2].Length, p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel,
+		int64(boolInt(p.Axes[2].Causal)), p.Heads,
+	} {
+		require.NoError(e.t, binary.Write(&block, binary.LittleEndian, int32(n)))
+	}
+	require.NoError(e.t, binary.Write(&block, binary.LittleEndian, float32(p.Scale)))
+	params := exportedBinding{Bytes: base64.StdEncoding.EncodeToString(block.Bytes())}
+	launch := func(template string, x, y int64, tensors ...string) exportedLaunch {
+		name := fmt.Sprintf("%s_%s_d%d", template, elementNames[p.DType][1], p.HeadDim)
+		arguments := fmt.Sprintf("%s<%s, %d>", template, elementNames[p.DType][0], p.HeadDim)
+		source := bench.Twin + fmt.Sprintf("template [[host_name(%q)]] [[kernel]] decltype(%s) %s;\n", name, arguments, arguments)
+		width := min(x, 1024) // as PyTorch shapes groups when it is not told to
+		for x%width != 0 {
+			width /= 2
+		}
+		l := exportedLaunch{
+			PTX: e.ptx(name, source), Groups: [3]int{int(x / width), int(y), int(p.Batch * p.Heads)},
+			Threads: [3]int{int(width), 1, 1}, Bindings: []exportedBinding{params},
+		}
+		for _, t := range tensors {
+			b := exportedBinding{Tensor: t}
+			if i, ok := map[string]int{"weights": 0, "d_weights": 1}[t]; ok {
+				b = exportedBinding{Scratch: &i}
+			}
+			l.Bindings = append(l.Bindings, b)
+		}
+		return l
+	}
+	lanes, lines := 32*p.Axes[2].Length, p.Axes[0].Length*p.Axes[1].Length
+	if p.Op == core.AttnForward {
+		x.Dispatches = []exportedLaunch{launch("twin_forward", lanes, lines, "query", "key", "value", "out", "lse")}
+	} else {
+		weights := 4 * p.Batch * p.Outputs() * p.Heads * p.WindowSize()
+		x.Scratch = []int64{weights, weights}
+		tokens := lines * p.Axes[2].Length
+		x.Dispatches = []exportedLaunch{
+			launch("twin_backward", lanes, lines, "query", "key", "value", "out", "lse", "d_out", "d_query", "weights", "d_weights"),
+			launch("twin_gather", p.HeadDim, tokens, "d_weights", "query", "d_key"),
+			launch("twin_gather", p.HeadDim, tokens, "weights", "d_out", "d_value"),
+		}
+	}
+	e.list = append(e.list, x)
+}
+
+// sweep is the designs that the export tries beside the default.
+var benchSweep = []tuning{
+	{channels: 16, reuse: 1, block: 4}, {channels: 16, reuse: 2, block: 4}, {channels: 16, reuse: 2, block: 8},
+	{channels: 16, reuse: 4, block: 4}, {channels: 8, reuse: 2, block: 4}, {channels: 8, reuse: 4, block: 4},
+	{channels: 8, reuse: 4, block: 2}, {channels: 32, reuse: 1, block: 4}, {channels: 32, reuse: 2, block: 2},
+}
+
+func TestExportBenchmarksForAGPU(t *testing.T) {
+	dir := os.Getenv(exportDir)
+	if dir == "" {
+		t.Skipf("%s names no folder to write to", exportDir)
+	}
+	e := &exporter{t: t, dir: dir, done: map[string]bool{}}
+	for _, c := range tests.Bench() {
+		batch := c.Batch
+		for _, multiplier := range []int64{1, 16, 64, 256} {
+			c.Batch = batch * multiplier
+			for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+				for _, dtype := range []core.DType{core.Float32, core.Float16} {
+					problem := c.Problem(op, dtype)
+					p, err := problem.Normalize()
+					require.NoError(t, err)
+					e.twin(p, c.Name, multiplier)
+					e.ours(p, c.Name, multiplier, "default", nil)
+					for i := range benchSweep {
+						s := benchSweep[i]
+						s.matrixSlots, s.fill = 1<<30, 1024
+						e.ours(p, c.Name, multiplier, fmt.Sprintf("c%d-r%d-k%d", s.channels, s.reuse, s.block), &s)
+					}
+				}
+			}
+		}
+	}
+	text, err := json.Marshal(e.list)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bench.json"), text, 0o644))
+}
+
+func pointerOf(start *[2]uint64) unsafe.Pointer { return unsafe.Pointer(start) }
