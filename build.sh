@@ -117,6 +117,7 @@ test_slow() {
     go test -shuffle=on -tags noasm "${packages[@]}"
     go test -shuffle=on -race -short "${packages[@]}"
     verb_dispatch
+    test_packages
 }
 
 ## dispatch              the engine's Go tests on emulated processors, with each one's kernels required
@@ -253,6 +254,16 @@ verb_wheel() {
     .venv/bin/python tests/packages/check_wheels.py dist/*.whl
 }
 
+# What `check` asks of packages: three wheels, twice the same, and those for Linux at work.
+test_packages() {
+    rm -rf -- dist
+    verb_wheel all
+    (cd -- dist && sha256sum -- *.whl) >build/wheel/SHA256SUMS
+    verb_wheel all >/dev/null
+    (cd -- dist && sha256sum --check "$root/build/wheel/SHA256SUMS")
+    tests/packages/smoke.sh dist
+}
+
 # ------------------------------------------------------------------ quality --
 
 ## gen                   write the generated assembly anew
@@ -264,8 +275,7 @@ verb_gen() {
 }
 
 c_sources() {
-    git ls-files --cached --others --exclude-standard -- \
-        '*.h' '*.c' '*.cc' '*.cpp' '*.m' '*.metal'
+    git ls-files -- '*.h' '*.hpp' '*.c' '*.cc' '*.metal' ':!tests/metalsim'
 }
 
 python_sources=(setup.py python tests)
