@@ -11,42 +11,54 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-func setStream(t *testing.T, o cStreamOptions) error {
-	t.Helper()
-	e := newError()
-	return outcome(t, library.streamSet(&o, e), e)
+// What the functions for Metal say where they have nothing to do. What they do
+// with a GPU is tested under the simulator.
+
+func streamOptions(stream int32) *cStreamOptions {
+	return &cStreamOptions{size: uint64(unsafe.Sizeof(cStreamOptions{})), stream: stream}
 }
 
 func TestBadStreams(t *testing.T) {
-	const size = uint64(unsafe.Sizeof(cStreamOptions{}))
-	for _, c := range []struct {
-		options cStreamOptions
-		want    string
-	}{
-		{cStreamOptions{stream: 1}, "size of natten_mps_stream_options is 0"},
-		{cStreamOptions{size: size}, "stream is 0 (want 1 to 3)"},
-		{cStreamOptions{size: size, stream: 4}, "stream is 4 (want 1 to 3)"},
-		{cStreamOptions{size: size, stream: 1, reserved: 1}, "reserved is 1 (want 0)"},
-		{cStreamOptions{size: size, stream: 2}, "torch_library is to be given with torch's streams"},
-		{cStreamOptions{size: size, stream: 1, torchLibrary: name("x")}, "torch_library is to be given with torch's streams"},
+	for want, options := range map[string]*cStreamOptions{
+		"natten_mps_stream_options is NULL":      nil,
+		"size of natten_mps_stream_options is 0": {},
+		"stream is 0 (want 1 to 3)":              streamOptions(0),
+		"stream is 4 (want 1 to 3)":              streamOptions(4),
+		"torch_library is to be given with":      streamOptions(2),
 	} {
-		err := setStream(t, c.options)
-		require.ErrorContains(t, err, c.want)
+		e := newError()
+		err := outcome(t, library.streamSet(options, e), e)
+		require.ErrorContains(t, err, want)
 		require.Equal(t, core.InvalidArgument, err.(*core.Error).Status)
 	}
 }
 
-// Launches are described for plans of the GPU only.
-func TestLaunchOfAnotherBackend(t *testing.T) {
-	plan, err := create(t, tiny(), name("reference"))
+func TestStreamsNeedAGPU(t *testing.T) {
+	p, e := tiny(), newError()
+	if p.memory = int32(core.Metal); library.supports(p, name("metal"), e) == 0 {
+		t.Skip("there is one")
+	}
+	err := outcome(t, library.streamSet(streamOptions(1), e), e)
+	require.Equal(t, core.Unsupported, err.(*core.Error).Status)
+	_, err = create(t, p, nil)
+	require.Equal(t, core.Unsupported, err.(*core.Error).Status)
+	for _, backend := range backendNames(t) {
+		require.ErrorContains(t, err, backend+": ", "every backend says why not")
+	}
+}
+
+func TestOnlyMetalPlansLaunch(t *testing.T) {
+	plan, err := create(t, tiny(), name("native"))
 	require.NoError(t, err)
-	e := newError()
-	defer func() { require.Zero(t, library.planDestroy(plan, e)) }()
-	d := cDispatch{size: uint64(unsafe.Sizeof(cDispatch{}))}
-	require.ErrorContains(t, outcome(t, library.planLaunch(plan, tinyArgs(), 0, &d, e), e),
-		"the plan's backend is reference, which launches no kernels (want metal)")
-	var length uint64
-	require.ErrorContains(t, outcome(t, library.planSource(plan, name("f"), nil, 0, &length, e), e),
-		"the plan's backend is reference")
-	require.ErrorContains(t, outcome(t, library.planLaunch(plan+1, tinyArgs(), 0, &d, e), e), "was never made")
+	dispatch := &cDispatch{size: uint64(unsafe.Sizeof(cDispatch{}))}
+	length := uint64(0)
+	for handle, want := range map[uint64]string{
+		plan:     "the plan's backend is native, which launches no kernels (want metal)",
+		plan + 1: "was never made or is destroyed",
+	} {
+		e := newError()
+		require.ErrorContains(t, outcome(t, library.planLaunch(handle, tinyArgs(), 0, dispatch, e), e), want)
+		require.ErrorContains(t, outcome(t, library.planSource(handle, name("f"), nil, 0, &length, e), e), want)
+	}
+	require.Zero(t, library.planDestroy(plan, nil))
 }
