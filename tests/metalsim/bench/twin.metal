@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The yardstick of benchmarks: neighborhood attention as it is first written. Fused
-// forward and backward take one simdgroup a query, lanes across the channels, one
-// reduction and one step of the softmax a key; the backward pass keeps weights
-// and logits' gradients in buffers of queries x keys, which one thread a channel
-// of a key then gathers. Tensors are dense, [batch, axes..., head, channel].
+// The yardstick of benchmarks: neighborhood attention as it is first written.
+// Fused forward and backward take one simdgroup a query, lanes across the
+// channels, one reduction and one step of the softmax a key; the backward pass
+// keeps weights and logits' gradients in buffers of queries x keys, which one
+// thread a channel of a key then gathers. Tensors are dense, [batch, axes...,
+// head, channel].
 #include <metal_stdlib>
 using namespace metal;
 
@@ -25,19 +26,23 @@ inline TwinWindow twin_window(constant TwinParams& p, thread const int* at) {
       w.start[i] = max(at[i] - p.kernel_size[i] + 1, 0);
       w.count[i] = at[i] + 1 - w.start[i];
     } else {
-      w.start[i] = min(max(at[i] - p.kernel_size[i] / 2, 0), p.length[i] - p.kernel_size[i]);
+      w.start[i] = min(max(at[i] - p.kernel_size[i] / 2, 0),
+                       p.length[i] - p.kernel_size[i]);
       w.count[i] = p.kernel_size[i];
     }
   }
   return w;
 }
 
-inline long twin_row(constant TwinParams& p, int batch, int i0, int i1, int i2, int head) {
-  long token = ((long(batch) * p.length[0] + i0) * p.length[1] + i1) * p.length[2] + i2;
+inline long twin_row(
+    constant TwinParams& p, int batch, int i0, int i1, int i2, int head) {
+  long token =
+      ((long(batch) * p.length[0] + i0) * p.length[1] + i1) * p.length[2] + i2;
   return token * p.heads + head;
 }
 
-// Grid: x is 32 lanes a position of the last axis, y the other two axes, z samples and heads.
+// Grid: x is 32 lanes a position of the last axis, y the other two axes, z
+// samples and heads.
 template <typename T, int D>
 [[kernel]] void twin_forward(constant TwinParams& p [[buffer(0)]],
                              device const T* query [[buffer(1)]],
@@ -46,7 +51,8 @@ template <typename T, int D>
                              device T* out [[buffer(4)]],
                              device float* lse [[buffer(5)]],
                              uint3 g [[thread_position_in_grid]]) {
-  int lane = int(g.x) % 32, batch = int(g.z) / p.heads, head = int(g.z) % p.heads;
+  int lane = int(g.x) % 32, batch = int(g.z) / p.heads,
+      head = int(g.z) % p.heads;
   int at[3] = {int(g.y) / p.length[1], int(g.y) % p.length[1], int(g.x) / 32};
   TwinWindow w = twin_window(p, at);
   long row = twin_row(p, batch, at[0], at[1], at[2], head);
@@ -58,7 +64,13 @@ template <typename T, int D>
   for (int t0 = 0; t0 < w.count[0]; t0++) {
     for (int t1 = 0; t1 < w.count[1]; t1++) {
       for (int t2 = 0; t2 < w.count[2]; t2++) {
-        long k = twin_row(p, batch, w.start[0] + t0, w.start[1] + t1, w.start[2] + t2, head) * D;
+        long k = twin_row(p,
+                          batch,
+                          w.start[0] + t0,
+                          w.start[1] + t1,
+                          w.start[2] + t2,
+                          head) *
+                 D;
         float s = 0.0f;
         for (int i = 0; i < D / 32; i++) {
           s += q[i] * float(key[k + lane + 32 * i]);
@@ -94,7 +106,8 @@ template <typename T, int D>
                               device float* attn [[buffer(8)]],
                               device float* d_attn [[buffer(9)]],
                               uint3 g [[thread_position_in_grid]]) {
-  int lane = int(g.x) % 32, batch = int(g.z) / p.heads, head = int(g.z) % p.heads;
+  int lane = int(g.x) % 32, batch = int(g.z) / p.heads,
+      head = int(g.z) % p.heads;
   int at[3] = {int(g.y) / p.length[1], int(g.y) % p.length[1], int(g.x) / 32};
   TwinWindow w = twin_window(p, at);
   long row = twin_row(p, batch, at[0], at[1], at[2], head);
@@ -110,7 +123,13 @@ template <typename T, int D>
   for (int t0 = 0; t0 < w.count[0]; t0++) {
     for (int t1 = 0; t1 < w.count[1]; t1++) {
       for (int t2 = 0; t2 < w.count[2]; t2++) {
-        long k = twin_row(p, batch, w.start[0] + t0, w.start[1] + t1, w.start[2] + t2, head) * D;
+        long k = twin_row(p,
+                          batch,
+                          w.start[0] + t0,
+                          w.start[1] + t1,
+                          w.start[2] + t2,
+                          head) *
+                 D;
         float s = 0.0f, dp = 0.0f;
         for (int i = 0; i < D / 32; i++) {
           s += q[i] * float(key[k + lane + 32 * i]);
@@ -122,7 +141,8 @@ template <typename T, int D>
           dq[i] += ds * float(key[k + lane + 32 * i]);
         }
         if (lane == 0) {
-          long slot = row * slots + (t0 * p.kernel_size[1] + t1) * p.kernel_size[2] + t2;
+          long slot = row * slots +
+                      (t0 * p.kernel_size[1] + t1) * p.kernel_size[2] + t2;
           attn[slot] = weight;
           d_attn[slot] = ds;
         }
@@ -142,7 +162,9 @@ template <typename T, int D>
                             device T* out [[buffer(3)]],
                             uint3 g [[thread_position_in_grid]]) {
   int c = int(g.x), batch = int(g.z) / p.heads, head = int(g.z) % p.heads;
-  int at[3] = {int(g.y) / p.length[2] / p.length[1], int(g.y) / p.length[2] % p.length[1], int(g.y) % p.length[2]};
+  int at[3] = {int(g.y) / p.length[2] / p.length[1],
+               int(g.y) / p.length[2] % p.length[1],
+               int(g.y) % p.length[2]};
   int first[3], last[3];
   for (int i = 0; i < 3; i++) {
     int k = p.kernel_size[i], n = p.length[i];
@@ -162,8 +184,11 @@ template <typename T, int D>
         int query[3] = {i0, i1, i2};
         TwinWindow w = twin_window(p, query);
         long row = twin_row(p, batch, i0, i1, i2, head);
-        long slot = row * slots +
-                    ((at[0] - w.start[0]) * p.kernel_size[1] + at[1] - w.start[1]) * p.kernel_size[2] + at[2] - w.start[2];
+        long slot =
+            row * slots +
+            ((at[0] - w.start[0]) * p.kernel_size[1] + at[1] - w.start[1]) *
+                p.kernel_size[2] +
+            at[2] - w.start[2];
         sum += weights[slot] * float(rows[row * D + c]);
       }
     }

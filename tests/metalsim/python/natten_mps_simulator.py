@@ -26,6 +26,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "metalsim_clear": (None, ()),
     "metalsim_stat": (ctypes.c_uint64, (ctypes.c_char_p,)),
     "metalsim_live": (ctypes.c_uint64, (ctypes.c_char_p,)),
+    "metalsim_unfinished": (ctypes.c_uint64, ()),
     "metalsim_register": (ctypes.c_uint64, (ctypes.c_void_p, ctypes.c_size_t)),
     "metalsim_undefined": (None, (ctypes.c_uint64,)),
     "metalsim_stream_use": (None, (ctypes.c_int,)),
@@ -130,9 +131,15 @@ def live(name: str) -> int:
     return int(library().metalsim_live(name.encode()))
 
 
+#: Storages that encoded work may use, until somebody waits: torch's MPS allocator gives memory to
+#: later work of the stream only, the host's would give it to anybody.
+_in_flight: list[torch.UntypedStorage] = []
+
+
 def locate(tensor: Tensor) -> tuple[int, int]:
     """The MTLBuffer that a tensor's storage plays, and the tensor's offset in bytes."""
     storage = tensor.untyped_storage()
+    _in_flight.append(storage)
     handle = library().metalsim_register(storage.data_ptr(), storage.nbytes())
     return handle, tensor.storage_offset() * tensor.element_size()
 
@@ -167,6 +174,8 @@ def synchronize() -> None:
     """Run what is encoded on the thread's current stream; RuntimeError for what went wrong."""
     before = len(findings())
     library().metalsim_stream_synchronize(library().metalsim_stream_current())
+    if library().metalsim_unfinished() == 0:
+        _in_flight.clear()
     new = findings()[before:]
     if new:
         raise RuntimeError("; ".join(new))

@@ -73,7 +73,7 @@ Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, voi
     finding("validation", "newBufferWithBytesNoCopy: storage mode private");
     return nullptr;
   }
-  if (injected("buffer")) return nullptr;
+  if (injected("buffer") || injected("wrap")) return nullptr;
   Buffer* b = wrap_memory(p, length);
   b->options = options;
   count(kWrapped);

@@ -54,7 +54,7 @@ struct Fault {
 };
 std::mutex fault_mu;
 std::map<std::string, Fault> faults;
-const std::set<std::string> fault_names = {"device",  "library",        "function", "pipeline", "buffer",    "queue",
+const std::set<std::string> fault_names = {"device",  "library",        "function", "pipeline", "buffer", "wrap", "queue",
                                            "encoder", "command_buffer", "gpu",      "gpu_memory", "gpu_timeout"};
 
 std::string set_faults(const std::string& value) {

@@ -36,7 +36,7 @@ extern "C" {
  *   dispatch_type  of torch's encoder: serial or concurrent
  *   hide      a comma list of symbols, classes, CLASS.SELECTOR, aoti, streams
  *   fail      a comma list of WHAT or WHAT@N (the N-th time only); WHAT is device,
- *             library, function, pipeline, buffer, queue, command_buffer, encoder,
+ *             library, function, pipeline, buffer, wrap, queue, command_buffer, encoder,
  *             gpu, gpu_memory or gpu_timeout
  *   abort     1 ends the process at the first finding
  *   record    folder that keeps each dispatch, for gpu/replay.py
@@ -59,6 +59,10 @@ size_t metalsim_report(char* text, size_t n);
  * device_written, constant_read, threadgroup_read, threadgroup_written; the
  * last six in bytes and of mode checked only. UINT64_MAX: no such name. */
 uint64_t metalsim_stat(const char* name);
+
+/* metalsim_unfinished counts the streams with work that is not committed and the
+ * command buffers that are and have not run. */
+uint64_t metalsim_unfinished(void);
 
 /* metalsim_live counts objects of a class; NULL: of all. */
 uint64_t metalsim_live(const char* class_name);

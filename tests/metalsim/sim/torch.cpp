@@ -21,14 +21,15 @@ namespace {
 constexpr int kStreams = 32;
 thread_local int current_stream = 0;
 
+std::mutex streams_mu;
+MPSStream* streams[kStreams];
+
 MPSStream* stream(int i) {
-  static std::mutex mu;
-  static MPSStream* streams[kStreams];
   if (i < 0 || i >= kStreams) {
     finding("stream", "stream %d (want 0 to %d)", i, kStreams - 1);
     i = 0;
   }
-  std::lock_guard<std::mutex> g(mu);
+  std::lock_guard<std::mutex> g(streams_mu);
   if (!streams[i]) streams[i] = new MPSStream(i);
   return streams[i];
 }
@@ -173,6 +174,13 @@ API void metalsim_unregister(void* memory) {
 
 API void metalsim_undefined(uint64_t handle) {
   if (Owned<Buffer> b = range(handle, 0, 0)) b->undefined = true;
+}
+
+API uint64_t metalsim_unfinished(void) {
+  std::lock_guard<std::mutex> g(streams_mu);
+  uint64_t n = unfinished_work();
+  for (MPSStream* s : streams) n += s && s->has_work();
+  return n;
 }
 
 API void metalsim_stream_use(int index) { current_stream = index; }

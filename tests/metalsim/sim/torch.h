@@ -24,6 +24,7 @@ class MPSStream {
 
   void require_queue(const char* what);
   sim::CommandBuffer* current();  // made when there is none
+  bool has_work() const { return buffer_ != nullptr; }
   sim::SerialQueue* queue;
 
  private:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The host side on the simulated Metal: no fault of use, nothing left behind, and the order of our
+work with torch's. NATTEN_MPS_TIER chooses the tier; the order matters in tier 1 and 2."""
+
+import itertools
+import math
+import os
+
+import pytest
+import torch
+
+if not os.environ.get("NATTEN_MPS_SIMULATOR"):
+    pytest.skip("NATTEN_MPS_SIMULATOR names no simulator", allow_module_level=True)
+
+import natten_mps_simulator as sim
+
+from natten_mps import _mps, backend, ops, pure
+from natten_mps.utils.window import Window
+
+SHAPE = (1, 9, 7, 2, 8)
+WINDOW = Window((3, 3), (1, 1), (1, 1), (1, 1), (False, False))
+TIER = os.environ.get("NATTEN_MPS_TIER", "1-block")
+IN_STREAM = TIER.startswith("1")
+#: Plans are kept by problem, with the way they run; a scale of its own makes a test's plan new.
+_scales = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _on_metal(monkeypatch):
+    monkeypatch.setattr(backend, "choice", "metal")
+    sim.clear()
+    yield
+    sim.set_option("fail", "")
+    sim.library().metalsim_stream_use(0)
+    _mps.forget()
+
+
+def _inputs(n=3):
+    torch.manual_seed(1)
+    return [torch.rand(SHAPE) for _ in range(n)]
+
+
+def _train_step():
+    q, k, v = (t.requires_grad_() for t in _inputs())
+    out, _ = ops.attn(q, k, v, window=WINDOW)
+    return torch.autograd.grad(out.square().sum(), (q, k, v))
+
+
+def test_training_leaves_no_finding_and_nothing_behind():
+    classes = ["SimCommandBuffer", "SimComputeCommandEncoder", "NSString", "NSError", "SimLibrary"]
+    classes += ["SimFunction", "MTLCompileOptions", "SimCommandQueue", "SimComputePipelineState"]
+    _train_step()
+    before = {name: sim.live(name) for name in classes}
+    dispatches = sim.stat("dispatches")
+    buffers = sim.stat("buffers")
+    for _ in range(5):
+        _train_step()
+    assert sim.findings() == []
+    assert {name: sim.live(name) for name in classes} == before
+    assert sim.stat("dispatches") > dispatches
+    assert sim.stat("buffers") == buffers, "scratch memory is used again"
+
+
+def test_gradients():
+    q, k, v = _inputs()
+    found = _train_step()
+    leaves = [t.double().requires_grad_() for t in (q, k, v)]
+    out, _ = pure.attn(*leaves, window=WINDOW)
+    expected = torch.autograd.grad(out.square().sum(), leaves)
+    for got, want in zip(found, expected, strict=True):
+        torch.testing.assert_close(got.double(), want, atol=2e-5, rtol=1e-4)
+
+
+def _enqueue(q, k, v, scale):
+    out, _ = ops.attn(q, k, v, window=WINDOW, scale=scale)
+    return out
+
+
+def _expected(q, k, v, scale):
+    return pure.attn(q, k, v, window=WINDOW, scale=scale)[0]
+
+
+@pytest.fixture
+def scale():
+    return 0.3 + next(_scales) / 1000
+
+
+def _in_order(monkeypatch, scale, synchronize_first):
+    """Two launches with torch's write between them, nobody waiting before the end."""
+    monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
+    if not synchronize_first:
+        monkeypatch.setattr(sim.Carrier, "synchronize", lambda self: None)
+    _mps.forget()
+    q, k, v = _inputs()
+    fresh = torch.rand(SHAPE)
+    expected = [_expected(t, k, v, scale) for t in (q, fresh)]
+    buffer, offset = sim.locate(q)
+    first = _enqueue(q, k, v, scale)
+    sim.library().metalsim_stream_write(0, buffer, offset, fresh.data_ptr(), fresh.nbytes)
+    second = _enqueue(q, k, v, scale)
+    sim.synchronize()
+    return all(
+        torch.allclose(got, want, atol=1e-5)
+        for got, want in zip((first, second), expected, strict=True)
+    )
+
+
+def test_torch_writes_between_launches(monkeypatch, scale):
+    assert _in_order(monkeypatch, scale, synchronize_first=True)
+    assert sim.findings() == []
+
+
+@pytest.mark.skipif(TIER != "3", reason="only the own queue has to wait for torch")
+def test_without_the_wait_the_order_is_lost(monkeypatch, scale):
+    assert not _in_order(monkeypatch, scale, synchronize_first=False)
+
+
+@pytest.mark.skipif(not IN_STREAM, reason="the other tiers wait")
+def test_nothing_runs_before_torch_synchronizes(monkeypatch, scale):
+    monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
+    _mps.forget()
+    waits = sim.stat("waits")
+    out = _enqueue(*_inputs(), scale)
+    assert sim.stat("waits") == waits
+    assert sim.stat("commits") == 0
+    sim.synchronize()
+    assert torch.isfinite(out).all()
+
+
+@pytest.mark.skipif(TIER != "1-block", reason="has the current stream's queue")
+def test_the_current_stream_is_honoured(monkeypatch, scale):
+    monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
+    _mps.forget()
+    q, k, v = _inputs()
+    expected = _expected(q, k, v, scale)
+    sim.library().metalsim_stream_use(7)
+    out = _enqueue(q, k, v, scale)
+    sim.library().metalsim_stream_synchronize(0)
+    assert not torch.allclose(out, expected, atol=1e-5)
+    sim.library().metalsim_stream_synchronize(7)
+    assert torch.allclose(out, expected, atol=1e-5)
+    assert sim.findings() == []
+
+
+@pytest.mark.skipif(TIER != "3", reason="torch keeps the status of its own command buffers")
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [("gpu", "Address Fault"), ("gpu_timeout", "Timeout"), ("gpu_memory", "Insufficient Memory")],
+)
+def test_a_fault_of_the_gpu_is_an_exception(fault, text, scale):
+    _train_step()
+    sim.set_option("fail", fault)
+    with pytest.raises((RuntimeError, MemoryError), match=text):
+        _enqueue(*_inputs(), scale)
+
+
+def test_a_failing_compiler_is_named():
+    sim.set_option("fail", "library")
+    odd = Window((3, 3), (2, 1), (1, 1), (1, 1), (True, False))
+    dim = 20 + 4 * (os.getpid() % 50)
+    q, k, v = (torch.rand(1, 9, 7, 2, dim) for _ in range(3))
+    if TIER == "2":
+        pytest.skip("torch's own compiler has no such fault here")
+    with pytest.raises(RuntimeError, match="injected"):
+        ops.attn(q, k, v, window=odd)
+
+
+def test_scaled_values_are_finite():
+    q, k, v = _inputs()
+    out, lse = ops.attn(q, k, v, window=WINDOW)
+    assert torch.isfinite(out).all()
+    assert lse.max().item() < math.log(9) + 8
