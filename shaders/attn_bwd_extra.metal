@@ -4,8 +4,8 @@
 //
 //   p = exp(scale * q.k - lse); dv += p * dout; dk += p * (dout.v - delta) * q
 //
-// A threadgroup, which is one simdgroup, takes one token (grid x), one part (y),
-// and one sample and key/value head (z).
+// A threadgroup, which is one simdgroup, takes one token (grid x), one part
+// (y), and one sample and key/value head (z).
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int DV, int G, int VEC>
@@ -27,8 +27,14 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
   int outputs = p.axis[0].outputs * p.axis[1].outputs * p.axis[2].outputs;
   NaRow<NA_CHUNKS(D, G)> k, dk;
   NaRow<NA_CHUNKS(DV, G)> v, dv;
-  na_load<D, G, VEC>(extra_key + na_base(p, 1, batch, kv) + na_at<Off>(p, 1, 0, 0, token), lane, k);
-  na_load<DV, G, VEC>(extra_value + na_base(p, 2, batch, kv) + na_at<Off>(p, 2, 0, 0, token), lane, v);
+  na_load<D, G, VEC>(
+      extra_key + na_base(p, 1, batch, kv) + na_at<Off>(p, 1, 0, 0, token),
+      lane,
+      k);
+  na_load<DV, G, VEC>(
+      extra_value + na_base(p, 2, batch, kv) + na_at<Off>(p, 2, 0, 0, token),
+      lane,
+      v);
   na_scale(k, p.scale * NA_LOG2E);
   na_clear(dk);
   na_clear(dv);
@@ -44,10 +50,19 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
       na_clear(dout);
       float top = 0.0f, shift = 0.0f;
       if (at.live) {
-        na_load<D, G, VEC>(query + na_base(p, 0, batch, head) + na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]), lane, q);
-        na_load<DV, G, VEC>(d_out + na_base(p, 4, batch, head) + na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2]), lane, dout);
-        top = max(NA_LOG2E * lse[na_base(p, 3, batch, head) + na_at<Off>(p, 3, at.o[0], at.o[1], at.o[2])], NA_LOWEST);
-        shift = delta[na_base(p, 5, batch, head) + na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2])];
+        na_load<D, G, VEC>(query + na_base(p, 0, batch, head) +
+                               na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
+                           lane,
+                           q);
+        na_load<DV, G, VEC>(d_out + na_base(p, 4, batch, head) +
+                                na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2]),
+                            lane,
+                            dout);
+        top = max(NA_LOG2E * lse[na_base(p, 3, batch, head) +
+                                 na_at<Off>(p, 3, at.o[0], at.o[1], at.o[2])],
+                  NA_LOWEST);
+        shift = delta[na_base(p, 5, batch, head) +
+                      na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2])];
       }
       float s = na_group_sum<G>(na_dot(q, k));
       float dp = na_group_sum<G>(na_dot(dout, v));
@@ -61,7 +76,8 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
   na_sum_groups<G>(dk);
   na_sum_groups<G>(dv);
   if (int(thread_index) < G) {
-    long sum = ((long(tg.y) * p.batch + batch) * p.extra + token) * p.heads + kv;
+    long sum =
+        ((long(tg.y) * p.batch + batch) * p.extra + token) * p.heads + kv;
     na_store<D, G, VEC>(key_sums + sum * D, lane, dk, p.scale);
     na_store<DV, G, VEC>(value_sums + sum * DV, lane, dv, 1.0f);
   }

@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused backward, gradients of keys and values: G lanes hold R neighbouring keys
-// and walk the queries that see them, a closed-form interval along each axis.
+// Fused backward, gradients of keys and values: G lanes hold R neighbouring
+// keys and walk the queries that see them, a closed-form interval along each
+// axis.
 //
 //   for each query of each head of the group:
 //     p = exp(scale * q.k + rpb - lse); ds = p * (dout.v - delta)
 //     dv += p * dout; dk += scale * ds * q
 #include "na_walk.h"
 
-template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int G,
+          int R,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_kv(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -24,7 +32,8 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<G>(p, tg, thread_index);
-  int l0 = na_length(p, sizes, w.batch, 0), l1 = na_length(p, sizes, w.batch, 1);
+  int l0 = na_length(p, sizes, w.batch, 0),
+      l1 = na_length(p, sizes, w.batch, 1);
   int l2 = na_length(p, sizes, w.batch, 2), lane = w.lane;
   NaSpan<1> k0 = na_keys<1>(p.axis[0], l0, w.unit[0]);
   NaSpan<1> k1 = na_keys<1>(p.axis[1], l1, w.unit[1]);
@@ -44,8 +53,14 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
     na_clear(dk[r]);
     na_clear(dv[r]);
     if (k0.live[0] && k1.live[0] && k2.live[r]) {
-      na_load<D, G, VEC>(key + na_at<Off>(p, 1, k0.index[0], k1.index[0], k2.index[r]), lane, k[r]);
-      na_load<DV, G, VEC>(value + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]), lane, v[r]);
+      na_load<D, G, VEC>(
+          key + na_at<Off>(p, 1, k0.index[0], k1.index[0], k2.index[r]),
+          lane,
+          k[r]);
+      na_load<DV, G, VEC>(
+          value + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]),
+          lane,
+          v[r]);
     }
     na_scale(k[r], p.scale * NA_LOG2E);
   }
@@ -66,8 +81,12 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
           NaRow<NA_CHUNKS(D, G)> q;
           NaRow<NA_CHUNKS(DV, G)> dout;
           na_load<D, G, VEC>(q_row + na_at<Off>(p, 0, i0, i1, i2), lane, q);
-          na_load<DV, G, VEC>(dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
-          float top = row ? max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST) : 0.0f;
+          na_load<DV, G, VEC>(
+              dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
+          float top =
+              row ? max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)],
+                        NA_LOWEST)
+                  : 0.0f;
           float shift = row ? delta_row[na_at<Off>(p, 8, i0, i1, i2)] : 0.0f;
           NA_UNROLL
           for (int r = 0; r < R; r++) {
@@ -76,10 +95,12 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
             float dp = na_group_sum<G>(na_dot(dout, v[r]));
             if (RPB && seen) {
               s += NA_LOG2E *
-                   float(rpb_row[na_at<Off>(
-                       p, 3, k0.position[0] - s0.position - m0 * s0.advance + p.axis[0].slots - 1,
-                       k1.position[0] - s1.position - m1 * s1.advance + p.axis[1].slots - 1,
-                       k2.position[r] - s2.position - m2 * s2.advance + p.axis[2].slots - 1)]);
+                   float(rpb_row[na_bias_at<Off>(
+                       p,
+                       3,
+                       k0.position[0] - s0.position - m0 * s0.advance,
+                       k1.position[0] - s1.position - m1 * s1.advance,
+                       k2.position[r] - s2.position - m2 * s2.advance)]);
             }
             float weight = seen ? fast::exp2(s - top) : 0.0f;
             na_axpy(weight, dout, dv[r]);
@@ -97,10 +118,18 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
       continue;
     }
     if ((p.flags & NA_D_FIRST) != 0) {
-      na_store<D, G, VEC>(d_key + na_at<Off>(p, 6, k0.index[0], k1.index[0], k2.index[r]), lane, dk[r], p.scale);
+      na_store<D, G, VEC>(
+          d_key + na_at<Off>(p, 6, k0.index[0], k1.index[0], k2.index[r]),
+          lane,
+          dk[r],
+          p.scale);
     }
     if ((p.flags & NA_D_SECOND) != 0) {
-      na_store<DV, G, VEC>(d_value + na_at<Off>(p, 7, k0.index[0], k1.index[0], k2.index[r]), lane, dv[r], 1.0f);
+      na_store<DV, G, VEC>(
+          d_value + na_at<Off>(p, 7, k0.index[0], k1.index[0], k2.index[r]),
+          lane,
+          dv[r],
+          1.0f);
     }
   }
 }

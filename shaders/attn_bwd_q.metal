@@ -41,7 +41,14 @@ inline void na_gather(thread NaQueryGradient<D, DV, G, R>& f,
   }
 }
 
-template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int G,
+          int R,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_q(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -61,13 +68,17 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<G>(p, tg, thread_index);
   int kv = w.head / p.group, lane = w.lane;
-  NaSpan<1> q0 = na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
-  NaSpan<1> q1 = na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
-  NaSpan<R> q2 = na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
+  NaSpan<1> q0 =
+      na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
+  NaSpan<1> q1 =
+      na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
+  NaSpan<R> q2 =
+      na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
   query += na_base(p, 0, w.batch, w.head);
   key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
   value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
-  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation), value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
+  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation),
+      value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
   rpb += na_base(p, 3, 0, w.head);
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
@@ -90,7 +101,8 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
     if (live) {
       na_load<D, G, VEC>(query + na_at<Off>(p, 0, i0, i1, i2), lane, f.q[r]);
       na_load<DV, G, VEC>(out + na_at<Off>(p, 6, i0, i1, i2), lane, o);
-      na_load<DV, G, VEC>(d_out + na_at<Off>(p, 8, i0, i1, i2), lane, f.dout[r]);
+      na_load<DV, G, VEC>(
+          d_out + na_at<Off>(p, 8, i0, i1, i2), lane, f.dout[r]);
       f.lse[r] = max(NA_LOG2E * lse[na_at<Off>(p, 7, i0, i1, i2)], NA_LOWEST);
     }
     na_scale(f.q[r], p.scale * NA_LOG2E);
@@ -111,9 +123,12 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
   for (int n0 = 0; n0 < u0.count; n0++) {
     for (int n1 = 0; n1 < u1.count; n1++) {
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation, k1 = q1.residue + p1 * p.axis[1].dilation;
-      bool row = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
-      Off key_row = na_at<Off>(p, 1, k0, k1, 0), value_row = na_at<Off>(p, 2, k0, k1, 0);
+      int k0 = q0.residue + p0 * p.axis[0].dilation,
+          k1 = q1.residue + p1 * p.axis[1].dilation;
+      bool row = na_sees(u0.reach[0], u0.first + n0) &&
+                 na_sees(u1.reach[0], u1.first + n1);
+      Off key_row = na_at<Off>(p, 1, k0, k1, 0),
+          value_row = na_at<Off>(p, 2, k0, k1, 0);
       for (int n2 = 0; n2 < u2.count; n2++) {
         int p2 = min(u2.first + n2, u2.top);
         NaGlance<R> g;
@@ -122,12 +137,18 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
           g.seen[r] = row && na_sees(u2.reach[r], u2.first + n2);
           g.bias[r] = 0.0f;
           if (RPB && g.seen[r]) {
-            g.bias[r] = NA_LOG2E * float(rpb[na_at<Off>(p, 3, p0 - q0.position[0] + p.axis[0].slots - 1,
-                                                          p1 - q1.position[0] + p.axis[1].slots - 1,
-                                                          p2 - q2.position[r] + p.axis[2].slots - 1)]);
+            g.bias[r] =
+                NA_LOG2E * float(rpb[na_bias_at<Off>(p,
+                                                     3,
+                                                     p0 - q0.position[0],
+                                                     p1 - q1.position[0],
+                                                     p2 - q2.position[r])]);
           }
         }
-        na_gather<D, DV, G, R, VEC>(f, key + key_row + Off(p2) * key_step, value + value_row + Off(p2) * value_step, g,
+        na_gather<D, DV, G, R, VEC>(f,
+                                    key + key_row + Off(p2) * key_step,
+                                    value + value_row + Off(p2) * value_step,
+                                    g,
                                     lane);
       }
     }
@@ -139,13 +160,25 @@ template <typename T, typename Off, int D, int DV, int G, int R, bool RPB, int V
       g.seen[r] = q0.live[0] && q1.live[0] && q2.live[r];
       g.bias[r] = 0.0f;
     }
-    na_gather<D, DV, G, R, VEC>(f, extra_key + na_base(p, 4, w.batch, kv) + na_at<Off>(p, 4, 0, 0, e),
-                                extra_value + na_base(p, 5, w.batch, kv) + na_at<Off>(p, 5, 0, 0, e), g, lane);
+    na_gather<D, DV, G, R, VEC>(
+        f,
+        extra_key + na_base(p, 4, w.batch, kv) + na_at<Off>(p, 4, 0, 0, e),
+        extra_value + na_base(p, 5, w.batch, kv) + na_at<Off>(p, 5, 0, 0, e),
+        g,
+        lane);
   }
   NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (q0.inside[0] && q1.inside[0] && q2.inside[r]) {
-      na_store_cell<Off, D, G, VEC>(p, 10, d_query, q0.index[0], q1.index[0], q2.index[r], lane, f.dq[r], p.scale);
+      na_store_cell<Off, D, G, VEC>(p,
+                                    10,
+                                    d_query,
+                                    q0.index[0],
+                                    q1.index[0],
+                                    q2.index[r],
+                                    lane,
+                                    f.dq[r],
+                                    p.scale);
     }
   }
 }

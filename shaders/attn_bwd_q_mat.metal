@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused backward, gradient of the queries, "matrix" design; see na_matrix.h. delta
-// is that of attn_bwd_q.metal.
+// Fused backward, gradient of the queries, "matrix" design; see na_matrix.h.
+// delta is that of attn_bwd_q.metal.
 //
 //   P = exp(Q K^T - lse); dS = P (dO V^T - delta); dQ += dS K
 #include "na_matrix.h"
@@ -13,8 +13,8 @@ struct NaQueryGradientMatrix {
   float lse, delta;  // of this lane's row
 };
 
-// Eight keys as a lane needs them: those of its columns, and the key of its row's
-// number.
+// Eight keys as a lane needs them: those of its columns, and the key of its
+// row's number.
 template <typename T>
 struct NaEight {
   device const T *key0, *key1, *value0, *value1, *key;
@@ -24,7 +24,10 @@ struct NaEight {
 };
 
 template <int VEC, int D, int DV, typename T>
-inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f, float scale, thread const NaEight<T>& e, NaSeat s) {
+inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f,
+                            float scale,
+                            thread const NaEight<T>& e,
+                            NaSeat s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   float2 dp = na_products(f.dout, e.value0, e.value1, e.has0, e.has1, s);
   x = fma(x, float2(scale), float2(e.bias0, e.bias1));
@@ -33,7 +36,14 @@ inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f, float scale,
   na_accumulate<VEC>(f.dq, x, e.key, e.has_key, s);
 }
 
-template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int T1,
+          int T2,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_q_mat(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -67,14 +77,16 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
   d_lse += na_base(p, 9, w.batch, w.head);
   delta += na_base(p, 11, w.batch, w.head);
 
-  int i0 = q.live ? q.line[0].index : 0, i1 = q.live ? q.line[1].index : 0, i2 = q.live ? q.line[2].index : 0;
+  int i0 = q.live ? q.line[0].index : 0, i1 = q.live ? q.line[1].index : 0,
+      i2 = q.live ? q.line[2].index : 0;
   NaQueryGradientMatrix<D, DV> f;
   na_load_panel<VEC>(f.q, query + na_at<Off>(p, 0, i0, i1, i2), q.live, s);
   na_load_panel<VEC>(f.dout, d_out + na_at<Off>(p, 8, i0, i1, i2), q.live, s);
   na_clear(f.dq);
   float part = 0.0f;
   for (int i = 0; i < DV / 8; i++) {
-    float2 o = na_pair<VEC>(out + na_at<Off>(p, 6, i0, i1, i2) + 8 * i + s.col, q.live);
+    float2 o = na_pair<VEC>(out + na_at<Off>(p, 6, i0, i1, i2) + 8 * i + s.col,
+                            q.live);
     part = fma(o.x, f.dout.m[i].thread_elements()[0], part);
     part = fma(o.y, f.dout.m[i].thread_elements()[1], part);
   }
@@ -99,7 +111,8 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
       bool row = q.live && na_within(q.line[0], p0) && na_within(q.line[1], p1);
       for (int p2 = q.box[2].first; p2 < q.box[2].end; p2 += 8) {
         int last = q.box[2].end - 1, c = p2 + s.col, v = p2 + s.row;
-        int c0 = na_index(p, q.box[2], 2, min(c, last)), c1 = na_index(p, q.box[2], 2, min(c + 1, last));
+        int c0 = na_index(p, q.box[2], 2, min(c, last)),
+            c1 = na_index(p, q.box[2], 2, min(c + 1, last));
         NaEight<T> e;
         e.has0 = c <= last;
         e.has1 = c + 1 <= last;
@@ -110,13 +123,16 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
         e.key1 = key + na_at<Off>(p, 1, k0, k1, c1);
         e.value0 = value + na_at<Off>(p, 2, k0, k1, c0);
         e.value1 = value + na_at<Off>(p, 2, k0, k1, c1);
-        e.key = key + na_at<Off>(p, 1, k0, k1, na_index(p, q.box[2], 2, min(v, last)));
+        e.key = key + na_at<Off>(
+                          p, 1, k0, k1, na_index(p, q.box[2], 2, min(v, last)));
         e.bias0 = 0.0f;
         e.bias1 = 0.0f;
         if (RPB && row) {
-          device const T* bias = rpb + na_at<Off>(p, 3, p0 - q.line[0].position + p.axis[0].slots - 1,
-                                                  p1 - q.line[1].position + p.axis[1].slots - 1,
-                                                  c - q.line[2].position + p.axis[2].slots - 1);
+          device const T* bias = rpb + na_bias_at<Off>(p,
+                                                       3,
+                                                       p0 - q.line[0].position,
+                                                       p1 - q.line[1].position,
+                                                       c - q.line[2].position);
           e.bias0 = e.seen0 ? NA_LOG2E * float(bias[0]) : 0.0f;
           e.bias1 = e.seen1 ? NA_LOG2E * float(bias[p.stride[3][3]]) : 0.0f;
         }
@@ -142,7 +158,9 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
     na_gather_eight<VEC>(f, scale, e, s);
   }
   if (q.inside) {
-    Off at = na_at<Off>(p, 10, q.line[0].index, q.line[1].index, q.line[2].index);
-    na_store_panel(f.dq, d_query + na_base(p, 10, w.batch, w.head) + at, p.scale, s);
+    Off at =
+        na_at<Off>(p, 10, q.line[0].index, q.line[1].index, q.line[2].index);
+    na_store_panel(
+        f.dq, d_query + na_base(p, 10, w.batch, w.head) + at, p.scale, s);
   }
 }

@@ -2,8 +2,8 @@
 //
 // Fused backward, partial sums of the gradient of the relative position bias:
 // the sum of ds over all pairs of a query and the key at one relative position.
-// A threadgroup, which is one simdgroup, takes one relative position (grid x), one part (y) and one head
-// (z).
+// A threadgroup, which is one simdgroup, takes one relative position (grid x),
+// one part (y) and one head (z).
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int DV, int G, int VEC>
@@ -25,7 +25,10 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
   int head = int(tg.z), kv = head / p.group, cell = int(tg.x);
   int outputs = p.axis[0].outputs * p.axis[1].outputs * p.axis[2].outputs;
   int c2 = 2 * p.axis[2].slots - 1, c1 = 2 * p.axis[1].slots - 1;
-  float bias = NA_LOG2E * float(rpb[na_base(p, 3, 0, head) + na_at<Off>(p, 3, cell / c2 / c1, cell / c2 % c1, cell % c2)]);
+  float bias =
+      NA_LOG2E *
+      float(rpb[na_base(p, 3, 0, head) +
+                na_at<Off>(p, 3, cell / c2 / c1, cell / c2 % c1, cell % c2)]);
   float sum = 0.0f;
   int2 part = na_part(p, outputs * p.batch, int(tg.y));
   for (int n = part.x; n < part.y; n += groups) {
@@ -40,12 +43,29 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     na_clear(v);
     float top = 0.0f, shift = 0.0f;
     if (rel.seen) {
-      na_load<D, G, VEC>(query + na_base(p, 0, at.batch, head) + na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]), lane, q);
-      na_load<D, G, VEC>(key + na_base(p, 1, at.batch, kv) + na_at<Off>(p, 1, rel.key[0], rel.key[1], rel.key[2]), lane, k);
-      na_load<DV, G, VEC>(value + na_base(p, 2, at.batch, kv) + na_at<Off>(p, 2, rel.key[0], rel.key[1], rel.key[2]), lane, v);
-      na_load<DV, G, VEC>(d_out + na_base(p, 5, at.batch, head) + na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2]), lane, dout);
-      top = max(NA_LOG2E * lse[na_base(p, 4, at.batch, head) + na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2])], NA_LOWEST);
-      shift = delta[na_base(p, 6, at.batch, head) + na_at<Off>(p, 6, at.o[0], at.o[1], at.o[2])];
+      na_load<D, G, VEC>(query + na_base(p, 0, at.batch, head) +
+                             na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
+                         lane,
+                         q);
+      na_load<D, G, VEC>(
+          key + na_base(p, 1, at.batch, kv) +
+              na_at<Off>(p, 1, rel.key[0], rel.key[1], rel.key[2]),
+          lane,
+          k);
+      na_load<DV, G, VEC>(
+          value + na_base(p, 2, at.batch, kv) +
+              na_at<Off>(p, 2, rel.key[0], rel.key[1], rel.key[2]),
+          lane,
+          v);
+      na_load<DV, G, VEC>(d_out + na_base(p, 5, at.batch, head) +
+                              na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2]),
+                          lane,
+                          dout);
+      top = max(NA_LOG2E * lse[na_base(p, 4, at.batch, head) +
+                               na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2])],
+                NA_LOWEST);
+      shift = delta[na_base(p, 6, at.batch, head) +
+                    na_at<Off>(p, 6, at.o[0], at.o[1], at.o[2])];
     }
     na_scale(q, p.scale * NA_LOG2E);
     float s = na_group_sum<G>(na_dot(q, k)) + bias;

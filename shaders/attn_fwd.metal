@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused forward, "lanes" design: G lanes hold R neighbouring queries, which share
-// every key and value that they load.
+// Fused forward, "lanes" design: G lanes hold R neighbouring queries, which
+// share every key and value that they load.
 //
 //   for blocks of KB keys of the union of the R windows:
 //     s = scale * q.k + rpb, masked outside each query's own window
@@ -27,7 +27,15 @@ struct NaBlock {
   float bias[R][KB];
 };
 
-template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int G,
+          int R,
+          int KB,
+          bool RPB,
+          int VEC>
 inline void na_attend(thread NaForward<D, DV, G, R>& f,
                       device const T* key,
                       device const T* value,
@@ -47,7 +55,8 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
   }
   NA_UNROLL
   for (int r = 0; r < R; r++) {
-    float top = f.m[r];  // at least NA_LOWEST / 2, so that what is not seen vanishes
+    float top =
+        f.m[r];  // at least NA_LOWEST / 2, so that what is not seen vanishes
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
       top = max(top, s[r][j]);
@@ -73,7 +82,15 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
   }
 }
 
-template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int G,
+          int R,
+          int KB,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_fwd(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -89,9 +106,12 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<G>(p, tg, thread_index);
   int kv = w.head / p.group, lane = w.lane;
-  NaSpan<1> q0 = na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
-  NaSpan<1> q1 = na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
-  NaSpan<R> q2 = na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
+  NaSpan<1> q0 =
+      na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
+  NaSpan<1> q1 =
+      na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
+  NaSpan<R> q2 =
+      na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
   NaUnion<1> u0 = na_union(p.axis[0], q0);
   NaUnion<1> u1 = na_union(p.axis[1], q1);
   NaUnion<R> u2 = na_union(p.axis[2], q2);
@@ -99,7 +119,8 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
   key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
   value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
   rpb += na_base(p, 3, 0, w.head);
-  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation), value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
+  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation),
+      value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
 
   NaForward<D, DV, G, R> f;
   NA_UNROLL
@@ -109,16 +130,22 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
     f.m[r] = NA_LOWEST * 0.5f;
     f.l[r] = 0.0f;
     if (q0.live[0] && q1.live[0] && q2.live[r]) {
-      na_load<D, G, VEC>(query + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]), lane, f.q[r]);
+      na_load<D, G, VEC>(
+          query + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]),
+          lane,
+          f.q[r]);
     }
     na_scale(f.q[r], p.scale * NA_LOG2E);
   }
   for (int n0 = 0; n0 < u0.count; n0++) {
     for (int n1 = 0; n1 < u1.count; n1++) {
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation, k1 = q1.residue + p1 * p.axis[1].dilation;
-      bool row = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
-      Off key_row = na_at<Off>(p, 1, k0, k1, 0), value_row = na_at<Off>(p, 2, k0, k1, 0);
+      int k0 = q0.residue + p0 * p.axis[0].dilation,
+          k1 = q1.residue + p1 * p.axis[1].dilation;
+      bool row = na_sees(u0.reach[0], u0.first + n0) &&
+                 na_sees(u1.reach[0], u1.first + n1);
+      Off key_row = na_at<Off>(p, 1, k0, k1, 0),
+          value_row = na_at<Off>(p, 2, k0, k1, 0);
       for (int n2 = 0; n2 < u2.count; n2 += KB) {
         NaBlock<Off, R, KB> b;
         NA_UNROLL
@@ -131,9 +158,12 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
             b.seen[r][j] = row && na_sees(u2.reach[r], at);
             b.bias[r][j] = 0.0f;
             if (RPB && b.seen[r][j]) {
-              b.bias[r][j] = NA_LOG2E * float(rpb[na_at<Off>(p, 3, p0 - q0.position[0] + p.axis[0].slots - 1,
-                                                             p1 - q1.position[0] + p.axis[1].slots - 1,
-                                                             p2 - q2.position[r] + p.axis[2].slots - 1)]);
+              b.bias[r][j] =
+                  NA_LOG2E * float(rpb[na_bias_at<Off>(p,
+                                                       3,
+                                                       p0 - q0.position[0],
+                                                       p1 - q1.position[0],
+                                                       p2 - q2.position[r])]);
             }
           }
         }
@@ -152,11 +182,13 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
       b.value[j] = na_at<Off>(p, 5, 0, 0, token);
       NA_UNROLL
       for (int r = 0; r < R; r++) {
-        b.seen[r][j] = q0.live[0] && q1.live[0] && q2.live[r] && e + j < p.extra;
+        b.seen[r][j] =
+            q0.live[0] && q1.live[0] && q2.live[r] && e + j < p.extra;
         b.bias[r][j] = 0.0f;
       }
     }
-    na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(f, extra_key, extra_value, b, lane);
+    na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(
+        f, extra_key, extra_value, b, lane);
   }
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
@@ -166,8 +198,11 @@ template <typename T, typename Off, int D, int DV, int G, int R, int KB, bool RP
       continue;
     }
     bool any = f.l[r] > 0.0f;
-    na_store<DV, G, VEC>(out + na_at<Off>(p, 6, q0.index[0], q1.index[0], q2.index[r]), lane, f.o[r],
-                         any ? 1.0f / f.l[r] : 0.0f);
+    na_store<DV, G, VEC>(
+        out + na_at<Off>(p, 6, q0.index[0], q1.index[0], q2.index[r]),
+        lane,
+        f.o[r],
+        any ? 1.0f / f.l[r] : 0.0f);
     if ((p.flags & NA_LSE) != 0 && lane == 0) {
       lse[na_at<Off>(p, 7, q0.index[0], q1.index[0], q2.index[r])] =
           any ? NA_LN2 * (f.m[r] + log2(f.l[r])) : -INFINITY;

@@ -25,7 +25,10 @@ struct NaEight {
 };
 
 template <int VEC, int D, int DV, typename T>
-inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f, float scale, thread const NaEight<T>& e, NaSeat s) {
+inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f,
+                            float scale,
+                            thread const NaEight<T>& e,
+                            NaSeat s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   x = fma(x, float2(scale), float2(e.bias0, e.bias1));
   float top = max(e.seen0 ? x.x : NA_LOWEST, e.seen1 ? x.y : NA_LOWEST);
@@ -42,7 +45,14 @@ inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f, float scale, threa
   na_accumulate<VEC>(f.o, x, e.value, e.has_value, s);
 }
 
-template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int DV,
+          int T1,
+          int T2,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_fwd_mat(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
@@ -71,7 +81,9 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
   f.m = NA_LOWEST;
   f.l = 0.0f;
   na_clear(f.o);
-  Off at = q.live ? na_at<Off>(p, 0, q.line[0].index, q.line[1].index, q.line[2].index) : Off(0);
+  Off at = q.live ? na_at<Off>(
+                        p, 0, q.line[0].index, q.line[1].index, q.line[2].index)
+                  : Off(0);
   na_load_panel<VEC>(f.q, query + at, q.live, s);
   float scale = p.scale * NA_LOG2E;
   for (int p0 = q.box[0].first; p0 < q.box[0].end; p0++) {
@@ -86,15 +98,23 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
         e.has_value = v <= last;
         e.seen0 = row && na_within(q.line[2], c);
         e.seen1 = row && na_within(q.line[2], c + 1);
-        e.key0 = key + na_at<Off>(p, 1, k0, k1, na_index(p, q.box[2], 2, min(c, last)));
-        e.key1 = key + na_at<Off>(p, 1, k0, k1, na_index(p, q.box[2], 2, min(c + 1, last)));
-        e.value = value + na_at<Off>(p, 2, k0, k1, na_index(p, q.box[2], 2, min(v, last)));
+        e.key0 =
+            key +
+            na_at<Off>(p, 1, k0, k1, na_index(p, q.box[2], 2, min(c, last)));
+        e.key1 =
+            key + na_at<Off>(
+                      p, 1, k0, k1, na_index(p, q.box[2], 2, min(c + 1, last)));
+        e.value =
+            value +
+            na_at<Off>(p, 2, k0, k1, na_index(p, q.box[2], 2, min(v, last)));
         e.bias0 = 0.0f;
         e.bias1 = 0.0f;
         if (RPB && row) {
-          device const T* bias = rpb + na_at<Off>(p, 3, p0 - q.line[0].position + p.axis[0].slots - 1,
-                                                  p1 - q.line[1].position + p.axis[1].slots - 1,
-                                                  c - q.line[2].position + p.axis[2].slots - 1);
+          device const T* bias = rpb + na_bias_at<Off>(p,
+                                                       3,
+                                                       p0 - q.line[0].position,
+                                                       p1 - q.line[1].position,
+                                                       c - q.line[2].position);
           e.bias0 = e.seen0 ? NA_LOG2E * float(bias[0]) : 0.0f;
           e.bias1 = e.seen1 ? NA_LOG2E * float(bias[p.stride[3][3]]) : 0.0f;
         }
@@ -122,9 +142,13 @@ template <typename T, typename Off, int D, int DV, int T1, int T2, bool RPB, int
     return;
   }
   at = na_at<Off>(p, 6, q.line[0].index, q.line[1].index, q.line[2].index);
-  na_store_panel(f.o, out + na_base(p, 6, w.batch, w.head) + at, l > 0.0f ? 1.0f / l : 0.0f, s);
+  na_store_panel(f.o,
+                 out + na_base(p, 6, w.batch, w.head) + at,
+                 l > 0.0f ? 1.0f / l : 0.0f,
+                 s);
   if ((p.flags & NA_LSE) != 0 && s.col == 0) {
     at = na_at<Off>(p, 7, q.line[0].index, q.line[1].index, q.line[2].index);
-    lse[na_base(p, 7, w.batch, w.head) + at] = l > 0.0f ? NA_LN2 * (f.m + log2(l)) : -INFINITY;
+    lse[na_base(p, 7, w.batch, w.head) + at] =
+        l > 0.0f ? NA_LN2 * (f.m + log2(l)) : -INFINITY;
   }
 }

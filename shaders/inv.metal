@@ -16,7 +16,8 @@ template <typename T, typename Off, int D, int G, int R, int VEC>
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<G>(p, tg, thread_index);
-  int l0 = na_length(p, sizes, w.batch, 0), l1 = na_length(p, sizes, w.batch, 1);
+  int l0 = na_length(p, sizes, w.batch, 0),
+      l1 = na_length(p, sizes, w.batch, 1);
   int l2 = na_length(p, sizes, w.batch, 2), lane = w.lane;
   NaSpan<1> k0 = na_keys<1>(p.axis[0], l0, w.unit[0]);
   NaSpan<1> k1 = na_keys<1>(p.axis[1], l1, w.unit[1]);
@@ -30,17 +31,24 @@ template <typename T, typename Off, int D, int G, int R, int VEC>
     na_clear(sum[r]);
   }
   for (int g = 0; g < p.group; g++) {
-    device const T* attn_row = attn + na_base(p, 0, w.batch, w.head * p.group + g);
+    device const T* attn_row =
+        attn + na_base(p, 0, w.batch, w.head * p.group + g);
     device const T* x_row = row + na_base(p, 1, w.batch, w.head * p.group + g);
     for (int n0 = 0; n0 < s0.hi[0]; n0++) {
       for (int n1 = 0; n1 < s1.hi[0]; n1++) {
         int i0 = s0.first + n0 * s0.step, i1 = s1.first + n1 * s1.step;
-        int start0 = na_reach(p.axis[0], k0.group, s0.position + n0 * s0.advance).start;
-        int start1 = na_reach(p.axis[1], k1.group, s1.position + n1 * s1.advance).start;
-        int slot = ((k0.position[0] - start0) * p.axis[1].slots + k1.position[0] - start1) * p.axis[2].slots;
+        int start0 =
+            na_reach(p.axis[0], k0.group, s0.position + n0 * s0.advance).start;
+        int start1 =
+            na_reach(p.axis[1], k1.group, s1.position + n1 * s1.advance).start;
+        int slot = ((k0.position[0] - start0) * p.axis[1].slots +
+                    k1.position[0] - start1) *
+                   p.axis[2].slots;
         for (int n2 = 0; n2 < s2.end; n2++) {
           int i2 = s2.first + n2 * s2.step;
-          int start2 = na_reach(p.axis[2], k2.group, s2.position + n2 * s2.advance).start;
+          int start2 =
+              na_reach(p.axis[2], k2.group, s2.position + n2 * s2.advance)
+                  .start;
           NaRow<NA_CHUNKS(D, G)> x;
           na_load<D, G, VEC>(x_row + na_at<Off>(p, 1, i0, i1, i2), lane, x);
           Off at = na_at<Off>(p, 0, i0, i1, i2) + slot;
@@ -58,7 +66,11 @@ template <typename T, typename Off, int D, int G, int R, int VEC>
   NA_UNROLL
   for (int r = 0; r < R; r++) {
     if (k0.inside[0] && k1.inside[0] && k2.inside[r]) {
-      na_store<D, G, VEC>(out + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]), lane, sum[r], p.scale);
+      na_store<D, G, VEC>(
+          out + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]),
+          lane,
+          sum[r],
+          p.scale);
     }
   }
 }

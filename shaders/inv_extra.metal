@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Split backward, partial sums of the gradient of additional keys or values:
-// the sum over queries of attn * row, at the slot of one token. The grid is that
-// of attn_bwd_extra.
+// the sum over queries of attn * row, at the slot of one token. The grid is
+// that of attn_bwd_extra.
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int G, int VEC>
@@ -26,8 +26,15 @@ template <typename T, typename Off, int D, int G, int VEC>
       NaRowAt at = na_row(p, sizes, batch, n, true);
       if (at.live) {
         NaRow<NA_CHUNKS(D, G)> x;
-        na_load<D, G, VEC>(row + na_base(p, 0, batch, head) + na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]), lane, x);
-        na_axpy(float(attn[na_base(p, 1, batch, head) + na_at<Off>(p, 1, at.o[0], at.o[1], at.o[2]) + p.slots + token]), x, sum);
+        na_load<D, G, VEC>(row + na_base(p, 0, batch, head) +
+                               na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
+                           lane,
+                           x);
+        na_axpy(float(attn[na_base(p, 1, batch, head) +
+                           na_at<Off>(p, 1, at.o[0], at.o[1], at.o[2]) +
+                           p.slots + token]),
+                x,
+                sum);
       }
     }
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Split backward, partial sums of the gradient of the relative position bias:
-// the sum of d_attn over all queries and one relative position. The grid is that
-// of attn_bwd_rpb.
+// the sum of d_attn over all queries and one relative position. The grid is
+// that of attn_bwd_rpb.
 #include "na_sum.h"
 
 template <typename T, typename Off, int VEC>
@@ -22,7 +22,9 @@ template <typename T, typename Off, int VEC>
     NaRowAt at = na_row(p, sizes, 0, row, true);
     NaRelative rel = na_relative(p, sizes, at, cell);
     if (rel.seen) {
-      sum += float(attn[na_base(p, 0, at.batch, head) + na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]) + rel.slot]);
+      sum +=
+          float(attn[na_base(p, 0, at.batch, head) +
+                     na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]) + rel.slot]);
     }
   }
   sum = simd_sum(sum);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Rows of channels in registers. A row of D channels is spread over the G lanes
-// of a lane group, in chunks of 4 channels; VEC is the number of elements to which
-// rows are aligned: 1, 4, or 8 for 16-bit elements, and D is a multiple of it.
+// of a lane group, in chunks of 4 channels; VEC is the number of elements to
+// which rows are aligned: 1, 4, or 8 for 16-bit elements, and D is a multiple
+// of it.
 #pragma once
 #include "na_types.h"
 
@@ -15,21 +16,31 @@ struct NaRow {
   float4 v[N];
 };
 
-// First channel of chunk i. Neighbouring chunks make one load of 16 bytes if all
-// lanes have pairs of them.
+// First channel of chunk i. Neighbouring chunks make one load of 16 bytes if
+// all lanes have pairs of them.
 template <int D, int G, int VEC>
 inline int na_channel(int i, int lane) {
-  return VEC == 8 && D % (8 * G) == 0 ? 8 * (lane + G * (i / 2)) + 4 * (i % 2) : 4 * (lane + G * i);
+  return VEC == 8 && D % (8 * G) == 0 ? 8 * (lane + G * (i / 2)) + 4 * (i % 2)
+                                      : 4 * (lane + G * i);
 }
 
-// A bfloat is the upper half of a float; before Apple9 its conversion is emulated.
-inline float4 na_floats(ushort4 bits, device const bfloat*) { return as_type<float4>(uint4(bits) << 16u); }
-inline float4 na_floats(ushort4 bits, device const half*) { return float4(as_type<half4>(bits)); }
+// A bfloat is the upper half of a float; before Apple9 its conversion is
+// emulated.
+inline float4 na_floats(ushort4 bits, device const bfloat*) {
+  return as_type<float4>(uint4(bits) << 16u);
+}
+inline float4 na_floats(ushort4 bits, device const half*) {
+  return float4(as_type<half4>(bits));
+}
 
 template <typename T>
-inline float4 na_read4(device const T* p) { return na_floats(*(device const ushort4*)p, p); }
+inline float4 na_read4(device const T* p) {
+  return na_floats(*(device const ushort4*)p, p);
+}
 template <>
-inline float4 na_read4<float>(device const float* p) { return *(device const float4*)p; }
+inline float4 na_read4<float>(device const float* p) {
+  return *(device const float4*)p;
+}
 
 template <typename T>
 inline void na_read8(device const T* p, thread float4& x, thread float4& y) {
@@ -38,16 +49,22 @@ inline void na_read8(device const T* p, thread float4& x, thread float4& y) {
   y = na_floats(as_type<ushort4>(bits.zw), p);
 }
 template <>
-inline void na_read8<float>(device const float* p, thread float4& x, thread float4& y) {
+inline void na_read8<float>(device const float* p,
+                            thread float4& x,
+                            thread float4& y) {
   x = na_read4(p);
   y = na_read4(p + 4);
 }
 
 inline void na_write4(device float* p, float4 v) { *(device float4*)p = v; }
-inline void na_write4(device half* p, float4 v) { *(device half4*)p = half4(v); }
+inline void na_write4(device half* p, float4 v) {
+  *(device half4*)p = half4(v);
+}
 inline void na_write4(device bfloat* p, float4 v) {
-  *(device ushort4*)p = ushort4(as_type<ushort>(bfloat(v.x)), as_type<ushort>(bfloat(v.y)),
-                                as_type<ushort>(bfloat(v.z)), as_type<ushort>(bfloat(v.w)));
+  *(device ushort4*)p = ushort4(as_type<ushort>(bfloat(v.x)),
+                                as_type<ushort>(bfloat(v.y)),
+                                as_type<ushort>(bfloat(v.z)),
+                                as_type<ushort>(bfloat(v.w)));
 }
 
 template <int D, int G, int VEC, typename T, int N>
@@ -79,7 +96,10 @@ inline void na_load(device const T* row, int lane, thread NaRow<N>& x) {
 }
 
 template <int D, int G, int VEC, typename T, int N>
-inline void na_store(device T* row, int lane, thread const NaRow<N>& x, float factor) {
+inline void na_store(device T* row,
+                     int lane,
+                     thread const NaRow<N>& x,
+                     float factor) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     int c = na_channel<D, G, VEC>(i, lane);

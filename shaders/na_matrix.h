@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// The "matrix" design: a simdgroup takes a box of 8 neighbouring queries (or keys),
-// the rows of 8x8 matrices, and walks the union of what they see, 8 keys (or
-// queries) along the last axis at a time, the columns. All matrices are float.
+// The "matrix" design: a simdgroup takes a box of 8 neighbouring queries (or
+// keys), the rows of 8x8 matrices, and walks the union of what they see, 8 keys
+// (or queries) along the last axis at a time, the columns. All matrices are
+// float.
 #pragma once
 #include <metal_simdgroup_matrix>
 #include "na_walk.h"
 
 typedef simdgroup_matrix<float, 8, 8> NaMatrix;
 
-// A lane holds elements (row, col) and (row, col + 1) of a matrix. Lanes of one row
-// differ in bits 0 and 3.
+// A lane holds elements (row, col) and (row, col + 1) of a matrix. Lanes of one
+// row differ in bits 0 and 3.
 struct NaSeat {
   int row, col;
 };
@@ -32,7 +33,9 @@ inline float na_row_sum(float x) {
   return x + simd_shuffle_xor(x, ushort(8));
 }
 
-inline NaMatrix na_zero_matrix() { return make_filled_simdgroup_matrix<float, 8, 8>(0.0f); }
+inline NaMatrix na_zero_matrix() {
+  return make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+}
 
 inline void na_set(thread NaMatrix& m, float x, float y) {
   m.thread_elements()[0] = x;
@@ -42,11 +45,15 @@ inline void na_set(thread NaMatrix& m, float x, float y) {
 // Two neighbouring channels of a row; zeros if it does not exist.
 template <int VEC>
 inline float2 na_pair(device const float* p, bool exists) {
-  return !exists ? float2(0.0f) : VEC > 1 ? *(device const float2*)p : float2(p[0], p[1]);
+  return !exists   ? float2(0.0f)
+         : VEC > 1 ? *(device const float2*)p
+                   : float2(p[0], p[1]);
 }
 template <int VEC>
 inline float2 na_pair(device const half* p, bool exists) {
-  return !exists ? float2(0.0f) : VEC > 1 ? float2(*(device const half2*)p) : float2(float(p[0]), float(p[1]));
+  return !exists   ? float2(0.0f)
+         : VEC > 1 ? float2(*(device const half2*)p)
+                   : float2(float(p[0]), float(p[1]));
 }
 template <int VEC>
 inline float2 na_pair(device const bfloat* p, bool exists) {
@@ -75,7 +82,10 @@ inline void na_clear(thread NaPanel<N>& x) {
 
 // Loads this lane's row.
 template <int VEC, int N, typename T>
-inline void na_load_panel(thread NaPanel<N>& x, device const T* row, bool exists, NaSeat s) {
+inline void na_load_panel(thread NaPanel<N>& x,
+                          device const T* row,
+                          bool exists,
+                          NaSeat s) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     float2 v = na_pair<VEC>(row + 8 * i + s.col, exists);
@@ -84,7 +94,10 @@ inline void na_load_panel(thread NaPanel<N>& x, device const T* row, bool exists
 }
 
 template <int N, typename T>
-inline void na_store_panel(thread NaPanel<N>& x, device T* row, float factor, NaSeat s) {
+inline void na_store_panel(thread NaPanel<N>& x,
+                           device T* row,
+                           float factor,
+                           NaSeat s) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     row[8 * i + s.col] = T(factor * x.m[i].thread_elements()[0]);
@@ -92,8 +105,8 @@ inline void na_store_panel(thread NaPanel<N>& x, device T* row, float factor, Na
   }
 }
 
-// Products of the panel's rows with 8 others, of which this lane knows those of its
-// two columns: element (row, col) is x[row] . other[col].
+// Products of the panel's rows with 8 others, of which this lane knows those of
+// its two columns: element (row, col) is x[row] . other[col].
 template <int N, typename T>
 inline float2 na_products(thread NaPanel<N>& x,
                           device const T* other0,
@@ -105,16 +118,22 @@ inline float2 na_products(thread NaPanel<N>& x,
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     NaMatrix y;
-    na_set(y, exists0 ? float(other0[8 * i + s.row]) : 0.0f, exists1 ? float(other1[8 * i + s.row]) : 0.0f);
+    na_set(y,
+           exists0 ? float(other0[8 * i + s.row]) : 0.0f,
+           exists1 ? float(other1[8 * i + s.row]) : 0.0f);
     simdgroup_multiply_accumulate(sum, x.m[i], y, sum);
   }
   return float2(sum.thread_elements()[0], sum.thread_elements()[1]);
 }
 
-// x[row] += sum over columns of weight(row, col) * other[col], where this lane knows
-// the other row of its own row's number.
+// x[row] += sum over columns of weight(row, col) * other[col], where this lane
+// knows the other row of its own row's number.
 template <int VEC, int N, typename T>
-inline void na_accumulate(thread NaPanel<N>& x, float2 weight, device const T* other, bool exists, NaSeat s) {
+inline void na_accumulate(thread NaPanel<N>& x,
+                          float2 weight,
+                          device const T* other,
+                          bool exists,
+                          NaSeat s) {
   NaMatrix w;
   na_set(w, weight.x, weight.y);
   NA_UNROLL
@@ -126,13 +145,15 @@ inline void na_accumulate(thread NaPanel<N>& x, float2 weight, device const T* o
   }
 }
 
-// One axis of a box of rows: `rows` neighbours in a dilation group from position
-// start on, and the union first <= p < end of what they see or are seen by.
+// One axis of a box of rows: `rows` neighbours in a dilation group from
+// position start on, and the union first <= p < end of what they see or are
+// seen by.
 struct NaBox {
   int residue, group, start, first, end;
 };
 
-inline NaBox na_box(constant NaAxis& a, int length, int unit, int rows, bool of_keys) {
+inline NaBox na_box(
+    constant NaAxis& a, int length, int unit, int rows, bool of_keys) {
   NaBox b;
   b.residue = unit % a.dilation;
   b.start = unit / a.dilation * rows;
@@ -141,8 +162,10 @@ inline NaBox na_box(constant NaAxis& a, int length, int unit, int rows, bool of_
   b.first = 0;
   b.end = 0;
   if (last >= b.start) {
-    b.first = of_keys ? na_seen_by(a, b.group, b.start).x : na_reach(a, b.group, b.start).lo;
-    b.end = of_keys ? na_seen_by(a, b.group, last).y + 1 : na_reach(a, b.group, last).hi;
+    b.first = of_keys ? na_seen_by(a, b.group, b.start).x
+                      : na_reach(a, b.group, b.start).lo;
+    b.end = of_keys ? na_seen_by(a, b.group, last).y + 1
+                    : na_reach(a, b.group, last).hi;
   }
   return b;
 }
@@ -153,7 +176,8 @@ struct NaLine {
   bool inside, live;
 };
 
-inline NaLine na_line(constant NaAxis& a, int length, NaBox b, int row, bool of_keys) {
+inline NaLine na_line(
+    constant NaAxis& a, int length, NaBox b, int row, bool of_keys) {
   NaLine r;
   r.position = b.start + row;
   r.index = b.residue + r.position * a.dilation;
@@ -173,7 +197,9 @@ inline NaLine na_line(constant NaAxis& a, int length, NaBox b, int row, bool of_
   return r;
 }
 
-inline bool na_within(NaLine r, int position) { return position >= r.lo && position < r.hi; }
+inline bool na_within(NaLine r, int position) {
+  return position >= r.lo && position < r.hi;
+}
 
 // Row r of a box of 8 / (T1 T2), T1 and T2 rows along the axes.
 template <int T1, int T2>
@@ -184,7 +210,11 @@ struct NaRows {
 };
 
 template <int T1, int T2>
-inline NaRows<T1, T2> na_rows(constant NaParams& p, constant int* sizes, NaPlace w, int row, bool of_keys) {
+inline NaRows<T1, T2> na_rows(constant NaParams& p,
+                              constant int* sizes,
+                              NaPlace w,
+                              int row,
+                              bool of_keys) {
   NaRows<T1, T2> r;
   int rows[3] = {8 / (T1 * T2), T1, T2};
   int at[3] = {row / (T1 * T2), row / T2 % T1, row % T2};

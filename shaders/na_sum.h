@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Sums over all queries, for gradients of tensors that every query shares. The
-// queries are cut into parts, one a simdgroup, each of which leaves a partial sum;
-// reduce.metal adds them in a fixed order.
+// queries are cut into parts, one a simdgroup, each of which leaves a partial
+// sum; reduce.metal adds them in a fixed order.
 #pragma once
 #include "na_walk.h"
 
@@ -13,7 +13,8 @@ struct NaRowAt {
 };
 
 // Rows are outputs in row-major order, samples slowest.
-inline NaRowAt na_row(constant NaParams& p, constant int* sizes, int batch, int row, bool live) {
+inline NaRowAt na_row(
+    constant NaParams& p, constant int* sizes, int batch, int row, bool live) {
   NaRowAt r;
   r.o[2] = row % p.axis[2].outputs;
   row /= p.axis[2].outputs;
@@ -24,7 +25,8 @@ inline NaRowAt na_row(constant NaParams& p, constant int* sizes, int batch, int 
   r.live = live;
   for (int i = 0; i < 3; i++) {
     r.o[i] = live ? r.o[i] : 0;
-    r.live = r.live && r.o[i] * p.axis[i].step < na_length(p, sizes, live ? r.batch : batch, i);
+    r.live = r.live && r.o[i] * p.axis[i].step <
+                           na_length(p, sizes, live ? r.batch : batch, i);
   }
   r.batch = live ? r.batch : batch;
   return r;
@@ -55,7 +57,10 @@ struct NaRelative {
   bool seen;
 };
 
-inline NaRelative na_relative(constant NaParams& p, constant int* sizes, thread const NaRowAt& at, int cell) {
+inline NaRelative na_relative(constant NaParams& p,
+                              constant int* sizes,
+                              thread const NaRowAt& at,
+                              int cell) {
   NaRelative r;
   int rel[3];
   for (int i = 2; i >= 0; i--) {
@@ -66,7 +71,8 @@ inline NaRelative na_relative(constant NaParams& p, constant int* sizes, thread 
   r.seen = at.live;
   r.slot = 0;
   for (int i = 0; i < 3; i++) {
-    NaSpan<1> q = na_queries<1>(p.axis[i], na_length(p, sizes, at.batch, i), at.o[i]);
+    NaSpan<1> q =
+        na_queries<1>(p.axis[i], na_length(p, sizes, at.batch, i), at.o[i]);
     NaReach reach = na_reach(p.axis[i], q.group, q.position[0]);
     int position = q.position[0] + rel[i];
     r.seen = r.seen && na_sees(reach, position);

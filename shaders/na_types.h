@@ -23,12 +23,12 @@ enum NaFlags {
 };
 
 struct NaAxis {
-  int length;    // positions of the token layout
-  int outputs;   // computed queries
-  int slots;     // of a window: its size
+  int length;   // positions of the token layout
+  int outputs;  // computed queries
+  int slots;    // of a window: its size
   int dilation;
-  int stride;    // queries that share a leader
-  int step;      // only every step-th query is computed
+  int stride;  // queries that share a leader
+  int step;    // only every step-th query is computed
   int causal;
   int mask_first;
 };
@@ -46,8 +46,8 @@ struct NaParams {
   int slots;     // of a window, without additional tokens
   int batch;
   int flags;
-  int splits;    // parts into which a sum over queries is cut
+  int splits;  // parts into which a sum over queries is cut
   float scale;
-  int dims[4];   // of a gradient that is summed over parts
+  int dims[4];  // of a gradient that is summed over parts
   long stride[NA_TENSORS][5];
 };

@@ -28,8 +28,12 @@ inline NaPlace na_place(constant NaParams& p, uint3 tg, uint thread_index) {
   return w;
 }
 
-inline int na_length(constant NaParams& p, constant int* sizes, int batch, int axis) {
-  return (p.flags & NA_RAGGED) != 0 ? sizes[3 * batch + axis] : p.axis[axis].length;
+inline int na_length(constant NaParams& p,
+                     constant int* sizes,
+                     int batch,
+                     int axis) {
+  return (p.flags & NA_RAGGED) != 0 ? sizes[3 * batch + axis]
+                                    : p.axis[axis].length;
 }
 
 // One axis of the R positions of a unit: neighbours in one dilation group.
@@ -38,38 +42,12 @@ struct NaSpan {
   int residue, group;  // of the dilation group, and its length in this sample
   int index[R];        // of the query's output, or of the key
   int position[R];
-  bool inside[R];      // the tensor has it
-  bool live[R];        // so has the sample; else it is padding
+  bool inside[R];  // the tensor has it
+  bool live[R];    // so has the sample; else it is padding
 };
 
-// Queries are enumerated by residue first, so that neighbouring units stay
-// neighbours in memory. With R = 1 a unit is an output index, of any step.
-template <int R>
-inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
-  NaSpan<R> s;
-  if (R == 1) {
-    int index = unit * a.step;
-    s.index[0] = unit;
-    s.inside[0] = unit < a.outputs;
-    s.live[0] = index < length;
-    s.residue = a.dilation == 1 ? 0 : index % a.dilation;
-    s.position[0] = a.dilation == 1 ? index : index / a.dilation;
-  } else {
-    s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
-    int chunk = a.dilation == 1 ? unit : unit / a.dilation;
-    NA_UNROLL
-    for (int r = 0; r < R; r++) {
-      s.position[r] = chunk * R + r;
-      s.index[r] = s.residue + s.position[r] * a.dilation;
-      s.inside[r] = s.index[r] < a.length;
-      s.live[r] = s.index[r] < length;
-    }
-  }
-  s.group = na_group_length(a, length, s.residue);
-  return s;
-}
-
-// The same for keys, which all exist whatever the step.
+// Keys are enumerated by residue first, so that neighbouring units stay
+// neighbours in memory.
 template <int R>
 inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
   NaSpan<R> s;
@@ -83,6 +61,18 @@ inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
     s.live[r] = s.index[r] < length;
   }
   s.group = na_group_length(a, length, s.residue);
+  return s;
+}
+
+// So are queries, of step 1. With R = 1 a unit is an output index, of any step.
+template <int R>
+inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
+  if (R > 1) {
+    return na_keys<R>(a, length, unit);
+  }
+  NaSpan<R> s = na_keys<R>(a, length, min(unit, a.outputs) * a.step);
+  s.index[0] = unit;
+  s.inside[0] = unit < a.outputs;
   return s;
 }
 
@@ -121,11 +111,13 @@ inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
   return u;
 }
 
-inline bool na_sees(NaReach r, int position) { return position >= r.lo && position < r.hi; }
+inline bool na_sees(NaReach r, int position) {
+  return position >= r.lo && position < r.hi;
+}
 
-// The union of the outputs that see R keys, as first + n * step; key r is seen by
-// those with lo[r] <= n < hi[r]. position is that of the query of n = 0 in its
-// dilation group, and advance what n adds to it.
+// The union of the outputs that see R keys, as first + n * step; key r is seen
+// by those with lo[r] <= n < hi[r]. position is that of the query of n = 0 in
+// its dilation group, and advance what n adds to it.
 template <int R>
 struct NaSeen {
   int first, step;
@@ -135,7 +127,9 @@ struct NaSeen {
 };
 
 template <int R>
-inline NaSeen<R> na_seen(constant NaAxis& a, int length, thread const NaSpan<R>& s) {
+inline NaSeen<R> na_seen(constant NaAxis& a,
+                         int length,
+                         thread const NaSpan<R>& s) {
   NaSeen<R> v;
   v.first = 0;
   v.step = 1;
@@ -188,6 +182,17 @@ template <typename Off>
 inline Off na_at(constant NaParams& p, int i, int i0, int i1, int i2) {
   return Off(i0) * Off(p.stride[i][1]) + Off(i1) * Off(p.stride[i][2]) +
          Off(i2) * Off(p.stride[i][3]);
+}
+
+// The relative position bias of keys that are d0, d1, d2 positions after a
+// query.
+template <typename Off>
+inline Off na_bias_at(constant NaParams& p, int i, int d0, int d1, int d2) {
+  return na_at<Off>(p,
+                    i,
+                    d0 + p.axis[0].slots - 1,
+                    d1 + p.axis[1].slots - 1,
+                    d2 + p.axis[2].slots - 1);
 }
 
 // Gradients of the queries that an output stands for: its own, and zeros for

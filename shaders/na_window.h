@@ -15,7 +15,8 @@ struct NaQueries {
 };
 
 inline int na_group_length(constant NaAxis& a, int length, int residue) {
-  return a.dilation == 1 ? length : (length - residue + a.dilation - 1) / a.dilation;
+  return a.dilation == 1 ? length
+                         : (length - residue + a.dilation - 1) / a.dilation;
 }
 
 inline NaReach na_reach(constant NaAxis& a, int group, int position) {
@@ -50,7 +51,8 @@ inline int2 na_seen_by(constant NaAxis& a, int group, int p) {
     last = min(((p + left - center) / a.stride + 1) * a.stride, group) - 1;
   }
   if (p >= a.slots) {
-    first = (p - a.slots + 1 + left - center + a.stride - 1) / a.stride * a.stride;
+    first =
+        (p - a.slots + 1 + left - center + a.stride - 1) / a.stride * a.stride;
   }
   return int2(first, last);
 }

@@ -21,13 +21,21 @@ inline void na_fill_slots(constant NaParams& p,
   for (int t = lane; t < end; t += lanes) {
     int t2 = t % p.axis[2].slots, t1 = t / p.axis[2].slots % p.axis[1].slots;
     int t0 = t / p.axis[2].slots / p.axis[1].slots;
-    if (!live || !na_sees(r0, r0.start + t0) || !na_sees(r1, r1.start + t1) || !na_sees(r2, r2.start + t2)) {
+    if (!live || !na_sees(r0, r0.start + t0) || !na_sees(r1, r1.start + t1) ||
+        !na_sees(r2, r2.start + t2)) {
       attn[t] = T(mask);
     }
   }
 }
 
-template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, int VEC>
+template <typename T,
+          typename Off,
+          int D,
+          int G,
+          int R,
+          int KB,
+          bool RPB,
+          int VEC>
 [[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void qk(
     constant NaParams& p [[buffer(0)]],
     device const T* row [[buffer(1)]],
@@ -40,9 +48,12 @@ template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, int V
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<G>(p, tg, thread_index);
   int kv = w.head / p.group, lane = w.lane;
-  NaSpan<1> q0 = na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
-  NaSpan<1> q1 = na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
-  NaSpan<R> q2 = na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
+  NaSpan<1> q0 =
+      na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
+  NaSpan<1> q1 =
+      na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
+  NaSpan<R> q2 =
+      na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
   NaUnion<1> u0 = na_union(p.axis[0], q0);
   NaUnion<1> u1 = na_union(p.axis[1], q1);
   NaUnion<R> u2 = na_union(p.axis[2], q2);
@@ -61,33 +72,54 @@ template <typename T, typename Off, int D, int G, int R, int KB, bool RPB, int V
     live[r] = q0.live[0] && q1.live[0] && q2.live[r];
     at[r] = na_at<Off>(p, 4, q0.index[0], q1.index[0], q2.index[r]);
     if (live[r]) {
-      na_load<D, G, VEC>(row + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]), lane, x[r]);
+      na_load<D, G, VEC>(
+          row + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]),
+          lane,
+          x[r]);
     }
     na_scale(x[r], p.scale);
-    if (q0.inside[0] && q1.inside[0] && q2.inside[r] && (!live[r] || (p.flags & NA_CAUSAL) != 0)) {
-      na_fill_slots(p, attn + at[r], u0.reach[0], u1.reach[0], u2.reach[r], live[r], lane, G);
+    if (q0.inside[0] && q1.inside[0] && q2.inside[r] &&
+        (!live[r] || (p.flags & NA_CAUSAL) != 0)) {
+      na_fill_slots(p,
+                    attn + at[r],
+                    u0.reach[0],
+                    u1.reach[0],
+                    u2.reach[r],
+                    live[r],
+                    lane,
+                    G);
     }
   }
   for (int n0 = 0; n0 < u0.count; n0++) {
     for (int n1 = 0; n1 < u1.count; n1++) {
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation, k1 = q1.residue + p1 * p.axis[1].dilation;
-      bool line = na_sees(u0.reach[0], u0.first + n0) && na_sees(u1.reach[0], u1.first + n1);
-      int slot = ((p0 - u0.reach[0].start) * p.axis[1].slots + p1 - u1.reach[0].start) * p.axis[2].slots;
+      int k0 = q0.residue + p0 * p.axis[0].dilation,
+          k1 = q1.residue + p1 * p.axis[1].dilation;
+      bool line = na_sees(u0.reach[0], u0.first + n0) &&
+                  na_sees(u1.reach[0], u1.first + n1);
+      int slot = ((p0 - u0.reach[0].start) * p.axis[1].slots + p1 -
+                  u1.reach[0].start) *
+                 p.axis[2].slots;
       for (int n2 = 0; n2 < u2.count; n2 += KB) {
         NA_UNROLL
         for (int j = 0; j < KB; j++) {
           int position = u2.first + n2 + j, p2 = min(position, u2.top);
           NaRow<NA_CHUNKS(D, G)> k;
-          na_load<D, G, VEC>(key + na_at<Off>(p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation), lane, k);
+          na_load<D, G, VEC>(
+              key + na_at<Off>(
+                        p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation),
+              lane,
+              k);
           NA_UNROLL
           for (int r = 0; r < R; r++) {
             float s = na_group_sum<G>(na_dot(x[r], k));
             if (line && na_sees(u2.reach[r], position) && lane == j % G) {
               if (RPB) {
-                s += float(rpb[na_at<Off>(p, 2, p0 - q0.position[0] + p.axis[0].slots - 1,
-                                          p1 - q1.position[0] + p.axis[1].slots - 1,
-                                          p2 - q2.position[r] + p.axis[2].slots - 1)]);
+                s += float(rpb[na_bias_at<Off>(p,
+                                               2,
+                                               p0 - q0.position[0],
+                                               p1 - q1.position[0],
+                                               p2 - q2.position[r])]);
               }
               attn[at[r] + slot + position - u2.reach[r].start] = T(s);
             }

@@ -19,6 +19,8 @@ template <typename T, typename Off, int VEC>
     sum += sums[long(s) * size + n];
   }
   int i3 = n % p.dims[3], i2 = n / p.dims[3] % p.dims[2];
-  int i1 = n / p.dims[3] / p.dims[2] % p.dims[1], i0 = n / p.dims[3] / p.dims[2] / p.dims[1];
-  out[i0 * p.stride[1][0] + i1 * p.stride[1][1] + i2 * p.stride[1][2] + i3 * p.stride[1][3]] = T(sum);
+  int i1 = n / p.dims[3] / p.dims[2] % p.dims[1],
+      i0 = n / p.dims[3] / p.dims[2] / p.dims[1];
+  out[i0 * p.stride[1][0] + i1 * p.stride[1][1] + i2 * p.stride[1][2] +
+      i3 * p.stride[1][3]] = T(sum);
 }
