@@ -10,7 +10,8 @@ import (
 
 // Encoding writes dispatches into an encoder. Implementations are called on the
 // thread that owns the encoder, keep it no longer than the call, and must not
-// wait for another encoding.
+// wait for another encoding. Between dispatches of which one reads what the other
+// writes they put a memory barrier if the encoder is concurrent.
 type Encoding interface {
 	Encode(e ComputeCommandEncoder) error
 }
@@ -71,17 +72,18 @@ var errNoEncoder = errors.New("metalrt: torch gave no encoder for its stream")
 // run borrows torch's open encoder. Torch ends it when it wants to.
 func (b *block) run() error {
 	defer PushPool().Pop()
-	e := ComputeCommandEncoder{Object{quickCall(b.torch.commandEncoder, b.stream, 0, 0)}}
+	e := ComputeCommandEncoder{Object: Object{quickCall(b.torch.commandEncoder, b.stream, 0, 0)}}
 	if e.Nil() {
 		return errNoEncoder
 	}
 	return encodeInOrder(e, b.encoding)
 }
 
-// encodeInOrder puts barriers round an encoding in an encoder whose dispatches
-// may overlap, which makes it behave as in a serial one.
+// encodeInOrder tells an encoding whether the encoder's dispatches may overlap, and
+// keeps them apart from those of others.
 func encodeInOrder(e ComputeCommandEncoder, encoding Encoding) error {
-	if e.DispatchType() != DispatchTypeConcurrent {
+	e.Concurrent = e.DispatchType() == DispatchTypeConcurrent
+	if !e.Concurrent {
 		return encoding.Encode(e)
 	}
 	e.MemoryBarrier()

@@ -58,7 +58,7 @@ type CommandBuffer struct{ Object }
 
 // ComputeCommandEncoder returns a serial encoder, of the autorelease pool.
 func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
-	e := ComputeCommandEncoder{Object{quickSend(b.ID, sel_computeCommandEncoder, 0, 0, 0)}}
+	e := ComputeCommandEncoder{Object: Object{quickSend(b.ID, sel_computeCommandEncoder, 0, 0, 0)}}
 	if e.Nil() {
 		return e, failure("computeCommandEncoder", 0)
 	}
@@ -93,7 +93,10 @@ const (
 // ComputeCommandEncoder writes dispatches into a command buffer.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcomputecommandencoder
-type ComputeCommandEncoder struct{ Object }
+type ComputeCommandEncoder struct {
+	Object
+	Concurrent bool // dispatches may overlap
+}
 
 // Device is the GPU that the encoder is for, or nil where the encoder does not
 // tell.

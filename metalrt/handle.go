@@ -4,13 +4,23 @@ package metalrt
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 )
 
 // bufferClasses are the classes whose objects are known to be MTLBuffers: as a
 // rule one.
-var bufferClasses sync.Map // class address -> bool
+var bufferClasses struct {
+	sync.RWMutex
+	known []uintptr
+}
+
+func isBufferClass(class uintptr) bool {
+	bufferClasses.RLock()
+	defer bufferClasses.RUnlock()
+	return slices.Contains(bufferClasses.known, class)
+}
 
 // BufferFromHandle checks that an address is an MTLBuffer of at least length
 // bytes. A message to anything else would end the process, so no message is sent
@@ -21,7 +31,7 @@ func BufferFromHandle(handle uintptr, length int) (Buffer, error) {
 		return b, fmt.Errorf("metalrt: %#x is no Objective-C object (want the id<MTLBuffer>, not an address of data)", handle)
 	}
 	class := quickCall(c.object_getClass, handle, 0, 0)
-	if _, known := bufferClasses.Load(class); !known && !b.isBuffer(class) {
+	if !isBufferClass(class) && !b.isBuffer(class) {
 		return b, fmt.Errorf("metalrt: %#x is no MTLBuffer", handle)
 	}
 	if n := b.Length(); n < length {
@@ -39,7 +49,9 @@ func (b Buffer) isBuffer(class uintptr) bool {
 	if !truth(send(b.ID, sel_conformsToProtocol, protocol)) {
 		return false
 	}
-	bufferClasses.Store(class, true)
+	bufferClasses.Lock()
+	defer bufferClasses.Unlock()
+	bufferClasses.known = append(bufferClasses.known, class)
 	return true
 }
 

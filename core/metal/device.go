@@ -142,11 +142,18 @@ func (g *GPU) Run(job *Job) error {
 
 // statusOf gives an error of the driver the status that a C caller gets.
 func statusOf(err error) error {
+	if err == nil {
+		return nil // before the variables below, which are allocated
+	}
+	return classify(err)
+}
+
+func classify(err error) error {
 	var known *core.Error
 	var metal *metalrt.Error
 	var memory *metalrt.OutOfMemoryError
 	switch {
-	case err == nil || errors.As(err, &known):
+	case errors.As(err, &known):
 		return err
 	case errors.As(err, &memory), errors.As(err, &metal) && metal.OutOfMemory():
 		return core.Errorf(core.OutOfMemory, "%v", err)

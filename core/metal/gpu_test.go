@@ -108,7 +108,7 @@ func TestStreamsAgreeWithReference(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, s := simulated(t)
 			use(t, g, s, route)
-			for i := 0; i < len(tests.Cases()); i += 7 {
+			for i := 0; i < len(tests.Cases()); i += 20 {
 				c := tests.Cases()[i]
 				for _, op := range []core.Op{core.AttnForward, core.AttnBackward, core.QKBackward} {
 					conformance.Check(t, inMetalMemory(s), c.Problem(op, core.Float32), c.FlatSizes(), i)
@@ -118,19 +118,19 @@ func TestStreamsAgreeWithReference(t *testing.T) {
 	}
 }
 
+// Host memory is used in place, or copied where Metal declines to.
 func TestHostMemory(t *testing.T) {
-	for _, fail := range []string{"", "no copy"} {
+	for _, fail := range []string{"", "wrap"} {
 		t.Run(fail, func(t *testing.T) {
 			g, s := simulated(t)
 			use(t, g, s, metalrt.CommandBlock) // which host memory does not use
-			if fail != "" {
-				require.NoError(t, s.Set("page_size", "1073741824")) // so nothing is made of whole pages
-				defer func() { require.NoError(t, s.Set("page_size", "0")) }()
-			}
-			for i := 0; i < len(tests.Cases()); i += 9 {
+			require.NoError(t, s.Set("fail", fail))
+			wrapped := s.Stat("wrapped")
+			for i := 0; i < len(tests.Cases()); i += 25 {
 				c := tests.Cases()[i]
 				conformance.Check(t, conformance.Backend(OnSystem()), c.Problem(core.AttnBackward, core.Float32), c.FlatSizes(), i)
 			}
+			require.Equal(t, fail == "", s.Stat("wrapped") > wrapped)
 		})
 	}
 }
@@ -342,6 +342,24 @@ func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
 	return &Job{Memory: core.Metal, Dispatches: []Dispatch{{
 		Pipeline: p, Function: "empty_launch", Bindings: bindings, Groups: Size{1, 1, 1}, Threads: Size{32, 1, 1},
 	}}}
+}
+
+func TestNoMemoryForScratch(t *testing.T) {
+	for name, route := range streams {
+		g, s := simulated(t)
+		use(t, g, s, route)
+		g.spaces.free, g.spaces.streams = nil, nil // which would be large enough the second time
+		job := emptyJob(t, g, s)
+		job.Scratch = []int64{1 << 24}
+		require.NoError(t, s.Set("fail", "buffer"))
+		var known *core.Error
+		require.ErrorAs(t, g.Run(job), &known, name)
+		require.Equal(t, core.OutOfMemory, known.Status)
+		require.ErrorContains(t, known, "no memory for 16777216 bytes")
+		require.NoError(t, s.Set("fail", ""))
+		require.NoError(t, g.Run(job))
+		s.Call("metalsim_stream_synchronize", 0)
+	}
 }
 
 func BenchmarkLaunch(b *testing.B) {
