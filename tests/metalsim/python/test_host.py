@@ -61,6 +61,27 @@ def test_training_leaves_no_finding_and_nothing_behind():
     assert sim.stat("buffers") == buffers, "scratch memory is used again"
 
 
+@pytest.mark.skipif(TIER == "2", reason="torch keeps its libraries")
+def test_compiling_leaves_pipelines_only():
+    _train_step()
+    assert sim.live("SimFunction") == 0
+    assert sim.live("MTLCompileOptions") == 0
+    assert sim.live("SimLibrary") <= IN_STREAM, "of a command block"
+    assert sim.live("NSString") == 1, "the device's name"
+
+
+def test_views_with_offsets():
+    q, k, v = _inputs()
+    expected, _ = pure.attn(q, k, v, window=WINDOW)
+    moved = []
+    for tensor in (q, k, v):
+        storage = torch.full((tensor.numel() + 7,), torch.nan)
+        moved.append(storage[4 : 4 + tensor.numel()].view(SHAPE).copy_(tensor))
+    out, _ = ops.attn(*moved, window=WINDOW)
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+    assert sim.findings() == []
+
+
 def test_gradients():
     q, k, v = _inputs()
     found = _train_step()
