@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""How MPS tensors run is chosen, and what natten_mps.doctor says of it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from natten_mps import _carrier, _lib, _mps, _verdict, doctor
+
+ROOT = Path(__file__).resolve().parents[2]
+SIMULATOR = os.environ.get("NATTEN_MPS_SIMULATOR")
+on_simulator = pytest.mark.skipif(not SIMULATOR, reason="NATTEN_MPS_SIMULATOR names no simulator")
+
+
+def test_examined_versions_are_those_whose_wheels_were_read():
+    rows = re.findall(
+        r"^(\d+)\.(\d+)\.\d+ +(yes|no) +(\w+)$",
+        (ROOT / "tests/downstream/torch_symbols.txt").read_text(),
+        re.MULTILINE,
+    )
+    missing = {}
+    for major, minor, there, symbol in rows:
+        missing.setdefault((int(major), int(minor)), set())
+        if there == "no":
+            missing[int(major), int(minor)].add(symbol.startswith("aoti"))
+    assert (min(missing), max(missing)) == _mps.EXAMINED
+    assert min(v for v in missing if True not in missing[v]) == _mps.FIRST_WITH["1-block"]
+    assert min(v for v in missing if False not in missing[v]) == _mps.FIRST_WITH["1-queue"]
+
+
+class Fake(_carrier.Device):
+    """A Mac with an old torch."""
+
+    def why_not(self):
+        return None
+
+    def probe(self):
+        return "no buffers here"
+
+    def torch_version(self):
+        return (2, 9)
+
+    def has_shaders(self):
+        return False
+
+
+def test_every_tier_says_why_not(monkeypatch):
+    monkeypatch.setattr(_mps, "_no_gpu", lambda: None)
+    monkeypatch.delenv(_mps.OVERRIDE, raising=False)
+    found = _mps._choose(Fake())
+    assert found.stream is None
+    assert found.refused == {
+        "1-block": "torch 2.9 has no such way (want 2.10)",
+        "1-queue": "no buffers here",
+        "2": f"torch {torch.__version__} has no torch.mps.compile_shader",
+        "3": "no buffers here",
+    }
+    assert "tier 2: torch" in found.why_not()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tiers"),
+    [
+        ("1", ["1-block", "1-queue"]),
+        ("1-queue", ["1-queue"]),
+        ("3", ["3"]),
+        ("", list(_mps.STREAMS)),
+    ],
+)
+def test_override(monkeypatch, wanted, tiers):
+    monkeypatch.setenv(_mps.OVERRIDE, wanted)
+    assert _mps._candidates() == tiers
+
+
+def test_unknown_override(monkeypatch):
+    monkeypatch.setenv(_mps.OVERRIDE, "4")
+    with pytest.raises(
+        ValueError, match=r"NATTEN_MPS_TIER is '4' \(want 1, 1-block, 1-queue, 2, 3\)"
+    ):
+        _mps._candidates()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has the device")
+def test_device_elsewhere():
+    assert _carrier.Device().why_not() == f"Metal exists on macOS only, and this is {sys.platform}"
+
+
+def test_dlpack_tells_address_and_offset():
+    tensor = torch.arange(24.0)[3:]
+    handle, offset = _carrier.by_dlpack(tensor)
+    assert handle + offset == tensor.data_ptr()
+    assert _carrier.by_storage(tensor) == (tensor.untyped_storage().data_ptr(), 12)
+
+
+def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
+    monkeypatch.setenv(_verdict.FOLDER, str(tmp_path / "new"))
+    monkeypatch.setattr(_verdict, "_key", lambda tier, device: tier)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    why = "the self-test ended with status 1: it said nothing"
+    assert _verdict.self_test("1-block", Fake()) == why
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert _verdict.self_test("1-block", Fake()) == why
+    assert "/nowhere/python" in _verdict.self_test("1-queue", Fake())
+    assert json.loads(_verdict.path().read_text())["1-block"] == why
+
+
+def test_unreadable_verdicts_are_asked_again(monkeypatch, tmp_path):
+    monkeypatch.setenv(_verdict.FOLDER, str(tmp_path))
+    _verdict.path().write_text("no json")
+    monkeypatch.setattr(_verdict, "_key", lambda tier, device: tier)
+    monkeypatch.setattr(_verdict, "_ask", lambda tier: "")
+    assert _verdict.self_test("1-block", Fake()) is None
+
+
+def run_doctor(*arguments, **environment):
+    merged = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    command = [sys.executable, "-m", "natten_mps.doctor", *arguments]
+    return subprocess.run(command, env=merged, capture_output=True, text=True, check=False)
+
+
+def test_doctor_help():
+    done = run_doctor("--help")
+    assert done.returncode == 0
+    assert "--json" in done.stdout
+    assert "The status is 1 if" in " ".join(done.stdout.split())
+
+
+def test_doctor_without_library():
+    done = run_doctor("--json", NATTEN_MPS_LIBRARY="/nowhere/lib.so")
+    found = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert "no library at /nowhere/lib.so" in found["library"]["reason"]
+
+
+def test_doctor_text():
+    found = doctor.report()
+    text = doctor.text(found)
+    assert str(_lib.path()) in text
+    assert re.search(r"^  native +yes", text, re.MULTILINE)
+    assert found["self_check"]["native"] == "passed"
+
+
+@on_simulator
+@pytest.mark.parametrize(
+    ("settings", "tier", "reasons"),
+    [
+        ({}, "1-block", {}),
+        ({"METALSIM_TORCH": "2.9"}, "1-queue", {"1-block": "torch 2.9 has no such way"}),
+        ({"METALSIM_HIDE": "aoti"}, "1-queue", {"1-block": "has no aoti_torch_mps_create_shader"}),
+        (
+            {"METALSIM_HIDE": "streams"},
+            "2",
+            {"1-block": "commandEncoder", "1-queue": "commandEncoder"},
+        ),
+        ({"METALSIM_FAIL": "device"}, None, {"3": "no GPU"}),
+        ({"METALSIM_HIDE": "objc_msgSend"}, None, {"3": "objc_msgSend not found"}),
+        ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),
+        ({"METALSIM_FAIL": "gpu@1"}, "1-queue", {"1-block": "the self-test ended with status 1"}),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,
+)
+def test_doctor_on_simulator(tmp_path, settings, tier, reasons):
+    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "", _verdict.FOLDER: str(tmp_path)}
+    done = run_doctor("--json", **environment, **settings)
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)["mps"]
+    assert found["tier"] == tier
+    for refused, reason in reasons.items():
+        assert reason in found["refused"][refused]
