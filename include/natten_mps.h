@@ -32,7 +32,8 @@
  *   memory as the shapes and strides imply.
  * VERSIONS    Structs begin with their own size in bytes, set by the caller
  *   (`s.size = sizeof s`), and only ever grow at the end; a shorter, older
- *   struct stays valid and its missing fields read as zero. Enumerators are
+ *   struct stays valid and its missing fields read as zero; a longer, newer one
+ *   is taken if all is zero that this library does not know. Enumerators are
  *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
  *   with a library for which
  *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
@@ -86,10 +87,12 @@ typedef enum natten_mps_status {
 } natten_mps_status;
 
 /** Text of the last failure, supplied by the caller. On success `status` is
- *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is cut. */
+ *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is cut.
+ *  With a `size` that cannot be right, functions do nothing but return
+ *  NATTEN_MPS_INVALID_ARGUMENT. */
 typedef struct natten_mps_error {
-  uint64_t size;   /**< sizeof(natten_mps_error) */
-  int32_t status;  /**< natten_mps_status */
+  uint64_t size;  /**< sizeof(natten_mps_error) */
+  int32_t status; /**< natten_mps_status */
   int32_t reserved;
   char message[2032]; /**< UTF-8, always NUL-terminated */
 } natten_mps_error;
@@ -178,24 +181,24 @@ typedef struct natten_mps_axis {
 
 /** A problem. Zero it, set `size`, then set what is not optional. */
 typedef struct natten_mps_problem {
-  uint64_t size;       /**< sizeof(natten_mps_problem) */
-  int32_t op;          /**< natten_mps_op */
-  int32_t dtype;       /**< natten_mps_dtype */
-  int32_t rank;        /**< 1, 2 or 3 */
-  int32_t flags;       /**< NATTEN_MPS_SCALE | ... */
-  int32_t memory;      /**< natten_mps_memory */
+  uint64_t size;  /**< sizeof(natten_mps_problem) */
+  int32_t op;     /**< natten_mps_op */
+  int32_t dtype;  /**< natten_mps_dtype */
+  int32_t rank;   /**< 1, 2 or 3 */
+  int32_t flags;  /**< NATTEN_MPS_SCALE | ... */
+  int32_t memory; /**< natten_mps_memory */
   int32_t reserved;
-  int64_t batch;       /**< >= 0; with 0 nothing is computed */
-  int64_t heads;       /**< of the queries, >= 1 */
-  int64_t kv_heads;    /**< of keys and values; divides heads; query head h uses
-                            h / (heads / kv_heads). 0 means heads */
-  int64_t head_dim;    /**< of queries and keys, 1 ... 4096; not used by av */
-  int64_t value_dim;   /**< of values and outputs; 0 means head_dim; not used by
-                            qk */
-  int64_t extra;       /**< additional tokens that every query sees, in the same
-                            softmax; in split operations the last `extra` of
-                            kernel... + extra attention slots */
-  double scale;        /**< finite; with NATTEN_MPS_SCALE */
+  int64_t batch;     /**< >= 0; with 0 nothing is computed */
+  int64_t heads;     /**< of the queries, >= 1 */
+  int64_t kv_heads;  /**< of keys and values; divides heads; query head h uses
+                          h / (heads / kv_heads). 0 means heads */
+  int64_t head_dim;  /**< of queries and keys, 1 ... 4096; not used by av */
+  int64_t value_dim; /**< of values and outputs; 0 means head_dim; not used by
+                          qk */
+  int64_t extra;     /**< additional tokens that every query sees, in the same
+                          softmax; in split operations the last `extra` of
+                          kernel... + extra attention slots */
+  double scale;      /**< finite; with NATTEN_MPS_SCALE */
   natten_mps_axis axes[3]; /**< the first `rank` are used; the last is the
                                 fastest */
 } natten_mps_problem;
@@ -206,8 +209,8 @@ typedef struct natten_mps_problem {
  *  the strides the leading ones are used, in the order given at
  *  natten_mps_args. The last dimension must be dense (stride 1 unless its size
  *  is 1). Any other layout is welcome, and none is copied: heads-first and
- *  heads-last tensors differ in their strides only. The layout of this struct is
- *  frozen. */
+ *  heads-last tensors differ in their strides only. The layout of this struct
+ *  is frozen. */
 typedef struct natten_mps_tensor {
   void* data;
   int64_t offset;
@@ -227,17 +230,17 @@ typedef struct natten_mps_tensor {
  *   extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
  *   extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
  *
- * query and d_query have `length` positions like the keys, of which only those
- * at multiples of query_step are read; their other gradients are written as 0.
- * `queries` of out, lse and attn is ceil(length / query_step) an axis. slots is
- * the product of the kernels, row-major with the last axis fastest and keys
- * ascending, plus extra. Masked slots are -infinity in attn written by qk,
- * are ignored in attn read by av, and 0 in d_attn.
- * The rpb entry of key position k and query position q in their dilation group
- * is k - q + kernel - 1, an axis.
- * All have the problem's dtype, but lse and d_lse: float32, or float64 when that
- * is the problem's. Outputs need not be initialised and must not overlap one
- * another or any input. */
+ *  query and d_query have `length` positions like the keys, of which only those
+ *  at multiples of query_step are read; their other gradients are written as 0.
+ *  `queries` of out, lse and attn is ceil(length / query_step) an axis. slots
+ *  is the product of the kernels, row-major with the last axis fastest and keys
+ *  ascending, plus extra. Masked slots are -infinity in attn written by qk,
+ *  are ignored in attn read by av, and 0 in d_attn.
+ *  The rpb entry of key position k and query position q in their dilation group
+ *  is k - q + kernel - 1, an axis.
+ *  All have the problem's dtype, but lse and d_lse: float32, or float64 when
+ *  that is the problem's. Outputs need not be initialised and must not overlap
+ *  one another or any input. */
 typedef struct natten_mps_args {
   uint64_t size;       /**< sizeof(natten_mps_args) */
   int32_t num_threads; /**< for this run; 0 means natten_mps_set_num_threads' */
@@ -273,8 +276,9 @@ NATTEN_MPS_API NATTEN_MPS_CONST char* natten_mps_version(void);
 NATTEN_MPS_API uint32_t natten_mps_abi_version(void);
 NATTEN_MPS_API uint32_t natten_mps_abi_minimum(void);
 
-/** Number of CPU threads that a run may use when its args do not say. 0 restores
- *  the default, the number of processors. Negative: NATTEN_MPS_INVALID_ARGUMENT.
+/** Number of CPU threads that a run may use when its args do not say. 0
+ *  restores the default, the number of processors. Negative:
+ *  NATTEN_MPS_INVALID_ARGUMENT.
  */
 NATTEN_MPS_API int32_t natten_mps_set_num_threads(int32_t threads,
                                                   natten_mps_error* error);
@@ -310,9 +314,9 @@ natten_mps_supports(NATTEN_MPS_CONST natten_mps_problem* problem,
                     natten_mps_error* error);
 
 /** Makes a plan for `problem` on `backend`: "native" (the CPU engine), "metal",
- *  "reference" (slow, float64, obvious; for tests), or NULL or "auto": the first
- *  of them that gives no reason against it. On success *plan is the handle, on
- *  failure 0. */
+ *  "reference" (slow, float64, obvious; for tests), or NULL or "auto": the
+ *  first of them that gives no reason against it. On success *plan is the
+ *  handle, on failure 0. */
 NATTEN_MPS_API int32_t
 natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
                        NATTEN_MPS_CONST char* backend,
@@ -321,11 +325,11 @@ natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
 
 /** What a plan decided. */
 typedef struct natten_mps_plan_info {
-  uint64_t size;          /**< sizeof(natten_mps_plan_info) */
-  int64_t scratch_bytes;  /**< memory that one run borrows beside the tensors, at
-                               most */
-  char backend[16];       /**< its name */
-  char variant[224];      /**< the kernels chosen, for reports */
+  uint64_t size;         /**< sizeof(natten_mps_plan_info) */
+  int64_t scratch_bytes; /**< memory that one run borrows beside the tensors, at
+                              most */
+  char backend[16];      /**< its name */
+  char variant[224];     /**< the kernels chosen, for reports */
 } natten_mps_plan_info;
 
 NATTEN_MPS_API int32_t natten_mps_plan_info_get(natten_mps_plan plan,
@@ -350,9 +354,9 @@ typedef enum natten_mps_stream {
   /** A queue of the library's own. Outputs are complete on return. Work of
    *  others on the same tensors is the caller's to wait for before. */
   NATTEN_MPS_STREAM_OWN = 1,
-  /** The calling thread's current torch.mps stream, of torch 2.10 and newer. Work
-   *  is encoded there in order, and nobody waits: tensors may be given up as
-   *  soon as natten_mps_run returns. */
+  /** The calling thread's current torch.mps stream, of torch 2.10 and newer.
+   *  Work is encoded there in order, and nobody waits: tensors may be given up
+   *  as soon as natten_mps_run returns. */
   NATTEN_MPS_STREAM_TORCH = 2,
   /** The only stream of torch 2.8 and 2.9, likewise. */
   NATTEN_MPS_STREAM_TORCH_QUEUE = 3
@@ -369,8 +373,8 @@ typedef struct natten_mps_stream_options {
 } natten_mps_stream_options;
 
 /** Chooses the stream of later runs; until then it is NATTEN_MPS_STREAM_OWN.
- *  NATTEN_MPS_UNSUPPORTED with the reason when there is no GPU, or when torch lacks
- *  what the stream needs; the choice then stays as it was. */
+ *  NATTEN_MPS_UNSUPPORTED with the reason when there is no GPU, or when torch
+ *  lacks what the stream needs; the choice then stays as it was. */
 NATTEN_MPS_API int32_t
 natten_mps_stream_set(NATTEN_MPS_CONST natten_mps_stream_options* options,
                       natten_mps_error* error);
@@ -389,7 +393,7 @@ typedef enum natten_mps_binding_kind {
 
 /** One argument of a kernel. */
 typedef struct natten_mps_binding {
-  int32_t kind;  /**< natten_mps_binding_kind */
+  int32_t kind; /**< natten_mps_binding_kind */
   int32_t index;
   int64_t offset;
   int64_t length;
@@ -406,15 +410,15 @@ typedef struct natten_mps_dispatch {
   int32_t count;           /**< dispatches of the whole run, in order, each of
                                 which sees what those before it wrote */
   int32_t bindings_count;
-  int64_t groups[3];       /**< threadgroups along x, y, z */
-  int64_t threads[3];      /**< threads of a threadgroup along x, y, z */
-  char function[256];      /**< name of the kernel */
+  int64_t groups[3];  /**< threadgroups along x, y, z */
+  int64_t threads[3]; /**< threads of a threadgroup along x, y, z */
+  char function[256]; /**< name of the kernel */
   natten_mps_binding bindings[NATTEN_MPS_MAX_BINDINGS]; /**< by buffer index */
 } natten_mps_dispatch;
 
 /** Describes dispatch `index`, counted from 0, of a run of a "metal" plan with
- *  `args`, and runs nothing. A run may have none (an empty batch): then count is 0
- *  and the rest is not written. */
+ *  `args`, and runs nothing. A run may have none (an empty batch): then count
+ *  is 0 and the rest is not written. */
 NATTEN_MPS_API int32_t
 natten_mps_plan_launch(natten_mps_plan plan,
                        NATTEN_MPS_CONST natten_mps_args* args,
@@ -425,13 +429,12 @@ natten_mps_plan_launch(natten_mps_plan plan,
 /** Writes the Metal shading language source, version 3.1, of a kernel that
  *  natten_mps_plan_launch named, with a NUL, if `capacity` has room; *length is
  *  its size in bytes without the NUL in any case. */
-NATTEN_MPS_API int32_t
-natten_mps_plan_source(natten_mps_plan plan,
-                       NATTEN_MPS_CONST char* function,
-                       char* text,
-                       uint64_t capacity,
-                       uint64_t* length,
-                       natten_mps_error* error);
+NATTEN_MPS_API int32_t natten_mps_plan_source(natten_mps_plan plan,
+                                              NATTEN_MPS_CONST char* function,
+                                              char* text,
+                                              uint64_t capacity,
+                                              uint64_t* length,
+                                              natten_mps_error* error);
 
 /* -------------------------------------------------------- convenience -- */
 
@@ -444,8 +447,8 @@ natten_mps_plan_source(natten_mps_plan plan,
  *  @param query,key,value  read, each of `shape`
  *  @param out     written, of `shape`
  *
- *  Scale 1/sqrt(head_dim), no dilation, not causal. The same as a plan made, run
- *  and destroyed. */
+ *  Scale 1/sqrt(head_dim), no dilation, not causal. The same as a plan made,
+ *  run and destroyed. */
 NATTEN_MPS_API int32_t natten_mps_attention(int32_t dtype,
                                             int32_t rank,
                                             NATTEN_MPS_CONST int64_t* shape,
@@ -458,15 +461,15 @@ NATTEN_MPS_API int32_t natten_mps_attention(int32_t dtype,
 
 /** The keys that one query sees along one axis. */
 typedef struct natten_mps_window_info {
-  uint64_t size;   /**< sizeof(natten_mps_window_info) */
-  int64_t first;   /**< index of the first visible key */
-  int64_t count;   /**< number of visible keys, >= 1 */
-  int64_t step;    /**< distance between neighbouring keys: the dilation */
-  int64_t slot;    /**< window slot (0 ... kernel-1) of the first visible key */
+  uint64_t size; /**< sizeof(natten_mps_window_info) */
+  int64_t first; /**< index of the first visible key */
+  int64_t count; /**< number of visible keys, >= 1 */
+  int64_t step;  /**< distance between neighbouring keys: the dilation */
+  int64_t slot;  /**< window slot (0 ... kernel-1) of the first visible key */
 } natten_mps_window_info;
 
-/** Window of the query at index `query` (0 <= query < length) of `axis`, so that
- *  nobody needs to compute it again. `mask_first` is 0 or 1, see
+/** Window of the query at index `query` (0 <= query < length) of `axis`, so
+ *  that nobody needs to compute it again. `mask_first` is 0 or 1, see
  *  NATTEN_MPS_MASK_FIRST; it matters to `slot` only. */
 NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
                                          int32_t mask_first,

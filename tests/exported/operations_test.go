@@ -213,3 +213,25 @@ func TestManyThreads(t *testing.T) {
 	wait.Wait()
 	require.Zero(t, library.planDestroy(plan, nil))
 }
+
+// A run that has begun when its plan is destroyed finishes, and right.
+func TestDestroyedWhileRunning(t *testing.T) {
+	for range 50 {
+		plan, err := create(t, tiny(), nil)
+		require.NoError(t, err)
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				args, e := tinyArgs(), newError()
+				for status := int32(0); status != int32(core.BadHandle); {
+					if status = library.run(plan, args, e); status != 0 && status != int32(core.BadHandle) {
+						t.Errorf("status %d: %s", status, text(e.message[:]))
+						return
+					}
+				}
+			})
+		}
+		require.Zero(t, library.planDestroy(plan, nil))
+		wait.Wait()
+	}
+}
