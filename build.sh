@@ -70,9 +70,9 @@ verb_clean() {
 
 # -------------------------------------------------------------------- tests --
 
-test_parts=(go exported abi py)
+test_parts=(go exported abi py metal)
 
-## test [go|exported|abi|py]  run all tests, or those of one part; makes .venv if there is none
+## test [go|exported|abi|py|metal]  run all tests, or those of one part; makes .venv if there is none
 verb_test() {
     local part parts=("$@")
     [[ $# -gt 0 ]] || parts=("${test_parts[@]}")
@@ -83,10 +83,10 @@ verb_test() {
     done
 }
 
-# The packages that do not open the built library.
+# The packages that neither open the built library nor compile kernels.
 test_go() {
     local packages
-    mapfile -t packages < <(go list ./... | grep -v /tests/exported)
+    mapfile -t packages < <(go list ./... | grep -v -e /tests/exported -e /tests/metalsim -e /core/metal)
     go test -shuffle=on "${packages[@]}"
 }
 
@@ -106,6 +106,43 @@ test_py() {
     verb_setup
     verb_build
     .venv/bin/python -m pytest -q -m "not slow" tests/python
+}
+
+# The GPU's side on the simulated Metal: every kernel under the checker, then the
+# Python suite once a tier.
+test_metal() {
+    verb_setup
+    verb_build
+    local tier simulator
+    simulator=$(go run ./tests/metalsim/cmd/simbuild)
+    go test -shuffle=on -timeout 60m ./tests/metalsim/... ./metalrt ./core/metal
+    for tier in 1-block 1-queue 2 3; do
+        echo "== test metal, tier $tier"
+        on_simulator "$simulator" "$tier" checked tests/metalsim/python
+        on_simulator "$simulator" "$tier" fast -m "not slow" tests/python
+    done
+}
+
+# on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS tensors.
+on_simulator() {
+    NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
+        PYTHONPATH=tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
+}
+
+## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file
+verb_shadercov() {
+    local folder=$root/build/shadercov
+    rm -rf -- "$folder"
+    mkdir -p -- "$folder"
+    METALSIM_MODE=coverage METALSIM_CACHE=$folder LLVM_PROFILE_FILE=$folder/%m.profraw \
+        go test -count=1 -timeout 60m -run 'Conformance|EveryVariant' ./core/metal
+    go run ./tests/metalsim/cmd/shadercov "$folder"
+}
+
+## mutate [TEXT]         break shaders and host side in one place after the other; a test has to fail each time
+verb_mutate() {
+    verb_setup
+    .venv/bin/python tests/metalsim/mutate/mutate.py --only "${1:-}" --report build/mutations.md build/mutate
 }
 
 # What `check` adds: slow Python tests, Go without assembly and under the race
