@@ -18,16 +18,16 @@ typedef struct object {
 } object;
 
 enum {
-  NO_LIBRARY = 1,       /* the compiler fails, with an NSError */
-  WARNING = 2,          /* it succeeds, with an NSError */
+  NO_LIBRARY = 1, /* the compiler fails, with an NSError */
+  WARNING = 2,    /* it succeeds, with an NSError */
   NO_FUNCTION = 4,
   NO_PIPELINE = 8,
   NO_MEMORY = 16,
   NO_COPY_DECLINED = 32, /* newBufferWithBytesNoCopy returns nil */
   GPU_FAULT = 64,
   GPU_OUT_OF_MEMORY = 128,
-  OLD_SYSTEM = 256,     /* macOS 14: no math mode */
-  CONCURRENT = 512,     /* torch's encoder is a concurrent one */
+  OLD_SYSTEM = 256,      /* macOS 14: no math mode */
+  CONCURRENT = 512,      /* torch's encoder is a concurrent one */
   SILENT_ENCODER = 1024, /* torch's encoder does not tell its dispatch type */
   NO_ENCODER = 2048,
   OTHER_STREAM = 4096,
@@ -76,7 +76,8 @@ static object* failed(object** nserror, const char* why) {
 static uint64_t compile(object* source, object** nserror) {
   if (mock_faults & NO_LIBRARY)
     return (uint64_t)failed(nserror, "program_source:1:1: error: unknown type");
-  if (mock_faults & WARNING) failed(nserror, "program_source:1:1: warning: unused");
+  if (mock_faults & WARNING)
+    failed(nserror, "program_source:1:1: warning: unused");
   note("source=%s ", source->text);
   return (uint64_t)make("MTLLibrary");
 }
@@ -102,9 +103,18 @@ static int responds(object* o, const char* sel) {
 }
 
 /* Structs by value lie on the stack here, which is the amd64 convention. */
-uint64_t objc_msgSend(object* o, const char* sel, uint64_t a, uint64_t b,
-                      uint64_t c, uint64_t d, uint64_t g0, uint64_t g1,
-                      uint64_t g2, uint64_t t0, uint64_t t1, uint64_t t2) {
+uint64_t objc_msgSend(object* o,
+                      const char* sel,
+                      uint64_t a,
+                      uint64_t b,
+                      uint64_t c,
+                      uint64_t d,
+                      uint64_t g0,
+                      uint64_t g1,
+                      uint64_t g2,
+                      uint64_t t0,
+                      uint64_t t1,
+                      uint64_t t2) {
 #define IS(name) (!strcmp(sel, name))
   if (o == 0) return 0;
   if (IS("release")) return release(o);
@@ -168,11 +178,18 @@ uint64_t objc_msgSend(object* o, const char* sel, uint64_t a, uint64_t b,
   if (IS("setBytes:length:atIndex:"))
     note("%s%.*s,%llu ", sel, (int)b, (const char*)a, (unsigned long long)c);
   else if (IS("dispatchThreadgroups:threadsPerThreadgroup:"))
-    note("dispatch(%llu,%llu,%llu)(%llu,%llu,%llu) ", (unsigned long long)g0,
-         (unsigned long long)g1, (unsigned long long)g2, (unsigned long long)t0,
-         (unsigned long long)t1, (unsigned long long)t2);
+    note("dispatch(%llu,%llu,%llu)(%llu,%llu,%llu) ",
+         (unsigned long long)g0,
+         (unsigned long long)g1,
+         (unsigned long long)g2,
+         (unsigned long long)t0,
+         (unsigned long long)t1,
+         (unsigned long long)t2);
   else
-    note("%s%llu,%llu,%llu ", sel, (unsigned long long)a, (unsigned long long)b,
+    note("%s%llu,%llu,%llu ",
+         sel,
+         (unsigned long long)a,
+         (unsigned long long)b,
          (unsigned long long)c);
   (void)d;
   return 0;
@@ -195,7 +212,8 @@ void* objc_copyClassList(unsigned* count) {
   *count = 2;
   return list;
 }
-/* Stands for the allocator's knowledge: interior pointers are no allocations. */
+/* Stands for the allocator's knowledge: interior pointers are no allocations.
+ */
 size_t malloc_size(const void* p) {
   return (uintptr_t)p % 16 == 0 ? sizeof(object) : 0;
 }
