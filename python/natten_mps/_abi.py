@@ -14,6 +14,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from typing import TypeVar
 
 ABI_VERSION = 1
 
@@ -255,7 +256,10 @@ def declare(library: ctypes.CDLL) -> None:
         function.argtypes = arguments
 
 
-def new(kind: type[Structure]) -> Structure:
+Kind = TypeVar("Kind", bound=Structure)
+
+
+def new(kind: type[Kind]) -> Kind:
     """A zeroed struct that states its own size."""
     value = kind()
     value.size = ctypes.sizeof(kind)

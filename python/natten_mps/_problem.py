@@ -3,7 +3,7 @@
 
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import isfinite, prod
 from typing import Any, NamedTuple
@@ -90,7 +90,7 @@ def _must(good: bool, text: Callable[[], str]) -> None:
         raise ValueError(text())
 
 
-def layout(op: Operation, shapes: dict[str, Shape], window: Window, heads_first: bool) -> Layout:
+def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool) -> Layout:
     """Read the sizes of a problem, checking that the shapes fit one another and the window."""
     rank = len(window.kernel)
     for name, shape in shapes.items():
@@ -128,7 +128,7 @@ def _same(name: str, got: Shape, other: str, want: Shape) -> None:
 
 
 def _extra(
-    op: Operation, shapes: dict[str, Shape], batch: int, kv_heads: int, dims: Shape, first: bool
+    op: Operation, shapes: Mapping[str, Shape], batch: int, kv_heads: int, dims: Shape, first: bool
 ) -> int:
     """Number of extra tokens."""
     given = [name for name in ("extra_key", "extra_value") if name in shapes]
@@ -251,7 +251,7 @@ class Prepared:
 
     def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
         """Names the work in profiles; nothing where no profiler runs."""
-        if not torch.autograd._profiler_enabled():
+        if not torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
             return _NO_LABEL
         what = f"natten_mps::{self.op.name}{direction}[{name or self.backend}]"
         return torch.autograd.profiler.record_function(what)

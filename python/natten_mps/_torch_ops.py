@@ -70,6 +70,11 @@ def call(
     return function(*inputs, sizes, *window, scale, heads_first)
 
 
+def _window(rule: Sequence[Any]) -> Window:
+    kernel, dilation, stride, query_step, causal = (tuple(part) for part in rule[1:6])
+    return Window(kernel, dilation, stride, query_step, causal, rule[6])
+
+
 class _Call:
     """The arguments of a registered operation: tensors, then the window rule, then the rest."""
 
@@ -81,7 +86,7 @@ class _Call:
         self.tensors: Tensors = arguments[n:tensors]
         self.sizes: Tensor | None = rule[0]
         self.rule = rule
-        self.window = Window(*(tuple(part) for part in rule[1:6]), mask_first=rule[6])
+        self.window = _window(rule)
         self.scale, self.heads_first = rule[7:]
         self.rest = arguments[tensors + _RULE_LENGTH :]
 
@@ -121,6 +126,16 @@ def _forward(op: Operation) -> Callable[..., Any]:
         return tuple(t.contiguous() for t in result) if op.keeps_outputs else result.contiguous()
 
     return forward
+
+
+def _decomposition(op: Operation) -> Callable[..., Any]:
+    """The operation in standard ones; torch.onnx.export finds it by itself."""
+
+    def decomposition(*arguments: Any) -> Any:
+        call = _Call(op, len(op.inputs), arguments)
+        return call.pure(*call.inputs)
+
+    return decomposition
 
 
 def _fake_forward(op: Operation) -> Callable[..., Any]:
@@ -278,6 +293,8 @@ def _define(op: Operation) -> None:
     torch.library.register_autograd(
         f"natten_mps::{op.name}", _differentiate(op), setup_context=_setup(op), lib=_LIBRARY
     )
+    decompose = getattr(torch.ops.natten_mps, op.name).default
+    torch._decomp.register_decomposition(decompose)(_decomposition(op))
     torch.library.register_autograd(
         f"natten_mps::{op.name}_backward",
         _differentiate_second(op),
@@ -294,7 +311,7 @@ def _count_flops(op: Operation) -> None:
     def products(arguments: Sequence[Any], tensors: int) -> tuple[int, int]:
         shapes = dict(zip(op.inputs, arguments[:n], strict=True))
         rule = arguments[tensors : tensors + _RULE_LENGTH]
-        window = Window(*(tuple(part) for part in rule[1:6]), mask_first=rule[6])
+        window = _window(rule)
         given = {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
         sizes = _problem.layout(op, given, window, rule[8])
         queries = sizes.batch * sizes.heads * prod(_problem.outputs_of(sizes.lengths, window))

@@ -122,12 +122,12 @@ class _NeighborhoodAttention(nn.Module):
             sizes = checks.sizes(sizes, x.shape[0], x.shape[1:-1], window)
         else:
             checks.fused(function, query.shape, key.shape, value.shape, window)
-        common = {"window": window, "sizes": sizes}
+        rule: dict[str, Any] = {"window": window, "sizes": sizes}
         if self.training and self.attn_drop.p > 0:
-            logits = ops.qk(query, key, scale=self.scale, rpb=self.rpb, **common)
-            out = ops.av(self.attn_drop(logits.softmax(-1)), value, **common)
+            logits = ops.qk(query, key, scale=self.scale, rpb=self.rpb, **rule)
+            out = ops.av(self.attn_drop(logits.softmax(-1)), value, **rule)
         else:
-            out, _ = ops.attn(query, key, value, scale=self.scale, rpb=self.rpb, **common)
+            out, _ = ops.attn(query, key, value, scale=self.scale, rpb=self.rpb, **rule)
         out = self.proj_drop(self.proj(out.flatten(-2)))
         return out if sizes is None else _without_padding(out, sizes, self.stride)
 

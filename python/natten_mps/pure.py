@@ -33,17 +33,18 @@ class _AxisTable(NamedTuple):
     padding: Tensor
 
 
-def _axis_table(window: Window, axis: int, length: int, sizes: Tensor) -> _AxisTable:
-    """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `sizes` is
-    [S]. Padding queries get the window of the last query."""
+def _axis_table(
+    window: Window, axis: int, length: int, size: int | Tensor, device: torch.device
+) -> _AxisTable:
+    """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `size` is
+    the length, or that of each sample [S, 1, 1]. Padding gets the window of the last query."""
     kernel, dilation, stride = window.kernel[axis], window.dilation[axis], window.stride[axis]
-    size = sizes[:, None, None]
-    index = torch.arange(0, length, window.query_step[axis], device=sizes.device)[None, :, None]
-    query = torch.minimum(index, size - 1)
+    index = torch.arange(0, length, window.query_step[axis], device=device)[None, :, None]
+    query = index.clamp(max=size - 1)
     residue, position = query % dilation, query // dilation
     group = (size - residue + dilation - 1) // dilation
     first = position // stride * stride
-    slot = torch.arange(kernel, device=sizes.device)
+    slot = torch.arange(kernel, device=device)
     if window.causal[axis]:
         leader = torch.minimum(first + stride - 1, group - 1)
         start = leader - kernel + 1
@@ -82,8 +83,13 @@ def _flat_index(parts: list[Tensor], lengths: tuple[int, ...]) -> Tensor:
     return _outer([p * step for p, step in zip(parts, steps, strict=True)], torch.add, 1)
 
 
-def _build(lengths: tuple[int, ...], window: Window, sizes: Tensor, ragged: bool) -> Table:
-    axes = [_axis_table(window, a, n, sizes[:, a]) for a, n in enumerate(lengths)]
+def _build(
+    lengths: tuple[int, ...], window: Window, sizes: Tensor | None, device: torch.device
+) -> Table:
+    axes = [
+        _axis_table(window, a, n, n if sizes is None else sizes[:, a, None, None], device)
+        for a, n in enumerate(lengths)
+    ]
     biases = tuple(2 * kernel - 1 for kernel in window.kernel)
     return Table(
         key=_flat_index([a.key for a in axes], lengths),
@@ -91,14 +97,14 @@ def _build(lengths: tuple[int, ...], window: Window, sizes: Tensor, ragged: bool
         if any(window.causal)
         else None,
         bias=_flat_index([a.bias for a in axes], biases),
-        padding=_outer([a.padding for a in axes], torch.logical_or, 0) if ragged else None,
+        padding=None if sizes is None else _outer([a.padding for a in axes], torch.logical_or, 0),
     )
 
 
 @lru_cache(maxsize=64)
 def _cached_table(lengths: tuple[int, ...], window: Window, device: torch.device) -> Table:
     with torch.inference_mode(False):  # else autograd could not save the table
-        return _build(lengths, window, torch.tensor([lengths], device=device), ragged=False)
+        return _build(lengths, window, None, device)
 
 
 def _traced() -> bool:
@@ -114,9 +120,9 @@ def _table(
     lengths: tuple[int, ...], window: Window, sizes: Tensor | None, device: torch.device
 ) -> Table:
     if sizes is not None:
-        return _build(lengths, window, sizes.to(device, torch.int64), ragged=True)
+        return _build(lengths, window, sizes.to(device, torch.int64), device)
     if _traced():
-        return _build(lengths, window, torch.tensor([lengths], device=device), ragged=False)
+        return _build(lengths, window, None, device)
     return _cached_table(lengths, window, device)
 
 

@@ -29,8 +29,8 @@ def _start_and_size(
     last = (length - residue + dilation - 1) // dilation - kernel_size
     start = position - kernel_size // 2
     if isinstance(start, Tensor):
-        return torch.minimum(start.clamp(min=0), last), position, residue  # type: ignore[arg-type, return-value]
-    return min(max(start, 0), last), position, residue  # type: ignore[type-var]
+        return torch.minimum(start.clamp(min=0), last), position, residue
+    return min(max(start, 0), last), position, residue
 
 
 def get_window_start(index: int, length: int, kernel_size: int, dilation: int = 1) -> int:
