@@ -214,6 +214,19 @@ func TestManyThreads(t *testing.T) {
 	require.Zero(t, library.planDestroy(plan, nil))
 }
 
+func TestAnyNumberOfThreads(t *testing.T) {
+	c := tests.Cases()[0]
+	for _, threads := range []int{1, 2, 7, 1000, math.MaxInt32} {
+		many := func(p core.Problem, b *core.Buffers) error {
+			b.Threads = threads
+			return execute(t, "native")(p, b)
+		}
+		for op := core.AttnForward; op.Valid(); op++ {
+			conformance.Check(t, many, c.Problem(op, core.Float32), c.FlatSizes(), int(op))
+		}
+	}
+}
+
 // A run that has begun when its plan is destroyed finishes, and right.
 func TestDestroyedWhileRunning(t *testing.T) {
 	for range 50 {
