@@ -83,11 +83,9 @@ template <typename T,
           na_load<D, G, VEC>(q_row + na_at<Off>(p, 0, i0, i1, i2), lane, q);
           na_load<DV, G, VEC>(
               dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
-          float top =
-              row ? max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)],
-                        NA_LOWEST)
-                  : 0.0f;
-          float shift = row ? delta_row[na_at<Off>(p, 8, i0, i1, i2)] : 0.0f;
+          float top = max(
+              NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST);
+          float shift = delta_row[na_at<Off>(p, 8, i0, i1, i2)];
           NA_UNROLL
           for (int r = 0; r < R; r++) {
             bool seen = row && n2 >= s2.lo[r] && n2 < s2.hi[r];
@@ -102,7 +100,8 @@ template <typename T,
                        k1.position[0] - s1.position - m1 * s1.advance,
                        k2.position[r] - s2.position - m2 * s2.advance)]);
             }
-            float weight = seen ? fast::exp2(s - top) : 0.0f;
+            float weight = fast::exp2(s - top);
+            weight = seen ? weight : 0.0f;
             na_axpy(weight, dout, dv[r]);
             na_axpy(weight * (dp - shift), q, dk[r]);
           }

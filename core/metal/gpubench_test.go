@@ -211,11 +211,11 @@ func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 	e.list = append(e.list, x)
 }
 
-// sweep is the designs that the export tries beside the default.
+// benchSweep is the designs that the export tries beside the default.
 var benchSweep = []tuning{
 	{channels: 16, reuse: 1, block: 4}, {channels: 16, reuse: 2, block: 4}, {channels: 16, reuse: 2, block: 8},
-	{channels: 16, reuse: 4, block: 4}, {channels: 8, reuse: 2, block: 4}, {channels: 8, reuse: 4, block: 4},
-	{channels: 8, reuse: 4, block: 2}, {channels: 32, reuse: 1, block: 4}, {channels: 32, reuse: 2, block: 2},
+	{channels: 16, reuse: 4, block: 5}, {channels: 8, reuse: 2, block: 4}, {channels: 8, reuse: 4, block: 5},
+	{channels: 32, reuse: 1, block: 4}, {channels: 32, reuse: 2, block: 2},
 }
 
 func TestExportBenchmarksForAGPU(t *testing.T) {
@@ -237,7 +237,7 @@ func TestExportBenchmarksForAGPU(t *testing.T) {
 					e.ours(p, c.Name, multiplier, "default", nil)
 					for i := range benchSweep {
 						s := benchSweep[i]
-						s.matrixSlots, s.fill = 1<<30, 1024
+						s.reuseLarge, s.matrixSlots, s.fill = s.reuse, 1<<30, 1024
 						e.ours(p, c.Name, multiplier, fmt.Sprintf("c%d-r%d-k%d", s.channels, s.reuse, s.block), &s)
 					}
 				}

@@ -10,9 +10,13 @@ type tuning struct {
 	// channels that one lane holds of a row, at most, as far as a simdgroup has
 	// lanes: registers of the forward and backward kernels grow with it.
 	channels int64
-	// reuse is the number of neighbouring queries or keys that share loads.
-	reuse int
-	// block is the number of keys between two updates of the softmax's maximum.
+	// reuse is the number of neighbouring queries or keys that share loads, and
+	// reuseLarge that of the forward kernel for windows of largeSlots keys and more
+	// in float32, whose loads would else take longer than the arithmetic.
+	reuse, reuseLarge int
+	largeSlots        int64
+	// block is the largest number of keys between two updates of the softmax's
+	// maximum.
 	block int
 	// matrixSlots is the window size from which on the "matrix" design pays, and
 	// matrixDims the largest head dimensions whose panels fit the registers.
@@ -26,10 +30,11 @@ type tuning struct {
 var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
-// 16 channels a lane are 64 bytes of f32 or 32 of f16, and leave 4 lanes to a
-// 64-channel row, so that a dot product costs 2 shuffles.
+// 16 channels a lane leave 4 lanes to a row of 64, so that a dot product costs 2
+// shuffles. Reuse and block are what the model of tests/metalsim/gpu/census.py
+// puts first for the rows of tests/cases.json; no Apple GPU has confirmed it.
 var tunings = []tuning{
-	{generation: 0, channels: 16, reuse: 2, block: 4, matrixSlots: 100, matrixDims: 128, fill: 1024},
+	{generation: 0, channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 25, block: 5, matrixSlots: 100, matrixDims: 128, fill: 1024},
 }
 
 func tuningFor(generation int) *tuning {
@@ -65,16 +70,30 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	if p.Op.UsesValue() {
 		dim = max(dim, p.ValueDim)
 	}
-	d := design{lanes: 2, reuse: 1, block: t.block}
-	for d.lanes < simdWidth && int64(d.lanes)*t.channels < dim {
+	channels := t.channels
+	if function == "attn_bwd_kv" {
+		channels /= 2 // it keeps four rows a key: its own and both gradients'
+	}
+	d := design{lanes: 2, reuse: 1}
+	for d.lanes < simdWidth && int64(d.lanes)*channels < dim {
 		d.lanes *= 2
 	}
 	a := &p.Axes[2]
-	shares := a.Kernel > 1 && a.QueryStep == 1
-	if shares && dim <= int64(d.lanes)*t.channels {
+	if a.Kernel > 1 && a.QueryStep == 1 && dim <= int64(d.lanes)*t.channels {
 		d.reuse = t.reuse
+		if function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots {
+			d.reuse = t.reuseLarge
+		}
 	}
+	d.block = t.blockOf(a.Kernel + int64(d.reuse) - 1)
 	return d
+}
+
+// blockOf cuts a line of keys into blocks of nearly the same size.
+func (t *tuning) blockOf(keys int64) int {
+	largest := int64(t.block)
+	blocks := (keys + largest - 1) / largest
+	return int((keys + blocks - 1) / blocks)
 }
 
 // splits is the number of parts of a sum over queries: enough to fill the GPU,

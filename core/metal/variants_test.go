@@ -62,6 +62,9 @@ func (v variant) kinds(t template) []string {
 	}
 	v.layout.wide = v.layout.wide && v.function != "reduce"
 	designs := []design{{reuse: 1}, {reuse: 2}}
+	if v.function == "attn_fwd" && v.dtype == core.Float32 {
+		designs = append(designs, design{reuse: 4})
+	}
 	if strings.HasSuffix(v.function, "_mat") {
 		designs = []design{{box: boxes[1]}, {box: boxes[2]}, {box: boxes[3]}}
 	}
@@ -102,26 +105,23 @@ func small(op core.Op, dtype core.DType, rank int, dim int64, rpb bool) (core.Pr
 
 // sweep runs what there is of an element type on one device.
 func sweep(t *testing.T, s *simulator, dtype core.DType) {
-	tunes := []*tuning{{channels: 16, reuse: 2, block: 4, matrixSlots: 1 << 30, fill: 4}, &everywhereMatrix}
-	noReuse := *tunes[0]
-	noReuse.reuse = 1
-	tunes = append(tunes, &noReuse)
 	for n, a := range alignments[dtype] {
 		for _, wide := range []bool{false, true} {
 			if wide && n > 0 {
 				continue
 			}
-			for which, tune := range tunes {
+			for which := range sweeps {
+				tune := &sweeps[which]
 				for rank := 1; rank <= 3; rank++ {
 					for _, rpb := range []bool{false, true} {
-						if which != 1 && rank != 1+(which+n+boolInt(rpb))%3 {
+						if tune.matrixSlots > 1 && rank != 1+(which+n+boolInt(rpb))%3 {
 							continue // one rank is enough where the variant is the same
 						}
 						b := s.backend()
 						b.tune, b.wide = tune, wide
 						for op := core.AttnForward; op.Valid(); op++ {
-							if which == 1 && !op.Fused() {
-								continue
+							if op > core.AttnBackward && which > 1 {
+								continue // split operations have two designs
 							}
 							p, sizes := small(op, dtype, rank, a.dim, rpb)
 							conformance.Check(t, conformance.Backend(b), p, sizes, 0)
@@ -131,6 +131,15 @@ func sweep(t *testing.T, s *simulator, dtype core.DType) {
 			}
 		}
 	}
+}
+
+// sweeps are tunings that lead to every design: reuse of 1 and 2, the matrix
+// design, and reuse for large windows.
+var sweeps = []tuning{
+	{channels: 16, reuse: 1, reuseLarge: 1, block: 4, matrixSlots: 1 << 30, fill: 4},
+	{channels: 16, reuse: 2, reuseLarge: 2, block: 4, matrixSlots: 1 << 30, fill: 4},
+	everywhereMatrix,
+	{channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 1, block: 4, matrixSlots: 1 << 30, fill: 4},
 }
 
 // Every variant of the table agrees with the reference, has no finding of the

@@ -19,7 +19,6 @@ import argparse
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +35,9 @@ KINDS = (  # the first prefix that fits
     ("float", ("mul.rn.f", "add.rn.f", "sub.rn.f", "max.f")),
     ("multiply", ("mul.", "mad.")),
     ("move", ("mov",)),
+    ("convert", ("cvt.f32.f16",)),  # an Apple GPU's multiply-adds take half operands as they are
 )
-NO_ALU = ("load", "memory", "control", "move")
+NO_ALU = ("load", "memory", "control", "move", "convert")
 # A lane-instruction's share of a core's cycle.
 RATE = {"shuffle": 1 / 64, "special": 1 / 32, "multiply": 1 / 32}
 VECTOR = re.compile(r"\.v(\d)\.[a-z](\d+)|\.[a-z](\d+)")
@@ -185,4 +185,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
