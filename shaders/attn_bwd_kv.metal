@@ -83,8 +83,8 @@ template <typename T,
           na_load<D, G, VEC>(q_row + na_at<Off>(p, 0, i0, i1, i2), lane, q);
           na_load<DV, G, VEC>(
               dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
-          float top = max(
-              NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST);
+          float top =
+              max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST);
           float shift = delta_row[na_at<Off>(p, 8, i0, i1, i2)];
           NA_UNROLL
           for (int r = 0; r < R; r++) {

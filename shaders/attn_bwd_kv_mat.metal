@@ -80,6 +80,7 @@ template <typename T,
                                   has1,
                                   s);
           float2 weight = float2(0.0f), ds = float2(0.0f);
+          NA_UNROLL
           for (int j = 0; j < 2; j++) {
             if (!row || !na_within(k.line[2], c + j)) {
               continue;

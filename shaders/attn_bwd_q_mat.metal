@@ -84,11 +84,11 @@ template <typename T,
   na_load_panel<VEC>(f.dout, d_out + na_at<Off>(p, 8, i0, i1, i2), q.live, s);
   na_clear(f.dq);
   float part = 0.0f;
+  NA_UNROLL
   for (int i = 0; i < DV / 8; i++) {
     float2 o = na_pair<VEC>(out + na_at<Off>(p, 6, i0, i1, i2) + 8 * i + s.col,
                             q.live);
-    part = fma(o.x, f.dout.m[i].thread_elements()[0], part);
-    part = fma(o.y, f.dout.m[i].thread_elements()[1], part);
+    part += dot(o, na_elements(f.dout.m[i]));
   }
   f.delta = na_row_sum(part);
   f.lse = 0.0f;

@@ -38,9 +38,9 @@ inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f,
   x.y = e.seen1 ? fast::exp2(x.y - top) : 0.0f;
   f.m = top;
   f.l = fma(f.l, fade, x.x + x.y);
+  NA_UNROLL
   for (int i = 0; i < DV / 8; i++) {
-    f.o.m[i].thread_elements()[0] *= fade;
-    f.o.m[i].thread_elements()[1] *= fade;
+    na_elements(f.o.m[i]) *= fade;
   }
   na_accumulate<VEC>(f.o, x, e.value, e.has_value, s);
 }

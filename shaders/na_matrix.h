@@ -37,9 +37,10 @@ inline NaMatrix na_zero_matrix() {
   return make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 }
 
-inline void na_set(thread NaMatrix& m, float x, float y) {
-  m.thread_elements()[0] = x;
-  m.thread_elements()[1] = y;
+// This lane's two elements. What type thread_elements() has is not documented;
+// its layout is known.
+inline thread float2& na_elements(thread NaMatrix& m) {
+  return reinterpret_cast<thread float2&>(m.thread_elements());
 }
 
 // Two neighbouring channels of a row; zeros if it does not exist.
@@ -89,7 +90,7 @@ inline void na_load_panel(thread NaPanel<N>& x,
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     float2 v = na_pair<VEC>(row + 8 * i + s.col, exists);
-    na_set(x.m[i], v.x, v.y);
+    na_elements(x.m[i]) = v;
   }
 }
 
@@ -100,8 +101,9 @@ inline void na_store_panel(thread NaPanel<N>& x,
                            NaSeat s) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
-    row[8 * i + s.col] = T(factor * x.m[i].thread_elements()[0]);
-    row[8 * i + s.col + 1] = T(factor * x.m[i].thread_elements()[1]);
+    float2 v = na_elements(x.m[i]) * factor;
+    row[8 * i + s.col] = T(v.x);
+    row[8 * i + s.col + 1] = T(v.y);
   }
 }
 
@@ -118,12 +120,11 @@ inline float2 na_products(thread NaPanel<N>& x,
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     NaMatrix y;
-    na_set(y,
-           exists0 ? float(other0[8 * i + s.row]) : 0.0f,
-           exists1 ? float(other1[8 * i + s.row]) : 0.0f);
+    na_elements(y) = float2(exists0 ? float(other0[8 * i + s.row]) : 0.0f,
+                            exists1 ? float(other1[8 * i + s.row]) : 0.0f);
     simdgroup_multiply_accumulate(sum, x.m[i], y, sum);
   }
-  return float2(sum.thread_elements()[0], sum.thread_elements()[1]);
+  return na_elements(sum);
 }
 
 // x[row] += sum over columns of weight(row, col) * other[col], where this lane
@@ -135,12 +136,12 @@ inline void na_accumulate(thread NaPanel<N>& x,
                           bool exists,
                           NaSeat s) {
   NaMatrix w;
-  na_set(w, weight.x, weight.y);
+  na_elements(w) = weight;
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     NaMatrix y;
     float2 v = na_pair<VEC>(other + 8 * i + s.col, exists);
-    na_set(y, v.x, v.y);
+    na_elements(y) = v;
     simdgroup_multiply_accumulate(x.m[i], w, y, x.m[i]);
   }
 }
@@ -220,6 +221,7 @@ inline NaRows<T1, T2> na_rows(constant NaParams& p,
   int at[3] = {row / (T1 * T2), row / T2 % T1, row % T2};
   r.inside = true;
   r.live = true;
+  NA_UNROLL
   for (int i = 0; i < 3; i++) {
     int length = na_length(p, sizes, w.batch, i);
     r.box[i] = na_box(p.axis[i], length, w.unit[i], rows[i], of_keys);

@@ -23,6 +23,7 @@ inline NaRowAt na_row(
   r.o[0] = row % p.axis[0].outputs;
   r.batch = batch + row / p.axis[0].outputs;
   r.live = live;
+  NA_UNROLL
   for (int i = 0; i < 3; i++) {
     r.o[i] = live ? r.o[i] : 0;
     r.live = r.live && r.o[i] * p.axis[i].step <
@@ -63,6 +64,7 @@ inline NaRelative na_relative(constant NaParams& p,
                               int cell) {
   NaRelative r;
   int rel[3];
+  NA_UNROLL
   for (int i = 2; i >= 0; i--) {
     int cells = 2 * p.axis[i].slots - 1;
     rel[i] = cell % cells - p.axis[i].slots + 1;
@@ -70,6 +72,7 @@ inline NaRelative na_relative(constant NaParams& p,
   }
   r.seen = at.live;
   r.slot = 0;
+  NA_UNROLL
   for (int i = 0; i < 3; i++) {
     NaSpan<1> q =
         na_queries<1>(p.axis[i], na_length(p, sizes, at.batch, i), at.o[i]);
@@ -79,6 +82,7 @@ inline NaRelative na_relative(constant NaParams& p,
     r.key[i] = q.residue + position * p.axis[i].dilation;
     r.slot = r.slot * p.axis[i].slots + position - reach.start;
   }
+  NA_UNROLL
   for (int i = 0; i < 3; i++) {
     r.key[i] = r.seen ? r.key[i] : 0;
   }
