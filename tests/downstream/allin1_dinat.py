@@ -34,7 +34,7 @@ def layer(rank, dilation):
         kernel_size=config.kernel_size,
         dilation=dilation,
         drop_path_rate=0.0,
-        double_attention=rank == 1,
+        **({"double_attention": True} if rank == 1 else {}),
     )
     for name, parameter in made.named_parameters():
         if name.endswith("rpb"):

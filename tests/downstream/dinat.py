@@ -30,9 +30,7 @@ def heads_first(tensor, heads):
 
 def qk(query, key, rpb, kernel, dilation):
     heads = rpb.shape[0]
-    return definition.qk(
-        heads_first(query, heads), heads_first(key, heads), rpb, kernel, dilation
-    )
+    return definition.qk(heads_first(query, heads), heads_first(key, heads), rpb, kernel, dilation)
 
 
 def av(attn, value, kernel, dilation):

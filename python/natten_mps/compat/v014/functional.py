@@ -9,7 +9,7 @@ from torch import Tensor
 
 from natten_mps import ops
 
-from .._common import split
+from .._common import split, transposed
 
 _SCALAR_TYPES = {
     torch.float32: "Float",
@@ -117,6 +117,7 @@ def natten2dqkrpb(
     query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
 ) -> Tensor:
     """Logits [B, H, X, Y, K*K] of query and key [B, H, X, Y, D], plus rpb [H, 2K-1, 2K-1]."""
+    query, key = transposed.query_and_key(query, key, rpb)
     return _qk(2, NATTEN2DQKRPBFunction, query, key, rpb, kernel_size, dilation)
 
 
@@ -127,4 +128,5 @@ def natten2dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> T
 
 def natten2dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Weights [B, H, X, Y, K*K] applied to value [B, H, X, Y, D]: [B, H, X, Y, D]."""
+    value = transposed.values(attn, value)
     return _av(2, NATTEN2DAVFunction, attn, value, kernel_size, dilation)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from natten_mps import ops
 
-from .._common import capabilities, checked, split
+from .._common import capabilities, checked, split, transposed
 from . import _switches
 
 get_device_cc = capabilities.get_device_cc
@@ -194,6 +194,7 @@ def natten2dqkrpb(
     query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
 ) -> Tensor:
     """0.14's name of :func:`na2d_qk_with_bias`."""
+    query, key = transposed.query_and_key(query, key, rpb)
     return na2d_qk_with_bias(query, key, rpb, kernel_size, dilation)
 
 
@@ -210,9 +211,20 @@ def natten3dqkrpb(
     return na3d_qk_with_bias(query, key, rpb, kernel_size_d, kernel_size, dilation_d, dilation)
 
 
+def natten2dav(
+    attn: Tensor,
+    value: Tensor,
+    kernel_size: int,
+    dilation: int,
+    additional_values: Tensor | None = None,
+) -> Tensor:
+    """0.14's name of :func:`na2d_av`."""
+    value = transposed.values(attn, value)
+    return na2d_av(attn, value, kernel_size, dilation, additional_values)
+
+
 natten1dqk = na1d_qk
 natten1dav = na1d_av
 natten2dqk = na2d_qk
-natten2dav = na2d_av
 natten3dqk = na3d_qk
 natten3dav = na3d_av

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from natten_mps import ops
 
-from .._common import checked, split
+from .._common import checked, split, transposed
 from . import _fused
 from .types import (
     CausalArg1DTypeOrDed,
@@ -266,6 +266,7 @@ def natten2dqkrpb(
 ) -> Tensor:
     """Until 0.17.4: :func:`na2d_qk` with a bias."""
     _deprecated("natten2dqkrpb", "na2d_qk")
+    query, key = transposed.query_and_key(query, key, rpb)
     return na2d_qk(query, key, kernel_size, dilation, rpb=rpb)
 
 
@@ -278,6 +279,7 @@ def natten2dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> T
 def natten2dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """Until 0.17.4: :func:`na2d_av`."""
     _deprecated("natten2dav", "na2d_av")
+    value = transposed.values(attn, value)
     return na2d_av(attn, value, kernel_size, dilation)
 
 
