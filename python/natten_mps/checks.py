@@ -227,3 +227,33 @@ def _size_range(axis: int, low: int, high: int, spatial: Shape, window: Window) 
     _must(low >= kernel, lambda: f"All {every} must be >= {least}, but {got_low}.")
     _must(low >= kernel * dilation, lambda: f"All {every} must be >= {span}, but {got_low}.")
     _must(high <= most, lambda: f"All {every} must be <= {top}, but {got_high}.")
+
+
+def packed(query: Shape, key: Shape, value: Shape, cumulative: Tensor) -> tuple[Tensor, Tensor]:
+    """Begins and lengths of the sequences of na1d_packed."""
+    _must(
+        len(query) == len(key) == len(value) == 3 and query[0] == key[0] == value[0],
+        lambda: (
+            "na1d_packed expects query/key/value with shape [total, heads, dim] and one total, got"
+            f" {tuple(query)}, {tuple(key)}, {tuple(value)}."
+        ),
+    )
+    tensors("na1d_packed", cumulative_lens=cumulative)
+    _must(
+        cumulative.dim() == 1 and cumulative.dtype in (torch.int32, torch.int64),
+        lambda: (
+            "cumulative_lens must be a 1-D tensor of int32 or int64, got"
+            f" {cumulative.dtype} of shape {tuple(cumulative.shape)}."
+        ),
+    )
+    ends = cumulative.to("cpu", torch.int64)
+    lens = ends.diff()
+    good = len(ends) >= 1 and bool((ends[0] == 0) & (ends[-1] == query[0]) & (lens >= 0).all())
+    _must(
+        good,
+        lambda: (
+            f"cumulative_lens must rise from 0 to the number of tokens, {query[0]}, got"
+            f" {ends.tolist()}."
+        ),
+    )
+    return ends[:-1], lens

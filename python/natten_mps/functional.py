@@ -7,6 +7,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from . import checks, ops
@@ -15,6 +16,7 @@ from .utils.params import make_window
 __all__ = [
     "na1d",
     "na1d_av",
+    "na1d_packed",
     "na1d_qk",
     "na1d_varlen",
     "na2d",
@@ -487,3 +489,47 @@ def na3d_varlen(
         additional_keys,
         additional_values,
     )
+
+
+def na1d_packed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cumulative_lens: Tensor,
+    kernel_size: Ints,
+    dilation: Ints = 1,
+    scale: float | None = None,
+    *,
+    stride: Ints = 1,
+    is_causal: Bools = False,
+    return_lse: bool = False,
+) -> Result:
+    """na1d on sequences that stand one behind the other, without padding between them.
+
+    query `[total, heads, dim]`, key and value `[total, kv_heads, ...]`; cumulative_lens
+    `[B + 1]`, int32 or int64: sequence b is at `cumulative_lens[b] : cumulative_lens[b + 1]`.
+    Returns out `[sum of ceil(length / stride), heads, value_dim]`, with return_lse also lse.
+    """
+    checks.tensors("na1d_packed", query=query, key=key, value=value)
+    begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
+    longest = int(lens.max()) if len(lens) else 0
+    step = stride if isinstance(stride, int) else stride[0]
+    place = torch.arange(longest, device=begins.device)
+    index = (begins[:, None] + place).clamp(max=len(query) - 1).to(query.device)
+    out, lse = _varlen(
+        1,
+        query[index],
+        key[index],
+        value[index],
+        lens,
+        kernel_size,
+        dilation,
+        scale,
+        stride,
+        is_causal,
+        True,
+        None,
+        None,
+    )
+    kept = (place[None, ::step] < lens[:, None]).to(query.device)
+    return (out[kept], lse[kept]) if return_lse else out[kept]

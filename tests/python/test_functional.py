@@ -9,6 +9,7 @@ import natten_mps as nm
 from natten_mps import ops
 from natten_mps.extras import allin1
 from natten_mps.extras.allin1 import functional as old_names
+from natten_mps.functional import na1d_packed
 from natten_mps.utils import window as windows
 
 FUSED = {1: nm.na1d, 2: nm.na2d, 3: nm.na3d}
@@ -240,3 +241,29 @@ def test_gna_stride_is_another_thing_than_query_step():
     torch.testing.assert_close(  # in a stride group of two the second is the leader
         out[:, 1::2], nm.na1d(q, k, v, 4)[:, 1::2]
     )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_packed_sequences_equal_each_alone(stride):
+    lens = [5, 3, 9]
+    ends = torch.tensor([0, 5, 8, 17], dtype=torch.int32)
+    q = torch.randn(17, 4, 3, dtype=torch.float64, requires_grad=True)
+    k, v = (torch.randn(17, 2, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    out, lse = na1d_packed(q, k, v, ends, 3, stride=stride, is_causal=True, return_lse=True)
+    alone = [
+        nm.na1d(*(x[None] for x in xs), 3, stride, is_causal=True, return_lse=True)
+        for xs in zip(*(t.split(lens) for t in (q, k, v)), strict=True)
+    ]
+    want = torch.cat([o[0] for o, _ in alone])
+    torch.testing.assert_close(out, want)
+    torch.testing.assert_close(lse, torch.cat([s[0] for _, s in alone]))
+    got = torch.autograd.grad(out.square().sum(), (q, k, v))
+    for a, b in zip(got, torch.autograd.grad(want.square().sum(), (q, k, v)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("ends", [[0, 5, 16], [1, 17], [0, 9, 5, 17], []])
+def test_packed_refuses_ends_that_do_not_fit(ends):
+    q = torch.zeros(17, 2, 3)
+    with pytest.raises(ValueError, match="cumulative_lens must rise from 0 to"):
+        na1d_packed(q, q, q, torch.tensor(ends, dtype=torch.int64), 3)

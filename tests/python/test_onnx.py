@@ -55,7 +55,8 @@ CLIENT = """
     from transformers import DinatConfig, DinatForImageClassification
 
     config = DinatConfig(
-        drop_path_rate=0.0, embed_dim=16, depths=[1, 2], num_heads=[2, 4], kernel_size=3, dilations=[[2], [1, 1]],
+        drop_path_rate=0.0, embed_dim=16, depths=[1, 2], num_heads=[2, 4],
+        kernel_size=3, dilations=[[2], [1, 1]],
         num_labels=10, patch_size=4, out_features=None,
     )
     torch.manual_seed(0)
