@@ -136,6 +136,11 @@ func storeBFloat16AVX2(dst unsafe.Pointer, src unsafe.Pointer, factors unsafe.Po
 //go:noescape
 func dotAVX2(a unsafe.Pointer, b unsafe.Pointer, blocks int) float32
 
+// prefetchAVX2 asks for lines of 64 bytes of rows that are step bytes apart.
+//
+//go:noescape
+func prefetchAVX2(p unsafe.Pointer, rows int, step int, lines int)
+
 // peakAVX2 does 12 multiply-adds of 8 lanes a round, in registers only.
 //
 //go:noescape

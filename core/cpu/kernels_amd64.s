@@ -2397,6 +2397,27 @@ none107:
 	VZEROUPPER
 	RET
 
+// func prefetchAVX2(p *byte, rows int, step int, lines int)
+// Requires: MMX+
+TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
+	MOVQ p+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ step+16(FP), DX
+
+loop109:
+	MOVQ lines+24(FP), SI
+	MOVQ AX, BX
+
+loop110:
+	PREFETCHT0 (BX)
+	ADDQ       $0x40, BX
+	DECQ       SI
+	JNZ        loop110
+	ADDQ       DX, AX
+	DECQ       CX
+	JNZ        loop109
+	RET
+
 // func peakAVX2(rounds int)
 // Requires: AVX, FMA3
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
@@ -2415,7 +2436,7 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 
-loop109:
+loop111:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -2429,7 +2450,7 @@ loop109:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop109
+	JNZ         loop111
 	VZEROUPPER
 	RET
 

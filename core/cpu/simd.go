@@ -32,6 +32,7 @@ type kernels struct {
 	gradientLanes          func(row, gradient, deltas unsafe.Pointer, slots, columns, deltaSkip int)
 	dot                    func(a, b unsafe.Pointer, blocks int) float32
 	load, store            [core.Float64]conversion
+	prefetch               func(p unsafe.Pointer, rows, step, lines int)
 	peak                   func(rounds int)
 }
 

@@ -90,6 +90,9 @@ func (t *tile[T]) column(kvHead, member int, from, to [3]int) {
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.panels[0].forget()
 		for n1 := from[1]; n1 < to[1]; n1++ {
+			if n1+1 < to[1] {
+				t.expect(n0, n1+1)
+			}
 			t.row(n0, n1)
 		}
 	}

@@ -35,6 +35,7 @@ func writeAMD64() {
 	g.gradients()
 	g.conversions()
 	g.dot()
+	g.prefetch()
 	g.peak()
 	g.features()
 	file, err := g.Result()

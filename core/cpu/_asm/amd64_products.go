@@ -331,6 +331,23 @@ func (g *amd64) fold(v reg.VecVirtual, combine func(ops ...operand.Op)) {
 	combine(t.AsX(), v.AsX(), v.AsX())
 }
 
+// prefetch writes the hint that rows will be needed.
+func (g *amd64) prefetch() {
+	g.function("prefetchAVX2", "func(p unsafe.Pointer, rows, step, lines int)",
+		"prefetchAVX2 asks for lines of 64 bytes of rows that are step bytes apart.")
+	p, rows, step := g.arg("p"), g.arg("rows"), g.arg("step")
+	g.repeat(rows, func() {
+		q, lines := g.GP64(), g.arg("lines")
+		g.MOVQ(p, q)
+		g.repeat(lines, func() {
+			g.PREFETCHT0(mem(q, 0))
+			g.ADDQ(operand.U8(64), q)
+		})
+		g.ADDQ(step, p)
+	})
+	g.RET()
+}
+
 // peak writes the loop that benchmarks measure arithmetic against.
 func (g *amd64) peak() {
 	g.function("peakAVX2", "func(rounds int)",
