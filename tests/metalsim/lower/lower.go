@@ -17,6 +17,7 @@ import (
 	"strings"
 )
 
+// Arg is a kernel's parameter.
 type Arg struct {
 	Name, Type string
 	Kind       string // "buffer", "threadgroup" or a builtin's attribute
@@ -24,6 +25,7 @@ type Arg struct {
 	Optional   string // function constant that switches it on
 }
 
+// Kernel is a function that a host can launch.
 type Kernel struct {
 	Host      string // name the host asks for
 	Func      string // C++ name with any template arguments
@@ -35,11 +37,13 @@ type Kernel struct {
 	attribute string
 }
 
+// Constant is a function constant.
 type Constant struct {
 	Name, Type string
 	Index      int
 }
 
+// TGVar is a threadgroup variable.
 type TGVar struct {
 	ID   int
 	Name string
@@ -47,6 +51,7 @@ type TGVar struct {
 	Line int
 }
 
+// Unit is a lowered source.
 type Unit struct {
 	Kernels   []Kernel
 	Constants []Constant
@@ -55,6 +60,7 @@ type Unit struct {
 	Text      string
 }
 
+// Options says what to lower.
 type Options struct {
 	File  string
 	Baked map[int]string // function constants given at compile time

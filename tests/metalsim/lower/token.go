@@ -8,8 +8,10 @@ import (
 	"strings"
 )
 
+// Kind is the kind of a token.
 type Kind int
 
+// The kinds.
 const (
 	Ident Kind = iota
 	Number
@@ -18,6 +20,7 @@ const (
 	Space // white space, newlines, line markers, pragmas
 )
 
+// Token is a piece of the text.
 type Token struct {
 	Kind Kind
 	Text string

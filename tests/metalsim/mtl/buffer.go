@@ -21,6 +21,7 @@ import (
 	"unsafe"
 )
 
+// Buffer is memory between pages that fault.
 type Buffer struct {
 	p     unsafe.Pointer
 	n     int
@@ -33,14 +34,22 @@ func (d *Device) NewBuffer(n int) *Buffer {
 	C.memset(b.p, 0xff, C.size_t(n))
 	return b
 }
+
+// NewBufferWithBytes allocates a copy of s.
 func (d *Device) NewBufferWithBytes(s []byte) *Buffer {
 	b := d.NewBuffer(len(s))
 	copy(b.Contents(), s)
 	return b
 }
+
+// Contents is the memory; from here on it counts as stored to.
 func (b *Buffer) Contents() []byte { b.fresh = false; return unsafe.Slice((*byte)(b.p), b.n) }
-func (b *Buffer) Len() int         { return b.n }
-func (b *Buffer) Release()         { C.unguard(b.p, C.size_t(max(b.n, 1))); b.p = nil }
+
+// Len is in bytes.
+func (b *Buffer) Len() int { return b.n }
+
+// Release frees the memory.
+func (b *Buffer) Release() { C.unguard(b.p, C.size_t(max(b.n, 1))); b.p = nil }
 
 // View reads a buffer as a slice of T.
 func View[T any](b *Buffer) []T {

@@ -11,7 +11,7 @@ type binding struct {
 	buf *Buffer
 	off int
 }
-type struct_ struct {
+type command struct {
 	p    *Pipeline
 	bufs map[int]binding
 	tgm  map[int]int
@@ -20,22 +20,26 @@ type struct_ struct {
 	tmp  []*Buffer
 }
 
+// Stats is what a command buffer did.
 type Stats struct {
 	Threads, Threadgroups, Barriers, SimdOps, Accesses, Switches uint64
 	ThreadgroupMemory                                            int
 	Time                                                         time.Duration
 }
 
+// CommandBuffer is a list of dispatches.
 type CommandBuffer struct {
 	dev   *Device
-	cmds  []struct_
+	cmds  []command
 	err   error
 	open  bool
 	Stats Stats
 }
 
+// NewCommandBuffer makes an empty one.
 func (d *Device) NewCommandBuffer() *CommandBuffer { return &CommandBuffer{dev: d} }
 
+// Encoder writes dispatches into a command buffer; its methods are Metal's.
 type Encoder struct {
 	cb   *CommandBuffer
 	p    *Pipeline
@@ -45,6 +49,7 @@ type Encoder struct {
 	done bool
 }
 
+// Encoder opens an encoder; there is one at a time.
 func (c *CommandBuffer) Encoder() *Encoder {
 	if c.open {
 		c.fail("a second encoder before endEncoding")
@@ -59,7 +64,10 @@ func (c *CommandBuffer) fail(f string, a ...any) {
 	}
 }
 
+// SetPipeline chooses the kernel.
 func (e *Encoder) SetPipeline(p *Pipeline) { e.p = p }
+
+// SetBuffer binds a buffer from off on.
 func (e *Encoder) SetBuffer(b *Buffer, off, i int) {
 	if b == nil {
 		delete(e.bufs, i)
@@ -73,6 +81,8 @@ func (e *Encoder) SetBuffer(b *Buffer, off, i int) {
 	}
 	e.bufs[i] = binding{b, off}
 }
+
+// SetBytes binds a copy of at most 4096 bytes.
 func (e *Encoder) SetBytes(s []byte, i int) {
 	if len(s) > 4096 {
 		e.cb.fail("setBytes: %d bytes, the limit is 4096", len(s))
@@ -85,15 +95,21 @@ func (e *Encoder) SetBytes(s []byte, i int) {
 	e.tmp = append(e.tmp, b)
 	e.SetBuffer(b, 0, i)
 }
+
+// SetThreadgroupMemoryLength gives a threadgroup argument n bytes.
 func (e *Encoder) SetThreadgroupMemoryLength(n, i int) {
 	if n%16 != 0 {
 		e.cb.fail("setThreadgroupMemoryLength: %d is no multiple of 16", n)
 	}
 	e.tgm[i] = n
 }
+
+// DispatchThreadgroups runs n whole threadgroups.
 func (e *Encoder) DispatchThreadgroups(n, tg Size) {
 	e.DispatchThreads(Size{n.X * tg.X, n.Y * tg.Y, n.Z * tg.Z}, tg)
 }
+
+// DispatchThreads runs a grid of threads.
 func (e *Encoder) DispatchThreads(grid, tg Size) {
 	p := e.p
 	if p == nil {
@@ -155,7 +171,7 @@ func (e *Encoder) DispatchThreads(grid, tg Size) {
 	if sum > 32<<10 {
 		e.cb.fail("%s: %d bytes of threadgroup memory", name, sum)
 	}
-	c := struct_{p: p, grid: grid, tg: tg, bufs: map[int]binding{}, tgm: map[int]int{}}
+	c := command{p: p, grid: grid, tg: tg, bufs: map[int]binding{}, tgm: map[int]int{}}
 	for k, v := range e.bufs {
 		c.bufs[k] = v
 	}
@@ -164,6 +180,8 @@ func (e *Encoder) DispatchThreads(grid, tg Size) {
 	}
 	e.cb.cmds = append(e.cb.cmds, c)
 }
+
+// EndEncoding closes the encoder.
 func (e *Encoder) EndEncoding() {
 	e.done = true
 	e.cb.open = false

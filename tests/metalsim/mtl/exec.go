@@ -19,7 +19,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-func (d *Device) exec(c *struct_, st *Stats) error {
+func (d *Device) exec(c *command, st *Stats) error {
 	l := c.p.lib
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -45,7 +45,7 @@ type recording struct {
 	bufs        []*Buffer
 }
 
-func (d *Device) record(c *struct_) *recording {
+func (d *Device) record(c *command) *recording {
 	dir, p := os.Getenv(RecordEnv), c.p
 	if dir == "" || len(p.lib.unit.Constants) > 0 || len(c.tgm) > 0 {
 		return nil

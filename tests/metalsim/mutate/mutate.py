@@ -25,7 +25,7 @@ LIMIT = 600
 
 
 def command(test: str) -> list[str]:
-    """The command of a test: PACKAGE:FUNCTION[/CASES] of Go, or py:TIER[:NAMES]."""
+    """The command of a test: PACKAGE:FUNCTION[/SUBTEST...] of Go, or py:TIER[:NAMES]."""
     kind, _, which = test.partition(":")
     if kind == "py":
         tier, _, names = which.partition(":")
@@ -34,8 +34,7 @@ def command(test: str) -> list[str]:
         run = " ".join(f"'{a}'" for a in [*pytest, "tests/metalsim/python"])
         # one line, because the library has to be built from the mutated source first
         return ["bash", "-c", f"./build.sh build >/dev/null && NATTEN_MPS_TIER={tier} {run}"]
-    function, _, cases = which.partition("/")
-    pattern = f"^{function}$" + (f"/^({cases})$" if cases else "")
+    pattern = "/".join(f"^({part})$" for part in which.split("/"))
     return ["go", "test", "-count=1", "-failfast", "-run", pattern, f"./{kind}"]
 
 
@@ -104,10 +103,11 @@ def copy(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run all mutations; exit status 1 if one is not caught."""
+    """Run the mutations; exit status 1 if one is not caught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="mutations with this in their description")
+    parser.add_argument("--trust", action="store_true", help="the tests are known to pass")
     parser.add_argument("--report", type=Path, help="file for the table, besides standard output")
     options = parser.parse_args()
     everything = json.loads((Path(__file__).parent / "mutations.json").read_text())
@@ -119,7 +119,7 @@ def main() -> None:
         build, cwd=folder, capture_output=True, text=True, check=True
     ).stdout.strip()
     env = environment(simulator)
-    for test in sorted({m["test"] for m in wanted}):
+    for test in [] if options.trust else sorted({m["test"] for m in wanted}):
         passed, output = run(test, folder, env)
         if not passed:
             sys.exit(f"{test} fails without a mutation:\n{output[-4000:]}")

@@ -26,9 +26,11 @@ struct GpuFault {
   const char* text;
 };
 constexpr GpuFault gpu_faults[] = {
-    {"gpu", 3, "Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)"},
+    {"gpu", 3,
+     "Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)"},
     {"gpu_memory", 8, "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)"},
-    {"gpu_timeout", 2, "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)"}};
+    {"gpu_timeout", 2,
+     "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)"}};
 
 void commit(CommandBuffer* b) {
   if (b->torch) {
@@ -81,7 +83,8 @@ void CommandBuffer::run() {
 
 CommandBuffer::~CommandBuffer() {
   if (status == kNotEnqueued && !commands.empty())
-    finding("validation", "a command buffer with %zu commands was released and never committed", commands.size());
+    finding("validation", "a command buffer with %zu commands was released and never committed",
+            commands.size());
 }
 
 void CommandQueue::commit(CommandBuffer* b) {
@@ -131,30 +134,39 @@ CommandBuffer* make_command_buffer(CommandQueue* q) {
 
 void define_commands() {
   define_class("SimCommandQueue", {"MTLCommandQueue"})
-      .on("device", METHOD(CommandQueue*, SEL) { return device(); }))
+      .on("device", METHOD(CommandQueue*, SEL) {
+    return device(); }))
       .on("commandBuffer", METHOD(CommandQueue* q, SEL) -> Object* {
-        CommandBuffer* b = make_command_buffer(q);
-        return b ? autorelease(b) : nullptr;
+    CommandBuffer* b = make_command_buffer(q);
+    return b ? autorelease(b) : nullptr;
       }));
-  auto encoder = METHOD(CommandBuffer* b, SEL) -> Object* {
+  auto encoder = METHOD(CommandBuffer * b, SEL)->Object* {
     Encoder* e = make_encoder(b, false);
     return e ? autorelease(e) : nullptr;
   });
-  auto typed = METHOD(CommandBuffer* b, SEL, uint64_t type) -> Object* {
+  auto typed = METHOD(CommandBuffer * b, SEL, uint64_t type)->Object* {
     Encoder* e = make_encoder(b, type == 1);
     return e ? autorelease(e) : nullptr;
   });
   define_class("SimCommandBuffer", {"MTLCommandBuffer"})
-      .on("device", METHOD(CommandBuffer*, SEL) { return device(); }))
-      .on("commandQueue", METHOD(CommandBuffer* b, SEL) { return b->queue.get(); }))
+      .on("device", METHOD(CommandBuffer*, SEL) {
+    return device(); }))
+      .on("commandQueue", METHOD(CommandBuffer* b, SEL) {
+    return b->queue.get(); }))
       .on("computeCommandEncoder", encoder)
       .on("computeCommandEncoderWithDispatchType:", typed)
-      .on("commit", METHOD(CommandBuffer* b, SEL) { commit(b); }))
-      .on("waitUntilCompleted", METHOD(CommandBuffer* b, SEL) { wait(b); }))
-      .on("status", METHOD(CommandBuffer* b, SEL) { return uint64_t{b->status}; }))
-      .on("error", METHOD(CommandBuffer* b, SEL) { return b->error.get(); }))
-      .on("GPUStartTime", METHOD(CommandBuffer* b, SEL) { return b->start; }))
-      .on("GPUEndTime", METHOD(CommandBuffer* b, SEL) { return b->end; }));
+      .on("commit", METHOD(CommandBuffer* b, SEL) {
+    commit(b); }))
+      .on("waitUntilCompleted", METHOD(CommandBuffer* b, SEL) {
+    wait(b); }))
+      .on("status", METHOD(CommandBuffer* b, SEL) {
+    return uint64_t{b->status}; }))
+      .on("error", METHOD(CommandBuffer* b, SEL) {
+    return b->error.get(); }))
+      .on("GPUStartTime", METHOD(CommandBuffer* b, SEL) {
+    return b->start; }))
+      .on("GPUEndTime", METHOD(CommandBuffer* b, SEL) {
+    return b->end; }));
 }
 
 }  // namespace sim

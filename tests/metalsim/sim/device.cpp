@@ -27,8 +27,8 @@ uint64_t page_size() {
 bool supports_family(Device*, SEL, int64_t family) {
   int f = settings().family;
   if (family >= 1001 && family <= 1010) return family - 1000 <= f;
-  if (family == 5001) return f >= 7;   // Metal3
-  if (family == 5002) return f >= 7;   // Metal4
+  if (family == 5001) return f >= 7;        // Metal3
+  if (family == 5002) return f >= 7;        // Metal4
   return family >= 3001 && family <= 3003;  // Common1-3
 }
 
@@ -41,7 +41,9 @@ Library* new_library(Device*, SEL, String* source, CompileOptions* options, Erro
   std::string err;
   bool fast = options ? options->fast_math : true;
   Library* l = injected("library") ? nullptr : make_library(source->text, fast, &err);
-  if (!l) give_error(error, "MTLLibraryErrorDomain", 3, err.empty() ? "Compiler encountered an internal error (injected)" : err);
+  if (!l)
+    give_error(error, "MTLLibraryErrorDomain", 3,
+               err.empty() ? "Compiler encountered an internal error (injected)" : err);
   return l;
 }
 
@@ -52,7 +54,8 @@ Pipeline* new_pipeline(Function* f, uint64_t max_threads, Error** error) {
     return nullptr;
   }
   if (injected("pipeline")) {
-    give_error(error, "AGXMetalG13X", 3, "Compute function exceeds available temporary registers (injected)");
+    give_error(error, "AGXMetalG13X", 3,
+               "Compute function exceeds available temporary registers (injected)");
     return nullptr;
   }
   return make_pipeline(f, max_threads);
@@ -65,8 +68,10 @@ Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, voi
     return nullptr;
   }
   if (reinterpret_cast<uint64_t>(p) % page || length % page || !length || !p) {
-    finding("validation", "newBufferWithBytesNoCopy: pointer %p, length %llu: want both in pages of %llu",
-            static_cast<void*>(p), static_cast<unsigned long long>(length), static_cast<unsigned long long>(page));
+    finding("validation",
+            "newBufferWithBytesNoCopy: pointer %p, length %llu: want both in pages of %llu",
+            static_cast<void*>(p), static_cast<unsigned long long>(length),
+            static_cast<unsigned long long>(page));
     return nullptr;
   }
   if (options & kStoragePrivate) {
@@ -120,7 +125,8 @@ Pipeline* make_pipeline(const Function* f, uint64_t max_threads) {
   p->kernel = f->kernel;
   const Settings& s = settings();
   p->max_threads = kMaxThreads;
-  if (f->kernel->name.find(s.max_threads_for) != std::string::npos) p->max_threads = std::min<uint64_t>(kMaxThreads, s.max_threads);
+  if (f->kernel->name.find(s.max_threads_for) != std::string::npos)
+    p->max_threads = std::min<uint64_t>(kMaxThreads, s.max_threads);
   for (uint64_t limit : {max_threads, uint64_t{f->kernel->max_threads}})
     if (limit) p->max_threads = std::min(p->max_threads, limit);
   count(kPipelines);
@@ -140,13 +146,14 @@ Buffer* wrap_memory(void* p, uint64_t length) {
 
 Buffer* make_buffer(uint64_t length, uint64_t options) {
   if (!length || length > kMaxBuffer) {
-    finding("validation", "newBufferWithLength: %llu (want 1 to %llu)", static_cast<unsigned long long>(length),
-            static_cast<unsigned long long>(kMaxBuffer));
+    finding("validation", "newBufferWithLength: %llu (want 1 to %llu)",
+            static_cast<unsigned long long>(length), static_cast<unsigned long long>(kMaxBuffer));
     return nullptr;
   }
   if (injected("buffer")) return nullptr;
   size_t n = (length + 4095) & ~size_t{4095};
-  char* p = static_cast<char*>(mmap(nullptr, n + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+  char* p = static_cast<char*>(
+      mmap(nullptr, n + 2 * kGuard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (p == MAP_FAILED) return nullptr;
   if (mprotect(p + kGuard, n, PROT_READ | PROT_WRITE)) {
     munmap(p, n + 2 * kGuard);
@@ -163,58 +170,86 @@ Buffer* make_buffer(uint64_t length, uint64_t options) {
 
 void define_metal() {
   define_class("MTLCompileOptions", {"NSCopying"})
-      .on("setLanguageVersion:", METHOD(CompileOptions* o, SEL, uint64_t v) { o->language = v; }))
-      .on("languageVersion", METHOD(CompileOptions* o, SEL) { return o->language; }))
-      .on("setFastMathEnabled:", METHOD(CompileOptions* o, SEL, bool on) { o->fast_math = on; }))
-      .on("setMathMode:", METHOD(CompileOptions* o, SEL, int64_t m) { o->fast_math = m == 2; }))
+      .on("setLanguageVersion:", METHOD(CompileOptions* o, SEL, uint64_t v) {
+    o->language = v; }))
+      .on("languageVersion", METHOD(CompileOptions* o, SEL) {
+    return o->language; }))
+      .on("setFastMathEnabled:", METHOD(CompileOptions* o, SEL, bool on) {
+    o->fast_math = on; }))
+      .on("setMathMode:", METHOD(CompileOptions* o, SEL, int64_t m) {
+    o->fast_math = m == 2; }))
       .on("setMathFloatingPointFunctions:", METHOD(CompileOptions*, SEL, int64_t) {}))
-      .on_class("new", METHOD(Class* c, SEL) { return make<CompileOptions>(*c); }));
+      .on_class("new", METHOD(Class* c, SEL) {
+    return make<CompileOptions>(*c); }));
   define_class("MTLComputePipelineDescriptor", {"NSCopying"})
-      .on("setComputeFunction:", METHOD(PipelineDescriptor* d, SEL, Function* f) { d->function = Owned<Function>(f); }))
-      .on("setLabel:", METHOD(PipelineDescriptor* d, SEL, String* s) { d->label = Owned<String>(s); }))
-      .on("setMaxTotalThreadsPerThreadgroup:", METHOD(PipelineDescriptor* d, SEL, uint64_t n) { d->max_threads = n; }))
+      .on("setComputeFunction:", METHOD(PipelineDescriptor* d, SEL, Function* f) {
+    d->function = Owned<Function>(f); }))
+      .on("setLabel:", METHOD(PipelineDescriptor* d, SEL, String* s) {
+    d->label = Owned<String>(s); }))
+      .on("setMaxTotalThreadsPerThreadgroup:", METHOD(PipelineDescriptor* d, SEL, uint64_t n) {
+    d->max_threads = n; }))
       .on("setThreadGroupSizeIsMultipleOfThreadExecutionWidth:", METHOD(PipelineDescriptor*, SEL, bool) {}))
-      .on("init", METHOD(PipelineDescriptor* d, SEL) { return d; }))
-      .on_class("alloc", METHOD(Class* c, SEL) { return make<PipelineDescriptor>(*c); }))
-      .on_class("new", METHOD(Class* c, SEL) { return make<PipelineDescriptor>(*c); }));
+      .on("init", METHOD(PipelineDescriptor* d, SEL) {
+    return d; }))
+      .on_class("alloc", METHOD(Class* c, SEL) {
+    return make<PipelineDescriptor>(*c); }))
+      .on_class("new", METHOD(Class* c, SEL) {
+    return make<PipelineDescriptor>(*c); }));
   define_class("SimDevice", {"MTLDevice"})
-      .on("name", METHOD(Device* d, SEL) { return d->name.get(); }))
+      .on("name", METHOD(Device* d, SEL) {
+    return d->name.get(); }))
       .on("supportsFamily:", imp(supports_family))
-      .on("hasUnifiedMemory", METHOD(Device*, SEL) { return true; }))
-      .on("maxThreadgroupMemoryLength", METHOD(Device*, SEL) { return kMaxThreadgroupMemory; }))
-      .on("maxBufferLength", METHOD(Device*, SEL) { return kMaxBuffer; }))
-      .on("recommendedMaxWorkingSetSize", METHOD(Device*, SEL) { return kMaxBuffer; }))
-      .on("registryID", METHOD(Device*, SEL) { return uint64_t{1}; }))
+      .on("hasUnifiedMemory", METHOD(Device*, SEL) {
+    return true; }))
+      .on("maxThreadgroupMemoryLength", METHOD(Device*, SEL) {
+    return kMaxThreadgroupMemory; }))
+      .on("maxBufferLength", METHOD(Device*, SEL) {
+    return kMaxBuffer; }))
+      .on("recommendedMaxWorkingSetSize", METHOD(Device*, SEL) {
+    return kMaxBuffer; }))
+      .on("registryID", METHOD(Device*, SEL) {
+    return uint64_t{1}; }))
       .on("newLibraryWithSource:options:error:", imp(new_library))
       .on("newComputePipelineStateWithFunction:error:",
-          METHOD(Device*, SEL, Function* f, Error** e) { return new_pipeline(f, 0, e); }))
+          METHOD(Device*, SEL, Function* f, Error** e) {
+    return new_pipeline(f, 0, e); }))
       .on("newComputePipelineStateWithDescriptor:options:reflection:error:",
           METHOD(Device*, SEL, PipelineDescriptor* d, uint64_t, void**, Error** e) {
-            return new_pipeline(d->function.get(), d->max_threads, e);
+    return new_pipeline(d->function.get(), d->max_threads, e);
           }))
-      .on("newBufferWithLength:options:", METHOD(Device*, SEL, uint64_t n, uint64_t o) { return make_buffer(n, o); }))
+      .on("newBufferWithLength:options:", METHOD(Device*, SEL, uint64_t n, uint64_t o) {
+    return make_buffer(n, o); }))
       .on("newBufferWithBytesNoCopy:length:options:deallocator:", imp(wrap_pages))
-      .on("newCommandQueue", METHOD(Device*, SEL) { return make_queue(); }));
+      .on("newCommandQueue", METHOD(Device*, SEL) {
+    return make_queue(); }));
   define_class("SimLibrary", {"MTLLibrary"})
       .on("functionNames", METHOD(Library* l, SEL) {
-        std::vector<std::string> names;
-        for (const Kernel& k : l->module->kernels) names.push_back(k.name);
-        return autorelease(make_array(names));
+    std::vector<std::string> names;
+    for (const Kernel& k : l->module->kernels) names.push_back(k.name);
+    return autorelease(make_array(names));
       }))
-      .on("newFunctionWithName:", METHOD(Library* l, SEL, String* n) { return make_function(l, n->text); }));
-  define_class("SimFunction", {"MTLFunction"}).on("name", METHOD(Function* f, SEL) { return f->name.get(); }));
+      .on("newFunctionWithName:", METHOD(Library* l, SEL, String* n) {
+    return make_function(l, n->text); }));
+  define_class("SimFunction", {"MTLFunction"}).on("name", METHOD(Function* f, SEL) {
+    return f->name.get(); }));
   define_class("SimComputePipelineState", {"MTLComputePipelineState"})
-      .on("maxTotalThreadsPerThreadgroup", METHOD(Pipeline* p, SEL) { return p->max_threads; }))
-      .on("threadExecutionWidth", METHOD(Pipeline*, SEL) { return uint64_t{32}; }))
-      .on("device", METHOD(Pipeline*, SEL) { return device(); }));
+      .on("maxTotalThreadsPerThreadgroup", METHOD(Pipeline* p, SEL) {
+    return p->max_threads; }))
+      .on("threadExecutionWidth", METHOD(Pipeline*, SEL) {
+    return uint64_t{32}; }))
+      .on("device", METHOD(Pipeline*, SEL) {
+    return device(); }));
   define_class("SimBuffer", {"MTLBuffer", "MTLResource"})
-      .on("length", METHOD(Buffer* b, SEL) { return b->length; }))
-      .on("gpuAddress", METHOD(Buffer* b, SEL) { return reinterpret_cast<uint64_t>(b->memory); }))
-      .on("device", METHOD(Buffer*, SEL) { return device(); }))
+      .on("length", METHOD(Buffer* b, SEL) {
+    return b->length; }))
+      .on("gpuAddress", METHOD(Buffer* b, SEL) {
+    return reinterpret_cast<uint64_t>(b->memory); }))
+      .on("device", METHOD(Buffer*, SEL) {
+    return device(); }))
       .on("contents", METHOD(Buffer* b, SEL) -> void* {
-        if (b->options & kStoragePrivate) return nullptr;
-        b->undefined = false;  // the host may store from here on
-        return b->memory;
+    if (b->options & kStoragePrivate) return nullptr;
+    b->undefined = false;  // the host may store from here on
+    return b->memory;
       }));
 }
 

@@ -37,7 +37,9 @@ void define_dispatch() { define_class("OS_dispatch_queue_serial"); }
 
 }  // namespace sim
 
-API sim::Object* dispatch_queue_create(const char* label, void*) { return sim::make_serial_queue(label); }
+API sim::Object* dispatch_queue_create(const char* label, void*) {
+  return sim::make_serial_queue(label);
+}
 
 API void dispatch_release(sim::Object* o) { sim::release(o); }
 

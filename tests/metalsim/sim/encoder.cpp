@@ -31,13 +31,17 @@ void dispatch_threadgroups(Encoder* e, SEL, Size3 groups, Size3 group) {
 
 void set_pipeline(Encoder* e, SEL, Object* o) {
   auto* p = is_object(o) ? dynamic_cast<Pipeline*>(o) : nullptr;
-  if (!p) e->buffer->fail(text("setComputePipelineState: %p is no pipeline%s", static_cast<void*>(o), explain_object(o).c_str()));
+  if (!p)
+    e->buffer->fail(text("setComputePipelineState: %p is no pipeline%s", static_cast<void*>(o),
+                         explain_object(o).c_str()));
   e->pipeline = Owned<Pipeline>(p);
 }
 
 void set_threadgroup_memory(Encoder* e, SEL, uint64_t n, uint64_t index) {
   if (n % 16 || n > kMaxThreadgroupMemory || index > kLastIndex) {
-    e->buffer->fail(text("setThreadgroupMemoryLength: %" PRIu64 " at index %" PRIu64 " (want a multiple of 16, at most 32768)", n, index));
+    e->buffer->fail(text("setThreadgroupMemoryLength: %" PRIu64 " at index %" PRIu64
+                         " (want a multiple of 16, at most 32768)",
+                         n, index));
     return;
   }
   e->threadgroup_memory.resize(kLastIndex + 1);
@@ -45,7 +49,8 @@ void set_threadgroup_memory(Encoder* e, SEL, uint64_t n, uint64_t index) {
 }
 
 void barrier(Encoder* e, SEL, uint64_t scope) {
-  if (!(scope & 1)) e->buffer->fail(text("memoryBarrierWithScope: %" PRIu64 " leaves buffers out", scope));
+  if (!(scope & 1))
+    e->buffer->fail(text("memoryBarrierWithScope: %" PRIu64 " leaves buffers out", scope));
   e->read.clear();
   e->written.clear();
 }
@@ -83,7 +88,8 @@ Binding& Encoder::bind(uint64_t index) {
 
 bool Encoder::usable(const char* what) {
   if (!ended && buffer->status == kNotEnqueued) return true;
-  buffer->fail(std::string(what) + (ended ? " after endEncoding" : " on a committed command buffer"));
+  buffer->fail(std::string(what) +
+               (ended ? " after endEncoding" : " on a committed command buffer"));
   return false;
 }
 
@@ -95,11 +101,14 @@ void Encoder::set_buffer(Object* o, uint64_t offset, uint64_t index) {
   }
   auto* b = is_object(o) ? dynamic_cast<Buffer*>(o) : nullptr;
   if (o && !b) {
-    buffer->fail(text("setBuffer: %p at index %" PRIu64 " is no MTLBuffer%s", static_cast<void*>(o), index, explain_object(o).c_str()));
+    buffer->fail(text("setBuffer: %p at index %" PRIu64 " is no MTLBuffer%s", static_cast<void*>(o),
+                      index, explain_object(o).c_str()));
     return;
   }
   if (b && offset >= b->length) {
-    buffer->fail(text("setBuffer: offset %" PRIu64 " at index %" PRIu64 " in a buffer of %" PRIu64 " bytes", offset, index, b->length));
+    buffer->fail(text("setBuffer: offset %" PRIu64 " at index %" PRIu64 " in a buffer of %" PRIu64
+                      " bytes",
+                      offset, index, b->length));
     return;
   }
   bind(index) = Binding{Owned<Buffer>(b), offset, nullptr};
@@ -108,7 +117,9 @@ void Encoder::set_buffer(Object* o, uint64_t offset, uint64_t index) {
 void Encoder::set_bytes(const void* p, uint64_t n, uint64_t index) {
   if (!usable("setBytes:")) return;
   if (index > kLastIndex || n == 0 || n > kMaxBytes || !p) {
-    buffer->fail(text("setBytes: %" PRIu64 " bytes at index %" PRIu64 " (want 1 to 4096 bytes, index up to 30)", n, index));
+    buffer->fail(text("setBytes: %" PRIu64 " bytes at index %" PRIu64
+                      " (want 1 to 4096 bytes, index up to 30)",
+                      n, index));
     return;
   }
   auto bytes = std::make_shared<std::vector<uint8_t>>(n + 2 * kMargin, 0xff);
@@ -124,7 +135,9 @@ void Encoder::check_arguments(Size3 group) {
     size_t i = static_cast<size_t>(a.index);
     if (a.kind == "threadgroup") {
       uint64_t n = i < threadgroup_memory.size() ? threadgroup_memory[i] : 0;
-      if (!n) buffer->fail(text("%s: no length set for threadgroup(%zu) %s", name.c_str(), i, a.name.c_str()));
+      if (!n)
+        buffer->fail(
+            text("%s: no length set for threadgroup(%zu) %s", name.c_str(), i, a.name.c_str()));
       memory += n;
       continue;
     }
@@ -135,14 +148,18 @@ void Encoder::check_arguments(Size3 group) {
     }
     uint64_t left = b.bytes ? b.bytes->size() - 2 * kMargin : b.buffer->length - b.offset;
     if (a.align && b.offset % a.align)
-      buffer->fail(text("%s: offset %" PRIu64 " at buffer(%zu) %s is not aligned to %u", name.c_str(), b.offset, i, a.name.c_str(), a.align));
+      buffer->fail(text("%s: offset %" PRIu64 " at buffer(%zu) %s is not aligned to %u",
+                        name.c_str(), b.offset, i, a.name.c_str(), a.align));
     if (a.reference && left < a.size)
-      buffer->fail(text("%s: buffer(%zu) %s has %" PRIu64 " bytes, the kernel reads %u", name.c_str(), i, a.name.c_str(), left, a.size));
+      buffer->fail(text("%s: buffer(%zu) %s has %" PRIu64 " bytes, the kernel reads %u",
+                        name.c_str(), i, a.name.c_str(), left, a.size));
   }
   if (memory > kMaxThreadgroupMemory)
-    buffer->fail(text("%s: %" PRIu64 " bytes of threadgroup memory (want at most 32768)", name.c_str(), memory));
+    buffer->fail(text("%s: %" PRIu64 " bytes of threadgroup memory (want at most 32768)",
+                      name.c_str(), memory));
   if (group.count() > pipeline->max_threads)
-    buffer->fail(text("%s: %" PRIu64 " threads a threadgroup, the pipeline takes %" PRIu64, name.c_str(), group.count(), pipeline->max_threads));
+    buffer->fail(text("%s: %" PRIu64 " threads a threadgroup, the pipeline takes %" PRIu64,
+                      name.c_str(), group.count(), pipeline->max_threads));
 }
 
 // In a concurrent encoder a dispatch that depends on an earlier one needs a
@@ -153,10 +170,14 @@ void Encoder::check_hazards() {
     const void* b = bind(static_cast<size_t>(a.index)).buffer.get();
     bool writes = a.space == 1;
     if (written.count(b) || (writes && read.count(b)))
-      buffer->fail(text("%s: buffer(%d) %s depends on an earlier dispatch of this concurrent encoder with no memory barrier between", pipeline->kernel->name.c_str(), a.index, a.name.c_str()));
+      buffer->fail(
+          text("%s: buffer(%d) %s depends on an earlier dispatch of this concurrent encoder with "
+               "no memory barrier between",
+               pipeline->kernel->name.c_str(), a.index, a.name.c_str()));
   }
   for (const Argument& a : pipeline->kernel->arguments)
-    if (a.kind == "buffer") (a.space == 1 ? written : read).insert(bind(static_cast<size_t>(a.index)).buffer.get());
+    if (a.kind == "buffer")
+      (a.space == 1 ? written : read).insert(bind(static_cast<size_t>(a.index)).buffer.get());
 }
 
 void Encoder::dispatch(Size3 threads, Size3 group) {
@@ -166,17 +187,20 @@ void Encoder::dispatch(Size3 threads, Size3 group) {
     return;
   }
   if (!threads.count() || !group.count()) {
-    buffer->fail(pipeline->kernel->name + ": grid of " + text(threads) + " threads in groups of " + text(group));
+    buffer->fail(pipeline->kernel->name + ": grid of " + text(threads) + " threads in groups of " +
+                 text(group));
     return;
   }
   if (threads.x > UINT32_MAX || threads.y > UINT32_MAX || threads.z > UINT32_MAX)
-    buffer->fail(pipeline->kernel->name + ": grid of " + text(threads) + " threads does not fit 32 bits");
+    buffer->fail(pipeline->kernel->name + ": grid of " + text(threads) +
+                 " threads does not fit 32 bits");
   size_t faults = buffer->faults;
   check_arguments(group);
   if (concurrent) check_hazards();
   if (buffer->faults != faults) return;
   Command c;
-  c.dispatch = std::make_unique<Dispatch>(Dispatch{pipeline, bindings, threadgroup_memory, threads, group});
+  c.dispatch =
+      std::make_unique<Dispatch>(Dispatch{pipeline, bindings, threadgroup_memory, threads, group});
   buffer->commands.push_back(std::move(c));
   count(kDispatches);
 }
@@ -190,17 +214,24 @@ void Encoder::end() {
 void define_encoder() {
   define_class("SimComputeCommandEncoder", {"MTLComputeCommandEncoder", "MTLCommandEncoder"})
       .on("setComputePipelineState:", imp(set_pipeline))
-      .on("setBuffer:offset:atIndex:", METHOD(Encoder* e, SEL, Object* b, uint64_t o, uint64_t i) { e->set_buffer(b, o, i); }))
-      .on("setBytes:length:atIndex:", METHOD(Encoder* e, SEL, const void* p, uint64_t n, uint64_t i) { e->set_bytes(p, n, i); }))
+      .on("setBuffer:offset:atIndex:", METHOD(Encoder* e, SEL, Object* b, uint64_t o, uint64_t i) {
+    e->set_buffer(b, o, i); }))
+      .on("setBytes:length:atIndex:", METHOD(Encoder* e, SEL, const void* p, uint64_t n, uint64_t i) {
+    e->set_bytes(p, n, i); }))
       .on("setThreadgroupMemoryLength:atIndex:", imp(set_threadgroup_memory))
-      .on("dispatchThreads:threadsPerThreadgroup:", METHOD(Encoder* e, SEL, Size3 t, Size3 g) { e->dispatch(t, g); }))
+      .on("dispatchThreads:threadsPerThreadgroup:", METHOD(Encoder* e, SEL, Size3 t, Size3 g) {
+    e->dispatch(t, g); }))
       .on("dispatchThreadgroups:threadsPerThreadgroup:", imp(dispatch_threadgroups))
-      .on("dispatchType", METHOD(Encoder* e, SEL) { return uint64_t{e->concurrent}; }))
+      .on("dispatchType", METHOD(Encoder* e, SEL) {
+    return uint64_t{e->concurrent}; }))
       .on("memoryBarrierWithScope:", imp(barrier))
-      .on("device", METHOD(Encoder*, SEL) { return device(); }))
+      .on("device", METHOD(Encoder*, SEL) {
+    return device(); }))
       .on("endEncoding", METHOD(Encoder* e, SEL) {
-        if (e->torch) e->buffer->fail("endEncoding: this encoder is torch's, which ends it itself");
-        else e->end();
+    if (e->torch)
+      e->buffer->fail("endEncoding: this encoder is torch's, which ends it itself");
+    else
+      e->end();
       }));
 }
 

@@ -28,7 +28,8 @@ std::vector<Bound> bound(const Dispatch& d) {
     if (b.bytes)
       out.push_back({&a, &b, b.bytes->data() + kMargin, 0, b.bytes->size() - 2 * kMargin});
     else
-      out.push_back({&a, &b, reinterpret_cast<uint8_t*>(b.buffer->memory), b.offset, b.buffer->length});
+      out.push_back(
+          {&a, &b, reinterpret_cast<uint8_t*>(b.buffer->memory), b.offset, b.buffer->length});
   }
   return out;
 }
@@ -76,12 +77,15 @@ class Recording {
     std::ofstream(source, std::ios::binary) << d_.pipeline->module->source;
     char number[32];
     snprintf(number, sizeof number, "/%d-%05d-", static_cast<int>(getpid()), n++);
-    std::ofstream f(dir + number + d_.pipeline->kernel->name.substr(0, 150) + ".case", std::ios::binary);
+    std::ofstream f(dir + number + d_.pipeline->kernel->name.substr(0, 150) + ".case",
+                    std::ios::binary);
     f << header() << "\n";
     for (size_t i = 0, k = 0; i < b_.size(); i++) {
       if (id_[i] != i) continue;
-      f.write(reinterpret_cast<const char*>(before_[k++].data()), static_cast<std::streamsize>(b_[i].length));
-      f.write(reinterpret_cast<const char*>(b_[i].base), static_cast<std::streamsize>(b_[i].length));
+      f.write(reinterpret_cast<const char*>(before_[k++].data()),
+              static_cast<std::streamsize>(b_[i].length));
+      f.write(reinterpret_cast<const char*>(b_[i].base),
+              static_cast<std::streamsize>(b_[i].length));
     }
   }
 
@@ -91,12 +95,15 @@ class Recording {
   }
   std::string header() const {
     const Kernel& k = *d_.pipeline->kernel;
-    std::string out = "{\"name\":\"" + k.name + "\",\"unit\":\"" + d_.pipeline->module->key + "\",\"kernel\":" + std::to_string(k.index) +
-                      ",\"grid\":" + size(d_.threads) + ",\"group\":" + size(d_.group) + ",\"buffers\":[";
+    std::string out = "{\"name\":\"" + k.name + "\",\"unit\":\"" + d_.pipeline->module->key +
+                      "\",\"kernel\":" + std::to_string(k.index) + ",\"grid\":" + size(d_.threads) +
+                      ",\"group\":" + size(d_.group) + ",\"buffers\":[";
     for (size_t i = 0; i < b_.size(); i++) {
       const Argument& a = *b_[i].argument;
-      out += std::string(i ? "," : "") + "{\"index\":" + std::to_string(a.index) + ",\"offset\":" + std::to_string(b_[i].offset) +
-             ",\"length\":" + std::to_string(b_[i].length) + ",\"type\":\"" + a.type + "\",\"writes\":" + (a.space == 1 ? "true" : "false") +
+      out += std::string(i ? "," : "") + "{\"index\":" + std::to_string(a.index) +
+             ",\"offset\":" + std::to_string(b_[i].offset) +
+             ",\"length\":" + std::to_string(b_[i].length) + ",\"type\":\"" + a.type +
+             "\",\"writes\":" + (a.space == 1 ? "true" : "false") +
              ",\"id\":" + std::to_string(id_[i]) + ",\"element\":" + std::to_string(a.size) + "}";
     }
     return out + "]}";
@@ -117,14 +124,17 @@ std::string run_dispatch(const Dispatch& d) {
   for (const Bound& b : args) {
     uint32_t flags = b.argument->space == 3 ? MSL_CONSTANT : 0;
     if (b.binding->buffer && b.binding->buffer->undefined) flags |= MSL_UNDEFINED;
-    bufs.push_back({static_cast<uint32_t>(b.argument->index), flags, b.base + b.offset, b.base, b.length, b.argument->align, 0});
+    bufs.push_back({static_cast<uint32_t>(b.argument->index), flags, b.base + b.offset, b.base,
+                    b.length, b.argument->align, 0});
   }
   std::vector<msl_tgm> memory;
   for (size_t i = 0; i < d.threadgroup_memory.size(); i++)
-    if (d.threadgroup_memory[i]) memory.push_back({static_cast<uint32_t>(i), d.threadgroup_memory[i]});
+    if (d.threadgroup_memory[i])
+      memory.push_back({static_cast<uint32_t>(i), d.threadgroup_memory[i]});
   msl_launch l{};
   l.kernel = k.index;
-  const uint64_t grid[3] = {d.threads.x, d.threads.y, d.threads.z}, group[3] = {d.group.x, d.group.y, d.group.z};
+  const uint64_t grid[3] = {d.threads.x, d.threads.y, d.threads.z},
+                 group[3] = {d.group.x, d.group.y, d.group.z};
   for (int i = 0; i < 3; i++) {
     l.grid[i] = static_cast<uint32_t>(grid[i]);
     l.tg[i] = static_cast<uint32_t>(group[i]);
@@ -144,7 +154,8 @@ std::string run_dispatch(const Dispatch& d) {
   add_stats(stats);
   for (const Bound& b : args)
     if (b.argument->space == 1 && b.binding->buffer) b.binding->buffer->undefined = false;
-  if (rc != 0) return finding("kernel", "%s: %s", k.name.c_str(), d.pipeline->module->symbolize(err).c_str());
+  if (rc != 0)
+    return finding("kernel", "%s: %s", k.name.c_str(), d.pipeline->module->symbolize(err).c_str());
   if (recording) recording->write();
   return "";
 }

@@ -18,13 +18,29 @@
 
 namespace sim {
 
-const char* const stat_names[kStatCount] = {
-    "dispatches",    "command_buffers",  "commits",       "waits",
-    "encoders",      "buffers",          "wrapped",       "fills",
-    "writes",        "copies",           "libraries",     "compiled",
-    "pipelines",     "sends",            "accesses",      "threads",
-    "barriers",      "simd_ops",         "device_read",   "device_written",
-    "constant_read", "threadgroup_read", "threadgroup_written"};
+const char* const stat_names[kStatCount] = {"dispatches",
+                                            "command_buffers",
+                                            "commits",
+                                            "waits",
+                                            "encoders",
+                                            "buffers",
+                                            "wrapped",
+                                            "fills",
+                                            "writes",
+                                            "copies",
+                                            "libraries",
+                                            "compiled",
+                                            "pipelines",
+                                            "sends",
+                                            "accesses",
+                                            "threads",
+                                            "barriers",
+                                            "simd_ops",
+                                            "device_read",
+                                            "device_written",
+                                            "constant_read",
+                                            "threadgroup_read",
+                                            "threadgroup_written"};
 std::atomic<uint64_t> stats[kStatCount];
 
 namespace {
@@ -54,8 +70,9 @@ struct Fault {
 };
 std::mutex fault_mu;
 std::map<std::string, Fault> faults;
-const std::set<std::string> fault_names = {"device",  "library",        "function", "pipeline", "buffer", "wrap", "queue",
-                                           "encoder", "command_buffer", "gpu",      "gpu_memory", "gpu_timeout"};
+const std::set<std::string> fault_names = {
+    "device", "library", "function",       "pipeline", "buffer",     "wrap",
+    "queue",  "encoder", "command_buffer", "gpu",      "gpu_memory", "gpu_timeout"};
 
 std::string set_faults(const std::string& value) {
   std::map<std::string, Fault> wanted;
@@ -118,10 +135,15 @@ Setter text(std::string* to) {
 const std::map<std::string, Setter>& setters() {
   Settings& s = settings();
   static const std::map<std::string, Setter> m = {
-      {"mode", [&s](auto& v) { return one_of(&s.mode, v, {"checked", "fast", "fastmath", "fuzz", "coverage"}); }},
-      {"order", [&s](auto& v) { return one_of(&s.order, v, {"ascending", "descending", "shuffled"}); }},
+      {"mode",
+       [&s](auto& v) {
+         return one_of(&s.mode, v, {"checked", "fast", "fastmath", "fuzz", "coverage"});
+       }},
+      {"order",
+       [&s](auto& v) { return one_of(&s.order, v, {"ascending", "descending", "shuffled"}); }},
       {"schedule", [&s](auto& v) { return one_of(&s.schedule, v, {"lazy", "eager"}); }},
-      {"dispatch_type", [&s](auto& v) { return one_of(&s.dispatch_type, v, {"serial", "concurrent"}); }},
+      {"dispatch_type",
+       [&s](auto& v) { return one_of(&s.dispatch_type, v, {"serial", "concurrent"}); }},
       {"seed", number(&s.seed)},
       {"workers", number(&s.workers)},
       {"max_threads", number(&s.max_threads)},

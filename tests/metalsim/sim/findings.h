@@ -22,10 +22,10 @@ void clear_findings();
 
 // Settings come from METALSIM_<NAME> when the library is loaded and from metalsim_set.
 struct Settings {
-  std::string mode = "checked";   // how kernels compile
+  std::string mode = "checked";     // how kernels compile
   std::string order = "ascending";  // of threads: ascending, descending, shuffled
   uint32_t seed = 1;
-  uint32_t workers = 2;      // cores of fast modes
+  uint32_t workers = 2;           // cores of fast modes
   std::string schedule = "lazy";  // lazy: work runs when waited for; eager: at once
   uint32_t max_threads = 1024;    // of a pipeline
   std::string max_threads_for;    // only pipelines whose name has this in it
@@ -33,11 +33,11 @@ struct Settings {
   int family = 9;                 // Apple GPU family
   std::string name = "Apple M4 Max (simulated)";
   bool abort_on_finding = false;
-  std::string record;             // folder
-  std::string mslc;               // the compiler; beside the library without it
-  std::string torch = "2.15";     // whose behaviour the streams have
+  std::string record;                    // folder
+  std::string mslc;                      // the compiler; beside the library without it
+  std::string torch = "2.15";            // whose behaviour the streams have
   std::string dispatch_type = "serial";  // of torch's encoder: serial, concurrent
-  std::string report;             // file written when the process ends
+  std::string report;                    // file written when the process ends
 };
 Settings& settings();
 // set_option changes a setting; an unknown name or value gives an error text.
@@ -79,9 +79,7 @@ enum Stat {
 };
 extern const char* const stat_names[kStatCount];
 extern std::atomic<uint64_t> stats[kStatCount];
-inline void count(Stat s, uint64_t n = 1) {
-  stats[s].fetch_add(n, std::memory_order_relaxed);
-}
+inline void count(Stat s, uint64_t n = 1) { stats[s].fetch_add(n, std::memory_order_relaxed); }
 
 std::string report();
 

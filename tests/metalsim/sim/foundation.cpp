@@ -55,25 +55,33 @@ void give_error(Error** where, const char* domain, int64_t code, const std::stri
 void define_foundation() {
   define_class("NSString")
       .on("initWithBytes:length:encoding:", imp(init_string))
-      .on("UTF8String", METHOD(String* s, SEL) { return s->text.c_str(); }))
-      .on("length", METHOD(String* s, SEL) { return uint64_t(s->text.size()); }))
+      .on("UTF8String", METHOD(String* s, SEL) {
+    return s->text.c_str(); }))
+      .on("length", METHOD(String* s, SEL) {
+    return uint64_t(s->text.size()); }))
       .on("lengthOfBytesUsingEncoding:", METHOD(String* s, SEL, uint64_t encoding) {
-        return encoding == kUTF8 ? uint64_t(s->text.size()) : 0;
+    return encoding == kUTF8 ? uint64_t(s->text.size()) : 0;
       }))
-      .on_class("alloc", METHOD(Class* c, SEL) { return make<String>(*c); }))
+      .on_class("alloc", METHOD(Class* c, SEL) {
+    return make<String>(*c); }))
       .on_class("stringWithUTF8String:", METHOD(Class*, SEL, const char* t) {
-        return autorelease(make_string(t));
+    return autorelease(make_string(t));
       }));
   define_class("NSError")
-      .on("localizedDescription", METHOD(Error* e, SEL) { return e->description.get(); }))
-      .on("domain", METHOD(Error* e, SEL) { return e->domain.get(); }))
-      .on("code", METHOD(Error* e, SEL) { return e->code; }));
+      .on("localizedDescription", METHOD(Error* e, SEL) {
+    return e->description.get(); }))
+      .on("domain", METHOD(Error* e, SEL) {
+    return e->domain.get(); }))
+      .on("code", METHOD(Error* e, SEL) {
+    return e->code; }));
   define_class("NSArray")
-      .on("count", METHOD(Array* a, SEL) { return uint64_t(a->items.size()); }))
+      .on("count", METHOD(Array* a, SEL) {
+    return uint64_t(a->items.size()); }))
       .on("objectAtIndex:", METHOD(Array* a, SEL, uint64_t i) -> Object* {
-        if (i < a->items.size()) return a->items[i].get();
-        finding("objc", "objectAtIndex: %llu of %zu", static_cast<unsigned long long>(i), a->items.size());
-        return nullptr;
+    if (i < a->items.size()) return a->items[i].get();
+    finding("objc", "objectAtIndex: %llu of %zu", static_cast<unsigned long long>(i),
+            a->items.size());
+    return nullptr;
       }));
 }
 

@@ -22,9 +22,9 @@ struct Array : Object {
   std::vector<Owned<Object>> items;
 };
 
-String* make_string(const std::string& text);  // +1
+String* make_string(const std::string& text);                                         // +1
 Error* make_error(const char* domain, int64_t code, const std::string& description);  // +1
-Array* make_array(const std::vector<std::string>& texts);  // +1
+Array* make_array(const std::vector<std::string>& texts);                             // +1
 
 // give_error stores an autoreleased error where the caller asked for one.
 void give_error(Error** where, const char* domain, int64_t code, const std::string& description);

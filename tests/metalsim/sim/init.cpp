@@ -44,7 +44,8 @@ __attribute__((constructor)) void initialize() {
   for (char** e = environ; *e; e++) {
     const char* eq = strchr(*e, '=');
     if (!eq || strncmp(*e, kPrefix, sizeof kPrefix - 1) != 0) continue;
-    std::string name = lower(*e + sizeof kPrefix - 1, static_cast<size_t>(eq - *e) - (sizeof kPrefix - 1));
+    std::string name =
+        lower(*e + sizeof kPrefix - 1, static_cast<size_t>(eq - *e) - (sizeof kPrefix - 1));
     if (name == "cache") continue;
     std::string err = set_option(name, eq + 1);
     if (err.empty()) continue;

@@ -37,7 +37,8 @@ std::string hash(const std::string& s) {
     b = (b ^ c) * 0x10000000233;
   }
   char out[33];
-  snprintf(out, sizeof out, "%016llx%016llx", static_cast<unsigned long long>(a), static_cast<unsigned long long>(b));
+  snprintf(out, sizeof out, "%016llx%016llx", static_cast<unsigned long long>(a),
+           static_cast<unsigned long long>(b));
   return out;
 }
 
@@ -63,7 +64,8 @@ std::string cache_dir() {
   if (dir.empty()) {
     const char* x = getenv("XDG_CACHE_HOME");
     const char* home = getenv("HOME");
-    dir = (x && *x ? std::string(x) : std::string(home ? home : "/tmp") + "/.cache") + "/natten-metalsim";
+    dir = (x && *x ? std::string(x) : std::string(home ? home : "/tmp") + "/.cache") +
+          "/natten-metalsim";
   }
   mkdir(dir.c_str(), 0755);
   return dir;
@@ -121,7 +123,8 @@ bool load(Module* m, std::string* err) {
     return false;
   }
   m->run = reinterpret_cast<decltype(m->run)>(dlsym(h, "msl_run"));
-  auto describe = reinterpret_cast<void (*)(uint32_t, uint32_t, uint32_t*)>(dlsym(h, "msl_argdesc"));
+  auto describe =
+      reinterpret_cast<void (*)(uint32_t, uint32_t, uint32_t*)>(dlsym(h, "msl_argdesc"));
   if (!m->run || !describe) {
     *err = m->so + " has no msl_run";
     return false;
@@ -136,7 +139,8 @@ bool load(Module* m, std::string* err) {
   return true;
 }
 
-std::string build(const std::string& source, const std::string& mode, const std::string& base, std::string* err) {
+std::string build(const std::string& source, const std::string& mode, const std::string& base,
+                  std::string* err) {
   std::string unique = base + "." + std::to_string(getpid());
   std::string text = unique + ".metal", out = unique + ".out", log = unique + ".err";
   std::ofstream(text, std::ios::binary) << source;

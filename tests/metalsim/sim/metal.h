@@ -23,8 +23,8 @@ struct Device : Object {
 };
 
 struct CompileOptions : Object {
-  uint64_t language = 0;   // 0: not set
-  bool fast_math = true;   // Metal's default
+  uint64_t language = 0;  // 0: not set
+  bool fast_math = true;  // Metal's default
 };
 
 struct Library : Object {
@@ -76,7 +76,7 @@ struct Size3 {
 
 struct Dispatch {
   Owned<Pipeline> pipeline;
-  std::vector<Binding> bindings;  // by index
+  std::vector<Binding> bindings;             // by index
   std::vector<uint32_t> threadgroup_memory;  // bytes, by index
   Size3 threads{}, group{};
 };
@@ -138,15 +138,15 @@ struct Encoder : Object {
 };
 
 Device* device();
-CommandQueue* make_queue();                  // +1
-CommandBuffer* make_command_buffer(CommandQueue* q);  // +1
+CommandQueue* make_queue();                                // +1
+CommandBuffer* make_command_buffer(CommandQueue* q);       // +1
 Encoder* make_encoder(CommandBuffer* b, bool concurrent);  // +1; null with a finding
-Buffer* make_buffer(uint64_t length, uint64_t options);  // +1
-Buffer* wrap_memory(void* p, uint64_t length);       // +1, no rules
+Buffer* make_buffer(uint64_t length, uint64_t options);    // +1
+Buffer* wrap_memory(void* p, uint64_t length);             // +1, no rules
 // make_library compiles; null with the compiler's text in err. +1.
 Library* make_library(const std::string& source, bool fast_math, std::string* err);
 Pipeline* make_pipeline(const Function* f, uint64_t max_threads);  // +1
-Function* make_function(Library* l, const std::string& name);   // +1 or null
+Function* make_function(Library* l, const std::string& name);      // +1 or null
 
 // run_dispatch carries one out; an error text, or "".
 std::string run_dispatch(const Dispatch& d);

@@ -88,8 +88,10 @@ void metalsim_stream_synchronize(int stream);
 
 /* What a torch op does between our launches: encoded on the stream, in order. */
 void metalsim_stream_fill(int stream, uint64_t buffer, size_t offset, size_t length, uint8_t value);
-void metalsim_stream_write(int stream, uint64_t buffer, size_t offset, const void* from, size_t length);
-void metalsim_stream_copy(int stream, uint64_t to, size_t to_offset, uint64_t from, size_t from_offset, size_t length);
+void metalsim_stream_write(int stream, uint64_t buffer, size_t offset, const void* from,
+                           size_t length);
+void metalsim_stream_copy(int stream, uint64_t to, size_t to_offset, uint64_t from,
+                          size_t from_offset, size_t length);
 
 /* ---- torch.mps.compile_shader ---- */
 
@@ -106,7 +108,9 @@ uint64_t metalsim_shader(const char* source, char* err, size_t n);
 void metalsim_shader_release(uint64_t shader);
 /* metalsim_shader_launch encodes on the current stream; threads is the whole
  * grid. 0, or -1 with the reason in err. */
-int metalsim_shader_launch(uint64_t shader, const char* kernel, const metalsim_argument* arguments, size_t count, const uint64_t threads[3], const uint64_t group[3], char* err, size_t n);
+int metalsim_shader_launch(uint64_t shader, const char* kernel, const metalsim_argument* arguments,
+                           size_t count, const uint64_t threads[3], const uint64_t group[3],
+                           char* err, size_t n);
 
 /* An at::Tensor as far as aoti_torch_mps_set_arg_tensor looks at one. */
 typedef struct {

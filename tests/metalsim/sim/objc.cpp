@@ -92,9 +92,7 @@ objc_msgSend:
 .size objc_msgSend, .-objc_msgSend
 )");
 
-API void* sel_registerName(const char* name) {
-  return const_cast<char*>(sim::selector(name));
-}
+API void* sel_registerName(const char* name) { return const_cast<char*>(sim::selector(name)); }
 API const char* sel_getName(SEL s) { return s; }
 API Class* objc_getClass(const char* name) { return sim::find_class(name); }
 API Class** objc_copyClassList(unsigned* count) {
@@ -124,22 +122,30 @@ namespace sim {
 
 void define_root() {
   define_class("NSObject", {"NSObject"}, "")
-      .on("retain", METHOD(Object* o, SEL) { return retain(o); }))
-      .on("release", METHOD(Object* o, SEL) { release(o); }))
-      .on("autorelease", METHOD(Object* o, SEL) { return autorelease(o); }))
-      .on("retainCount", METHOD(Object* o, SEL) { return uint64_t(reference_count(o)); }))
-      .on("class", METHOD(Object* o, SEL) { return class_of(o); }))
-      .on("isKindOfClass:", METHOD(Object* o, SEL, Class* c) { return c && class_of(o)->is_a(c); }))
+      .on("retain", METHOD(Object* o, SEL) {
+    return retain(o); }))
+      .on("release", METHOD(Object* o, SEL) {
+    release(o); }))
+      .on("autorelease", METHOD(Object* o, SEL) {
+    return autorelease(o); }))
+      .on("retainCount", METHOD(Object* o, SEL) {
+    return uint64_t(reference_count(o)); }))
+      .on("class", METHOD(Object* o, SEL) {
+    return class_of(o); }))
+      .on("isKindOfClass:", METHOD(Object* o, SEL, Class* c) {
+    return c && class_of(o)->is_a(c); }))
       .on("respondsToSelector:", METHOD(Object* o, SEL, SEL s) {
-        return find_method(class_of(o), false, s) != nullptr;
+    return find_method(class_of(o), false, s) != nullptr;
       }))
-      .on("conformsToProtocol:", METHOD(Object* o, SEL, Object* p) { return conforms(class_of(o), p); }))
-      .on_class("class", METHOD(Object* o, SEL) { return o; }))
+      .on("conformsToProtocol:", METHOD(Object* o, SEL, Object* p) {
+    return conforms(class_of(o), p); }))
+      .on_class("class", METHOD(Object* o, SEL) {
+    return o; }))
       .on_class("respondsToSelector:", METHOD(Object* o, SEL, SEL s) {
-        return find_method(static_cast<Class*>(o), true, s) != nullptr;
+    return find_method(static_cast<Class*>(o), true, s) != nullptr;
       }))
       .on_class("instancesRespondToSelector:", METHOD(Object* o, SEL, SEL s) {
-        return find_method(static_cast<Class*>(o), false, s) != nullptr;
+    return find_method(static_cast<Class*>(o), false, s) != nullptr;
       }));
 }
 

@@ -38,8 +38,8 @@ struct Heap {
     meta = static_cast<Meta*>(reserve(sizeof(Meta) * kSlots));
   }
   static void* reserve(size_t n) {
-    void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
     if (p == MAP_FAILED) abort();
     return p;
   }
@@ -144,8 +144,8 @@ static Meta* check(const Object* o, const char* what) {
     return nullptr;
   }
   if (m->state == kFreed) {
-    finding("objc", "%s: the %s at %p was deallocated (over-released)", what,
-            class_name(m), static_cast<const void*>(o));
+    finding("objc", "%s: the %s at %p was deallocated (over-released)", what, class_name(m),
+            static_cast<const void*>(o));
     return nullptr;
   }
   return m;

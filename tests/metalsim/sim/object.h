@@ -57,11 +57,10 @@ struct Class : Object {
   std::vector<std::string> protocols;
   bool hidden = false;
 
-  Class& on(const char* sel, void* imp);      // an instance method
+  Class& on(const char* sel, void* imp);  // an instance method
   Class& on_class(const char* sel, void* imp);
   bool is_a(const Class* other) const;
 };
-
 
 // A captureless lambda as the implementation of a method.
 template <class R, class... A>
@@ -70,8 +69,7 @@ void* imp(R (*f)(A...)) {
 }
 #define METHOD(...) ::sim::imp(+[](__VA_ARGS__)
 
-Class& define_class(const char* name,
-                    std::vector<std::string> protocols = {},
+Class& define_class(const char* name, std::vector<std::string> protocols = {},
                     const char* super = "NSObject");
 Class* find_class(const std::string& name);  // null: none, or hidden
 std::map<std::string, Class*>& classes();
@@ -115,7 +113,9 @@ template <class T>
 class Owned {
  public:
   Owned() = default;
-  explicit Owned(T* o) : o_(o) { if (o_) retain(o_); }
+  explicit Owned(T* o) : o_(o) {
+    if (o_) retain(o_);
+  }
   Owned(Owned&& other) noexcept : o_(other.o_) { other.o_ = nullptr; }
   Owned(const Owned& other) : Owned(other.o_) {}
   Owned& operator=(Owned other) {
@@ -124,7 +124,9 @@ class Owned {
     other.o_ = t;
     return *this;
   }
-  ~Owned() { if (o_) release(o_); }
+  ~Owned() {
+    if (o_) release(o_);
+  }
   T* get() const { return o_; }
   T* operator->() const { return o_; }
   explicit operator bool() const { return o_ != nullptr; }

@@ -41,13 +41,17 @@ void in_block(const std::function<void()>& work) {
   });
 }
 
-Encoder* current_encoder() { return static_cast<Encoder*>(at::mps::getCurrentMPSStream()->commandEncoder()); }
+Encoder* current_encoder() {
+  return static_cast<Encoder*>(at::mps::getCurrentMPSStream()->commandEncoder());
+}
 
 template <class T>
 T* checked(void* handle, const char* what) {
   auto* o = static_cast<Object*>(handle);
   T* t = is_object(o) ? dynamic_cast<T*>(o) : nullptr;
-  if (!t) finding("stream", "%s: %p is no handle of this kind%s", what, handle, explain_object(handle).c_str());
+  if (!t)
+    finding("stream", "%s: %p is no handle of this kind%s", what, handle,
+            explain_object(handle).c_str());
   return t;
 }
 
@@ -66,7 +70,10 @@ API uint64_t metalsim_shader(const char* source, char* err, size_t n) {
 
 API void metalsim_shader_release(uint64_t shader) { release(reinterpret_cast<Object*>(shader)); }
 
-API int metalsim_shader_launch(uint64_t shader, const char* kernel, const metalsim_argument* arguments, size_t count, const uint64_t threads[3], const uint64_t group[3], char* err, size_t n) {
+API int metalsim_shader_launch(uint64_t shader, const char* kernel,
+                               const metalsim_argument* arguments, size_t count,
+                               const uint64_t threads[3], const uint64_t group[3], char* err,
+                               size_t n) {
   auto* l = checked<Library>(reinterpret_cast<void*>(shader), "metalsim_shader_launch");
   Pipeline* p = l ? pipeline_of(l, kernel) : nullptr;
   if (!p) {
@@ -119,7 +126,8 @@ API int aoti_torch_mps_get_kernel_function(Object* library, const char* kernel, 
   return kOk;
 }
 
-API int aoti_torch_mps_run_command_block(Object* function, void (*callback)(Object*, void*), void* data) {
+API int aoti_torch_mps_run_command_block(Object* function, void (*callback)(Object*, void*),
+                                         void* data) {
   auto* f = checked<ShaderFunction>(function, "aoti_torch_mps_run_command_block");
   if (!f) return kFailure;
   in_block([&] { callback(function, data); });
@@ -137,11 +145,13 @@ API int aoti_torch_mps_start_encoding(Object* function) {
 
 static Encoder* encoding(Object* function, const char* what) {
   auto* f = checked<ShaderFunction>(function, what);
-  if (f && !f->encoder) finding("stream", "%s before aoti_torch_mps_start_encoding in this block", what);
+  if (f && !f->encoder)
+    finding("stream", "%s before aoti_torch_mps_start_encoding in this block", what);
   return f ? f->encoder : nullptr;
 }
 
-API int aoti_torch_mps_set_arg_tensor(Object* function, unsigned index, const metalsim_tensor* tensor) {
+API int aoti_torch_mps_set_arg_tensor(Object* function, unsigned index,
+                                      const metalsim_tensor* tensor) {
   Encoder* e = encoding(function, "aoti_torch_mps_set_arg_tensor");
   if (!e) return kFailure;
   e->set_buffer(reinterpret_cast<Object*>(tensor->buffer), tensor->offset, index);
@@ -155,10 +165,13 @@ API int torch_mps_set_arg_bytes(Object* function, unsigned index, const void* by
   return kOk;
 }
 
-API int aoti_torch_mps_dispatch_array_with_group_size(Object* function, const uint64_t* length, size_t lengths, const uint64_t* group, size_t groups) {
+API int aoti_torch_mps_dispatch_array_with_group_size(Object* function, const uint64_t* length,
+                                                      size_t lengths, const uint64_t* group,
+                                                      size_t groups) {
   Encoder* e = encoding(function, "aoti_torch_mps_dispatch_array_with_group_size");
   if (!e) return kFailure;
   auto at = [](const uint64_t* v, size_t n, size_t i) { return i < n ? v[i] : uint64_t{1}; };
-  e->dispatch({at(length, lengths, 0), at(length, lengths, 1), at(length, lengths, 2)}, {at(group, groups, 0), at(group, groups, 1), at(group, groups, 2)});
+  e->dispatch({at(length, lengths, 0), at(length, lengths, 1), at(length, lengths, 2)},
+              {at(group, groups, 0), at(group, groups, 1), at(group, groups, 2)});
   return kOk;
 }

@@ -19,31 +19,35 @@
 
 namespace sim {
 
-const std::vector<std::string> aoti_symbols = {
-    "aoti_torch_mps_create_shader_library", "aoti_torch_mps_get_kernel_function",
-    "aoti_torch_mps_delete_shader_library", "aoti_torch_mps_run_command_block",
-    "aoti_torch_mps_start_encoding",        "aoti_torch_mps_set_arg_tensor",
-    "aoti_torch_mps_dispatch_array_with_group_size", "torch_mps_set_arg_bytes"};
+const std::vector<std::string> aoti_symbols = {"aoti_torch_mps_create_shader_library",
+                                               "aoti_torch_mps_get_kernel_function",
+                                               "aoti_torch_mps_delete_shader_library",
+                                               "aoti_torch_mps_run_command_block",
+                                               "aoti_torch_mps_start_encoding",
+                                               "aoti_torch_mps_set_arg_tensor",
+                                               "aoti_torch_mps_dispatch_array_with_group_size",
+                                               "torch_mps_set_arg_bytes"};
 
-const std::vector<std::string> stream_symbols = {
-    "_ZN2at3mps19getCurrentMPSStreamEv",
-    "_ZN2at3mps19getDefaultMPSStreamEv",
-    "_ZN2at3mps9MPSStream13commandBufferEv",
-    "_ZN2at3mps9MPSStream14commandEncoderEv",
-    "_ZN2at3mps9MPSStream19endKernelCoalescingEv",
-    "_ZN2at3mps9MPSStream11synchronizeENS0_8SyncTypeE",
-    "_ZN5torch3mps18get_command_bufferEv",
-    "_ZN5torch3mps18get_dispatch_queueEv",
-    "_ZN5torch3mps6commitEv",
-    "_ZN5torch3mps11synchronizeEv"};
+const std::vector<std::string> stream_symbols = {"_ZN2at3mps19getCurrentMPSStreamEv",
+                                                 "_ZN2at3mps19getDefaultMPSStreamEv",
+                                                 "_ZN2at3mps9MPSStream13commandBufferEv",
+                                                 "_ZN2at3mps9MPSStream14commandEncoderEv",
+                                                 "_ZN2at3mps9MPSStream19endKernelCoalescingEv",
+                                                 "_ZN2at3mps9MPSStream11synchronizeENS0_8SyncTypeE",
+                                                 "_ZN5torch3mps18get_command_bufferEv",
+                                                 "_ZN5torch3mps18get_dispatch_queueEv",
+                                                 "_ZN5torch3mps6commitEv",
+                                                 "_ZN5torch3mps11synchronizeEv"};
 
 namespace {
 
-std::map<std::string, ElfW(Sym)*> exports() {
+std::map<std::string, ElfW(Sym) *> exports() {
   std::map<std::string, ElfW(Sym)*> out;
   Dl_info info;
   link_map* map = nullptr;
-  if (!dladdr1(reinterpret_cast<void*>(&metalsim_set), &info, reinterpret_cast<void**>(&map), RTLD_DL_LINKMAP)) return out;
+  if (!dladdr1(reinterpret_cast<void*>(&metalsim_set), &info, reinterpret_cast<void**>(&map),
+               RTLD_DL_LINKMAP))
+    return out;
   ElfW(Sym)* table = nullptr;
   const char* names = nullptr;
   const uint32_t* hash = nullptr;  // -Wl,--hash-style=both: its second word counts the symbols
@@ -58,7 +62,7 @@ std::map<std::string, ElfW(Sym)*> exports() {
   return out;
 }
 
-void store(ElfW(Addr)* at, ElfW(Addr) value) {
+void store(ElfW(Addr) * at, ElfW(Addr) value) {
   size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
   char* from = reinterpret_cast<char*>(reinterpret_cast<size_t>(at) & ~(page - 1));
   mprotect(from, 2 * page, PROT_READ | PROT_WRITE);

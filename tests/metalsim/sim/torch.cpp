@@ -139,7 +139,8 @@ Owned<Buffer> range(uint64_t handle, size_t offset, size_t length) {
   auto* o = reinterpret_cast<Object*>(handle);
   auto* b = is_object(o) ? dynamic_cast<Buffer*>(o) : nullptr;
   if (b && offset <= b->length && length <= b->length - offset) return Owned<Buffer>(b);
-  finding("stream", "torch op: bytes %zu to %zu of %p are in no buffer", offset, offset + length, static_cast<void*>(o));
+  finding("stream", "torch op: bytes %zu to %zu of %p are in no buffer", offset, offset + length,
+          static_cast<void*>(o));
   return Owned<Buffer>();
 }
 
@@ -159,7 +160,8 @@ API uint64_t metalsim_register(void* memory, size_t length) {
   char* p = static_cast<char*>(memory);
   std::lock_guard<std::mutex> g(registered_mu);
   auto it = registered.find(p);
-  if (it != registered.end() && it->second->length == length) return reinterpret_cast<uint64_t>(it->second.get());
+  if (it != registered.end() && it->second->length == length)
+    return reinterpret_cast<uint64_t>(it->second.get());
   forget(p, p + length);
   Buffer* b = wrap_memory(p, length);
   registered[p] = Owned<Buffer>(b);
@@ -185,16 +187,20 @@ API uint64_t metalsim_unfinished(void) {
 
 API void metalsim_stream_use(int index) { current_stream = index; }
 API int metalsim_stream_current(void) { return current_stream; }
-API void metalsim_stream_synchronize(int index) { stream(index)->synchronize(SyncType::COMMIT_AND_WAIT); }
+API void metalsim_stream_synchronize(int index) {
+  stream(index)->synchronize(SyncType::COMMIT_AND_WAIT);
+}
 
-API void metalsim_stream_fill(int index, uint64_t handle, size_t offset, size_t length, uint8_t value) {
+API void metalsim_stream_fill(int index, uint64_t handle, size_t offset, size_t length,
+                              uint8_t value) {
   Owned<Buffer> b = range(handle, offset, length);
   if (!b) return;
   count(kFills);
   enqueue(index, [=] { memset(b->memory + offset, value, length); });
 }
 
-API void metalsim_stream_write(int index, uint64_t handle, size_t offset, const void* from, size_t length) {
+API void metalsim_stream_write(int index, uint64_t handle, size_t offset, const void* from,
+                               size_t length) {
   Owned<Buffer> b = range(handle, offset, length);
   if (!b) return;
   count(kWrites);
@@ -202,7 +208,8 @@ API void metalsim_stream_write(int index, uint64_t handle, size_t offset, const 
   enqueue(index, [=] { memcpy(b->memory + offset, bytes.data(), length); });
 }
 
-API void metalsim_stream_copy(int index, uint64_t to, size_t to_offset, uint64_t from, size_t from_offset, size_t length) {
+API void metalsim_stream_copy(int index, uint64_t to, size_t to_offset, uint64_t from,
+                              size_t from_offset, size_t length) {
   Owned<Buffer> d = range(to, to_offset, length), s = range(from, from_offset, length);
   if (!d || !s) return;
   count(kCopies);

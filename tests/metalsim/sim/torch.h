@@ -12,7 +12,13 @@
 
 namespace at::mps {
 
-enum class METALSIM_EXPORTED SyncType { NONE, COMMIT, COMMIT_AND_WAIT, COMMIT_AND_CONTINUE, COMMIT_ADAPTIVE };
+enum class METALSIM_EXPORTED SyncType {
+  NONE,
+  COMMIT,
+  COMMIT_AND_WAIT,
+  COMMIT_AND_CONTINUE,
+  COMMIT_ADAPTIVE
+};
 
 class MPSStream {
  public:

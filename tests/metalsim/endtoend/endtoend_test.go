@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+
+// Package endtoend runs problems of the table on the GPU backend as it is on a
+// Mac, through metalrt and objc_msgSend, on the simulated Metal.
+package endtoend
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/metal"
+	"github.com/natten-mps/natten-mps/tests"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+	"github.com/natten-mps/natten-mps/tests/metalsim/simulator"
+)
+
+func TestMain(m *testing.M) {
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		fmt.Println("skipped: the simulator is for linux/amd64")
+		return
+	}
+	path, err := simulator.Build()
+	if err == nil {
+		err = os.Setenv("NATTEN_MPS_SIMULATOR", path)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// Cases with each feature once; core/metal runs all of them without metalrt.
+var features = map[string]bool{
+	"1d": true, "1d-gqa": true, "1d-extra-5-gqa": true, "1d-rpb": true, "1d-ragged": true, "1d-step": true,
+	"1d-causal": true, "1d-scale": true, "1d-head-dim-3": true, "2d": true, "2d-dilated": true, "3d": true,
+}
+
+func TestProblems(t *testing.T) {
+	s, err := simulator.Open(os.Getenv("NATTEN_MPS_SIMULATOR"))
+	require.NoError(t, err)
+	gpu := conformance.Backend(metal.OnSystem())
+	for _, c := range tests.Cases() {
+		if !features[c.Name] {
+			continue
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			for op := core.AttnForward; op.Valid(); op++ {
+				t.Run(op.String(), func(t *testing.T) {
+					s.Clear()
+					conformance.Check(t, gpu, c.Problem(op, core.Float32), c.FlatSizes(), 0)
+					require.Empty(t, s.Findings())
+					require.Zero(t, s.Live("SimCommandBuffer"))
+					require.Zero(t, s.Live("SimComputeCommandEncoder"))
+					require.Zero(t, s.Live("SimLibrary"))
+					require.Zero(t, s.Live("SimFunction"))
+				})
+			}
+		})
+	}
+}
