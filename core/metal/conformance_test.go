@@ -13,7 +13,8 @@ import (
 )
 
 // full asks for every element type of every case, which compiles some thousand
-// kernels the first time. Without it each case has one type, in turn.
+// kernels the first time. Without it each case has one type, in turn; that no
+// variant is left out is what TestEveryVariantRuns sees to.
 var full = os.Getenv("NATTEN_TEST_METAL") == "full"
 
 var dtypes = []core.DType{core.Float32, core.Float16, core.BFloat16}

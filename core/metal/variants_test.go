@@ -146,8 +146,8 @@ var sweeps = []tuning{
 // checker, in ascending and in shuffled order, and none is left out.
 func TestEveryVariantRuns(t *testing.T) {
 	for n, dtype := range dtypes {
-		if n > 0 && !full {
-			t.Skip("float16 and bfloat16 run with NATTEN_TEST_METAL=full")
+		if n > 0 && testing.Short() {
+			t.Skip("float16 and bfloat16 run without -short")
 		}
 		runs := map[string]int{}
 		for _, shuffle := range []bool{false, true} {
