@@ -145,14 +145,33 @@ verb_mutate() {
     .venv/bin/python tests/metalsim/mutate/mutate.py --only "${1:-}" --report build/mutations.md build/mutate
 }
 
+# The GPU path on the simulated Metal: shaders and host code in Go, then all Python
+# tests in every tier. NATTEN_TEST_METAL=full runs every kernel in every type.
+test_metal() {
+    verb_setup
+    verb_build
+    go test -shuffle=on ./metalrt ./core/metal ./tests/metalsim/...
+    local simulator tier
+    simulator=$(go run ./tests/metalsim/cmd/simbuild)
+    for tier in 1-block 1-queue 2 3; do
+        echo "== tier $tier"
+        NATTEN_MPS_SIMULATOR=$simulator NATTEN_MPS_TIER=$tier NATTEN_BACKEND=metal METALSIM_MODE=fast \
+            NATTEN_TEST_REQUIRE=metal PYTHONPATH=tests/metalsim/python \
+            .venv/bin/python -m pytest -q -m "not slow" tests/python tests/metalsim/python
+    done
+}
+
 # What `check` adds: slow Python tests, Go without assembly and under the race
 # detector, other processors.
 test_slow() {
+    verb_upstream
+    NATTEN_TEST_REQUIRE=upstream .venv/bin/python -m pytest -q tests/python/test_compat_live.py
     .venv/bin/python -m pytest -q -m slow tests/python
     local packages
     mapfile -t packages < <(go list ./... | grep -v /tests/exported)
     go test -shuffle=on -tags noasm "${packages[@]}"
     go test -shuffle=on -race -short "${packages[@]}"
+    test_metal
     verb_dispatch
     test_packages
 }
@@ -208,6 +227,14 @@ verb_setup() {
     echo "$wanted" >"$stamp"
 }
 
+## upstream              install NATTEN 0.21.7 below build, for the tests that compare with it
+verb_upstream() {
+    local folder=build/upstream/natten-0.21.7
+    verb_setup
+    [[ -d $folder/natten ]] || .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps \
+        --no-build-isolation --target "$folder" natten==0.21.7
+}
+
 ## demo [denoise|dinat|digits]  the demonstration, or parts of it; pictures go to build/demo
 verb_demo() {
     verb_setup
@@ -215,9 +242,14 @@ verb_demo() {
     .venv/bin/python tests/demo/run.py "$@"
 }
 
-## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help)
+## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help);
+##                       bench gpu: shaders against their naive twin, on an NVIDIA GPU if there is one
 verb_bench() {
     verb_setup
+    if [[ ${1:-} == gpu ]]; then
+        bench_gpu
+        return
+    fi
     verb_build
     .venv/bin/python tests/bench/run.py "$@"
 }
@@ -289,6 +321,21 @@ verb_wheel() {
         [[ $wanted != all && $wanted != "${fields[0]}" ]] || wheel "${fields[@]}"
     done
     .venv/bin/python tests/packages/check_wheels.py dist/*.whl
+}
+
+# Writes kernels as PTX, their launches and counts of their instructions, and times them
+# where there is a driver; the folder can be taken to a machine that has one.
+bench_gpu() {
+    local folder=$root/build/gpubench
+    rm -rf -- "$folder"
+    mkdir -p -- "$folder"
+    NATTEN_GPU_BENCH=$folder go test -count=1 -timeout 60m -run TestExportBenchmarks ./core/metal
+    .venv/bin/python tests/metalsim/gpu/census.py "$folder"
+    if ldconfig -p | grep -q libcuda.so.1; then
+        .venv/bin/python tests/metalsim/gpu/bench.py "$folder" --json "$folder/figures.json"
+    else
+        echo "no NVIDIA driver here; there: python3 tests/metalsim/gpu/bench.py $folder"
+    fi
 }
 
 # What `check` asks of packages: three wheels, twice the same, and those for Linux at work.
