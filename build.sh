@@ -235,11 +235,11 @@ verb_upstream() {
         --no-build-isolation --target "$folder" natten==0.21.7
 }
 
-## demo [denoise|dinat|digits]  the demonstration, or parts of it; pictures go to build/demo
+## demo [denoise|dinat|digits] [--readme]  the demonstration, or parts of it; pictures go to build/demo
 verb_demo() {
     verb_setup
     verb_build
-    .venv/bin/python tests/demo/run.py "$@"
+    PYTHONPATH=tests .venv/bin/python tests/demo/run.py "$@"
 }
 
 ## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help);
@@ -251,7 +251,7 @@ verb_bench() {
         return
     fi
     verb_build
-    .venv/bin/python tests/bench/run.py "$@"
+    PYTHONPATH=tests .venv/bin/python tests/bench/run.py "$@"
 }
 
 ## docs                  the reference and the guides as pages in build/docs
