@@ -145,22 +145,6 @@ verb_mutate() {
     .venv/bin/python tests/metalsim/mutate/mutate.py --only "${1:-}" --report build/mutations.md build/mutate
 }
 
-# The GPU path on the simulated Metal: shaders and host code in Go, then all Python
-# tests in every tier. NATTEN_TEST_METAL=full runs every kernel in every type.
-test_metal() {
-    verb_setup
-    verb_build
-    go test -shuffle=on ./metalrt ./core/metal ./tests/metalsim/...
-    local simulator tier
-    simulator=$(go run ./tests/metalsim/cmd/simbuild)
-    for tier in 1-block 1-queue 2 3; do
-        echo "== tier $tier"
-        NATTEN_MPS_SIMULATOR=$simulator NATTEN_MPS_TIER=$tier NATTEN_BACKEND=metal METALSIM_MODE=fast \
-            NATTEN_TEST_REQUIRE=metal PYTHONPATH=tests/metalsim/python \
-            .venv/bin/python -m pytest -q -m "not slow" tests/python tests/metalsim/python
-    done
-}
-
 # What `check` adds: slow Python tests, Go without assembly and under the race
 # detector, other processors.
 test_slow() {
