@@ -150,6 +150,8 @@ verb_mutate() {
 test_slow() {
     verb_upstream
     NATTEN_TEST_REQUIRE=upstream .venv/bin/python -m pytest -q tests/python/test_compat_live.py
+    verb_clients
+    NATTEN_TEST_REQUIRE=clients .venv/bin/python -m pytest -q tests/python/test_compat_clients.py
     .venv/bin/python -m pytest -q -m slow tests/python
     local packages
     mapfile -t packages < <(go list ./... | grep -v /tests/exported)
@@ -217,6 +219,12 @@ verb_upstream() {
     verb_setup
     [[ -d $folder/natten ]] || .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps \
         --no-build-isolation --target "$folder" natten==0.21.7
+}
+
+## clients               install programs that use natten below build, for the tests that run them
+verb_clients() {
+    verb_setup
+    tests/downstream/setup.sh
 }
 
 ## demo [denoise|dinat|digits] [--readme]  the demonstration, or parts of it; pictures go to build/demo

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Programs written for `natten`, unmodified, against an attention written from the definition.
+
+They run in processes of their own, started by `python -m natten_mps.compat VERSION`, and are
+installed by `./build.sh clients`. NATTEN_TEST_REQUIRE=clients makes a missing one a failure.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = ROOT / "tests/downstream"
+
+
+def client_path(name):
+    folder = ROOT / "build/clients" / name
+    if not folder.is_dir():
+        reason = f"{name} is not in build/clients; ./build.sh clients installs it"
+        if "clients" in os.environ.get("NATTEN_TEST_REQUIRE", "").split(","):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+def run(version, client, *arguments):
+    """Output of a script with that client and that version of natten."""
+    paths = [str(SCRIPTS), str(ROOT / "python")]
+    if client is not None:
+        paths.append(str(client_path(client)))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "natten_mps.compat", version, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def passes(version, client, *arguments):
+    done = run(version, client, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tensors agree" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["backbone", "classification"])
+@pytest.mark.parametrize(
+    ("version", "client"), [("0.14.6", "transformers-5.24.0"), ("0.17.4", "transformers-5.24.0")]
+)
+def test_transformers_dinat(version, client, what):
+    passes(version, client, str(SCRIPTS / "dinat.py"), what)
+
+
+@pytest.mark.slow
+def test_transformers_457_fails_in_its_own_code():
+    """4.57's attention unpacks three sizes of a tensor that has four, before it calls natten. The
+    release works as soon as that line does; until then no natten can help."""
+    done = run("0.14.6", "transformers-4.57.6", str(SCRIPTS / "dinat.py"), "backbone")
+    assert done.returncode != 0
+    last_call = done.stderr.rstrip().splitlines()
+    assert last_call[-1] == "ValueError: too many values to unpack (expected 3)"
+    assert "batch_size, seq_length, _ = hidden_states.shape" in done.stderr
+    assert "natten_mps/compat/v014" not in done.stderr
+
+
+@pytest.mark.slow
+def test_installed_transformers_dinat():
+    """The version that the demo uses, whose calls are those of upstream's documentation."""
+    transformers = pytest.importorskip("transformers")
+    major, minor = (int(part) for part in transformers.__version__.split(".")[:2])
+    if (major, minor) >= (4, 54):
+        pytest.skip(f"transformers {transformers.__version__} is installed, not 4.53 or older")
+    passes("0.14.6", None, str(SCRIPTS / "dinat.py"), "backbone")
+    passes("0.15.1", None, str(SCRIPTS / "dinat.py"), "classification")
+
+
+@pytest.mark.slow
+def test_allin1_dinat():
+    passes("0.14.6", "allin1-1.1.0", str(SCRIPTS / "allin1_dinat.py"))
+
+
+@pytest.mark.slow
+def test_hourglass_diffusion_transformer():
+    passes("0.17.5", "hdit-0.0.1b6", str(SCRIPTS / "hdit_block.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["0.14.6", "0.15.1", "0.17.5"])
+def test_operations_counted_by_fvcore(version):
+    done = run(version, "fvcore-0.1.5.post20221221", str(SCRIPTS / "flops.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    tokens, dim, heads, slots = 64, 32, 4, 49
+    linear = tokens * dim * 4 * dim
+    attention = 2 * heads * tokens * 8 * slots + heads * tokens * slots
+    assert done.stdout.split()[-1] == str(linear + attention)
