@@ -22,10 +22,7 @@ const (
 // several rows they are neighbours in one dilation group; na_queries, na_keys and
 // na_box of the shaders enumerate them.
 func units(p *core.Problem, side side, d design) (n [3]int) {
-	rows := [3]int{1, 1, d.reuse}
-	if d.matrix() {
-		rows = d.box
-	}
+	rows := d.rows()
 	for i := range p.Axes {
 		a := &p.Axes[i]
 		n[i] = int(a.Length)
@@ -39,11 +36,19 @@ func units(p *core.Problem, side side, d design) (n [3]int) {
 	return n
 }
 
+// rows is the shape of what one lane group works on.
+func (d *design) rows() [3]int {
+	if d.matrix() {
+		return d.box
+	}
+	return [3]int{1, 1, d.reuse}
+}
+
 // arrange chooses the shape of threadgroups and the grid of a step whose lane
 // groups have units to work on. samples counts pairs of a sample and a head.
 func (x *step) arrange(threads int, samples int) {
 	x.threads = threads
-	x.params.tile = tile(x.params.units, threads/x.variant.design.lanes)
+	x.params.tile = tile(x.params.units, x.variant.design.rows(), threads/x.variant.design.lanes)
 	tiles := func(axis int) int {
 		t := x.params.tile[axis]
 		return (x.params.units[axis] + 1<<t - 1) >> t
@@ -67,28 +72,21 @@ func (x step) shrink(limit int) step {
 }
 
 // tile shapes a threadgroup of the given number of lane groups, a power of two,
-// as a box of neighbours, so that they find each other's keys in the cache.
-// Along the last axis it is at least 4 wide, as far as there are units.
-func tile(units [3]int, groups int) (log2 [3]int) {
-	grow := func(axis int) bool {
-		if groups == 1 || 1<<log2[axis] >= units[axis] {
-			return false
-		}
-		log2[axis]++
-		groups /= 2
-		return true
-	}
-	for grow(2) && log2[2] < 2 {
-	}
-	for grown := true; grown; {
-		grown = false
+// as a box of neighbours, as near to a cube of rows as it goes, so that they find
+// each other's keys in the cache.
+func tile(units, rows [3]int, groups int) (log2 [3]int) {
+	extent := func(axis int) int { return rows[axis] << log2[axis] }
+	for ; groups > 1; groups /= 2 {
+		best := -1
 		for axis := 2; axis >= 0; axis-- {
-			grown = grow(axis) || grown
+			if 1<<log2[axis] < units[axis] && (best < 0 || extent(axis) < extent(best)) {
+				best = axis
+			}
 		}
-	}
-	for groups > 1 { // more lanes than work
-		log2[2]++
-		groups /= 2
+		if best < 0 {
+			best = 2 // more lanes than work
+		}
+		log2[best]++
 	}
 	return log2
 }

@@ -97,3 +97,19 @@ func TestVeryLargeHeadDims(t *testing.T) {
 		conformance.Check(t, conformance.Backend(s.backend()), p, nil, 0)
 	}
 }
+
+func TestThreadgroupsAreNearlyCubes(t *testing.T) {
+	for _, c := range []struct {
+		units, rows [3]int
+		groups      int
+		want        [3]int
+	}{
+		{[3]int{1, 1, 1000}, [3]int{1, 1, 2}, 32, [3]int{0, 0, 5}},
+		{[3]int{1, 64, 32}, [3]int{1, 1, 2}, 32, [3]int{0, 3, 2}},
+		{[3]int{16, 16, 8}, [3]int{1, 1, 2}, 32, [3]int{2, 2, 1}},
+		{[3]int{16, 16, 16}, [3]int{2, 2, 2}, 4, [3]int{0, 1, 1}},
+		{[3]int{1, 2, 3}, [3]int{1, 1, 1}, 32, [3]int{0, 1, 4}},
+	} {
+		require.Equal(t, c.want, tile(c.units, c.rows, c.groups), "%+v", c)
+	}
+}
