@@ -97,7 +97,7 @@ func BenchmarkPeak(b *testing.B) {
 		b.Skip("portable kernels")
 	}
 	const rounds = 1 << 16
-	measure(b, rounds*12*8*2, 1, func() { simd.peak(rounds) })
+	measure(b, rounds*2*float64(simd.peakLanes), 1, func() { simd.peak(rounds) })
 }
 
 // BenchmarkCopy measures bytes read and written by a copy of what no cache holds.

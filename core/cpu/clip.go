@@ -36,7 +36,7 @@ func (t *tile[T]) findClips() {
 	if t.tokens {
 		key[2] = 1
 	}
-	if t.narrow = len(t.columns) > 1 && t.pass.kind != attnKey; t.narrow {
+	if t.narrow = len(t.columns) > 1 && t.pass.kind != attnKey && t.simd != nil && t.simd.scoreHalves != nil; t.narrow {
 		key[2] += 2
 	}
 	if key == t.known {

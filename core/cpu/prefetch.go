@@ -8,7 +8,7 @@ import "github.com/natten-mps/natten-mps/core"
 // the columns that come into its window. Rows of a heads-last tensor are too far
 // apart for the processor to foresee them.
 func (t *tile[T]) expect(n0, n1 int) {
-	if t.simd == nil || t.pass.tokens {
+	if t.simd == nil || t.simd.prefetch == nil || t.pass.tokens {
 		return
 	}
 	t.tokens = false

@@ -44,7 +44,7 @@ func (t *tile[T]) scoreGroup(dst, vectors, turned []T, channels int, g *group, s
 	pitch, item, vector := b.slots*b.width*float32Bytes, t.rowPitch*float32Bytes, padded(channels)*float32Bytes
 	to, from := dst[s.slot*g.width:], turned[s.slot*b.width:]
 	pairs := t.scorePairs[g.pairs:g.pairsEnd]
-	if g.width == 8 && s.count == 1 && len(pairs) >= 4 {
+	if t.simd.scorePairs != nil && g.width == 8 && s.count == 1 && len(pairs) >= 4 {
 		n := len(pairs) &^ 3
 		t.simd.scorePairs(unsafe.Pointer(&to[0]), unsafe.Pointer(&vectors[0]), unsafe.Pointer(&from[0]),
 			unsafe.Pointer(&pairs[0]), n, channels, pitch, item, vector)

@@ -34,6 +34,7 @@ type kernels struct {
 	load, store            [core.Float64]conversion
 	prefetch               func(p unsafe.Pointer, rows, step, lines int)
 	peak                   func(rounds int)
+	peakLanes              int // multiply-adds of a round of peak
 }
 
 // Rows that one call of the score kernels takes.

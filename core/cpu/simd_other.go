@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-//go:build noasm || !amd64
+//go:build noasm || !(amd64 || arm64)
 
 package cpu
 

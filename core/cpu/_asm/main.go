@@ -41,4 +41,5 @@ func write(name, constraint string, text []byte) {
 func main() {
 	log.SetFlags(0)
 	writeAMD64()
+	writeARM64()
 }
