@@ -132,6 +132,9 @@ func Source(name, text string, o Options) (*Artifact, error) {
 }
 
 func flattened(flat, file string, o Options) (*Artifact, error) {
+	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
+		return nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
+	}
 	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, Only: o.Only})
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func prepare() (t toolkit, err error) {
 	if t.cache, err = CacheDir(); err != nil {
 		return t, err
 	}
-	if t.sum, err = embeddedSum(); err != nil {
+	if t.sum, err = Sum(metalsim.Files); err != nil {
 		return t, err
 	}
 	dir := filepath.Join(t.cache, "kit-"+t.sum)
@@ -100,13 +100,17 @@ func prepare() (t toolkit, err error) {
 	return t, nil
 }
 
-func embeddedSum() (string, error) {
+// Sum names the content of files, and of what else goes with them.
+func Sum(files fs.FS, more ...[]byte) (string, error) {
 	h := sha256.New()
-	err := fs.WalkDir(metalsim.Files, ".", func(p string, d fs.DirEntry, err error) error {
+	for _, b := range more {
+		h.Write(b)
+	}
+	err := fs.WalkDir(files, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := metalsim.Files.ReadFile(p)
+		b, err := fs.ReadFile(files, p)
 		fmt.Fprintln(h, p, len(b))
 		h.Write(b)
 		return err

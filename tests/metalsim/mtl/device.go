@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 
+//go:build cgo
+
 // Package mtl is a stand-in for a Metal device for Go tests on Linux: it compiles
 // .metal sources, holds the API's objects (library, pipeline, buffer, encoder),
 // refuses what Metal's validation layer refuses, and runs what was encoded on

@@ -132,7 +132,7 @@ def main() -> None:
         passed, output = run(m["test"], folder, env)
         path.write_text(text)
         survived += passed
-        how = "**survived**" if passed else reason(output)
+        how = "**survived**" if passed else reason(output.replace(f"{folder}/", ""))
         line = f"| {m['what']} | {m['file']} | {m['test'].replace('|', ', ')} | {how} |"
         lines.append(line)
         print(line, f"{time.monotonic() - started:.0f} s", flush=True)

@@ -5,10 +5,7 @@
 package simulator
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +31,11 @@ func Build() (string, error) {
 	if err := goBuild(mslc); err != nil {
 		return "", err
 	}
-	sum, err := contentSum(mslc)
+	tool, err := os.ReadFile(mslc)
+	if err != nil {
+		return "", err
+	}
+	sum, err := compile.Sum(metalsim.Simulator, tool)
 	if err != nil {
 		return "", err
 	}
@@ -99,23 +100,4 @@ func link(dir string) error {
 		return fmt.Errorf("simulator: %w\n%s", err, text)
 	}
 	return nil
-}
-
-func contentSum(mslc string) (string, error) {
-	h := sha256.New()
-	b, err := os.ReadFile(mslc)
-	if err != nil {
-		return "", err
-	}
-	h.Write(b)
-	err = fs.WalkDir(metalsim.Simulator, ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := metalsim.Simulator.ReadFile(p)
-		fmt.Fprintln(h, p, len(b))
-		h.Write(b)
-		return err
-	})
-	return hex.EncodeToString(h.Sum(nil))[:16], err
 }

@@ -168,7 +168,9 @@ func TestCompileShader(t *testing.T) {
 		s := m.Call("metalsim_shader", uintptr(unsafe.Pointer(&source[0])), uintptr(unsafe.Pointer(&err[0])), 400)
 		return s, string(err)
 	}
-	_, text := compile("kernel void f(")
+	_, text := compile("kernel void f(device float* p [[buffer(0)]]) {}")
+	require.Contains(t, text, "without #include <metal_stdlib>")
+	_, text = compile("#include <metal_stdlib>\nkernel void f(")
 	require.Contains(t, text, "no ) closes this (")
 	shader, text := compile(scaleSource)
 	require.NotZero(t, shader, text)
