@@ -237,7 +237,7 @@ func TestExportBenchmarksForAGPU(t *testing.T) {
 					e.ours(p, c.Name, multiplier, "default", nil)
 					for i := range benchSweep {
 						s := benchSweep[i]
-						s.reuseLarge, s.matrixSlots, s.fill = s.reuse, 1<<30, 1024
+						s.largeSlots, s.matrixSlots, s.fill = 1<<30, 1<<30, 1024
 						e.ours(p, c.Name, multiplier, fmt.Sprintf("c%d-r%d-k%d", s.channels, s.reuse, s.block), &s)
 					}
 				}

@@ -70,18 +70,20 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	if p.Op.UsesValue() {
 		dim = max(dim, p.ValueDim)
 	}
+	a := &p.Axes[2]
+	shares := a.Kernel > 1 && a.QueryStep == 1
+	large := shares && function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots
 	channels := t.channels
-	if function == "attn_bwd_kv" {
-		channels /= 2 // it keeps four rows a key: its own and both gradients'
+	if large || function == "attn_bwd_kv" {
+		channels /= 2 // for the registers of reuseLarge queries, or of a key's four rows
 	}
 	d := design{lanes: 2, reuse: 1}
 	for d.lanes < simdWidth && int64(d.lanes)*channels < dim {
 		d.lanes *= 2
 	}
-	a := &p.Axes[2]
-	if a.Kernel > 1 && a.QueryStep == 1 && dim <= int64(d.lanes)*t.channels {
+	if shares && dim <= int64(d.lanes)*channels {
 		d.reuse = t.reuse
-		if function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots {
+		if large {
 			d.reuse = t.reuseLarge
 		}
 	}
