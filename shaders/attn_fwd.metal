@@ -53,21 +53,31 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
       s[r][j] = b.seen[r][j] ? s[r][j] : NA_LOWEST;
     }
   }
+  float top[R];  // never below NA_LOWEST / 2: what is not seen vanishes
+  bool grows = false;
   NA_UNROLL
   for (int r = 0; r < R; r++) {
-    float top =
-        f.m[r];  // at least NA_LOWEST / 2, so that what is not seen vanishes
+    top[r] = f.m[r];
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      top = max(top, s[r][j]);
+      top[r] = max(top[r], s[r][j]);
     }
-    float fade = fast::exp2(f.m[r] - top);
-    f.m[r] = top;
-    f.l[r] *= fade;
-    na_scale(f.o[r], fade);
+    grows = grows || top[r] > f.m[r];
+  }
+  if (simd_any(grows)) {  // seldom after the first blocks
+    NA_UNROLL
+    for (int r = 0; r < R; r++) {
+      float fade = fast::exp2(f.m[r] - top[r]);
+      f.m[r] = top[r];
+      f.l[r] *= fade;
+      na_scale(f.o[r], fade);
+    }
+  }
+  NA_UNROLL
+  for (int r = 0; r < R; r++) {
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      s[r][j] = fast::exp2(s[r][j] - top);
+      s[r][j] = fast::exp2(s[r][j] - f.m[r]);
       f.l[r] += s[r][j];
     }
   }
