@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A bench run as a Markdown table and as a picture."""
 
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,6 @@ import matplotlib.pyplot as plt
 # Names of the limits that run.py measures.
 PEAK = "multiply-add GFLOP/s"
 COPY = "copy GB/s, read and written"
-
-
-def describe_machine() -> str:
-    """Return the processor's name, the number of cores and the system."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text().splitlines()
-        name = next((x.split(": ")[1] for x in lines if x.startswith("model name")), name)
-    return f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
 
 
 def bounds(report: dict[str, Any], result: dict[str, Any]) -> list[str]:

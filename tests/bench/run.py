@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cases import BACKWARD_FACTOR, CALL, ROWS, SWEEP, Case
-from report import COPY, PEAK, describe_machine, markdown, plot
+from processor import describe_machine
+from readme import fill
+from report import COPY, PEAK, markdown, plot
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
@@ -170,6 +172,7 @@ def parse() -> argparse.Namespace:
         metavar="PYTHON",
         help="a Python in whose environment natten-mps 0.3.3 is installed",
     )
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     return parser.parse_args()
 
 
@@ -182,6 +185,7 @@ def main() -> None:
         natten_mps.set_backend("native")
     except NotImplementedError as error:
         raise SystemExit(f"bench: nothing to time: {error}") from error
+    load = os.getloadavg()[0]
     cases = [CALL, *ROWS, *(SWEEP if options.suite == "cpu" else [])]
     contenders = start(options)
     results = []
@@ -199,7 +203,7 @@ def main() -> None:
     for contender in contenders:
         contender.close()
     report = {
-        "machine": describe_machine(),
+        "machine": f"{describe_machine()}, load {load:.1f} at the start",
         "contenders": {c.name: c.about for c in contenders},
         "limits": machine_limits() if options.suite == "cpu" else {},
         "command": "./build.sh bench " + " ".join(sys.argv[1:]),
@@ -212,6 +216,8 @@ def main() -> None:
     (options.out / f"{options.suite}.md").write_text(table)
     plot(report, options.out / f"{options.suite}.png")
     print("\n" + table)
+    if options.readme:
+        fill("speed", table)
     print(f"written: {options.out}/{options.suite}.json, .md, .png")
 
 
