@@ -61,8 +61,19 @@ def library() -> ctypes.CDLL:
     return _library
 
 
+def _in_main_interpreter() -> bool:
+    api = ctypes.pythonapi
+    api.PyInterpreterState_Get.restype = api.PyInterpreterState_Main.restype = ctypes.c_void_p
+    return bool(api.PyInterpreterState_Get() == api.PyInterpreterState_Main())
+
+
 def _load() -> None:
     global _library, _failure
+    if not _in_main_interpreter():
+        raise LibraryError(
+            "the natten_mps library cannot be used in a sub-interpreter, because it has one state"
+            " for the whole process; use threads or processes"
+        )
     if _failure is not None:
         raise _failure
     try:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from . import backend, functional
+from . import backend, functional, modules
 from .version import __version__
 
 
@@ -111,6 +111,53 @@ def time_row(row: Row, name: str, options: argparse.Namespace) -> dict[str, floa
     return found
 
 
+#: A problem so small that a call costs nothing but the call: [B, L, H, D] and the window.
+SMALL, SMALL_KERNEL = (1, 16, 1, 8), 7
+
+
+def overhead(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Microseconds of one call on a tiny problem, per backend: the least of many."""
+    q = torch.randn(SMALL).to(options.device)
+    leaf = q.clone().requires_grad_()
+    module = modules.NeighborhoodAttention1D(SMALL[-1], SMALL[-2], SMALL_KERNEL).to(options.device)
+    x = q.flatten(-2)
+    found = {}
+    for name in options.backend:
+        backend.set_backend(name)
+        torch.compiler.reset()
+        compiled = torch.compile(module, fullgraph=True)
+        calls: dict[str, Callable[[], object]] = {
+            "op": lambda: functional.na1d(q, q, q, SMALL_KERNEL),
+            "op with gradients": lambda: functional.na1d(leaf, leaf, leaf, SMALL_KERNEL),
+            "module": lambda: module(x),
+            "compiled module": lambda run=compiled: run(x),  # type: ignore[misc]
+        }
+        found[name] = {what: _least_microseconds(call, options) for what, call in calls.items()}
+    return found
+
+
+def _least_microseconds(call: Callable[[], object], options: argparse.Namespace) -> float:
+    """Of means over 20 calls each; the first ones also compile."""
+    least = float("inf")
+    for _ in range(options.warmup + 2 * options.repeats):
+        synchronize(options.device)
+        started = time.perf_counter()
+        for _ in range(20):
+            call()
+        synchronize(options.device)
+        least = min(least, (time.perf_counter() - started) / 20)
+    return least * 1e6
+
+
+def overhead_table(found: dict[str, dict[str, float]]) -> str:
+    """The overheads as text."""
+    lines = [f"one call of na1d, {list(SMALL)}, K={SMALL_KERNEL}; least, us"]
+    lines.append(f"{'':<20}" + "".join(f"{name:>12}" for name in found))
+    for what in next(iter(found.values())):
+        lines.append(f"{what:<20}" + "".join(f"{found[name][what]:>12.1f}" for name in found))
+    return "\n".join(lines)
+
+
 class Progress:
     """A bar on stderr, where that is a terminal."""
 
@@ -195,6 +242,9 @@ def parser() -> argparse.ArgumentParser:
         help="backends to compare: auto, native, pure, metal (default: the best one and pure)",
     )
     p.add_argument("--backward", action="store_true", help="time the backward pass too")
+    p.add_argument(
+        "--overhead", action="store_true", help="time calls on a tiny problem, not the rows"
+    )
     p.add_argument("--all", action="store_true", help=f"all {len(ROWS)} rows, not {QUICK}")
     p.add_argument("--filter", default="", metavar="TEXT", help="only rows that contain TEXT")
     p.add_argument("--list", action="store_true", help="print the rows and stop")
@@ -226,12 +276,15 @@ def main(arguments: list[str] | None = None) -> None:
     options.backend = options.backend or _default_backends(options.device)
     before = backend.choice
     try:
-        report = measure(options)
+        report = overhead(options) if options.overhead else measure(options)
     except (ValueError, NotImplementedError, RuntimeError) as error:
         p.error(str(error))
     finally:
         backend.choice = before
-    print(json.dumps(report, indent=1) if options.json else table(report, options.backend))
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        print(overhead_table(report) if options.overhead else table(report, options.backend))
 
 
 def _default_backends(device: str) -> list[str]:

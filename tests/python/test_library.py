@@ -346,3 +346,31 @@ def test_a_million_tokens_need_no_buffer_of_tokens_times_kernel(kernel):
         KERNEL=str(kernel),
     )
     assert int(out) < 52
+
+
+SUB_INTERPRETER = """
+import sys
+sys.path.insert(0, {path!r})
+from natten_mps import _lib
+try:
+    _lib.library()
+except ImportError as error:
+    print(error, flush=True)
+"""
+
+
+def test_sub_interpreters_are_refused():
+    code = SUB_INTERPRETER.format(path=os.path.dirname(os.path.dirname(nm.__file__)))
+    out = python(
+        """
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        interpreters.run_string(interpreters.create(), os.environ["CODE"])
+        print(nm.get_backend())
+        """,
+        CODE=code,
+    )
+    assert "cannot be used in a sub-interpreter" in out
+    assert out.endswith("native\n")

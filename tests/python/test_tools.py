@@ -46,6 +46,15 @@ def test_bench_refuses(arguments, text, capsys):
     assert backend.choice == before
 
 
+@pytest.mark.slow
+def test_bench_overhead(capsys):
+    torch.set_num_threads(1)
+    bench.main(["--overhead", "--json", "--device", "cpu", "--backend", "native", "pure"])
+    found = json.loads(capsys.readouterr().out)
+    for what, microseconds in found["native"].items():
+        assert microseconds < found["pure"][what], what
+
+
 def test_bench_lists_and_explains(capsys):
     bench.main(["--list"])
     assert len(capsys.readouterr().out.splitlines()) == len(bench.ROWS)
