@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""`import natten` served by a generation, in processes of their own."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from natten_mps.compat import for_version
+from natten_mps.compat._link import link, unlink
+
+PACKAGE = Path(__file__).parent.parent.parent / "python"
+
+
+def _python(*arguments, path=(), check=True):
+    paths = os.pathsep.join(map(str, (*path, PACKAGE)))
+    environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def installed_natten(tmp_path):
+    """A folder in which another `natten` is installed."""
+    package = tmp_path / "site" / "natten"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("__version__ = '9.9'\n")
+    (package / "only_there.py").write_text("")
+    information = tmp_path / "site" / "natten-9.9.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: natten\nVersion: 9.9\n")
+    return tmp_path / "site"
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("0.14.4", "v014"),
+        ("0.14.6", "v014"),
+        ("0.15.1", "v015"),
+        ("0.15.1.dev0", "v015"),
+        ("0.16.0", "v017"),
+        ("0.17.5", "v017"),
+        ("0.20.0rc1", "v020"),
+        ("0.20.1", "v020"),
+        ("0.21.0", "v021"),
+        ("0.22", "v021"),
+    ],
+)
+def test_generation_of_a_version(version, name):
+    assert for_version(version).__name__ == f"natten_mps.compat.{name}"
+
+
+def test_a_version_that_is_none():
+    with pytest.raises(ValueError, match="nonsense"):
+        for_version("nonsense")
+
+
+def test_import_metadata_and_submodules(installed_natten):
+    """All at once, since a process costs seconds. An installed natten is shadowed."""
+    program = """
+        import importlib.metadata, importlib.util, pickle, sys
+        from natten_mps.compat import activate
+        assert "torch" not in sys.modules, "activation is light"
+        activate("0.17.3")
+        activate("0.17.3")
+        assert importlib.metadata.version("natten") == "0.17.3"
+        assert importlib.util.find_spec("natten") is not None
+        names = [d.metadata["Name"] for d in importlib.metadata.distributions(name="natten")]
+        assert names[0] == "natten"
+        assert importlib.metadata.packages_distributions()["natten"][0] == "natten"
+        import natten
+        assert natten.__version__ == "0.17.3"
+        assert natten.functional.na2d_qk.__module__ == "natten_mps.compat.v017.functional"
+        import natten.utils.checks as checks
+        from natten.na2d import NeighborhoodAttention2D, na2d
+        from natten.functional import natten2dqkrpb, FusedNeighborhoodAttention1D
+        from natten_mps.compat import v017
+        assert v017.NeighborhoodAttention2D is NeighborhoodAttention2D
+        assert sys.modules["natten.utils.checks"] is v017.utils.checks
+        assert v017.__spec__.name == "natten_mps.compat.v017"
+        assert importlib.util.find_spec("natten.only_there") is None
+        import torch
+        q = torch.randn(1, 8, 2, 4)
+        out = FusedNeighborhoodAttention1D.apply(q, q, q, None, 3, 1, False, 0.5, None, None)
+        assert isinstance(out, torch.Tensor), "one result before 0.17.4"
+        layer = pickle.loads(pickle.dumps(NeighborhoodAttention2D(8, 2, 3)))
+        assert layer(torch.zeros(1, 4, 4, 8)).shape == (1, 4, 4, 8)
+        try:
+            activate("0.20.1")
+        except RuntimeError as error:
+            assert "0.17.3" in str(error) and "0.20.1" in str(error)
+        else:
+            raise AssertionError("two versions in one process")
+    """
+    _python("-c", textwrap.dedent(program), path=[installed_natten])
+
+
+def test_after_another_natten_was_imported(installed_natten):
+    program = "import natten; from natten_mps.compat import activate; activate('0.21.6')"
+    done = _python("-c", program, path=[installed_natten], check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("RuntimeError: natten was already imported from")
+    assert str(installed_natten) in last
+
+
+def test_running_a_script_and_a_module(tmp_path):
+    (tmp_path / "beside.py").write_text("value = 5\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, natten, beside\n"
+        "assert __name__ == '__main__'\n"
+        "print(natten.__version__, sys.argv[1:], beside.value)\n"
+    )
+    done = _python("-m", "natten_mps.compat", "0.21.6", script, "-x", "y")
+    assert done.stdout == "0.21.6 ['-x', 'y'] 5\n"
+    done = _python("-m", "natten_mps.compat", "0.14.6", "-m", "script", "z", path=[tmp_path])
+    assert done.stdout == "0.14.6 ['z'] 5\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["link"], ["0.14.6"], ["unlink", "now"]])
+def test_wrong_command_line(arguments):
+    done = _python("-m", "natten_mps.compat", *arguments, check=False)
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_link_and_unlink(tmp_path, monkeypatch):
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    path = link("0.15.1")
+    program = (
+        f"import site; site.addsitedir({str(tmp_path)!r})\n"
+        "import importlib.metadata; print(importlib.metadata.version('natten'))"
+    )
+    assert _python("-c", program).stdout == "0.15.1\n"
+    assert unlink() == path
+    assert not path.exists()
+    assert unlink() is None
+    with pytest.raises(ValueError, match="junk"):
+        link("junk")
