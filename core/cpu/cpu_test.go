@@ -8,9 +8,10 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/tests"
-	"github.com/stretchr/testify/require"
 )
 
 var (

@@ -9,10 +9,11 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/ref"
 	"github.com/natten-mps/natten-mps/tests"
-	"github.com/stretchr/testify/require"
 )
 
 // inputs and outputs of the operations.

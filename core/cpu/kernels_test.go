@@ -11,8 +11,9 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/natten-mps/natten-mps/core"
 	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
 )
 
 // sentinel is what memory that a kernel must leave alone holds.

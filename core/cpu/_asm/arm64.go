@@ -12,12 +12,11 @@ import (
 // unless said. arm64_test.go compares them with another assembler's.
 var encodings = map[string]uint32{
 	"FADD": 0x4e20d400, "FSUB": 0x4ea0d400, "FMUL": 0x6e20dc00, "FMLA": 0x4e20cc00, "FMLS": 0x4ea0cc00,
-	"FMAX": 0x4e20f400, "FMIN": 0x4ea0f400, "FCMEQ": 0x4e20e400, "FCMGE": 0x6e20e400, "FCMGT": 0x6ea0e400,
+	"FMAX": 0x4e20f400, "FCMEQ": 0x4e20e400, "FCMGT": 0x6ea0e400,
 	"ADD": 0x4ea08400, "AND": 0x4e201c00, "BIC": 0x4e601c00, "ORR": 0x4ea01c00, "EOR": 0x6e201c00,
-	"BSL": 0x6e601c00, "BIT": 0x6ea01c00, "BIF": 0x6ee01c00,
+	"BIT": 0x6ea01c00, "BIF": 0x6ee01c00,
 	"FADDP": 0x6e20d400, "FMAXP": 0x6e20f400,
-	"ZIP1": 0x4e803800, "ZIP2": 0x4e807800, // 4 lanes
-	"ZIP1D": 0x4ec03800, "ZIP2D": 0x4ec07800, // 2 lanes of 64 bits
+	"ZIP1": 0x4e803800, "ZIP2": 0x4e807800,
 	// two registers
 	"DUP":   0x4e040400, // of lane 0
 	"FCVTL": 0x0e217800, "FCVTL2": 0x4e217800, "FCVTN": 0x0e216800, "FCVTN2": 0x4e216800,
@@ -26,7 +25,7 @@ var encodings = map[string]uint32{
 	"SHL23": 0x4f375400, "USHR16": 0x6f300400,
 	// loads and stores
 	"LDRQ": 0x3dc00000, "STRQ": 0x3d800000, "LDRS": 0xbd400000, "STRS": 0xbd000000, "LD1R": 0x4d40c800,
-	"LDPQ": 0xad400000, "LDRD": 0xfd400000,
+	"LDPQ":     0xad400000,
 	"FMLAELEM": 0x4f801000, // times one lane of the second factor
 }
 
