@@ -126,16 +126,20 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		{backward, func(b *Buffers) { b.Tensors[LSE].Data = nil }, "lse is NULL (attn_backward needs it)"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Offset = 2 }, "query is not aligned to its 4-byte elements"},
 		{small(nil), func(b *Buffers) { b.Tensors[Value].Strides[4] = 2 }, "value has stride 2 in its last dimension (want 1)"},
-		{small(nil), func(b *Buffers) { b.Tensors[Out].Strides[3] = 0 },
-			"out is written and has stride 0 in dimension 4 of size 4 (want distinct elements)"},
+		{
+			small(nil), func(b *Buffers) { b.Tensors[Out].Strides[3] = 0 },
+			"out is written and has stride 0 in dimension 4 of size 4 (want distinct elements)",
+		},
 		{backward, func(b *Buffers) { b.Tensors[DKey].Strides[0] = 0 }, "d_key is written and has stride 0"},
 		{small(nil), func(b *Buffers) { b.Tensors[Key].Strides[0] = math.MaxInt64 }, "does not fit 63-bit addresses"},
 		{small(nil), func(b *Buffers) { b.Tensors[Key].Strides[0] = math.MinInt64 }, "does not fit 63-bit addresses"},
 		{small(nil), func(b *Buffers) { b.Threads = 0 }, "threads is 0 (want >= 1)"},
 		{metal, func(b *Buffers) { b.Tensors[Key].Offset = -4 }, "key has offset -4 (want >= 0)"},
 		{ragged, nil, "sizes has 0 entries (want batch * rank = 4)"},
-		{ragged, func(b *Buffers) { b.Sizes = []int64{6, 7, 2, 7} },
-			"size 2 of sample 1 on axis 0 (want kernel * dilation = 3 to length 6)"},
+		{
+			ragged, func(b *Buffers) { b.Sizes = []int64{6, 7, 2, 7} },
+			"size 2 of sample 1 on axis 0 (want kernel * dilation = 3 to length 6)",
+		},
 		{ragged, func(b *Buffers) { b.Sizes = []int64{6, 8, 6, 7} }, "size 8 of sample 0 on axis 1"},
 	} {
 		_, err := run(t, c.problem, c.change)

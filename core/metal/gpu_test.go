@@ -147,8 +147,10 @@ type line struct {
 
 func newLine(t testing.TB, s *metalsim.Simulator) *line {
 	t.Helper()
-	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Memory: core.Metal, Rank: 1, Batch: 1, Heads: 1, HeadDim: 8,
-		Axes: [3]core.Axis{{Length: 16, Kernel: 5}}}
+	p := core.Problem{
+		Op: core.AttnForward, DType: core.Float32, Memory: core.Metal, Rank: 1, Batch: 1, Heads: 1, HeadDim: 8,
+		Axes: [3]core.Axis{{Length: 16, Kernel: 5}},
+	}
 	l := &line{s: s, lineLength: 16 * 8}
 	var err error
 	l.plan, err = core.NewPlan([]core.Backend{OnSystem()}, "metal", p)

@@ -214,9 +214,14 @@ func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 
 // benchSweep is the designs that the export tries beside the default.
 var benchSweep = []tuning{
-	{channels: 16, reuse: 1, block: 4}, {channels: 16, reuse: 2, block: 4}, {channels: 16, reuse: 2, block: 8},
-	{channels: 16, reuse: 4, block: 5}, {channels: 8, reuse: 2, block: 4}, {channels: 8, reuse: 4, block: 5},
-	{channels: 32, reuse: 1, block: 4}, {channels: 32, reuse: 2, block: 2},
+	{channels: 16, reuse: 1, block: 4},
+	{channels: 16, reuse: 2, block: 4},
+	{channels: 16, reuse: 2, block: 8},
+	{channels: 16, reuse: 4, block: 5},
+	{channels: 8, reuse: 2, block: 4},
+	{channels: 8, reuse: 4, block: 5},
+	{channels: 32, reuse: 1, block: 4},
+	{channels: 32, reuse: 2, block: 2},
 }
 
 func TestExportBenchmarksForAGPU(t *testing.T) {

@@ -24,17 +24,27 @@ type direction struct {
 }
 
 var directions = []direction{
-	{core.AttnForward, core.AttnBackward,
-		map[core.Role]core.Role{core.Query: core.DQuery, core.Key: core.DKey, core.Value: core.DValue,
-			core.RPB: core.DRPB, core.ExtraKey: core.DExtraKey, core.ExtraValue: core.DExtraValue},
-		map[core.Role]core.Role{core.Out: core.DOut, core.LSE: core.DLSE}},
-	{core.QKForward, core.QKBackward,
-		map[core.Role]core.Role{core.Query: core.DQuery, core.Key: core.DKey, core.RPB: core.DRPB,
-			core.ExtraKey: core.DExtraKey},
-		map[core.Role]core.Role{core.Attn: core.DAttn}},
-	{core.AVForward, core.AVBackward,
+	{
+		core.AttnForward, core.AttnBackward,
+		map[core.Role]core.Role{
+			core.Query: core.DQuery, core.Key: core.DKey, core.Value: core.DValue,
+			core.RPB: core.DRPB, core.ExtraKey: core.DExtraKey, core.ExtraValue: core.DExtraValue,
+		},
+		map[core.Role]core.Role{core.Out: core.DOut, core.LSE: core.DLSE},
+	},
+	{
+		core.QKForward, core.QKBackward,
+		map[core.Role]core.Role{
+			core.Query: core.DQuery, core.Key: core.DKey, core.RPB: core.DRPB,
+			core.ExtraKey: core.DExtraKey,
+		},
+		map[core.Role]core.Role{core.Attn: core.DAttn},
+	},
+	{
+		core.AVForward, core.AVBackward,
 		map[core.Role]core.Role{core.Attn: core.DAttn, core.Value: core.DValue, core.ExtraValue: core.DExtraValue},
-		map[core.Role]core.Role{core.Out: core.DOut}},
+		map[core.Role]core.Role{core.Out: core.DOut},
+	},
 }
 
 func noise(r *rand.Rand, n int) []float64 {

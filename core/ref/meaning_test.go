@@ -99,23 +99,41 @@ func TestWhoSeesWhomIn1D(t *testing.T) {
 		axis core.Axis
 		want [][]float64
 	}{
-		"odd": {core.Axis{Length: 5, Kernel: 3},
-			[][]float64{{0, 1, 2}, {0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {2, 3, 4}}},
+		"odd": {
+			core.Axis{Length: 5, Kernel: 3},
+			[][]float64{{0, 1, 2}, {0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {2, 3, 4}},
+		},
 		"even: one more to the left": {core.Axis{Length: 8, Kernel: 4}, [][]float64{
-			{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 1, 2, 3}, {1, 2, 3, 4}, {2, 3, 4, 5}, {3, 4, 5, 6}, {4, 5, 6, 7}, {4, 5, 6, 7}}},
+			{0, 1, 2, 3}, {0, 1, 2, 3}, {0, 1, 2, 3}, {1, 2, 3, 4}, {2, 3, 4, 5}, {3, 4, 5, 6}, {4, 5, 6, 7}, {4, 5, 6, 7},
+		}},
 		"dilation that does not divide": {core.Axis{Length: 7, Kernel: 3, Dilation: 2}, [][]float64{
-			{0, 2, 4}, {1, 3, 5}, {0, 2, 4}, {1, 3, 5}, {2, 4, 6}, {1, 3, 5}, {2, 4, 6}}},
-		"causal, masked slots last": {core.Axis{Length: 4, Kernel: 3, Causal: true},
-			[][]float64{{0, masked, masked}, {0, 1, masked}, {0, 1, 2}, {1, 2, 3}}},
-		"causal, masked slots first": {core.Axis{Length: 4, Kernel: 3, Causal: true, MaskFirst: true},
-			[][]float64{{masked, masked, 0}, {masked, 0, 1}, {0, 1, 2}, {1, 2, 3}}},
+			{0, 2, 4}, {1, 3, 5}, {0, 2, 4}, {1, 3, 5}, {2, 4, 6}, {1, 3, 5}, {2, 4, 6},
+		}},
+		"causal, masked slots last": {
+			core.Axis{Length: 4, Kernel: 3, Causal: true},
+			[][]float64{{0, masked, masked}, {0, 1, masked}, {0, 1, 2}, {1, 2, 3}},
+		},
+		"causal, masked slots first": {
+			core.Axis{Length: 4, Kernel: 3, Causal: true, MaskFirst: true},
+			[][]float64{{masked, masked, 0}, {masked, 0, 1}, {0, 1, 2}, {1, 2, 3}},
+		},
 		"stride: leaders 1, 3, 5, 7": {core.Axis{Length: 8, Kernel: 4, Stride: 2}, [][]float64{
-			{0, 1, 2, 3}, {0, 1, 2, 3}, {1, 2, 3, 4}, {1, 2, 3, 4}, {3, 4, 5, 6}, {3, 4, 5, 6}, {4, 5, 6, 7}, {4, 5, 6, 7}}},
+			{0, 1, 2, 3}, {0, 1, 2, 3}, {1, 2, 3, 4}, {1, 2, 3, 4}, {3, 4, 5, 6}, {3, 4, 5, 6}, {4, 5, 6, 7}, {4, 5, 6, 7},
+		}},
 		"stride, causal": {core.Axis{Length: 8, Kernel: 4, Stride: 2, Causal: true}, [][]float64{
-			{0, masked, masked, masked}, {0, 1, masked, masked}, {0, 1, 2, masked}, {0, 1, 2, 3},
-			{2, 3, 4, masked}, {2, 3, 4, 5}, {4, 5, 6, masked}, {4, 5, 6, 7}}},
-		"every third query": {core.Axis{Length: 8, Kernel: 3, QueryStep: 3},
-			[][]float64{{0, 1, 2}, {2, 3, 4}, {5, 6, 7}}},
+			{0, masked, masked, masked},
+			{0, 1, masked, masked},
+			{0, 1, 2, masked},
+			{0, 1, 2, 3},
+			{2, 3, 4, masked},
+			{2, 3, 4, 5},
+			{4, 5, 6, masked},
+			{4, 5, 6, 7},
+		}},
+		"every third query": {
+			core.Axis{Length: 8, Kernel: 3, QueryStep: 3},
+			[][]float64{{0, 1, 2}, {2, 3, 4}, {5, 6, 7}},
+		},
 		"kernel 1": {core.Axis{Length: 3, Kernel: 1}, [][]float64{{0}, {1}, {2}}},
 	} {
 		require.Equal(t, c.want, seen(t, line(c.axis)), name)

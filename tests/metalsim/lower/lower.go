@@ -108,6 +108,7 @@ func (l *lowerer) sig(i int) int {
 	}
 	return i
 }
+
 func (l *lowerer) is(i int, s string) bool {
 	return i < len(l.t) && l.t[i].Text == s && l.t[i].Kind != Str
 }

@@ -63,6 +63,7 @@ func f16(x float32) uint16 { // round to nearest even
 	}
 	return s | uint16(r)
 }
+
 func f32(h uint16) float32 {
 	s, e, m := uint32(h&0x8000)<<16, uint32(h>>10&31), uint32(h&0x3ff)
 	switch {

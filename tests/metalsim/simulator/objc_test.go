@@ -29,8 +29,10 @@ func start(t *testing.T) objc {
 	s.Clear()
 	t.Cleanup(func() {
 		runtime.UnlockOSThread()
-		for name, value := range map[string]string{"mode": "checked", "order": "ascending", "schedule": "lazy", "torch": "2.15", "hide": "", "fail": "",
-			"max_threads": "1024", "max_threads_for": "", "dispatch_type": "serial", "record": "", "page_size": "0"} {
+		for name, value := range map[string]string{
+			"mode": "checked", "order": "ascending", "schedule": "lazy", "torch": "2.15", "hide": "", "fail": "",
+			"max_threads": "1024", "max_threads_for": "", "dispatch_type": "serial", "record": "", "page_size": "0",
+		} {
 			require.NoError(t, s.Set(name, value))
 		}
 	})
