@@ -27,7 +27,7 @@ func (t *tile[T]) expect(n0, n1 int) {
 	t.place = place
 	lo0, hi0, _ := t.span(0, n0)
 	lo1, hi1, _ := t.span(1, n1)
-	if lo1 == hi1 || t.ring == 0 || t.high-t.low > t.width {
+	if columns := t.high - t.low; lo1 == hi1 || t.ring == 0 || columns <= 0 || columns > t.width {
 		return
 	}
 	first, second = t.columnRoles()
