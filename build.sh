@@ -370,7 +370,11 @@ clang_format() {
 ## fmt                   format Go, C, Metal and Python
 verb_fmt() {
     verb_setup
-    gofmt -w capi core metalrt shaders tests
+    if [[ -x build/tools/golangci-lint ]]; then
+        build/tools/golangci-lint fmt ./...
+    else
+        gofmt -w capi core metalrt shaders tests
+    fi
     c_sources | xargs -r -d '\n' -- "$root/build.sh" clang-format -i
     .venv/bin/ruff check --fix -q "${python_sources[@]}"
     .venv/bin/ruff format -q "${python_sources[@]}"

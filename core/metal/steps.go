@@ -25,8 +25,8 @@ const (
 func reads(r core.Role) argument  { return argument{role: r} }
 func writes(r core.Role) argument { return argument{role: r, writes: true} }
 
-// queries reads the rows of a tensor shaped like the queries, by output index.
-func queries(r core.Role) argument { return argument{role: r, perRow: true} }
+// queries reads the rows of the queries, by output index.
+func queries() argument { return argument{role: core.Query, perRow: true} }
 
 func readsScratch(i int) argument { return argument{kind: scratchArgument, scratch: i} }
 
@@ -197,7 +197,7 @@ func (v *variant) alignment() int {
 
 func (l *lister) attnForward() {
 	l.add("attn_fwd", l.problem.RPB, 0, querySide, nil,
-		queries(core.Query), reads(core.Key), reads(core.Value), l.optional(reads(core.RPB)),
+		queries(), reads(core.Key), reads(core.Value), l.optional(reads(core.RPB)),
 		l.optional(reads(core.ExtraKey)), l.optional(reads(core.ExtraValue)), writes(core.Out), writes(core.LSE))
 }
 
@@ -210,20 +210,20 @@ func (l *lister) attnBackward() {
 	})
 	rpb := l.optional(reads(core.RPB))
 	l.add("attn_bwd_q", p.RPB, 0, querySide, nil,
-		queries(core.Query), reads(core.Key), reads(core.Value), rpb, l.optional(reads(core.ExtraKey)),
+		queries(), reads(core.Key), reads(core.Value), rpb, l.optional(reads(core.ExtraKey)),
 		l.optional(reads(core.ExtraValue)), reads(core.Out), reads(core.LSE), reads(core.DOut), reads(core.DLSE),
 		writes(core.DQuery), writesScratch(delta))
 	l.add("attn_bwd_kv", p.RPB, 0, keySide, []core.Role{core.DKey, core.DValue},
-		queries(core.Query), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
+		queries(), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
 		writes(core.DKey), writes(core.DValue), readsScratch(delta))
 	if p.RPB {
 		l.sum("attn_bwd_rpb", l.cells(), []core.Role{core.DRPB},
-			queries(core.Query), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
+			queries(), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
 			readsScratch(delta))
 	}
 	if p.Extra > 0 {
 		l.sum("attn_bwd_extra", l.tokens(), []core.Role{core.DExtraKey, core.DExtraValue},
-			queries(core.Query), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.LSE), reads(core.DOut),
+			queries(), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.LSE), reads(core.DOut),
 			readsScratch(delta))
 	}
 }
