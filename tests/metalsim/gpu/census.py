@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 LABEL = re.compile(r"^(\$L__BB\w+):")
 INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+ )?([a-z][a-z0-9]*(?:\.[a-z0-9]+)*)\s")
+TARGET = re.compile(r"\sbra(?:\.uni)?\s+(\$L__BB\w+);")
 KINDS = (  # the first prefix that fits
     ("fma", ("fma.rn.f32",)),
     ("load", ("ld.global",)),
@@ -81,7 +82,7 @@ def width(op: str) -> int:
 
 
 class Loop(NamedTuple):
-    """The basic block with the most multiply-adds."""
+    """Instructions of one turn, and bytes that it loads."""
 
     counts: Counter[str]
     bytes: int
@@ -98,14 +99,23 @@ class Loop(NamedTuple):
 
 
 def hot_loop(ptx: Path) -> Loop:
-    """Of the blocks with the most multiply-adds, that with the most other work."""
+    """The innermost loop round the block with the most multiply-adds; of equal ones the longest."""
+    labels: dict[str, int] = {}
     blocks: list[list[str]] = [[]]
+    branches: list[tuple[int, str]] = []
     for line in ptx.read_text().splitlines():
-        if LABEL.match(line):
+        if m := LABEL.match(line):
+            labels[m[1]] = len(blocks)
             blocks.append([])
         elif m := INSTRUCTION.match(line):
             blocks[-1].append(m[1])
-    block = max(blocks, key=lambda b: (sum(op.startswith("fma.rn.f32") for op in b), len(b)))
+            if target := TARGET.search(line):
+                branches.append((len(blocks) - 1, target[1]))
+    weights = [(sum(op.startswith("fma.rn.f32") for op in b), len(b)) for b in blocks]
+    hottest = max(range(len(blocks)), key=lambda n: weights[n])
+    loops = [(labels[to], at) for at, to in branches if labels[to] <= hottest <= at]
+    first, last = min(loops, key=lambda loop: loop[1] - loop[0], default=(hottest, hottest))
+    block = [op for b in blocks[first : last + 1] for op in b]
     loads = sum(width(op) for op in block if op.startswith("ld.global"))
     return Loop(Counter(map(kind, block)), loads)
 
