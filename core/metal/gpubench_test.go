@@ -179,7 +179,7 @@ func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 		name := fmt.Sprintf("%s_%s_d%d", template, elementNames[p.DType][1], p.HeadDim)
 		arguments := fmt.Sprintf("%s<%s, %d>", template, elementNames[p.DType][0], p.HeadDim)
 		source := bench.Twin + fmt.Sprintf("template [[host_name(%q)]] [[kernel]] decltype(%s) %s;\n", name, arguments, arguments)
-		width := min(x, 1024) // as PyTorch shapes groups when it is not told to
+		width := min(x, 256) // with more, its registers do not fit an NVIDIA multiprocessor
 		for x%width != 0 {
 			width /= 2
 		}
