@@ -134,7 +134,7 @@ verb_shadercov() {
     local folder=$root/build/shadercov
     rm -rf -- "$folder"
     mkdir -p -- "$folder"
-    METALSIM_MODE=coverage METALSIM_CACHE=$folder LLVM_PROFILE_FILE=$folder/%m.profraw \
+    METALSIM_MODE=coverage METALSIM_CACHE=$folder \
         go test -count=1 -timeout 60m -run 'Conformance|EveryVariant' ./core/metal
     go run ./tests/metalsim/cmd/shadercov "$folder"
 }

@@ -165,6 +165,9 @@ func object(u *lower.Unit, o Options) (string, error) {
 	if _, err := os.Stat(so); err == nil {
 		return so, nil
 	}
+	if o.Mode == Coverage { // a file of its own: similar libraries have one %m
+		args = append(args, "-fprofile-instr-generate="+so+".%m.profraw")
+	}
 	unique := fmt.Sprintf("%s.%d", so, os.Getpid())
 	src, obj := so+".clcpp", unique+".o"
 	defer os.Remove(obj)

@@ -44,7 +44,7 @@ def environment(simulator: str) -> dict[str, str]:
         **os.environ,
         "NATTEN_MPS_SIMULATOR": simulator,
         "NATTEN_BACKEND": "metal",
-        "PYTHONPATH": "tests/metalsim/python",
+        "PYTHONPATH": "python:tests/metalsim/python",  # not the package that .venv points to
         "METALSIM_MODE": "checked",
     }
 
@@ -106,12 +106,14 @@ def main() -> None:
     """Run the mutations; exit status 1 if one is not caught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", default="", help="mutations with this in their description")
+    parser.add_argument(
+        "--only", default="", help="mutations with this in their description or test"
+    )
     parser.add_argument("--trust", action="store_true", help="the tests are known to pass")
     parser.add_argument("--report", type=Path, help="file for the table, besides standard output")
     options = parser.parse_args()
     everything = json.loads((Path(__file__).parent / "mutations.json").read_text())
-    wanted = [m for m in everything if options.only in m["what"]]
+    wanted = [m for m in everything if options.only in m["what"] + " " + m["test"]]
     folder = options.folder.resolve()
     copy(folder)
     build = ["go", "run", "./tests/metalsim/cmd/simbuild"]

@@ -4,8 +4,8 @@
 //
 //	shadercov [-min 95] DIR
 //
-// DIR holds what tests left that ran with METALSIM_MODE=coverage,
-// METALSIM_CACHE=DIR and LLVM_PROFILE_FILE=DIR/%m.profraw. A line counts if any
+// DIR holds what tests left that ran with METALSIM_MODE=coverage and
+// METALSIM_CACHE=DIR. A line counts if any
 // kernel was compiled from it, and is covered if any of them ran it. Below the
 // minimum, the exit status is 1.
 package main
