@@ -35,7 +35,6 @@ DIFFERENT = {
         ("natten.utils.log", "LogLevel"): INTERNAL,
     },
     "0.21.7": {
-        ("natten.attn_merge", "MergeAttentionsAutogradFn"): INTERNAL,
         ("natten.utils.checks", "log_or_raise_error"): INTERNAL,
         ("natten.utils.device", "get_device_cc"): DEVICE,
         ("natten.utils.log", "LogLevel"): INTERNAL,

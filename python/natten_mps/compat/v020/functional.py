@@ -225,7 +225,8 @@ def attention(
 
 
 def _check_no_gqa(query: Tensor, key: Tensor, value: Tensor, complaint: str) -> None:
-    if query.dim() == key.dim() == value.dim() and not (
-        query.shape[-2] == key.shape[-2] == value.shape[-2]
-    ):
+    given = (query, key, value)
+    if any(t.is_nested for t in given) or len({t.dim() for t in given}) != 1:
+        return  # the general checks say what is wrong
+    if not query.shape[-2] == key.shape[-2] == value.shape[-2]:
         raise ValueError(f"{complaint}, got {query.shape=}, {key.shape=}, {value.shape=}.")
