@@ -228,6 +228,7 @@ class Prepared:
         ]
         self._device = first.device
         self._problem = _c_problem(op, sizes, first, window, scale, "rpb" in given, ragged)
+        self._sizes_shape = (sizes.batch, len(sizes.lengths))
         self.backend = choose(self._problem, first.device)
         self.plan = (
             None if self.backend == "pure" else self._plan(op.forward, op.inputs + op.outputs)
@@ -240,6 +241,8 @@ class Prepared:
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
         """The operation in PyTorch's own operations."""
+        if sizes is not None:
+            self._check_sizes(self.host_sizes(sizes))
         with self._label("", "pure"):
             return self.op.pure(
                 *inputs,
@@ -248,6 +251,29 @@ class Prepared:
                 sizes=sizes,
                 heads_first=self.heads_first,
             )
+
+    def host_sizes(self, sizes: Tensor | None) -> Tensor | None:
+        """A checked copy of the sizes, for the library, which nobody changes before backward."""
+        if sizes is None:
+            return None
+        _same("sizes", sizes.shape, "batch and rank", self._sizes_shape)
+        _must(
+            not (sizes.is_floating_point() or sizes.is_complex()),
+            lambda: f"sizes is {sizes.dtype} (want integers)",
+        )
+        return sizes.detach().to("cpu", torch.int64, copy=True).contiguous()
+
+    def _check_sizes(self, sizes: Tensor | None) -> None:
+        """What the library checks itself."""
+        assert sizes is not None
+        for sample, lengths in enumerate(sizes.tolist()):
+            for axis, (size, rule) in enumerate(zip(lengths, self._problem.axes, strict=True)):
+                least, most = rule[1] * rule[2], rule[0]
+                if not least <= size <= most:
+                    raise ValueError(
+                        f"size {size} of sample {sample} on axis {axis} (want kernel * dilation ="
+                        f" {least} to length {most})"
+                    )
 
     def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
         """Names the work in profiles; nothing where no profiler runs."""
@@ -376,13 +402,6 @@ def _warn_forked(text: str) -> None:
     if not _warned:
         _warned = True
         warnings.warn(f"natten_mps computes with 'pure' in this process: {text}", stacklevel=2)
-
-
-def host_sizes(sizes: Tensor | None) -> Tensor | None:
-    """A copy of the sizes that the library can read, and that nobody changes before backward."""
-    if sizes is None:
-        return None
-    return sizes.detach().to("cpu", torch.int64, copy=True).contiguous()
 
 
 #: How many problems stay prepared; the oldest is dropped first.

@@ -120,7 +120,7 @@ def _forward(op: Operation) -> Callable[..., Any]:
         call = _Call(op, len(op.inputs), arguments)
         prepared = call.prepare()
         if prepared.plan is not None:
-            sizes = _problem.host_sizes(call.sizes)
+            sizes = prepared.host_sizes(call.sizes)
             return prepared.forward(call.inputs, sizes)
         result = call.pure(*call.inputs)
         return tuple(t.contiguous() for t in result) if op.keeps_outputs else result.contiguous()
@@ -166,7 +166,7 @@ def _backward(op: Operation) -> Callable[..., Any]:
                 call.inputs,
                 kept,
                 d_outputs,
-                _problem.host_sizes(call.sizes),
+                prepared.host_sizes(call.sizes),
                 wanted,
             )
         else:

@@ -100,7 +100,7 @@ def _call(
     if prepared.plan is None:
         return prepared.pure(inputs, sizes)
     if sizes is not None:
-        sizes = _problem.host_sizes(sizes)
+        sizes = prepared.host_sizes(sizes)
     if differentiable and torch.is_grad_enabled():
         return Differentiable.apply(prepared, sizes, *inputs)
     return prepared.forward(inputs, sizes)

@@ -143,10 +143,18 @@ def test_unknown_attribute():
         _ = nm.foo
 
 
-def test_sizes_that_the_core_refuses():
+@pytest.mark.parametrize("name", ["native", "pure"])
+def test_sizes_that_do_not_fit(name):
+    nm.set_backend(name)
     window = ops.Window((3,), (1,), (1,), (1,), (False,))
-    with pytest.raises(ValueError, match="size 13 of sample 0 on axis 0"):
-        ops.attn(Q, Q, Q, window=window, sizes=seq(13)[None])
+    for size in (2, 13):
+        text = f"size {size} of sample 0 on axis 0 (want kernel * dilation = 3 to length 12)"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            ops.attn(Q, Q, Q, window=window, sizes=seq(size)[None])
+    with pytest.raises(ValueError, match="sizes has sizes"):
+        ops.attn(Q, Q, Q, window=window, sizes=seq(5, 5)[None])
+    with pytest.raises(ValueError, match="want integers"):
+        ops.attn(Q, Q, Q, window=window, sizes=seq(5)[None] * 1.0)
 
 
 def test_defaults_spelled_none_or_zero():
