@@ -30,7 +30,7 @@ def arguments(problem, op):
     return tensors, rule
 
 
-@pytest.mark.parametrize("name", ["native", "pure"])
+@pytest.mark.parametrize("name", ["native", pytest.param("pure", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize(
     "feature", ["plain", "rank-2", "causal", "rpb", "extra", "ragged", "heads-first"]
