@@ -10,26 +10,28 @@ const (
 	panelBytes   = 1 << 19 // of packed columns that a goroutine holds
 	widestPanel  = 128     // lanes
 	longestTile  = 32      // positions
+	rowTile      = 10      // positions, when windows have several rows
 	largestGroup = 32      // query heads that are treated together
 	taskWork     = 1 << 19 // multiply-adds that are worth a task of their own
 )
 
 // walk is a pass with its sizes.
 type walk struct {
-	pass   pass
-	parts  parts
-	group  int    // query heads of a key head
-	member int    // query heads that are items together, forward walk
-	tile   int    // positions along the fastest axis
-	width  int    // lanes of a slot
-	depth  int    // columns of axis 0 that the panel holds
-	ring   int    // columns of axis 1 that the panel holds
-	extent [3]int // items of the longest dilation group, by axis
-	block  [3]int // positions of a task on axes 0 and 1, tiles on axis 2
-	heads  int    // key heads, or parts of their groups, of a task
-	counts [6]int // sizes of the task grid: batch, class, axis 0, axis 1, axis 2, heads
-	tasks  int64  // product of counts
-	bins   int    // partial sums of d_rpb
+	pass    pass
+	parts   parts
+	group   int    // query heads of a key head
+	member  int    // query heads that are items together, forward walk
+	tile    int    // positions along the fastest axis
+	width   int    // lanes of a slot
+	depth   int    // columns of axis 0 that the panel holds
+	ring    int    // columns of axis 1 that the panel holds
+	extent  [3]int // items of the longest dilation group, by axis
+	columns [3]int // an upper bound of columns of a dilation group, by axis
+	block   [3]int // positions of a task on axes 0 and 1, tiles on axis 2
+	heads   int    // key heads, or parts of their groups, of a task
+	counts  [6]int // sizes of the task grid: batch, class, axis 0, axis 1, axis 2, heads
+	tasks   int64  // product of counts
+	bins    int    // partial sums of d_rpb
 }
 
 func newWalk(p *core.Problem, q pass, element int) *walk {
@@ -38,13 +40,17 @@ func newWalk(p *core.Problem, q pass, element int) *walk {
 	for a := range 3 {
 		w.extent[a], widest[a] = extents(&p.Axes[a], q)
 	}
+	for a := range 3 {
+		w.columns[a] = int(p.Axes[a].GroupLength(0))
+	}
 	if q.tokens {
 		w.extent[2] = int(p.Extra)
+		w.columns[2] = int(p.Axes[2].Outputs())
 	}
 	if !q.kind.inverse() {
 		w.member = min(w.group, largestGroup)
 	}
-	w.chooseTile(widest[2])
+	w.chooseTile(widest)
 	w.choosePanel(p, widest, element)
 	w.chooseTasks(p, widest)
 	return w
@@ -68,9 +74,19 @@ func extents(a *core.Axis, q pass) (items, columns int) {
 	return l.keys, columns
 }
 
-func (w *walk) chooseTile(widest int) {
-	w.width = min((max(16, 2*widest)+7)&^7, widestPanel)
-	w.tile = min(max(w.width-widest+1, 1), longestTile, max(w.extent[2], 1))
+// chooseTile picks the lanes of a slot and the positions of a tile. Wide slots
+// share the packing of neighbouring windows between more queries; slots of several
+// rows are kept so narrow that the turned columns of a window stay near the core.
+func (w *walk) chooseTile(widest [3]int) {
+	spare := longestTile - 1
+	if widest[0]*widest[1] > 1 {
+		spare = rowTile - 1
+	}
+	w.width = min(padded(widest[2]+min(spare, w.extent[2]-1)), widestPanel)
+	w.tile = min(max(w.width-widest[2]+1, 1), longestTile, max(w.extent[2], 1))
+	if w.columns[2] <= w.width {
+		w.tile = min(w.extent[2], longestTile)
+	}
 	if w.member > 1 {
 		w.tile = max(min(w.tile, longestTile/w.member), 1)
 	}
