@@ -11,6 +11,9 @@ from .._common.capabilities import (
     has_tf32_gemm,
 )
 from . import functional as functional
+from . import nested as nested
+from . import ops as ops
+from . import utils as utils
 from ._switches import (
     disable_gemm_na,
     disable_tf32,

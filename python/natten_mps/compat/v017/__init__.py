@@ -5,7 +5,12 @@ The `natten*d*` functions that 0.17.0 to 0.17.4 still had are here as well.
 """
 
 from . import context as context
+from . import flex as flex
 from . import functional as functional
+from . import nested as nested
+from . import ops as ops
+from . import types as types
+from . import utils as utils
 from .context import (
     are_deterministic_algorithms_enabled,
     disable_autotuner,

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: MIT
 """NATTEN 0.20: generalized neighborhood attention with strides, and full attention."""
 
+from . import attn_merge as attn_merge
+from . import backends as backends
 from . import context as context
 from . import functional as functional
+from . import modules as modules
+from . import token_permute as token_permute
+from . import types as types
+from . import utils as utils
 from .backends import (
     get_bwd_configs_for_cutlass_fmha,
     get_bwd_configs_for_cutlass_fna,
