@@ -25,7 +25,7 @@ type dtypeRow struct {
 	size int64
 }
 
-var dtypes = map[DType]dtypeRow{
+var dtypes = [...]dtypeRow{
 	Float32:  {"float32", 4},
 	Float16:  {"float16", 2},
 	BFloat16: {"bfloat16", 2},
@@ -33,17 +33,14 @@ var dtypes = map[DType]dtypeRow{
 }
 
 // Valid reports whether d is a known element type.
-func (d DType) Valid() bool {
-	_, ok := dtypes[d]
-	return ok
-}
+func (d DType) Valid() bool { return d > 0 && int(d) < len(dtypes) }
 
 // Size is the number of bytes of one element.
 func (d DType) Size() int64 { return dtypes[d].size }
 
 func (d DType) String() string {
-	if row, ok := dtypes[d]; ok {
-		return row.name
+	if d.Valid() {
+		return dtypes[d].name
 	}
 	return "unknown"
 }

@@ -24,6 +24,9 @@ func (a *Axis) Outputs() int64 { return (a.Length + a.QueryStep - 1) / a.QuerySt
 // GroupLength is the number of positions i < Length with i mod Dilation ==
 // residue.
 func (a *Axis) GroupLength(residue int64) int64 {
+	if a.Dilation == 1 { // the usual case needs no division
+		return a.Length
+	}
 	return (a.Length - residue + a.Dilation - 1) / a.Dilation
 }
 
@@ -46,9 +49,15 @@ type Window struct {
 
 // Window returns what the query at index query (not output index) sees.
 func (a *Axis) Window(query int64) Window {
-	w := Window{Residue: query % a.Dilation, Position: query / a.Dilation}
+	w := Window{Position: query}
+	if a.Dilation > 1 {
+		w.Residue, w.Position = query%a.Dilation, query/a.Dilation
+	}
 	group := a.GroupLength(w.Residue)
-	first := w.Position / a.Stride * a.Stride
+	first := w.Position
+	if a.Stride > 1 {
+		first -= w.Position % a.Stride
+	}
 	if a.Causal {
 		leader := min(first+a.Stride-1, group-1)
 		w.Start = leader - a.Kernel + 1
