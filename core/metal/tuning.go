@@ -18,6 +18,10 @@ type tuning struct {
 	// block is the largest number of keys between two updates of the softmax's
 	// maximum.
 	block int
+	// halfChannels and halfBlock stand for channels and block in the forward kernel
+	// of 16-bit types; 0: the same.
+	halfChannels int64
+	halfBlock    int
 	// matrixSlots is the window size from which on the "matrix" design pays, and
 	// matrixDims the largest head dimensions whose panels fit the registers.
 	matrixSlots, matrixDims int64
@@ -30,12 +34,13 @@ type tuning struct {
 var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
-// 16 channels a lane leave 4 lanes to a row of 64, so that a dot product costs 2
-// shuffles. Reuse and block are what the model of tests/metalsim/gpu/census.py
-// puts first for the rows of tests/cases.json; no Apple GPU has confirmed it.
-var tunings = []tuning{
-	{generation: 0, channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 25, block: 5, matrixSlots: 100, matrixDims: 128, fill: 1024},
-}
+// Of the designs that `./build.sh bench gpu` tries these came first on an H100, or
+// within a tenth of the first (8 and 9 % behind for float32 windows of 7 and 27
+// keys); no Apple GPU has confirmed them.
+var tunings = []tuning{{
+	generation: 0, channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 49, block: 4, halfChannels: 32, halfBlock: 2,
+	matrixSlots: 100, matrixDims: 128, fill: 1024,
+}}
 
 func tuningFor(generation int) *tuning {
 	row := &tunings[0]
@@ -70,30 +75,28 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	if p.Op.UsesValue() {
 		dim = max(dim, p.ValueDim)
 	}
-	a := &p.Axes[2]
-	shares := a.Kernel > 1 && a.QueryStep == 1
-	large := shares && function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots
-	channels := t.channels
-	if large || function == "attn_bwd_kv" {
-		channels /= 2 // for the registers of reuseLarge queries, or of a key's four rows
+	channels, block := t.channels, t.block
+	if function == "attn_fwd" && p.DType.Size() == 2 && t.halfChannels > 0 {
+		channels, block = t.halfChannels, t.halfBlock
 	}
 	d := design{lanes: 2, reuse: 1}
 	for d.lanes < simdWidth && int64(d.lanes)*channels < dim {
 		d.lanes *= 2
 	}
-	if shares && dim <= int64(d.lanes)*channels {
+	a := &p.Axes[2]
+	if a.Kernel > 1 && a.QueryStep == 1 && dim <= int64(d.lanes)*channels {
 		d.reuse = t.reuse
-		if large {
+		if function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots {
 			d.reuse = t.reuseLarge
 		}
 	}
-	d.block = t.blockOf(a.Kernel + int64(d.reuse) - 1)
+	d.block = evenBlock(a.Kernel+int64(d.reuse)-1, int64(block))
 	return d
 }
 
-// blockOf cuts a line of keys into blocks of nearly the same size.
-func (t *tuning) blockOf(keys int64) int {
-	largest := int64(t.block)
+// evenBlock is the size of blocks into which a line of keys is cut: nearly the
+// same for all, and none above largest.
+func evenBlock(keys, largest int64) int {
 	blocks := (keys + largest - 1) / largest
 	return int((keys + blocks - 1) / blocks)
 }
