@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import natten_mps as nm
-from natten_mps import _abi, _lib, _plan, _problem, ops
+from natten_mps import _abi, _lib, _plan, _problem, backend, ops
 from natten_mps.ops import Window
 from natten_mps.version import __version__
 
@@ -32,6 +32,13 @@ def python(code, **environment):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout + done.stderr
+
+
+@pytest.fixture(autouse=True)
+def _default_backend(monkeypatch):
+    """What is tested here is the library on host memory, also where the GPU is the default."""
+    monkeypatch.delenv("NATTEN_BACKEND", raising=False)
+    monkeypatch.setattr(backend, "choice", "auto")
 
 
 def test_importing_does_no_work():
