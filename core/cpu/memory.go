@@ -43,6 +43,10 @@ func (t *tensor) row(sample, i0, i1, i2, head int) unsafe.Pointer {
 //
 // with the conversion from dtype; stride is in bytes.
 func load[T number](dst []T, p unsafe.Pointer, stride int, dtype core.DType) {
+	if x, ok := any(dst).([]float32); ok && dtype == core.Float32 && stride == float32Bytes {
+		copy(x, unsafe.Slice((*float32)(p), len(x)))
+		return
+	}
 	switch dtype {
 	case core.Float32:
 		for i := range dst {

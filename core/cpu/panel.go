@@ -130,6 +130,9 @@ func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
 	for r := range rows {
 		row := dst[r*pitch+done : r*pitch+s.channels]
 		load(row, unsafe.Add(s.p, r*s.step+done*size), size, s.dtype)
+		if factor == 1 {
+			continue
+		}
 		for i := range row {
 			row[i] *= factor
 		}
