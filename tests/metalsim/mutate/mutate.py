@@ -107,13 +107,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument(
-        "--only", default="", help="mutations with this in their description or test"
+        "--only",
+        default="",
+        help="mutations whose description or test this regular expression matches",
     )
     parser.add_argument("--trust", action="store_true", help="the tests are known to pass")
     parser.add_argument("--report", type=Path, help="file for the table, besides standard output")
     options = parser.parse_args()
     everything = json.loads((Path(__file__).parent / "mutations.json").read_text())
-    wanted = [m for m in everything if options.only in m["what"] + " " + m["test"]]
+    wanted = [m for m in everything if re.search(options.only, m["what"] + " " + m["test"])]
     folder = options.folder.resolve()
     copy(folder)
     build = ["go", "run", "./tests/metalsim/cmd/simbuild"]
