@@ -161,7 +161,11 @@ def test_doctor_text():
         ({"METALSIM_FAIL": "device"}, None, {"3": "no GPU"}),
         ({"METALSIM_HIDE": "objc_msgSend"}, None, {"3": "objc_msgSend not found"}),
         ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),
-        ({"METALSIM_FAIL": "gpu"}, "2", {"1-block": "self-test ended", "1-queue": "self-test ended"}),
+        (
+            {"METALSIM_FAIL": "gpu"},
+            "2",
+            {"1-block": "self-test ended", "1-queue": "self-test ended"},
+        ),
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,
 )
