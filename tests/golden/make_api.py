@@ -7,6 +7,7 @@ For 0.20.1 and 0.21, which install without CUDA. The files of the older generati
 written from a description of their API.
 """
 
+import enum
 import importlib
 import inspect
 import json
@@ -37,7 +38,9 @@ MODULES = (
 
 def signature(value):
     """["name", "name=default", ...], or None for what is not called."""
-    if not callable(value) or (isinstance(value, type) and issubclass(value, (tuple, int))):
+    if not callable(value) or (
+        isinstance(value, type) and issubclass(value, (tuple, int, enum.Enum))
+    ):
         return None
     try:
         parameters = inspect.signature(value).parameters.values()

@@ -52,7 +52,8 @@ def av(attn: Tensor, value: Tensor, extra: Tensor | None, where: ops.Window) -> 
 
 def _record(ctx: Any, compute: Callable[..., Any], inputs: Sequence[Tensor | None]) -> Any:
     """Runs `compute` and keeps its graph in ctx. The inputs are apply's first arguments."""
-    wanted = ctx.needs_input_grad[: len(inputs)]
+    # A tracer wants the operation, not its gradient, and cannot see a function in a function.
+    wanted = [False if traced() else need for need in ctx.needs_input_grad[: len(inputs)]]
     inner = [
         None if t is None else t.detach().requires_grad_(want)
         for t, want in zip(inputs, wanted, strict=True)
