@@ -126,7 +126,7 @@ test_metal() {
 # on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS tensors.
 on_simulator() {
     NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
-        PYTHONPATH=tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
+        PYTHONPATH=$root/tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
 }
 
 ## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file
