@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 	"unsafe"
@@ -18,19 +17,6 @@ import (
 
 // sentinel is what memory that a kernel must leave alone holds.
 const sentinel = -12345.5
-
-func TestWantedInstructionSetIsUsed(t *testing.T) {
-	want := os.Getenv("NATTEN_TEST_REQUIRE")
-	switch {
-	case want == "":
-		t.Skip("NATTEN_TEST_REQUIRE names no instruction set")
-	case want == "portable":
-		require.Nil(t, simd)
-	default:
-		require.NotNil(t, simd, "portable kernels are used, not %s", want)
-		require.Equal(t, want, simd.name)
-	}
-}
 
 func TestDisabledInstructionSets(t *testing.T) {
 	k, text := choose(strings.Join(knownISAs, " ,"))
