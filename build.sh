@@ -304,7 +304,7 @@ wheel() {
 verb_wheel() {
     local wanted=${1:-} row fields
     verb_setup
-    .venv/bin/python -m pip install -q --disable-pip-version-check ziglang==0.17.1
+    .venv/bin/python -m pip install -q --disable-pip-version-check ziglang==0.17.1 auditwheel
     if [[ -z $wanted ]]; then
         wanted=$(uname -s | sed 's/Darwin/macos/; s/Linux/linux/')-$(uname -m)
     fi
@@ -330,13 +330,22 @@ bench_gpu() {
     fi
 }
 
-# What `check` asks of packages: three wheels, twice the same, and those for Linux at work.
+## sdist                 the source distribution in dist
+verb_sdist() {
+    verb_setup
+    .venv/bin/python -m build --sdist >/dev/null
+    echo "written: dist/natten_mps-$(version).tar.gz"
+}
+
+# What `check` asks of packages: three wheels, twice the same; those for Linux and the source
+# distribution at work.
 test_packages() {
     rm -rf -- dist
     verb_wheel all
     (cd -- dist && sha256sum -- *.whl) >build/wheel/SHA256SUMS
     verb_wheel all >/dev/null
     (cd -- dist && sha256sum --check "$root/build/wheel/SHA256SUMS")
+    verb_sdist
     tests/packages/smoke.sh dist
 }
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Checks built wheels without installing them: tag, size, contents, and the library's own headers.
 
-Usage: check_wheels.py dist/*.whl. Needs an LLVM objdump and readelf (Debian: llvm-19).
+Usage: check_wheels.py dist/*.whl. Needs an LLVM objdump and readelf (Debian: llvm-19), and on Linux
+the Python package auditwheel.
 """
 
 import re
@@ -60,6 +61,16 @@ def check_elf(library: Path, platform: str) -> str:
     return f"{len(names)} symbols, glibc {newest[0]}.{newest[1]}"
 
 
+def audit(wheel: Path) -> str:
+    """Ask auditwheel whether the wheel keeps what its manylinux tag promises."""
+    text = " ".join(output(sys.executable, "-m", "auditwheel", "show", str(wheel)).split())
+    tag = re.search(r'platform tag: "manylinux_(\d+)_(\d+)_\w+"', text)
+    expect(tag is not None, f"auditwheel finds {wheel.name} to be no manylinux wheel: {text}")
+    expect((int(tag[1]), int(tag[2])) <= NEWEST_GLIBC, f"auditwheel: {text}")
+    expect("requires no external shared libraries" in text, f"auditwheel: {text}")
+    return "auditwheel agrees"
+
+
 def check_macho(library: Path) -> str:
     """Check architecture, oldest macOS, id, dependencies, exports and signature."""
     objdump = tool("llvm-objdump")
@@ -93,6 +104,8 @@ def check(wheel: Path) -> None:
         library = Path(archive.extract(libraries[0], folder))
         mac = platform.startswith("macosx")
         facts = check_macho(library) if mac else check_elf(library, platform)
+    if sys.platform == "linux" and not mac:
+        facts += f", {audit(wheel)}"
     print(f"{wheel.name}: {wheel.stat().st_size / 2**20:.1f} MiB, {facts}")
 
 
