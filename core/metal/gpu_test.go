@@ -300,7 +300,7 @@ func TestWrongHandles(t *testing.T) {
 
 func TestCompileErrors(t *testing.T) {
 	g, s := simulated(t)
-	_, err := g.Pipeline("broken", func() string { return "kernel void broken() { undeclared(); }" })
+	_, err := g.Pipeline("broken", func() string { return "#include <metal_stdlib>\nkernel void broken() { undeclared(); }" })
 	require.ErrorContains(t, err, "undeclared")
 	for fail, want := range map[string]string{
 		"library": "newLibraryWithSource", "function": "newFunctionWithName", "pipeline": "newComputePipelineState",
