@@ -85,6 +85,13 @@ def test_hourglass_diffusion_transformer():
 
 
 @pytest.mark.slow
+def test_compiled_hourglass_diffusion_transformer():
+    """Forward and backward as one graph. hdit's own rotary embedding, an autograd.Function with a
+    jvp, is what torch.compile refuses; the script exchanges that function and nothing else."""
+    passes("0.17.5", "hdit-0.0.1b6", str(SCRIPTS / "hdit_compile.py"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.14.6", "0.15.1", "0.17.5"])
 def test_operations_counted_by_fvcore(version):
     done = run(version, "fvcore-0.1.5.post20221221", str(SCRIPTS / "flops.py"))
