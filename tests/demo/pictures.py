@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""The pictures of natten_mps.viz in README.md: `.venv/bin/python tests/demo/pictures.py`."""
+
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from skimage.transform import resize
+
+from denoise import patches
+from natten_mps import viz
+
+HERE = Path(__file__).parent
+COLOURS = 256  # of a picture, which keeps its file small
+# The map: the middle of the photograph of a cat in SIDE x SIDE cells, the query on the rim of an
+# eye. STRENGTH is h^2 for each value of a patch, values from 0 to 1.
+SIDE, QUERY, KERNEL, STRENGTH = 80, (28, 33), 41, 0.03
+
+
+def attention() -> object:
+    """Patches of a photograph attend to those alike, as in denoise.py."""
+    photograph = skimage.data.chelsea()[:, 75:375]
+    small = resize(photograph, (SIDE, SIDE), anti_aliasing=True).astype(np.float32)
+    patch = patches(torch.from_numpy(small))[0]
+    h2 = STRENGTH * patch.shape[-1]
+    scaled = patch * (2 / h2) ** 0.5
+    query = torch.cat([scaled, torch.ones_like(scaled[..., :1])], dim=-1)
+    key = torch.cat([scaled, -patch.square().sum(-1, keepdim=True) / h2], dim=-1)
+    found = viz.attention_map(query, key, QUERY, KERNEL, scale=1.0)
+    return viz.attention_over_image(photograph, found, QUERY)
+
+
+def write(figure: object, name: str) -> None:
+    """Write a figure as a PNG of few colours."""
+    path = HERE / f"{name}.png"
+    figure.savefig(path, dpi=80)
+    picture = Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    picture.save(path, optimize=True)
+    print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size // 1024} KiB")
+
+
+def main() -> None:
+    """Write all pictures next to this file."""
+    write(viz.windows(8, 4, stride=2), "window-stride")
+    write(viz.windows(8, 4, stride=2, is_causal=True), "window-stride-causal")
+    write(viz.windows((13, 15), (5, 7), dilation=(2, 1), query=(6, 12)), "window-dilation")
+    write(attention(), "attention")
+
+
+if __name__ == "__main__":
+    main()
