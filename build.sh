@@ -250,7 +250,8 @@ verb_bench() {
 verb_docs() {
     verb_setup
     .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[docs]'
-    NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build -q -f python/mkdocs.yml
+    # With -q warnings are not counted, and strict means nothing.
+    NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build -f python/mkdocs.yml
     echo "written: build/docs/index.html"
 }
 
