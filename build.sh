@@ -404,7 +404,7 @@ vet() {
     go vet ./capi/...
 }
 
-## lint                  vet, format checks, ruff, mypy, shellcheck (golangci-lint if check installed it)
+## lint                  vet, format checks, ruff, mypy, shellcheck (golangci-lint, actionlint if check installed them)
 verb_lint() {
     verb_setup
     echo "== go vet, gofmt"
@@ -423,6 +423,10 @@ verb_lint() {
         echo "== golangci-lint"
         build/tools/golangci-lint run ./...
     fi
+    if [[ -x build/tools/actionlint ]]; then
+        echo "== actionlint"
+        build/tools/actionlint
+    fi
 }
 
 ## check                 everything: regenerate, lint, all tests with the slow ones, other processors
@@ -432,8 +436,11 @@ verb_check() {
         GOBIN=$root/build/tools go install \
             github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
     fi
+    [[ -x build/tools/actionlint ]] || GOBIN=$root/build/tools go install \
+        github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
     verb_gen
     verb_lint
+    verb_docs
     verb_test "${test_parts[@]}"
     echo "== test slow"
     test_slow
