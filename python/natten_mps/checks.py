@@ -207,10 +207,17 @@ def sizes(given: Tensor, batch: int, spatial: Shape, window: Window) -> Tensor:
         lambda: f"{name} must be int32 or int64, got {given.dtype}.",
     )
     given = given.reshape(batch, rank)
-    if not torch.compiler.is_compiling() and batch > 0:
+    if not _is_traced(given) and batch > 0:
         for axis, column in enumerate(zip(*given.tolist(), strict=True)):
             _size_range(axis, min(column), max(column), spatial, window)
     return given
+
+
+def _is_traced(tensor: Tensor) -> bool:
+    """Whether a tensor's values are not there, or not to be read; those are checked at run."""
+    return (
+        torch.compiler.is_compiling() or tensor.is_meta or torch._C._len_torch_dispatch_stack() > 0
+    )
 
 
 def _size_range(axis: int, low: int, high: int, spatial: Shape, window: Window) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from . import checks, ops
+from ._predecessor_ops import register
 from .utils.params import make_window
 
 __all__ = [
@@ -533,3 +534,8 @@ def na1d_packed(
     )
     kept = (place[None, ::step] < lens[:, None]).to(query.device)
     return (out[kept], lse[kept]) if return_lse else out[kept]
+
+
+register(1, na1d_qk, na1d_av, na1d, na1d_varlen)
+register(2, na2d_qk, na2d_av, na2d, na2d_varlen)
+register(3, na3d_qk, na3d_av, na3d, na3d_varlen)

@@ -286,3 +286,51 @@ def test_meta_tensors_have_shapes():
     assert out.is_meta
     window = ops.Window((3,), (1,), (1,), (1,), (False,))
     assert ops.attn(q, q, q, window=window, heads_first=True)[0].shape == q.shape
+
+
+def predecessors_operations(rank):
+    """Arguments of natten-mps 0.3.3's registered operations, and what functional gives."""
+    shape = (2, *(6, 5, 4)[:rank], 2, 8)
+    q, k, v = (torch.randn(shape, requires_grad=True) for _ in range(3))
+    kernel, dilation, causal = [3] * rank, [1] * rank, [True] + [False] * (rank - 1)
+    stride = [2] + [1] * (rank - 1)
+    sizes = torch.tensor([shape[1:-2], [3] * rank])
+    sizes = sizes[:, 0] if rank == 1 else sizes
+    options = {"stride": stride, "is_causal": causal}
+
+    def function(name):
+        return getattr(nm, f"na{rank}d{name}")
+
+    logits = function("_qk")(q, k, 3, **options, scale=0.5)
+    weights = logits.softmax(-1).detach().requires_grad_()
+    return {
+        "qk": ((q, k, kernel, dilation, stride, causal, 0.5), logits),
+        "av": (
+            (weights, v, kernel, dilation, stride, causal),
+            function("_av")(weights, v, 3, **options),
+        ),
+        "fwd": (
+            (q, k, v, kernel, stride, dilation, causal, None),
+            function("")(q, k, v, 3, **options),
+        ),
+        "varlen_fwd": (
+            (q, k, v, sizes, kernel, dilation, 0.5),
+            function("_varlen")(q, k, v, sizes, 3, scale=0.5),
+        ),
+    }
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("name", ["qk", "av", "fwd", "varlen_fwd"])
+def test_operations_of_the_predecessor(name, rank):
+    arguments, want = predecessors_operations(rank)[name]
+    operation = getattr(REGISTERED, f"na{rank}d_{name}").default
+    got = operation(*arguments)
+    torch.testing.assert_close(got, want)
+    leaves = [x for x in arguments if isinstance(x, torch.Tensor) and x.requires_grad]
+    finite = [x.masked_fill(~x.isfinite(), 0).square().sum() for x in (got, want)]
+    gradients = [torch.autograd.grad(loss, leaves) for loss in finite]
+    torch.testing.assert_close(*gradients)
+    torch.library.opcheck(operation, arguments)
+    meta = [x.to("meta") if isinstance(x, torch.Tensor) else x for x in arguments]
+    assert operation(*meta).shape == want.shape
