@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parent.parent.parent / "python"
 
 
 def _python(*arguments, path=(), check=True):
-    paths = os.pathsep.join(map(str, (*path, PACKAGE)))
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = os.pathsep.join(map(str, filter(None, (*path, PACKAGE, *inherited))))
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
