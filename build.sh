@@ -108,19 +108,28 @@ test_py() {
     .venv/bin/python -m pytest -q -m "not slow" tests/python
 }
 
-# The GPU's side on the simulated Metal: every kernel under the checker, then the
-# Python suite once a tier.
+tiers=(1-block 1-queue 2 3)
+
+# The GPU's side on the simulated Metal: every kernel under the checker, the host
+# side and the table of problems in each tier, and the Python suite in the first.
 test_metal() {
     verb_setup
     verb_build
     local tier simulator
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
     go test -shuffle=on -timeout 60m ./tests/metalsim/... ./metalrt ./core/metal
-    for tier in 1-block 1-queue 2 3; do
+    for tier in "${tiers[@]}"; do
         echo "== test metal, tier $tier"
         on_simulator "$simulator" "$tier" checked tests/metalsim/python
-        on_simulator "$simulator" "$tier" fast -m "not slow" tests/python
+        on_simulator "$simulator" "$tier" fast tests/python/test_metal.py
     done
+    test_tier "$simulator" "${tiers[0]}"
+}
+
+# test_tier LIBRARY TIER runs the Python suite in a tier.
+test_tier() {
+    echo "== test the Python suite in tier $2"
+    on_simulator "$1" "$2" fast -m "not slow" tests/python
 }
 
 # on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS tensors.
@@ -157,7 +166,11 @@ test_slow() {
     mapfile -t packages < <(go list ./... | grep -v /tests/exported)
     go test -shuffle=on -tags noasm "${packages[@]}"
     go test -shuffle=on -race -short "${packages[@]}"
-    test_metal
+    local tier simulator
+    simulator=$(go run ./tests/metalsim/cmd/simbuild)
+    for tier in "${tiers[@]:1}"; do
+        test_tier "$simulator" "$tier"
+    done
     verb_dispatch
     test_packages
 }
