@@ -359,10 +359,11 @@ def _in_metal_memory(device: torch.device) -> bool:
 
 def choose(problem: _plan.Problem, device: torch.device) -> str:
     """The backend that computes a problem: the chosen one, or with "auto" the first that takes it,
-    which is `pure` where the library has none."""
+    which is `pure` where the library has none. Meta tensors have only shapes, for `pure` to give.
+    """
     chosen = backend.choice
-    if chosen == "pure":
-        return chosen
+    if chosen == "pure" or device.type == "meta":
+        return "pure"
     if chosen != "auto":
         against = _against(problem, device, chosen)
         if against is not None:
