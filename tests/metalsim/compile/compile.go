@@ -177,7 +177,8 @@ func object(u *lower.Unit, o Options) (string, error) {
 	if _, err := command(clang(), append(args, "-c", src, "-o", obj)...); err != nil {
 		return "", err
 	}
-	link := []string{"-shared", "-o", unique, obj, kit.runtime, "-lm", "-lpthread", "-Wl,-Bsymbolic"}
+	link := append([]string{"-shared", "-o", unique, obj}, kit.runtime...)
+	link = append(link, "-lm", "-lpthread", "-Wl,-Bsymbolic")
 	if o.Mode == Coverage {
 		flush := unique + ".cpp"
 		defer os.Remove(flush)

@@ -63,8 +63,8 @@ func CacheDir() (string, error) {
 // toolkit is the embedded headers and executor, written out once per content.
 type toolkit struct {
 	cache, include, empty string
-	sum                   string // of everything embedded
-	runtime               string // the executor's object file
+	sum                   string   // of everything embedded
+	runtime               []string // the executor's object files
 }
 
 func prepare() (t toolkit, err error) {
@@ -76,8 +76,14 @@ func prepare() (t toolkit, err error) {
 	}
 	dir := filepath.Join(t.cache, "kit-"+t.sum)
 	t.include, t.empty = filepath.Join(dir, "include"), filepath.Join(dir, "include", "empty")
-	t.runtime = filepath.Join(dir, "mslrt.o")
-	if _, err := os.Stat(t.runtime); err == nil {
+	sources, err := fs.Glob(metalsim.Files, "rt/*.cpp")
+	if err != nil {
+		return t, err
+	}
+	for _, source := range sources {
+		t.runtime = append(t.runtime, filepath.Join(dir, source+".o"))
+	}
+	if _, err := os.Stat(dir); err == nil {
 		return t, nil
 	}
 	tmp, err := os.MkdirTemp(t.cache, "kit")
@@ -88,12 +94,14 @@ func prepare() (t toolkit, err error) {
 	if err := os.CopyFS(tmp, metalsim.Files); err != nil {
 		return t, err
 	}
-	if _, err := command(Clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c",
-		filepath.Join(tmp, "rt", "mslrt.cpp"), "-o", filepath.Join(tmp, "mslrt.o")); err != nil {
-		return t, err
+	for _, source := range sources {
+		source = filepath.Join(tmp, source)
+		if _, err := command(Clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c", source, "-o", source+".o"); err != nil {
+			return t, err
+		}
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		if _, e := os.Stat(t.runtime); e != nil { // else another process was first
+		if _, e := os.Stat(dir); e != nil { // else another process was first
 			return t, err
 		}
 	}

@@ -46,6 +46,11 @@ func (u *Unit) entries(b *strings.Builder) {
 		}
 	}
 	b.WriteString(" default: break; } __o[0] = __d.kind; __o[1] = __d.ref; __o[2] = __d.size; __o[3] = __d.align; }\n")
+	b.WriteString("extern \"C\" ulong msl_function(uint __k) { switch (__k) {")
+	for n, k := range u.Kernels {
+		fmt.Fprintf(b, " case %d: return (ulong)&::%s;", n, k.Func)
+	}
+	b.WriteString(" default: return 0; } }\n")
 }
 
 // constants gives storage to the function constants, which the runtime fills.

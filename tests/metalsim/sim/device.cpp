@@ -14,7 +14,7 @@
 namespace sim {
 namespace {
 
-constexpr uint64_t kMaxThreads = 1024, kMaxThreadgroupMemory = 32 << 10;
+constexpr uint64_t kMaxThreads = 1024;
 constexpr uint64_t kMaxBuffer = uint64_t{1} << 34;
 // Pages that fault stand round each buffer of the device.
 constexpr size_t kGuard = 1 << 16;
@@ -53,12 +53,10 @@ Pipeline* new_pipeline(Function* f, uint64_t max_threads, Error** error) {
     finding("validation", "newComputePipelineState: computeFunction is nil");
     return nullptr;
   }
-  if (injected("pipeline")) {
-    give_error(error, "AGXMetalG13X", 3,
-               "Compute function exceeds available temporary registers (injected)");
-    return nullptr;
-  }
-  return make_pipeline(f, max_threads);
+  std::string err;
+  Pipeline* p = make_pipeline(f, max_threads, &err);
+  if (!p) give_error(error, "AGXMetalG13X", 3, err);
+  return p;
 }
 
 Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, void* deallocator) {
@@ -119,7 +117,17 @@ Function* make_function(Library* l, const std::string& name) {
   return f;
 }
 
-Pipeline* make_pipeline(const Function* f, uint64_t max_threads) {
+Pipeline* make_pipeline(const Function* f, uint64_t max_threads, std::string* err) {
+  if (injected("pipeline")) {
+    *err = "Compute function exceeds available temporary registers (injected)";
+    return nullptr;
+  }
+  if (f->kernel->threadgroup_memory > kMaxThreadgroupMemory) {
+    *err = "Threadgroup memory size (" + std::to_string(f->kernel->threadgroup_memory) +
+           ") exceeds the maximum threadgroup memory allowed (" +
+           std::to_string(kMaxThreadgroupMemory) + ")";
+    return nullptr;
+  }
   Pipeline* p = make<Pipeline>(*find_class("SimComputePipelineState"));
   p->module = f->module;
   p->kernel = f->kernel;
@@ -237,6 +245,8 @@ void define_metal() {
     return p->max_threads; }))
       .on("threadExecutionWidth", METHOD(Pipeline*, SEL) {
     return uint64_t{32}; }))
+      .on("staticThreadgroupMemoryLength", METHOD(Pipeline* p, SEL) {
+    return uint64_t{p->kernel->threadgroup_memory}; }))
       .on("device", METHOD(Pipeline*, SEL) {
     return device(); }));
   define_class("SimBuffer", {"MTLBuffer", "MTLResource"})

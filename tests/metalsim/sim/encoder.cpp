@@ -12,7 +12,7 @@
 namespace sim {
 namespace {
 
-constexpr uint64_t kLastIndex = 30, kMaxBytes = 4096, kMaxThreadgroupMemory = 32 << 10;
+constexpr uint64_t kLastIndex = 30, kMaxBytes = 4096;
 
 __attribute__((format(printf, 1, 2))) std::string text(const char* format, ...) {
   char s[512];
@@ -129,7 +129,7 @@ void Encoder::set_bytes(const void* p, uint64_t n, uint64_t index) {
 
 void Encoder::check_arguments(Size3 group) {
   const std::string& name = pipeline->kernel->name;
-  uint64_t memory = 0;
+  uint64_t memory = pipeline->kernel->threadgroup_memory;
   for (const Argument& a : pipeline->kernel->arguments) {
     if (a.index < 0) continue;
     size_t i = static_cast<size_t>(a.index);

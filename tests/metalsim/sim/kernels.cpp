@@ -125,17 +125,21 @@ bool load(Module* m, std::string* err) {
   m->run = reinterpret_cast<decltype(m->run)>(dlsym(h, "msl_run"));
   auto describe =
       reinterpret_cast<void (*)(uint32_t, uint32_t, uint32_t*)>(dlsym(h, "msl_argdesc"));
-  if (!m->run || !describe) {
-    *err = m->so + " has no msl_run";
+  auto function = reinterpret_cast<char* (*)(uint32_t)>(dlsym(h, "msl_function"));
+  auto static_memory = reinterpret_cast<uint32_t (*)(char*)>(dlsym(h, "msl_static_memory"));
+  if (!m->run || !describe || !function || !static_memory) {
+    *err = m->so + " lacks a part of the executor";
     return false;
   }
-  for (Kernel& k : m->kernels)
+  for (Kernel& k : m->kernels) {
+    k.threadgroup_memory = static_memory(function(k.index));
     for (size_t i = 0; i < k.arguments.size(); i++) {
       uint32_t d[4] = {};
       describe(k.index, static_cast<uint32_t>(i), d);
       Argument& a = k.arguments[i];
       a.space = d[0], a.reference = d[1] != 0, a.size = d[2], a.align = d[3];
     }
+  }
   return true;
 }
 

@@ -27,6 +27,7 @@ struct Kernel {
   uint32_t index, max_threads;  // 0: the source sets no limit
   std::string name;
   std::vector<Argument> arguments;
+  uint32_t threadgroup_memory = 0;  // bytes of its threadgroup variables
 };
 
 // Module is one source, compiled and loaded; it stays for the process.

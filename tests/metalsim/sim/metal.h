@@ -50,6 +50,7 @@ struct Pipeline : Object {
 };
 
 constexpr uint64_t kStoragePrivate = 0x20;
+constexpr uint64_t kMaxThreadgroupMemory = 32 << 10;
 // Bytes given by value lie between margins, where an overrun is seen.
 constexpr size_t kMargin = 64;
 
@@ -145,8 +146,9 @@ Buffer* make_buffer(uint64_t length, uint64_t options);    // +1
 Buffer* wrap_memory(void* p, uint64_t length);             // +1, no rules
 // make_library compiles; null with the compiler's text in err. +1.
 Library* make_library(const std::string& source, bool fast_math, std::string* err);
-Pipeline* make_pipeline(const Function* f, uint64_t max_threads);  // +1
-Function* make_function(Library* l, const std::string& name);      // +1 or null
+// make_pipeline: null with the reason in err. +1.
+Pipeline* make_pipeline(const Function* f, uint64_t max_threads, std::string* err);
+Function* make_function(Library* l, const std::string& name);  // +1 or null
 
 // run_dispatch carries one out; an error text, or "".
 std::string run_dispatch(const Dispatch& d);

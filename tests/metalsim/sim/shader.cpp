@@ -24,10 +24,13 @@ void put(const std::string& text, char* err, size_t n) {
   if (err && n) snprintf(err, n, "%s", text.c_str());
 }
 
-Pipeline* pipeline_of(Library* l, const char* kernel) {
+Pipeline* pipeline_of(Library* l, const char* kernel, std::string* err) {
   Function* f = make_function(l, kernel);
-  if (!f) return nullptr;
-  Pipeline* p = make_pipeline(f, 0);
+  if (!f) {
+    *err = std::string("no kernel ") + kernel;
+    return nullptr;
+  }
+  Pipeline* p = make_pipeline(f, 0, err);
   release(f);
   return p;
 }
@@ -75,9 +78,10 @@ API int metalsim_shader_launch(uint64_t shader, const char* kernel,
                                const uint64_t threads[3], const uint64_t group[3], char* err,
                                size_t n) {
   auto* l = checked<Library>(reinterpret_cast<void*>(shader), "metalsim_shader_launch");
-  Pipeline* p = l ? pipeline_of(l, kernel) : nullptr;
+  std::string text = "no library";
+  Pipeline* p = l ? pipeline_of(l, kernel, &text) : nullptr;
   if (!p) {
-    put(std::string("no kernel ") + kernel, err, n);
+    put(text, err, n);
     return -1;
   }
   size_t before = findings().size();
@@ -117,7 +121,8 @@ API int aoti_torch_mps_delete_shader_library(Object* library) {
 // as a library that is kept does.
 API int aoti_torch_mps_get_kernel_function(Object* library, const char* kernel, Object** function) {
   auto* l = checked<Library>(library, "aoti_torch_mps_get_kernel_function");
-  Pipeline* p = l ? pipeline_of(l, kernel) : nullptr;
+  std::string err;
+  Pipeline* p = l ? pipeline_of(l, kernel, &err) : nullptr;
   if (!p) return kFailure;
   auto* f = make<ShaderFunction>(*find_class("SimShaderFunction"));
   f->pipeline = Owned<Pipeline>(p);

@@ -62,16 +62,24 @@ func (m metal) compile(source string) (library uintptr, text string) {
 }
 
 func (m metal) pipeline(name string) uintptr {
-	s := m.str(name)
-	f := m.send(m.library, "newFunctionWithName:", s)
-	m.send(s, "release")
-	require.NotZero(m.t, f)
-	var nserror uintptr
-	p := m.send(m.device, "newComputePipelineStateWithFunction:error:", f, uintptr(unsafe.Pointer(&nserror)))
-	require.NotZero(m.t, p)
-	m.send(f, "release")
+	p, text := m.pipelineOf(m.library, name)
+	require.NotZero(m.t, p, text)
 	m.t.Cleanup(func() { m.send(p, "release") })
 	return p
+}
+
+// pipelineOf makes a pipeline, or gives the reason why there is none.
+func (m metal) pipelineOf(library uintptr, name string) (pipeline uintptr, text string) {
+	pool := m.pool()
+	defer m.pop(pool)
+	s := m.str(name)
+	f := m.send(library, "newFunctionWithName:", s)
+	m.send(s, "release")
+	require.NotZero(m.t, f)
+	defer m.send(f, "release")
+	var nserror uintptr
+	pipeline = m.send(m.device, "newComputePipelineStateWithFunction:error:", f, uintptr(unsafe.Pointer(&nserror)))
+	return pipeline, m.text(m.send(nserror, "localizedDescription"))
 }
 
 // buffer makes a shared buffer of floats.
