@@ -3,7 +3,6 @@
 package metal
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -45,6 +44,7 @@ func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
 		g.UseOwnQueue()
 		for name, value := range map[string]string{
 			"mode": "checked", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
+			"max_threads": "1024", "max_threads_for": "",
 		} {
 			require.NoError(t, s.Set(name, value))
 		}
@@ -322,30 +322,6 @@ func TestTorchWithoutSymbols(t *testing.T) {
 	require.Equal(t, "torch's stream by dispatch queue", g.Stream())
 }
 
-func emptyKernel(name string) string {
-	return fmt.Sprintf("#include <metal_stdlib>\nusing namespace metal;\nkernel void %s("+
-		"constant uint& n [[buffer(0)]], device float* a [[buffer(1)]], device float* b [[buffer(2)]], "+
-		"device float* c [[buffer(3)]], device float* d [[buffer(4)]], uint i [[thread_position_in_grid]]) {}\n", name)
-}
-
-// emptyJob has the parameter block and four tensors of a forward pass.
-func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
-	t.Helper()
-	p, err := g.Pipeline("empty_launch", func() string { return emptyKernel("empty_launch") })
-	require.NoError(t, err)
-	bindings := []Binding{{Bytes: make([]byte, 600)}}
-	for range 4 {
-		memory := make([]float32, 64)
-		handle := s.Call("metalsim_register", uintptr(unsafe.Pointer(&memory[0])), 256)
-		tensor := &core.Tensor{Data: *(*unsafe.Pointer)(unsafe.Pointer(&handle))}
-		bindings = append(bindings, Binding{Tensor: tensor, High: 256})
-		t.Cleanup(func() { runtime.KeepAlive(memory) })
-	}
-	return &Job{Memory: core.Metal, Dispatches: []Dispatch{{
-		Pipeline: p, Function: "empty_launch", Bindings: bindings, Groups: Size{1, 1, 1}, Threads: Size{32, 1, 1},
-	}}}
-}
-
 func TestNoMemoryForScratch(t *testing.T) {
 	for name, route := range streams {
 		g, s := simulated(t)
@@ -361,30 +337,5 @@ func TestNoMemoryForScratch(t *testing.T) {
 		require.NoError(t, s.Set("fail", ""))
 		require.NoError(t, g.Run(job))
 		s.Call("metalsim_stream_synchronize", 0)
-	}
-}
-
-func BenchmarkLaunch(b *testing.B) {
-	for name, route := range streams {
-		if route == 0 {
-			continue
-		}
-		b.Run(name, func(b *testing.B) {
-			g, s := simulated(b)
-			require.NoError(b, s.Set("mode", "fast"))
-			use(b, g, s, route)
-			job := emptyJob(b, g, s)
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if err := g.Run(job); err != nil {
-					b.Fatal(err)
-				}
-				if i%256 == 255 {
-					b.StopTimer()
-					s.Call("metalsim_stream_synchronize", 0)
-					b.StartTimer()
-				}
-			}
-		})
 	}
 }

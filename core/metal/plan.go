@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/shaders"
@@ -16,6 +17,8 @@ type Backend struct {
 	open func() (Device, error)
 	tune *tuning // nil: by the device's generation
 	wide bool    // 64-bit offsets even where 32 bits suffice, for tests
+
+	refused atomic.Pointer[string] // why a tuned kernel was last replaced by a plainer one
 }
 
 // New returns the backend on the device that open finds; open is called when the
@@ -25,13 +28,17 @@ func New(open func() (Device, error)) *Backend { return &Backend{open: open} }
 // Name is "metal".
 func (b *Backend) Name() string { return "metal" }
 
-// Available reports whether there is a GPU.
+// Available reports whether there is a GPU, its name, and what it has refused.
 func (b *Backend) Available() (bool, string) {
 	device, err := b.open()
 	if err != nil {
 		return false, err.Error()
 	}
-	return true, device.Info().Name
+	details := device.Info().Name
+	if why := b.refused.Load(); why != nil {
+		details += "; plainer kernels where the tuned ones were refused: " + *why
+	}
+	return true, details
 }
 
 // Unsupported lists what speaks against a problem.
@@ -78,19 +85,40 @@ func tooLarge(p *core.Problem) []string {
 	return why
 }
 
-// Prepare decides the launches of a problem and compiles their kernels.
+// Prepare decides the launches of a problem and compiles their kernels. Where the
+// GPU refuses one, as for want of registers or of threads, the plainest design
+// takes the place of the tuned one.
 func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
 	device, err := b.open()
 	if err != nil {
 		return nil, core.Errorf(core.Unsupported, "%v", err)
 	}
-	r := b.newRunner(p, device)
+	tune := b.tune
+	if tune == nil {
+		tune = tuningFor(device.Info().Generation)
+	}
+	r := b.newRunner(p, device, tune)
+	refused := r.compile()
+	if refused == nil {
+		return r, nil
+	}
+	r = b.newRunner(p, device, &plainest)
+	if r.compile() != nil {
+		return nil, refused
+	}
+	why := refused.Error()
+	b.refused.Store(&why)
+	return r, nil
+}
+
+// compile prepares the steps for the layout that most runs have.
+func (r *runner) compile() error {
 	for i := range r.steps {
 		if _, err := r.prepared(i, layout{vec: 8, wide: r.wide}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // runner is a prepared problem.
@@ -123,11 +151,7 @@ type preparedStep struct {
 	block    [paramsBytes]byte // but for strides
 }
 
-func (b *Backend) newRunner(p *core.Problem, device Device) *runner {
-	tune := b.tune
-	if tune == nil {
-		tune = tuningFor(device.Info().Generation)
-	}
+func (b *Backend) newRunner(p *core.Problem, device Device, tune *tuning) *runner {
 	r := &runner{problem: p, device: device, wide: b.wide, ready: map[stepKey]*preparedStep{}}
 	r.steps, r.scratch = steps(p, tune)
 	r.unused = len(r.scratch)

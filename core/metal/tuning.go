@@ -2,7 +2,11 @@
 
 package metal
 
-import "github.com/natten-mps/natten-mps/core"
+import (
+	"math"
+
+	"github.com/natten-mps/natten-mps/core"
+)
 
 // tuning is the row of choices for a GPU generation.
 type tuning struct {
@@ -41,6 +45,9 @@ var tunings = []tuning{{
 	generation: 0, channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 49, block: 4, halfChannels: 32, halfBlock: 2,
 	matrixSlots: 100, matrixDims: 128, fill: 1024,
 }}
+
+// plainest is the design with the fewest registers.
+var plainest = tuning{channels: 4, reuse: 1, reuseLarge: 1, block: 1, matrixSlots: math.MaxInt64, fill: 1024}
 
 func tuningFor(generation int) *tuning {
 	row := &tunings[0]

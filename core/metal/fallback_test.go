@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+
+//go:build cgo
+
+package metal
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+)
+
+// Where the GPU refuses the tuned kernel, or gives it too few threads, a plainer one
+// computes the same, and the backend says so.
+func TestPlainerKernels(t *testing.T) {
+	for name, settings := range map[string]map[string]string{
+		"registers": {"fail": "pipeline@1"},
+		"threads":   {"max_threads": "16", "max_threads_for": "_r2_"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, s := simulated(t)
+			b := New(func() (Device, error) { return g, nil })
+			b.tune = &tuning{channels: 16, reuse: 2, reuseLarge: 2, block: 3, matrixSlots: 1 << 30, fill: 4}
+			dim := map[string]int64{"registers": 20, "threads": 28}[name] // no other test has compiled these
+			for option, value := range settings {
+				require.NoError(t, s.Set(option, value))
+			}
+			for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+				p, sizes := small(op, core.Float32, 2, dim, true)
+				conformance.Check(t, conformance.Backend(b), p, sizes, 0)
+			}
+			_, details := b.Available()
+			want := map[string]string{"registers": "exceeds available temporary registers", "threads": "takes 16 threads a threadgroup"}[name]
+			require.Contains(t, details, "plainer kernels where the tuned ones were refused: ")
+			require.Contains(t, details, want)
+		})
+	}
+}
