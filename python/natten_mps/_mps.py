@@ -30,6 +30,14 @@ OVERRIDE = "NATTEN_MPS_TIER"
 EXAMINED = ((2, 8), (2, 15))
 FIRST_WITH = {"1-block": (2, 10), "1-queue": (2, 8)}
 
+#: What each tier does, for people.
+MEANING = {
+    "1-block": "in torch's current stream, in a command block (the best)",
+    "1-queue": "in torch's default stream, in its dispatch queue",
+    "2": "launched by torch.mps.compile_shader",
+    "3": "on a queue of its own, waiting for torch and to the end each time",
+}
+
 STREAMS = {
     "1-block": _abi.STREAM_TORCH,
     "1-queue": _abi.STREAM_TORCH_QUEUE,

@@ -14,6 +14,7 @@ from .version import __version__
 #: Environment variables that change what the package does.
 VARIABLES = (
     "NATTEN_BACKEND",
+    "NATTEN_DISABLE_ISA",
     "NATTEN_LOG_LEVEL",
     "NATTEN_MPS_CACHE",
     "NATTEN_MPS_LIBRARY",
@@ -24,18 +25,19 @@ VARIABLES = (
 
 def report() -> dict[str, Any]:
     """Everything that the command prints, as plain values."""
-    return {
+    found = {
         "natten_mps": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": {name: os.environ[name] for name in VARIABLES if os.environ.get(name)},
         "library": _library(),
         "torch": _torch(),
-        "backends": _backends(),
-        "chosen": backend.get_backend(),
         "mps": _mps(),
         "self_check": _self_check(),
+        "backends": _backends(),  # after the check, because a GPU says what it has refused
+        "chosen": backend.get_backend(),
     }
+    return {**found, "problems": _problems(found)}
 
 
 def _library() -> dict[str, Any]:
@@ -83,12 +85,43 @@ def _mps() -> dict[str, Any]:
         choice = tiers.choice()
     except (ValueError, ImportError, _lib.ForkedError) as error:
         return {"tier": None, "refused": {"all": str(error)}}
+    tier = None if choice.stream is None else choice.stream.tier
     return {
-        "tier": None if choice.stream is None else choice.stream.tier,
+        "tier": tier,
+        "meaning": None if tier is None else tiers.MEANING[tier],
         "refused": choice.refused,
         "examined_torch": [".".join(map(str, v)) for v in tiers.EXAMINED],
         "verdicts": str(_verdict.path()),
     }
+
+
+def _problems(found: dict[str, Any]) -> list[str]:
+    """What should work and does not: the command's status is 1 if there is any."""
+    problems = []
+    if not found["library"]["loaded"]:
+        problems.append(f"the library does not load: {found['library']['reason']}")
+    elif not backend.available(found["chosen"]):
+        problems.append(
+            f"backend {found['chosen']!r} is chosen and cannot run: "
+            f"{backend.details(found['chosen'])}"
+        )
+    mps = found["mps"]
+    wanted = os.environ.get("NATTEN_MPS_TIER")
+    if mps["tier"] is None and (wanted or found["torch"].get("mps_available")):
+        problems.append(f"MPS tensors cannot be computed: {_reasons(mps['refused'])}")
+    problems += [
+        f"the self-check of {name} {result}"
+        for name, result in found["self_check"].items()
+        if result != "passed"
+    ]
+    return problems
+
+
+def _reasons(refused: dict[str, str]) -> str:
+    """Why tiers are refused, one reason for all said once."""
+    if len(set(refused.values())) == 1:
+        return next(iter(refused.values()))
+    return "; ".join(f"{tier}: {reason}" for tier, reason in refused.items())
 
 
 def _self_check() -> dict[str, str]:
@@ -114,31 +147,63 @@ def _self_check() -> dict[str, str]:
 
 def text(found: dict[str, Any]) -> str:
     """The report for people."""
-    lines: list[str] = []
-    _write(lines, found, "")
+    library, torch, lines = found["library"], found["torch"], []
+    lines.append(f"natten_mps  {found['natten_mps']}, Python {found['python']}, {found['system']}")
+    lines.append(f"torch       {_torch_line(torch)}")
+    lines.append(f"library     {library['path']}")
+    lines.append(f"            {_library_line(library)}")
+    lines += _block("environment", found["environment"])
+    lines.append("backends")
+    for b in found["backends"]:
+        mark = "yes" if b["available"] else "no "
+        details = b["details"]
+        if not library["loaded"] and not b["available"]:
+            details = "in the library, which does not load"
+        lines.append(f"  {b['name']:<10} {mark}  {details}")
+    lines.append(f"  in use: {found['chosen']}")
+    lines += _mps_lines(found["mps"])
+    lines += _block("self-check", found["self_check"])
+    lines += (
+        ["problems", *(f"  {p}" for p in found["problems"])]
+        if found["problems"]
+        else ["no problems"]
+    )
     return "\n".join(lines)
 
 
-def _write(lines: list[str], value: dict[str, Any], indent: str) -> None:
-    for key, part in value.items():
-        if isinstance(part, dict) and part:
-            lines.append(f"{indent}{key}:")
-            _write(lines, part, indent + "  ")
-        elif key == "backends":
-            lines.append("backends:")
-            for b in part:
-                mark = "yes" if b["available"] else "no "
-                lines.append(f"  {b['name']:<10} {mark}  {b['details']}")
-        else:
-            lines.append(f"{indent}{key}: {_plain(part)}")
+def _torch_line(torch: dict[str, Any]) -> str:
+    if "version" not in torch:
+        return str(torch["reason"])
+    if torch["mps_available"]:
+        mps = "MPS available"
+    else:
+        mps = "MPS built in, no device" if torch["mps_built"] else "built without MPS"
+    return f"{torch['version']}, {mps}, {torch['threads']} threads"
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " to ".join(map(str, value))
-    if isinstance(value, dict):
-        return "none"
-    return str(value)
+def _library_line(library: dict[str, Any]) -> str:
+    if not library["loaded"]:
+        return f"does not load: {library['reason']}"
+    low, high = library["abi"]
+    return (
+        f"{library['version']}, takes interface {low} to {high} (the package has "
+        f"{library['abi_of_package']}), {library['threads']} threads"
+    )
+
+
+def _block(title: str, values: dict[str, str]) -> list[str]:
+    return [title, *(f"  {name}: {value}" for name, value in values.items())] if values else []
+
+
+def _mps_lines(mps: dict[str, Any]) -> list[str]:
+    refused = mps["refused"]
+    if mps["tier"] is None:
+        return [f"MPS tensors  cannot be computed here: {_reasons(refused)}"]
+    lines = [f"MPS tensors  tier {mps['tier']}: {mps['meaning']}"]
+    lines += [f"  not tier {tier}: {reason}" for tier, reason in refused.items()]
+    first, last = mps["examined_torch"]
+    lines.append(f"  examined with torch {first} to {last}; self-tests kept in {mps['verdicts']}")
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -148,14 +213,14 @@ def main(arguments: list[str] | None = None) -> int:
         description="Print what natten_mps found on this machine: the compiled library and its "
         "versions, each backend or the reason why it cannot run, the way in which MPS tensors are "
         "computed (the tier) and why not a better one, and a self-check of each backend. The "
-        "status is 1 if the library does not load or a self-check fails.",
+        "status is 1 if there is a problem: the library does not load, the chosen backend cannot "
+        "run, MPS tensors cannot be computed where PyTorch has them, or a self-check fails.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     found = report()
     print(json.dumps(found, indent=2) if options.json else text(found))
-    failed = any(result != "passed" for result in found["self_check"].values())
-    return 1 if failed or not found["library"]["loaded"] else 0
+    return 1 if found["problems"] else 0
 
 
 if __name__ == "__main__":

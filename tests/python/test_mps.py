@@ -146,6 +146,27 @@ def test_doctor_text():
     assert found["self_check"]["native"] == "passed"
 
 
+def test_doctor_names_problems():
+    done = run_doctor(NATTEN_MPS_TIER="9")
+    assert done.returncode == 1
+    _, problems = done.stdout.split("\nproblems\n")
+    assert "MPS tensors cannot be computed: NATTEN_MPS_TIER is '9'" in problems
+
+
+@on_simulator
+def test_doctor_of_a_backend_that_cannot_run(tmp_path):
+    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "metal", _verdict.FOLDER: str(tmp_path)}
+    done = run_doctor(**environment, METALSIM_FAIL="device")
+    assert done.returncode == 1
+    assert "backend 'metal' is chosen and cannot run: " in done.stdout
+    assert "\nMPS tensors  cannot be computed here: " in done.stdout
+    assert "no GPU" in done.stdout
+    works = run_doctor(**environment)
+    assert works.returncode == 0
+    assert "\nMPS tensors  tier 1-block: in torch's current stream" in works.stdout
+    assert works.stdout.endswith("\nno problems\n")
+
+
 @on_simulator
 @pytest.mark.parametrize(
     ("settings", "tier", "reasons"),
