@@ -76,6 +76,46 @@ func softmaxAVX2(rows unsafe.Pointer, masks unsafe.Pointer, tops unsafe.Pointer,
 //go:noescape
 func expLanesAVX2(row unsafe.Pointer, masks unsafe.Pointer, offsets unsafe.Pointer, slots int, columns int, offsetSkip int)
 
+// dotsAVX2 is, for a stripCall with steps in bytes,
+//
+//	for i := range items { for j := range count { dst[i*dstStep+j] = factors[i*factorStep] *
+//		sum over c < 8*blocks of vectors[i*vectorStep+c] * rows[i*advance+j*step+c] } }
+//
+// It writes whole vectors of 8 elements of dst.
+//
+//go:noescape
+func dotsAVX2(call unsafe.Pointer)
+
+// sumsAVX2 is, for a stripCall with steps in bytes,
+//
+//	for i := range items { for c := range 8*blocks { dst[i*dstStep+c] = factors[i*factorStep] *
+//		sum over j < count of vectors[i*vectorStep+j*weightStep] * rows[i*advance+j*step+c]
+//		plus, if add is not 0, dst[i*dstStep+c] } }
+//
+//go:noescape
+func sumsAVX2(call unsafe.Pointer)
+
+// stripGradientsAVX2 is, for the lanes of columns vectors of 8 that masks lets through,
+// with rowStep in bytes,
+//
+//	for i := range items { for each lane {
+//		rows[i*rowStep+lane] = e**(rows[i*rowStep+lane]-lses[i])
+//		gradients[i*rowStep+lane] = rows[i*rowStep+lane] * (gradients[i*rowStep+lane]-deltas[i]) } }
+//
+// Other lanes become 0.
+//
+//go:noescape
+func stripGradientsAVX2(rows unsafe.Pointer, gradients unsafe.Pointer, masks unsafe.Pointer, lses unsafe.Pointer, deltas unsafe.Pointer, items int, columns int, rowStep int)
+
+// finishAVX2 is
+//
+//	for i := range 8*vectors { lses[i] = tops[i] + log(totals[i]); totals[i] = 1/totals[i] }
+//
+// with the logarithm of totals that are 0, normal, infinite or not a number; see log32.
+//
+//go:noescape
+func finishAVX2(lses unsafe.Pointer, tops unsafe.Pointer, totals unsafe.Pointer, vectors int)
+
 // gradientRowAVX2 is
 //
 //	for i := range 8*vectors { row[i] *= gradient[i] - delta }

@@ -2117,6 +2117,990 @@ loop93:
 	VZEROUPPER
 	RET
 
+// func dotsAVX2(call *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·dotsAVX2(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ 80(AX), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (DX)(CX*2), BX
+	LEAQ (BX)(CX*2), SI
+	MOVQ (AX), DI
+	MOVQ DI, 128(AX)
+	MOVQ 8(AX), DI
+	MOVQ DI, 136(AX)
+	MOVQ 16(AX), DI
+	MOVQ DI, 144(AX)
+	MOVQ 24(AX), DI
+	MOVQ DI, 152(AX)
+	MOVQ 32(AX), DI
+	MOVQ DI, 160(AX)
+
+item94:
+	MOVQ 128(AX), DI
+	MOVQ 144(AX), R8
+	MOVQ 40(AX), R9
+
+whole95:
+	CMPQ   R9, $0x08
+	JLT    rest96
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   136(AX), R10
+	MOVQ   R8, R11
+	MOVQ   112(AX), R12
+	MOVQ   120(AX), R13
+	MOVQ   48(AX), R14
+
+loop98:
+	PREFETCHT0   (R11)(R12*1)
+	PREFETCHT0   (R10)(R13*1)
+	VMOVUPS      (R10), Y8
+	VFMADD231PS  (R11), Y8, Y0
+	VFMADD231PS  (R11)(CX*1), Y8, Y1
+	VFMADD231PS  (R11)(CX*2), Y8, Y2
+	VFMADD231PS  (R11)(DX*1), Y8, Y3
+	VFMADD231PS  (R11)(CX*4), Y8, Y4
+	VFMADD231PS  (R11)(BX*1), Y8, Y5
+	VFMADD231PS  (R11)(DX*2), Y8, Y6
+	VFMADD231PS  (R11)(SI*1), Y8, Y7
+	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
+	DECQ         R14
+	JNZ          loop98
+	MOVQ         152(AX), R10
+	VBROADCASTSS (R10), Y8
+	VUNPCKLPS    Y1, Y0, Y9
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y9, Y9
+	VUNPCKLPS    Y3, Y2, Y0
+	VUNPCKHPS    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y1
+	VUNPCKHPS    Y5, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VUNPCKLPS    Y7, Y6, Y2
+	VUNPCKHPS    Y7, Y6, Y3
+	VADDPS       Y3, Y2, Y2
+	VUNPCKLPD    Y0, Y9, Y3
+	VUNPCKHPD    Y0, Y9, Y0
+	VADDPS       Y0, Y3, Y3
+	VUNPCKLPD    Y2, Y1, Y0
+	VUNPCKHPD    Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y3, Y1
+	VPERM2F128   $0x31, Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y1
+	VMULPS       Y8, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	LEAQ         (R8)(CX*8), R8
+	ADDQ         $0x20, DI
+	SUBQ         $0x08, R9
+	JMP          whole95
+
+rest96:
+	CMPQ   R9, $0x07
+	JNE    fewer99
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop100:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y7
+	VFMADD231PS  (R8), Y7, Y0
+	VFMADD231PS  (R8)(CX*1), Y7, Y1
+	VFMADD231PS  (R8)(CX*2), Y7, Y2
+	VFMADD231PS  (R8)(DX*1), Y7, Y3
+	VFMADD231PS  (R8)(CX*4), Y7, Y4
+	VFMADD231PS  (R8)(BX*1), Y7, Y5
+	VFMADD231PS  (R8)(DX*2), Y7, Y6
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop100
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y7
+	VUNPCKLPS    Y1, Y0, Y8
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y8, Y8
+	VUNPCKLPS    Y3, Y2, Y0
+	VUNPCKHPS    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y1
+	VUNPCKHPS    Y5, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VUNPCKLPS    Y6, Y6, Y2
+	VUNPCKHPS    Y6, Y6, Y3
+	VADDPS       Y3, Y2, Y2
+	VUNPCKLPD    Y0, Y8, Y3
+	VUNPCKHPD    Y0, Y8, Y0
+	VADDPS       Y0, Y3, Y3
+	VUNPCKLPD    Y2, Y1, Y0
+	VUNPCKHPD    Y2, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y3, Y1
+	VPERM2F128   $0x31, Y0, Y3, Y0
+	VADDPS       Y0, Y1, Y1
+	VMULPS       Y7, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	JMP          done97
+
+fewer99:
+	CMPQ   R9, $0x06
+	JNE    fewer101
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop102:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y6
+	VFMADD231PS  (R8), Y6, Y0
+	VFMADD231PS  (R8)(CX*1), Y6, Y1
+	VFMADD231PS  (R8)(CX*2), Y6, Y2
+	VFMADD231PS  (R8)(DX*1), Y6, Y3
+	VFMADD231PS  (R8)(CX*4), Y6, Y4
+	VFMADD231PS  (R8)(BX*1), Y6, Y5
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop102
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y6
+	VUNPCKLPS    Y1, Y0, Y7
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y7, Y7
+	VUNPCKLPS    Y3, Y2, Y0
+	VUNPCKHPS    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPS    Y5, Y4, Y1
+	VUNPCKHPS    Y5, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VUNPCKLPD    Y0, Y7, Y2
+	VUNPCKHPD    Y0, Y7, Y0
+	VADDPS       Y0, Y2, Y2
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y2, Y1
+	VPERM2F128   $0x31, Y0, Y2, Y0
+	VADDPS       Y0, Y1, Y1
+	VMULPS       Y6, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	JMP          done97
+
+fewer101:
+	CMPQ   R9, $0x05
+	JNE    fewer103
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop104:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y5
+	VFMADD231PS  (R8), Y5, Y0
+	VFMADD231PS  (R8)(CX*1), Y5, Y1
+	VFMADD231PS  (R8)(CX*2), Y5, Y2
+	VFMADD231PS  (R8)(DX*1), Y5, Y3
+	VFMADD231PS  (R8)(CX*4), Y5, Y4
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop104
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y5
+	VUNPCKLPS    Y1, Y0, Y6
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y6, Y6
+	VUNPCKLPS    Y3, Y2, Y0
+	VUNPCKHPS    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPS    Y4, Y4, Y1
+	VUNPCKHPS    Y4, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VUNPCKLPD    Y0, Y6, Y2
+	VUNPCKHPD    Y0, Y6, Y0
+	VADDPS       Y0, Y2, Y2
+	VUNPCKLPD    Y1, Y1, Y0
+	VUNPCKHPD    Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y2, Y1
+	VPERM2F128   $0x31, Y0, Y2, Y0
+	VADDPS       Y0, Y1, Y1
+	VMULPS       Y5, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	JMP          done97
+
+fewer103:
+	CMPQ   R9, $0x04
+	JNE    fewer105
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop106:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y4
+	VFMADD231PS  (R8), Y4, Y0
+	VFMADD231PS  (R8)(CX*1), Y4, Y1
+	VFMADD231PS  (R8)(CX*2), Y4, Y2
+	VFMADD231PS  (R8)(DX*1), Y4, Y3
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop106
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y4
+	VUNPCKLPS    Y1, Y0, Y5
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y5, Y5
+	VUNPCKLPS    Y3, Y2, Y0
+	VUNPCKHPS    Y3, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y0, Y5, Y1
+	VUNPCKHPD    Y0, Y5, Y0
+	VADDPS       Y0, Y1, Y1
+	VPERM2F128   $0x20, Y1, Y1, Y0
+	VPERM2F128   $0x31, Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       Y4, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	JMP          done97
+
+fewer105:
+	CMPQ   R9, $0x03
+	JNE    fewer107
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop108:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y3
+	VFMADD231PS  (R8), Y3, Y0
+	VFMADD231PS  (R8)(CX*1), Y3, Y1
+	VFMADD231PS  (R8)(CX*2), Y3, Y2
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop108
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y3
+	VUNPCKLPS    Y1, Y0, Y4
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y4, Y4
+	VUNPCKLPS    Y2, Y2, Y0
+	VUNPCKHPS    Y2, Y2, Y1
+	VADDPS       Y1, Y0, Y0
+	VUNPCKLPD    Y0, Y4, Y1
+	VUNPCKHPD    Y0, Y4, Y0
+	VADDPS       Y0, Y1, Y1
+	VPERM2F128   $0x20, Y1, Y1, Y0
+	VPERM2F128   $0x31, Y1, Y1, Y1
+	VADDPS       Y1, Y0, Y0
+	VMULPS       Y3, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	JMP          done97
+
+fewer107:
+	CMPQ   R9, $0x02
+	JNE    fewer109
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop110:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y2
+	VFMADD231PS  (R8), Y2, Y0
+	VFMADD231PS  (R8)(CX*1), Y2, Y1
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop110
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y2
+	VUNPCKLPS    Y1, Y0, Y3
+	VUNPCKHPS    Y1, Y0, Y0
+	VADDPS       Y0, Y3, Y3
+	VUNPCKLPD    Y3, Y3, Y0
+	VUNPCKHPD    Y3, Y3, Y1
+	VADDPS       Y1, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y1
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y1, Y1
+	VMULPS       Y2, Y1, Y1
+	VMOVUPS      Y1, (DI)
+	JMP          done97
+
+fewer109:
+	CMPQ   R9, $0x01
+	JNE    fewer111
+	VXORPS Y0, Y0, Y0
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+
+loop112:
+	PREFETCHT0   (R8)(R10*1)
+	PREFETCHT0   (R9)(R11*1)
+	VMOVUPS      (R9), Y1
+	VFMADD231PS  (R8), Y1, Y0
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R8
+	DECQ         R12
+	JNZ          loop112
+	MOVQ         152(AX), R8
+	VBROADCASTSS (R8), Y1
+	VUNPCKLPS    Y0, Y0, Y2
+	VUNPCKHPS    Y0, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VUNPCKLPD    Y2, Y2, Y0
+	VUNPCKHPD    Y2, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VPERM2F128   $0x20, Y0, Y0, Y2
+	VPERM2F128   $0x31, Y0, Y0, Y0
+	VADDPS       Y0, Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (DI)
+	JMP          done97
+
+fewer111:
+done97:
+	MOVQ 56(AX), DI
+	ADDQ DI, 128(AX)
+	MOVQ 64(AX), DI
+	ADDQ DI, 136(AX)
+	MOVQ 72(AX), DI
+	ADDQ DI, 144(AX)
+	MOVQ 88(AX), DI
+	ADDQ DI, 152(AX)
+	DECQ 160(AX)
+	JNZ  item94
+	VZEROUPPER
+	RET
+
+// func sumsAVX2(call *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·sumsAVX2(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 128(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 136(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 144(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 152(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 160(AX)
+
+item113:
+	MOVQ 128(AX), CX
+	MOVQ 144(AX), DX
+	MOVQ 48(AX), BX
+
+block114:
+	CMPQ   BX, $0x08
+	JLT    narrower115
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none116
+
+loop117:
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  (DI), Y8, Y0
+	VFMADD231PS  32(DI), Y8, Y1
+	VFMADD231PS  64(DI), Y8, Y2
+	VFMADD231PS  96(DI), Y8, Y3
+	VFMADD231PS  128(DI), Y8, Y4
+	VFMADD231PS  160(DI), Y8, Y5
+	VFMADD231PS  192(DI), Y8, Y6
+	VFMADD231PS  224(DI), Y8, Y7
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop117
+
+none116:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Y8
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(SI)
+	PREFETCHT0   192(DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh118
+	VFMADD213PS  (CX), Y8, Y0
+	VMOVUPS      Y0, (CX)
+	VFMADD213PS  32(CX), Y8, Y1
+	VMOVUPS      Y1, 32(CX)
+	VFMADD213PS  64(CX), Y8, Y2
+	VMOVUPS      Y2, 64(CX)
+	VFMADD213PS  96(CX), Y8, Y3
+	VMOVUPS      Y3, 96(CX)
+	VFMADD213PS  128(CX), Y8, Y4
+	VMOVUPS      Y4, 128(CX)
+	VFMADD213PS  160(CX), Y8, Y5
+	VMOVUPS      Y5, 160(CX)
+	VFMADD213PS  192(CX), Y8, Y6
+	VMOVUPS      Y6, 192(CX)
+	VFMADD213PS  224(CX), Y8, Y7
+	VMOVUPS      Y7, 224(CX)
+	JMP          done119
+
+fresh118:
+	VMULPS  Y8, Y0, Y0
+	VMOVUPS Y0, (CX)
+	VMULPS  Y8, Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	VMULPS  Y8, Y2, Y2
+	VMOVUPS Y2, 64(CX)
+	VMULPS  Y8, Y3, Y3
+	VMOVUPS Y3, 96(CX)
+	VMULPS  Y8, Y4, Y4
+	VMOVUPS Y4, 128(CX)
+	VMULPS  Y8, Y5, Y5
+	VMOVUPS Y5, 160(CX)
+	VMULPS  Y8, Y6, Y6
+	VMOVUPS Y6, 192(CX)
+	VMULPS  Y8, Y7, Y7
+	VMOVUPS Y7, 224(CX)
+
+done119:
+	ADDQ $0x00000100, DX
+	ADDQ $0x00000100, CX
+	SUBQ $0x08, BX
+	JMP  block114
+
+narrower115:
+block120:
+	CMPQ   BX, $0x04
+	JLT    narrower121
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none122
+
+loop123:
+	VBROADCASTSS (SI), Y4
+	VFMADD231PS  (DI), Y4, Y0
+	VFMADD231PS  32(DI), Y4, Y1
+	VFMADD231PS  64(DI), Y4, Y2
+	VFMADD231PS  96(DI), Y4, Y3
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop123
+
+none122:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Y4
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   64(DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh124
+	VFMADD213PS  (CX), Y4, Y0
+	VMOVUPS      Y0, (CX)
+	VFMADD213PS  32(CX), Y4, Y1
+	VMOVUPS      Y1, 32(CX)
+	VFMADD213PS  64(CX), Y4, Y2
+	VMOVUPS      Y2, 64(CX)
+	VFMADD213PS  96(CX), Y4, Y3
+	VMOVUPS      Y3, 96(CX)
+	JMP          done125
+
+fresh124:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (CX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(CX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(CX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(CX)
+
+done125:
+	ADDQ $0x00000080, DX
+	ADDQ $0x00000080, CX
+	SUBQ $0x04, BX
+	JMP  block120
+
+narrower121:
+block126:
+	CMPQ   BX, $0x02
+	JLT    narrower127
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none128
+
+loop129:
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  (DI), Y2, Y0
+	VFMADD231PS  32(DI), Y2, Y1
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop129
+
+none128:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Y2
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh130
+	VFMADD213PS  (CX), Y2, Y0
+	VMOVUPS      Y0, (CX)
+	VFMADD213PS  32(CX), Y2, Y1
+	VMOVUPS      Y1, 32(CX)
+	JMP          done131
+
+fresh130:
+	VMULPS  Y2, Y0, Y0
+	VMOVUPS Y0, (CX)
+	VMULPS  Y2, Y1, Y1
+	VMOVUPS Y1, 32(CX)
+
+done131:
+	ADDQ $0x00000040, DX
+	ADDQ $0x00000040, CX
+	SUBQ $0x02, BX
+	JMP  block126
+
+narrower127:
+block132:
+	CMPQ   BX, $0x01
+	JLT    narrower133
+	VXORPS Y0, Y0, Y0
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none134
+
+loop135:
+	VBROADCASTSS (SI), Y1
+	VFMADD231PS  (DI), Y1, Y0
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop135
+
+none134:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Y1
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh136
+	VFMADD213PS  (CX), Y1, Y0
+	VMOVUPS      Y0, (CX)
+	JMP          done137
+
+fresh136:
+	VMULPS  Y1, Y0, Y0
+	VMOVUPS Y0, (CX)
+
+done137:
+	ADDQ $0x00000020, DX
+	ADDQ $0x00000020, CX
+	SUBQ $0x01, BX
+	JMP  block132
+
+narrower133:
+	MOVQ 56(AX), CX
+	ADDQ CX, 128(AX)
+	MOVQ 64(AX), CX
+	ADDQ CX, 136(AX)
+	MOVQ 72(AX), CX
+	ADDQ CX, 144(AX)
+	MOVQ 88(AX), CX
+	ADDQ CX, 152(AX)
+	DECQ 160(AX)
+	JNZ  item113
+	VZEROUPPER
+	RET
+
+// func stripGradientsAVX2(rows *byte, gradients *byte, masks *byte, lses *byte, deltas *byte, items int, columns int, rowStep int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·stripGradientsAVX2(SB), NOSPLIT, $0-64
+	MOVQ rows+0(FP), AX
+	MOVQ gradients+8(FP), CX
+	MOVQ rowStep+56(FP), DX
+	MOVQ lses+24(FP), BX
+	MOVQ deltas+32(FP), SI
+	MOVQ items+40(FP), DI
+
+loop138:
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS (SI), Y1
+	MOVQ         masks+16(FP), R9
+	XORQ         R8, R8
+	MOVQ         columns+48(FP), R10
+
+loop139:
+	VMOVUPS      (AX)(R8*1), Y2
+	VSUBPS       Y0, Y2, Y2
+	VCMPPS       $0x05, expLowest<>+0(SB), Y2, Y3
+	VMOVUPS      expHighest<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y4
+	VMOVUPS      expMagic<>+0(SB), Y2
+	VFMADD231PS  expLog2e<>+0(SB), Y4, Y2
+	VSUBPS       expMagic<>+0(SB), Y2, Y5
+	VFNMADD231PS expHigh<>+0(SB), Y5, Y4
+	VFNMADD231PS expLow<>+0(SB), Y5, Y4
+	VMOVUPS      expTerm0<>+0(SB), Y5
+	VFMADD213PS  expTerm1<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm2<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm3<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm4<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm5<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm6<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm7<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       expBias<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VANDPS       Y3, Y5, Y2
+	VMOVUPS      (R9), Y4
+	VANDPS       Y4, Y2, Y2
+	VMOVUPS      Y2, (AX)(R8*1)
+	VMOVUPS      (CX)(R8*1), Y3
+	VSUBPS       Y1, Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VANDPS       Y4, Y3, Y3
+	VMOVUPS      Y3, (CX)(R8*1)
+	ADDQ         $0x20, R8
+	ADDQ         $0x20, R9
+	DECQ         R10
+	JNZ          loop139
+	ADDQ         $0x04, BX
+	ADDQ         $0x04, SI
+	ADDQ         DX, AX
+	ADDQ         DX, CX
+	DECQ         DI
+	JNZ          loop138
+	VZEROUPPER
+	RET
+
+// func finishAVX2(lses *byte, tops *byte, totals *byte, vectors int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·finishAVX2(SB), NOSPLIT, $0-32
+	MOVQ lses+0(FP), AX
+	MOVQ tops+8(FP), CX
+	MOVQ totals+16(FP), DX
+	MOVQ vectors+24(FP), BX
+
+loop140:
+	VMOVUPS      (DX), Y0
+	VPSUBD       logBase<>+0(SB), Y0, Y1
+	VPAND        logMantissa<>+0(SB), Y1, Y2
+	VPADDD       logBase<>+0(SB), Y2, Y2
+	VSUBPS       logOne<>+0(SB), Y2, Y2
+	VPSRAD       $0x17, Y1, Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y2, Y2, Y3
+	VMOVUPS      logTerm0<>+0(SB), Y4
+	VFMADD213PS  logTerm1<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm2<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm3<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm4<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm5<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm6<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm7<>+0(SB), Y2, Y4
+	VFMADD213PS  logTerm8<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y3, Y5
+	VMULPS       Y5, Y4, Y4
+	VFNMADD231PS logLow<>+0(SB), Y1, Y4
+	VFNMADD231PS logHalf<>+0(SB), Y3, Y4
+	VADDPS       Y4, Y2, Y2
+	VFMADD231PS  logHigh<>+0(SB), Y1, Y2
+	VMOVUPS      logLargest<>+0(SB), Y5
+	VCMPPS       $0x06, Y5, Y0, Y5
+	VBLENDVPS    Y5, Y0, Y2, Y2
+	VMOVUPS      logLeast<>+0(SB), Y5
+	VCMPPS       $0x01, Y5, Y0, Y5
+	VBLENDVPS    Y5, negativeInfinity<>+0(SB), Y2, Y2
+	VADDPS       (CX), Y2, Y2
+	VMOVUPS      Y2, (AX)
+	VMOVUPS      logOne<>+0(SB), Y5
+	VDIVPS       Y0, Y5, Y5
+	VMOVUPS      Y5, (DX)
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x20, DX
+	DECQ         BX
+	JNZ          loop140
+	VZEROUPPER
+	RET
+
+DATA logLargest<>+0(SB)/4, $0x7f7fffff
+DATA logLargest<>+4(SB)/4, $0x7f7fffff
+DATA logLargest<>+8(SB)/4, $0x7f7fffff
+DATA logLargest<>+12(SB)/4, $0x7f7fffff
+DATA logLargest<>+16(SB)/4, $0x7f7fffff
+DATA logLargest<>+20(SB)/4, $0x7f7fffff
+DATA logLargest<>+24(SB)/4, $0x7f7fffff
+DATA logLargest<>+28(SB)/4, $0x7f7fffff
+GLOBL logLargest<>(SB), RODATA|NOPTR, $32
+
+DATA logLeast<>+0(SB)/4, $0x00800000
+DATA logLeast<>+4(SB)/4, $0x00800000
+DATA logLeast<>+8(SB)/4, $0x00800000
+DATA logLeast<>+12(SB)/4, $0x00800000
+DATA logLeast<>+16(SB)/4, $0x00800000
+DATA logLeast<>+20(SB)/4, $0x00800000
+DATA logLeast<>+24(SB)/4, $0x00800000
+DATA logLeast<>+28(SB)/4, $0x00800000
+GLOBL logLeast<>(SB), RODATA|NOPTR, $32
+
+DATA logBase<>+0(SB)/4, $0x3f3504f3
+DATA logBase<>+4(SB)/4, $0x3f3504f3
+DATA logBase<>+8(SB)/4, $0x3f3504f3
+DATA logBase<>+12(SB)/4, $0x3f3504f3
+DATA logBase<>+16(SB)/4, $0x3f3504f3
+DATA logBase<>+20(SB)/4, $0x3f3504f3
+DATA logBase<>+24(SB)/4, $0x3f3504f3
+DATA logBase<>+28(SB)/4, $0x3f3504f3
+GLOBL logBase<>(SB), RODATA|NOPTR, $32
+
+DATA logMantissa<>+0(SB)/4, $0x007fffff
+DATA logMantissa<>+4(SB)/4, $0x007fffff
+DATA logMantissa<>+8(SB)/4, $0x007fffff
+DATA logMantissa<>+12(SB)/4, $0x007fffff
+DATA logMantissa<>+16(SB)/4, $0x007fffff
+DATA logMantissa<>+20(SB)/4, $0x007fffff
+DATA logMantissa<>+24(SB)/4, $0x007fffff
+DATA logMantissa<>+28(SB)/4, $0x007fffff
+GLOBL logMantissa<>(SB), RODATA|NOPTR, $32
+
+DATA logOne<>+0(SB)/4, $0x3f800000
+DATA logOne<>+4(SB)/4, $0x3f800000
+DATA logOne<>+8(SB)/4, $0x3f800000
+DATA logOne<>+12(SB)/4, $0x3f800000
+DATA logOne<>+16(SB)/4, $0x3f800000
+DATA logOne<>+20(SB)/4, $0x3f800000
+DATA logOne<>+24(SB)/4, $0x3f800000
+DATA logOne<>+28(SB)/4, $0x3f800000
+GLOBL logOne<>(SB), RODATA|NOPTR, $32
+
+DATA logHalf<>+0(SB)/4, $0x3f000000
+DATA logHalf<>+4(SB)/4, $0x3f000000
+DATA logHalf<>+8(SB)/4, $0x3f000000
+DATA logHalf<>+12(SB)/4, $0x3f000000
+DATA logHalf<>+16(SB)/4, $0x3f000000
+DATA logHalf<>+20(SB)/4, $0x3f000000
+DATA logHalf<>+24(SB)/4, $0x3f000000
+DATA logHalf<>+28(SB)/4, $0x3f000000
+GLOBL logHalf<>(SB), RODATA|NOPTR, $32
+
+DATA logHigh<>+0(SB)/4, $0x3f318000
+DATA logHigh<>+4(SB)/4, $0x3f318000
+DATA logHigh<>+8(SB)/4, $0x3f318000
+DATA logHigh<>+12(SB)/4, $0x3f318000
+DATA logHigh<>+16(SB)/4, $0x3f318000
+DATA logHigh<>+20(SB)/4, $0x3f318000
+DATA logHigh<>+24(SB)/4, $0x3f318000
+DATA logHigh<>+28(SB)/4, $0x3f318000
+GLOBL logHigh<>(SB), RODATA|NOPTR, $32
+
+DATA logLow<>+0(SB)/4, $0x395e8083
+DATA logLow<>+4(SB)/4, $0x395e8083
+DATA logLow<>+8(SB)/4, $0x395e8083
+DATA logLow<>+12(SB)/4, $0x395e8083
+DATA logLow<>+16(SB)/4, $0x395e8083
+DATA logLow<>+20(SB)/4, $0x395e8083
+DATA logLow<>+24(SB)/4, $0x395e8083
+DATA logLow<>+28(SB)/4, $0x395e8083
+GLOBL logLow<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm0<>+0(SB)/4, $0x3d9021bb
+DATA logTerm0<>+4(SB)/4, $0x3d9021bb
+DATA logTerm0<>+8(SB)/4, $0x3d9021bb
+DATA logTerm0<>+12(SB)/4, $0x3d9021bb
+DATA logTerm0<>+16(SB)/4, $0x3d9021bb
+DATA logTerm0<>+20(SB)/4, $0x3d9021bb
+DATA logTerm0<>+24(SB)/4, $0x3d9021bb
+DATA logTerm0<>+28(SB)/4, $0x3d9021bb
+GLOBL logTerm0<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm1<>+0(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+4(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+8(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+12(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+16(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+20(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+24(SB)/4, $0xbdebd1b8
+DATA logTerm1<>+28(SB)/4, $0xbdebd1b8
+GLOBL logTerm1<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm2<>+0(SB)/4, $0x3def251a
+DATA logTerm2<>+4(SB)/4, $0x3def251a
+DATA logTerm2<>+8(SB)/4, $0x3def251a
+DATA logTerm2<>+12(SB)/4, $0x3def251a
+DATA logTerm2<>+16(SB)/4, $0x3def251a
+DATA logTerm2<>+20(SB)/4, $0x3def251a
+DATA logTerm2<>+24(SB)/4, $0x3def251a
+DATA logTerm2<>+28(SB)/4, $0x3def251a
+GLOBL logTerm2<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm3<>+0(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+4(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+8(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+12(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+16(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+20(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+24(SB)/4, $0xbdfe5d4f
+DATA logTerm3<>+28(SB)/4, $0xbdfe5d4f
+GLOBL logTerm3<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm4<>+0(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+4(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+8(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+12(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+16(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+20(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+24(SB)/4, $0x3e11e9bf
+DATA logTerm4<>+28(SB)/4, $0x3e11e9bf
+GLOBL logTerm4<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm5<>+0(SB)/4, $0xbe2aae50
+DATA logTerm5<>+4(SB)/4, $0xbe2aae50
+DATA logTerm5<>+8(SB)/4, $0xbe2aae50
+DATA logTerm5<>+12(SB)/4, $0xbe2aae50
+DATA logTerm5<>+16(SB)/4, $0xbe2aae50
+DATA logTerm5<>+20(SB)/4, $0xbe2aae50
+DATA logTerm5<>+24(SB)/4, $0xbe2aae50
+DATA logTerm5<>+28(SB)/4, $0xbe2aae50
+GLOBL logTerm5<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm6<>+0(SB)/4, $0x3e4cceac
+DATA logTerm6<>+4(SB)/4, $0x3e4cceac
+DATA logTerm6<>+8(SB)/4, $0x3e4cceac
+DATA logTerm6<>+12(SB)/4, $0x3e4cceac
+DATA logTerm6<>+16(SB)/4, $0x3e4cceac
+DATA logTerm6<>+20(SB)/4, $0x3e4cceac
+DATA logTerm6<>+24(SB)/4, $0x3e4cceac
+DATA logTerm6<>+28(SB)/4, $0x3e4cceac
+GLOBL logTerm6<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm7<>+0(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+4(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+8(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+12(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+16(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+20(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+24(SB)/4, $0xbe7ffffc
+DATA logTerm7<>+28(SB)/4, $0xbe7ffffc
+GLOBL logTerm7<>(SB), RODATA|NOPTR, $32
+
+DATA logTerm8<>+0(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+4(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+8(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+12(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+16(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+20(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+24(SB)/4, $0x3eaaaaaa
+DATA logTerm8<>+28(SB)/4, $0x3eaaaaaa
+GLOBL logTerm8<>(SB), RODATA|NOPTR, $32
+
 // func gradientRowAVX2(row *byte, gradient *byte, vectors int, delta float32)
 // Requires: AVX
 TEXT ·gradientRowAVX2(SB), NOSPLIT, $0-28
@@ -2125,7 +3109,7 @@ TEXT ·gradientRowAVX2(SB), NOSPLIT, $0-28
 	MOVQ         vectors+16(FP), DX
 	VBROADCASTSS delta+24(FP), Y0
 
-loop94:
+loop141:
 	VMOVUPS (CX), Y1
 	VSUBPS  Y0, Y1, Y1
 	VMULPS  (AX), Y1, Y1
@@ -2133,7 +3117,7 @@ loop94:
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
 	DECQ    DX
-	JNZ     loop94
+	JNZ     loop141
 	VZEROUPPER
 	RET
 
@@ -2145,10 +3129,10 @@ TEXT ·gradientLanesAVX2(SB), NOSPLIT, $0-48
 	MOVQ deltas+16(FP), DX
 	MOVQ slots+24(FP), BX
 
-loop95:
+loop142:
 	MOVQ columns+32(FP), SI
 
-loop96:
+loop143:
 	VMOVUPS (CX), Y0
 	VSUBPS  (DX), Y0, Y0
 	VMULPS  (AX), Y0, Y0
@@ -2157,11 +3141,11 @@ loop96:
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	DECQ    SI
-	JNZ     loop96
+	JNZ     loop143
 	MOVQ    deltaSkip+40(FP), SI
 	ADDQ    SI, DX
 	DECQ    BX
-	JNZ     loop95
+	JNZ     loop142
 	VZEROUPPER
 	RET
 
@@ -2206,24 +3190,24 @@ TEXT ·loadFloat32AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop97:
+loop144:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop98:
+loop145:
 	VMULPS  (R10), Y0, Y1
 	VMOVUPS Y1, (R9)
 	ADDQ    $0x20, R10
 	ADDQ    $0x20, R9
 	DECQ    R11
-	JNZ     loop98
+	JNZ     loop145
 	ADDQ    BX, AX
 	ADDQ    SI, CX
 	DECQ    DX
-	JNZ     loop97
+	JNZ     loop144
 	VZEROUPPER
 	RET
 
@@ -2238,25 +3222,25 @@ TEXT ·loadFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop99:
+loop146:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop100:
+loop147:
 	VCVTPH2PS (R10), Y1
 	VMULPS    Y0, Y1, Y1
 	VMOVUPS   Y1, (R9)
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop100
+	JNZ       loop147
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop99
+	JNZ       loop146
 	VZEROUPPER
 	RET
 
@@ -2271,14 +3255,14 @@ TEXT ·loadBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop101:
+loop148:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop102:
+loop149:
 	VPMOVZXWD (R10), Y1
 	VPSLLD    $0x10, Y1, Y1
 	VMULPS    Y0, Y1, Y1
@@ -2286,11 +3270,11 @@ loop102:
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop102
+	JNZ       loop149
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop101
+	JNZ       loop148
 	VZEROUPPER
 	RET
 
@@ -2305,24 +3289,24 @@ TEXT ·storeFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop103:
+loop150:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop104:
+loop151:
 	VMULPS    (R10), Y0, Y1
 	VCVTPS2PH $0x00, Y1, (R9)
 	ADDQ      $0x20, R10
 	ADDQ      $0x10, R9
 	DECQ      R11
-	JNZ       loop104
+	JNZ       loop151
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop103
+	JNZ       loop150
 	VZEROUPPER
 	RET
 
@@ -2337,14 +3321,14 @@ TEXT ·storeBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop105:
+loop152:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop106:
+loop153:
 	VMULPS       (R10), Y0, Y1
 	VCMPPS       $0x03, Y1, Y1, Y2
 	VPSRLD       $0x10, Y1, Y3
@@ -2360,11 +3344,11 @@ loop106:
 	ADDQ         $0x20, R10
 	ADDQ         $0x10, R9
 	DECQ         R11
-	JNZ          loop106
+	JNZ          loop153
 	ADDQ         BX, AX
 	ADDQ         SI, CX
 	DECQ         DX
-	JNZ          loop105
+	JNZ          loop152
 	VZEROUPPER
 	RET
 
@@ -2376,17 +3360,17 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   blocks+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  DX, DX
-	JZ     none107
+	JZ     none154
 
-loop108:
+loop155:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y1, Y0
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	DECQ        DX
-	JNZ         loop108
+	JNZ         loop155
 
-none107:
+none154:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -2404,18 +3388,18 @@ TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
 	MOVQ rows+8(FP), CX
 	MOVQ step+16(FP), DX
 
-loop109:
+loop156:
 	MOVQ lines+24(FP), SI
 	MOVQ AX, BX
 
-loop110:
+loop157:
 	PREFETCHT0 (BX)
 	ADDQ       $0x40, BX
 	DECQ       SI
-	JNZ        loop110
+	JNZ        loop157
 	ADDQ       DX, AX
 	DECQ       CX
-	JNZ        loop109
+	JNZ        loop156
 	RET
 
 // func peakAVX2(rounds int)
@@ -2436,7 +3420,7 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 
-loop111:
+loop158:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -2450,7 +3434,7 @@ loop111:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop111
+	JNZ         loop158
 	VZEROUPPER
 	RET
 

@@ -4,7 +4,7 @@ package cpu
 
 import "github.com/natten-mps/natten-mps/core"
 
-// kind is what a walk computes. The first six have queries as items and keys as
+// kind is what a walk computes. The first seven have queries as items and keys as
 // columns, the others keys as items and queries as columns.
 type kind uint8
 
@@ -15,6 +15,7 @@ const (
 	attnQuery             // d_query, d_rpb of fused attention
 	qkQuery               // d_query, d_rpb of qk
 	avAttn                // d_attn
+	attnStrip             // d_query, d_key, d_value of fused attention in strips
 	attnKey               // d_key, d_value of fused attention
 	qkKey                 // d_key of qk
 	avValue               // d_value of av
@@ -36,6 +37,7 @@ var partsOf = [...]parts{
 	attnQuery: {scoreFirst: true, scoreSecond: true, sumFirst: true},
 	qkQuery:   {sumFirst: true},
 	avAttn:    {scoreSecond: true},
+	attnStrip: {},
 	attnKey:   {scoreFirst: true, scoreSecond: true, sumFirst: true, sumSecond: true},
 	qkKey:     {sumFirst: true},
 	avValue:   {sumSecond: true},

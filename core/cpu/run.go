@@ -39,7 +39,7 @@ func borrowTile[T number]() *tile[T] {
 }
 
 func (t *tile[T]) giveBack() {
-	t.run = nil
+	t.run, t.strip.call = nil, stripCall{}
 	switch any(t).(type) {
 	case *tile[float64]:
 		tiles64.Put(t)
@@ -55,7 +55,11 @@ func elementSize[T number]() int {
 
 func newRunner[T number](p *core.Problem) core.Runner {
 	r := &runner[T]{p: p, sparse: p.Ragged}
-	for _, q := range passesOf[p.Op] {
+	passes := passesOf[p.Op]
+	if striped(p) {
+		r.walks, passes = append(r.walks, newStripWalk(p)), nil
+	}
+	for _, q := range passes {
 		if !q.tokens || p.Extra > 0 {
 			r.walks = append(r.walks, newWalk(p, q, elementSize[T]()))
 		}
@@ -71,6 +75,9 @@ func (r *runner[T]) Variant() string {
 	w, name := r.walks[0], "portable"
 	if simd != nil && elementSize[T]() == float32Bytes {
 		name = simd.name
+	}
+	if w.strip {
+		return fmt.Sprintf(name+", strips of %d", w.tile)
 	}
 	return fmt.Sprintf(name+", tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
 }

@@ -32,6 +32,9 @@ type kernels struct {
 	gradientLanes          func(row, gradient, deltas unsafe.Pointer, slots, columns, deltaSkip int)
 	dot                    func(a, b unsafe.Pointer, blocks int) float32
 	load, store            [core.Float64]conversion
+	dots, sums             func(call unsafe.Pointer)
+	stripGradients         func(rows, gradients, masks, lses, deltas unsafe.Pointer, items, columns, rowStep int)
+	finish                 func(lses, tops, totals unsafe.Pointer, vectors int)
 	prefetch               func(p unsafe.Pointer, rows, step, lines int)
 	peak                   func(rounds int)
 	peakLanes              int // multiply-adds of a round of peak

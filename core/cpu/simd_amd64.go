@@ -18,6 +18,7 @@ var avx2 = kernels{
 	store: [core.Float64]conversion{
 		core.Float32: loadFloat32AVX2, core.Float16: storeFloat16AVX2, core.BFloat16: storeBFloat16AVX2,
 	},
+	dots: dotsAVX2, sums: sumsAVX2, stripGradients: stripGradientsAVX2, finish: finishAVX2,
 	prefetch: prefetchAVX2, peak: peakAVX2, peakLanes: 12 * 8,
 }
 

@@ -8,6 +8,9 @@ func (t *tile[T]) begin(u *run[T]) {
 	if elementSize[T]() == float32Bytes {
 		t.simd = simd
 	}
+	if u.walk.strip {
+		return
+	}
 	d, dv := int(u.p.HeadDim), int(u.p.ValueDim)
 	slots := u.slots(u.p, elementSize[T]())
 	t.panels[0].size(slots, u.width, d, dv, u.parts, u.pass.kind == attnKey)
@@ -48,7 +51,15 @@ func (t *tile[T]) task(n int64) {
 	from[2] = at[4] * t.block[2] * t.walk.tile
 	to[2] = min(from[2]+t.block[2]*t.walk.tile, items[2])
 	for n2 := from[2]; n2 < to[2]; n2 += t.walk.tile {
-		t.plan(n2, min(t.walk.tile, to[2]-n2))
+		switch count := min(t.walk.tile, to[2]-n2); {
+		case t.pass.kind == attnStrip:
+			t.planGradients(n2, count)
+		case t.walk.strip:
+			t.strip.own.first, t.strip.own.count = 0, count
+			t.planStrip(n2, count)
+		default:
+			t.plan(n2, count)
+		}
 		groups := 1
 		if !t.pass.kind.inverse() {
 			groups = parted(t.group, t.walk.member)

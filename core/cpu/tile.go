@@ -53,6 +53,8 @@ type tile[T number] struct {
 	factors           []T // [item]
 	bias              []T
 	bins              []T // d_rpb of the group's heads
+
+	strip strip[T]
 }
 
 func (t *tile[T]) span(axis, n int) (lo, hi, start int) {
@@ -147,6 +149,10 @@ func (t *tile[T]) plan(n, count int) {
 // row computes the items of the tile at one place of the slow axes.
 func (t *tile[T]) row(n0, n1 int) {
 	t.place[0], t.place[1] = n0, n1
+	if t.walk.strip {
+		t.computeStrip()
+		return
+	}
 	lo0, hi0, start0 := t.span(0, n0)
 	lo1, hi1, start1 := t.span(1, n1)
 	t.start0, t.start1 = start0, start1

@@ -32,6 +32,7 @@ type walk struct {
 	counts  [6]int // sizes of the task grid: batch, class, axis 0, axis 1, axis 2, heads
 	tasks   int64  // product of counts
 	bins    int    // partial sums of d_rpb
+	strip   bool   // tiles are strips
 }
 
 func newWalk(p *core.Problem, q pass, element int) *walk {
@@ -163,6 +164,9 @@ func parted(n, size int) int { return (n + size - 1) / size }
 
 // scratch is the number of bytes that a goroutine holds in the walk.
 func (w *walk) scratch(p *core.Problem, element int) int {
+	if w.strip {
+		return w.stripScratch(p, element)
+	}
 	items, channels := w.tile*w.member, int(p.HeadDim+p.ValueDim)
 	lanes := w.slots(p, element) * w.width
 	elements := 2*(lanes+w.width)*channels + 2*items*(channels+2) + 2*items*lanes

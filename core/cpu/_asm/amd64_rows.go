@@ -82,8 +82,7 @@ func (g *amd64) eachVector(row reg.Register, f func(mask operand.Mem, column reg
 }
 
 // exponentials writes the softmax row passes.
-func (g *amd64) exponentials() {
-	e := g.newExponent()
+func (g *amd64) exponentials(e *exponent) {
 	g.function("maxRowAVX2", "func(row, masks unsafe.Pointer, slots, columns int) float32",
 		"maxRowAVX2 is the maximum of the lanes of slots x columns vectors of 8 that masks,",
 		"one vector a column, lets through.")
@@ -116,7 +115,7 @@ func (g *amd64) exponentials() {
 		x := g.YMM()
 		g.VMOVUPS(mem(row, 0), x)
 		g.VSUBPS(offset, x, x)
-		g.exp(&e, x)
+		g.exp(e, x)
 		g.VANDPS(mask, x, x)
 		g.VADDPS(x, total, total)
 		g.VMOVUPS(x, mem(row, 0))
@@ -125,7 +124,7 @@ func (g *amd64) exponentials() {
 	g.Store(total.AsX(), g.ReturnIndex(0))
 	g.leave()
 
-	g.softmax(&e)
+	g.softmax(e)
 
 	g.function("expLanesAVX2", "func(row, masks, offsets unsafe.Pointer, slots, columns, offsetSkip int)",
 		"expLanesAVX2 is expRowAVX2 with an offset for every lane. offsetSkip is the number",
@@ -135,7 +134,7 @@ func (g *amd64) exponentials() {
 		x := g.YMM()
 		g.VMOVUPS(mem(row, 0), x)
 		g.VSUBPS(mem(offsets, 0), x, x)
-		g.exp(&e, x)
+		g.exp(e, x)
 		g.VANDPS(mask, x, x)
 		g.VMOVUPS(x, mem(row, 0))
 		g.ADDQ(operand.U8(vector), offsets)
