@@ -25,7 +25,7 @@ func TestDisabledInstructionSets(t *testing.T) {
 	require.NotContains(t, text, "unknown")
 	k, text = choose("mmx")
 	require.Equal(t, simd == nil, k == nil)
-	require.Contains(t, text, "mmx, which is unknown (want avx2, neon)")
+	require.Contains(t, text, "mmx, which is unknown (want avx512, avx2, neon)")
 }
 
 func needKernels(t *testing.T) *rand.Rand {

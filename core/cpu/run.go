@@ -79,6 +79,9 @@ func (r *runner[T]) Variant() string {
 	if w.strip {
 		return fmt.Sprintf(name+", strips of %d", w.tile)
 	}
+	if b := &w.blocking; b.rows > 0 {
+		return fmt.Sprintf("%s, blocks of 2 x 2, tile %d, panel %d x %d x %d rows x %d lanes", name, w.tile, b.planes, b.groups, b.rows, b.width)
+	}
 	return fmt.Sprintf(name+", tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
 }
 

@@ -31,6 +31,7 @@ type kernels struct {
 	gradientRow            func(row, gradient unsafe.Pointer, vectors int, delta float32)
 	gradientLanes          func(row, gradient, deltas unsafe.Pointer, slots, columns, deltaSkip int)
 	dot                    func(a, b unsafe.Pointer, blocks int) float32
+	block                  *blockKernels // nil: not in this set
 	load, store            [core.Float64]conversion
 	dots, sums             func(call unsafe.Pointer)
 	stripGradients         func(rows, gradients, masks, lses, deltas unsafe.Pointer, items, columns, rowStep int)
@@ -75,4 +76,4 @@ func choose(disabled string) (*kernels, string) {
 }
 
 // knownISAs are the names that NATTEN_DISABLE_ISA takes.
-var knownISAs = []string{"avx2", "neon"}
+var knownISAs = []string{"avx512", "avx2", "neon"}

@@ -22,12 +22,25 @@ var avx2 = kernels{
 	prefetch: prefetchAVX2, peak: peakAVX2, peakLanes: 12 * 8,
 }
 
+// avx512 is avx2 and blocks.
+var avx512 = func() kernels {
+	k := avx2
+	k.name = "avx512"
+	k.block = &blockKernels{
+		score: scoreBlocksAVX512, softmax: softmaxBlocksAVX512, accumulate: accumulateBlocksAVX512, turn: turnBlockAVX512,
+	}
+	k.peak, k.peakLanes = peakAVX512, 12*16
+	return k
+}()
+
 // instructionSets returns the sets that this processor has, the best first.
 func instructionSets() []*kernels {
 	const (
-		fma, f16c, osxsave = 1 << 12, 1 << 29, 1 << 27 // leaf 1, ECX
-		avx2Bit            = 1 << 5                    // leaf 7, EBX
-		ymmState           = 6                         // XCR0: SSE and AVX state
+		fma, f16c, osxsave = 1 << 12, 1 << 29, 1 << 27     // leaf 1, ECX
+		avx2Bit            = 1 << 5                        // leaf 7, EBX
+		ymmState           = 6                             // XCR0: SSE and AVX state
+		avx512Bits         = 1<<16 | 1<<17 | 1<<30 | 1<<31 // leaf 7, EBX: F, DQ, BW, VL
+		zmmState           = 0xe6                          // XCR0: also the masks and all of the 32 wide registers
 	)
 	leaves, _, _, _ := cpuid(0, 0)
 	if leaves < 7 {
@@ -38,8 +51,12 @@ func instructionSets() []*kernels {
 	if need := uint32(fma | f16c | osxsave); ecx&need != need || ebx&avx2Bit == 0 {
 		return nil
 	}
-	if state, _ := xgetbv(); state&ymmState != ymmState {
+	state, _ := xgetbv()
+	if state&ymmState != ymmState {
 		return nil
+	}
+	if state&zmmState == zmmState && ebx&avx512Bits == avx512Bits {
+		return []*kernels{&avx512, &avx2}
 	}
 	return []*kernels{&avx2}
 }

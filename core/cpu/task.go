@@ -11,6 +11,10 @@ func (t *tile[T]) begin(u *run[T]) {
 	if u.walk.strip {
 		return
 	}
+	if u.blocking.rows > 0 {
+		t.beginBlocks()
+		return
+	}
 	d, dv := int(u.p.HeadDim), int(u.p.ValueDim)
 	slots := u.slots(u.p, elementSize[T]())
 	t.panels[0].size(slots, u.width, d, dv, u.parts, u.pass.kind == attnKey)
@@ -57,6 +61,9 @@ func (t *tile[T]) task(n int64) {
 		case t.walk.strip:
 			t.strip.own.first, t.strip.own.count = 0, count
 			t.planStrip(n2, count)
+		case t.blocking.rows > 0:
+			t.plan(n2, count)
+			t.planBlocks()
 		default:
 			t.plan(n2, count)
 		}
@@ -93,6 +100,10 @@ func (t *tile[T]) lay(class int) (items [3]int) {
 // column walks a tile down the slow axes for one head.
 func (t *tile[T]) column(kvHead, member int, from, to [3]int) {
 	t.kvHead, t.member = kvHead, member
+	if t.blocking.rows > 0 {
+		t.blockColumn(from, to)
+		return
+	}
 	t.items = t.positions
 	if !t.pass.kind.inverse() {
 		t.items *= min(t.walk.member, t.group-member)

@@ -54,7 +54,8 @@ type tile[T number] struct {
 	bias              []T
 	bins              []T // d_rpb of the group's heads
 
-	strip strip[T]
+	strip   strip[T]
+	blocked blockState[T]
 }
 
 func (t *tile[T]) span(axis, n int) (lo, hi, start int) {

@@ -33,6 +33,8 @@ type walk struct {
 	tasks   int64  // product of counts
 	bins    int    // partial sums of d_rpb
 	strip   bool   // tiles are strips
+
+	blocking blocking
 }
 
 func newWalk(p *core.Problem, q pass, element int) *walk {
@@ -51,8 +53,10 @@ func newWalk(p *core.Problem, q pass, element int) *walk {
 	if !q.kind.inverse() {
 		w.member = min(w.group, largestGroup)
 	}
-	w.chooseTile(widest)
-	w.choosePanel(p, widest, element)
+	if !w.chooseBlocks(p, widest, element) {
+		w.chooseTile(widest)
+		w.choosePanel(p, widest, element)
+	}
 	w.chooseTasks(p, widest)
 	return w
 }
@@ -135,8 +139,14 @@ func (w *walk) chooseTasks(p *core.Problem, widest [3]int) {
 	work := float64(w.tile*w.member) * float64(p.HeadDim+p.ValueDim) * float64(widest[0]) * float64(widest[1]) * float64(widest[2])
 	w.block = [3]int{1, 1, 1}
 	w.heads = 1
+	goal := float64(taskWork)
+	if w.blocking.rows > 0 {
+		goal = w.blockTask(work * float64(int(p.Batch)*heads*parted(w.extent[2], w.tile)*w.extent[1]*w.extent[0]))
+		w.block[1] = 2
+		work *= 2
+	}
 	widen := func(n *int, limit int) {
-		for *n < limit && work < taskWork {
+		for *n < limit && work < goal {
 			step := min(*n*2, limit)
 			work *= float64(step) / float64(*n)
 			*n = step
@@ -166,6 +176,9 @@ func parted(n, size int) int { return (n + size - 1) / size }
 func (w *walk) scratch(p *core.Problem, element int) int {
 	if w.strip {
 		return w.stripScratch(p, element)
+	}
+	if w.blocking.rows > 0 {
+		return w.blockScratch(p)
 	}
 	items, channels := w.tile*w.member, int(p.HeadDim+p.ValueDim)
 	lanes := w.slots(p, element) * w.width

@@ -24,6 +24,7 @@ type amd64 struct {
 	*build.Context
 	labels           int
 	negativeInfinity operand.Mem
+	exponent         exponent
 }
 
 func writeAMD64() {
@@ -31,13 +32,14 @@ func writeAMD64() {
 	g.scores()
 	g.accumulate()
 	g.turn()
-	e := g.newExponent()
-	g.exponentials(&e)
-	g.strips(&e)
+	g.exponent = g.newExponent()
+	g.exponentials(&g.exponent)
+	g.strips(&g.exponent)
 	g.gradients()
 	g.conversions()
 	g.dot()
 	g.prefetch()
+	g.blocks()
 	g.peak()
 	g.features()
 	file, err := g.Result()
@@ -90,6 +92,15 @@ func (g *amd64) arg(name string) reg.GPVirtual {
 	r := g.GP64()
 	g.Load(g.Param(name), r)
 	return r
+}
+
+// parameter is where the argument of that name is in memory.
+func (g *amd64) parameter(name string) operand.Mem {
+	at, err := g.Param(name).Resolve()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return at.Addr
 }
 
 // label returns a name that no other label of the file has.

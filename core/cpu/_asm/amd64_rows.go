@@ -106,11 +106,7 @@ func (g *amd64) exponentials(e *exponent) {
 	row, total := g.arg("row"), g.YMM()
 	g.VXORPS(total, total, total)
 	offset := g.YMM()
-	address, err := g.Param("offset").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	g.VBROADCASTSS(address.Addr, offset)
+	g.VBROADCASTSS(g.parameter("offset"), offset)
 	g.eachVector(row, func(mask operand.Mem, _ reg.Register) {
 		x := g.YMM()
 		g.VMOVUPS(mem(row, 0), x)
@@ -212,11 +208,7 @@ func (g *amd64) gradients() {
 		"",
 		"\tfor i := range 8*vectors { row[i] *= gradient[i] - delta }")
 	row, gradient, vectors, delta := g.arg("row"), g.arg("gradient"), g.arg("vectors"), g.YMM()
-	address, err := g.Param("delta").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	g.VBROADCASTSS(address.Addr, delta)
+	g.VBROADCASTSS(g.parameter("delta"), delta)
 	g.repeat(vectors, func() {
 		x := g.YMM()
 		g.VMOVUPS(mem(gradient, 0), x)

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// inBlocks reports whether the first walk of a problem takes items in blocks.
+func inBlocks(t testing.TB, p core.Problem) bool {
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	r, err := New().Prepare(n)
+	require.NoError(t, err)
+	return strings.Contains(r.Variant(), "blocks of 2 x 2")
+}
+
+// withTwins runs a test with the block kernels in Go, which any processor runs.
+func withTwins(t *testing.T, f func(t *testing.T)) {
+	if simd == nil {
+		t.Skip("portable kernels")
+	}
+	given, changed := simd, *simd
+	changed.block = &twins
+	simd = &changed
+	defer func() { simd = given }()
+	f(t)
+}
+
+func TestBlocksAreChosen(t *testing.T) {
+	withTwins(t, func(t *testing.T) {
+		p := plain(core.AttnForward, []int64{32, 32}, []int64{7, 7}, 4, 64)
+		require.True(t, inBlocks(t, p))
+		for name, change := range map[string]func(p *core.Problem){
+			"one row":           func(p *core.Problem) { p.Axes[0].Kernel = 1 },
+			"one lane":          func(p *core.Problem) { p.Axes[1].Kernel = 1 },
+			"wide windows":      func(p *core.Problem) { p.Axes[1] = core.Axis{Length: 64, Kernel: 33} },
+			"bias":              func(p *core.Problem) { p.RPB = true },
+			"additional tokens": func(p *core.Problem) { p.Extra = 1 },
+			"stride":            func(p *core.Problem) { p.Axes[0].Stride = 2 },
+			"query step":        func(p *core.Problem) { p.Axes[1].QueryStep = 2 },
+			"double":            func(p *core.Problem) { p.DType = core.Float64 },
+			"split operations":  func(p *core.Problem) { p.Op = core.QKForward },
+		} {
+			q := p
+			change(&q)
+			require.False(t, inBlocks(t, q), name)
+		}
+	})
+}
+
+// randomBlocks draws a problem that is computed in blocks.
+func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
+	for {
+		p = core.Problem{Op: core.AttnForward, DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
+		p.KVHeads = 1 + r.Int64N(2)
+		p.Heads = p.KVHeads * (1 + r.Int64N(3))
+		p.HeadDim, p.ValueDim = 1+r.Int64N(36), 1+r.Int64N(36)
+		if r.IntN(4) == 0 {
+			p.HeadDim, p.ValueDim = 16*(1+r.Int64N(9)), 16*(1+r.Int64N(9))
+		}
+		if p.Rank == 3 {
+			p.HeadDim, p.ValueDim = min(p.HeadDim, 20), min(p.ValueDim, 20)
+		}
+		longest := []int64{0, 14, 6}[p.Rank-1]
+		for i := range p.Rank {
+			a := core.Axis{Length: 2 + r.Int64N(longest), Dilation: 1, Causal: r.IntN(3) == 0}
+			if i == p.Rank-1 {
+				a.Length += r.Int64N(3) * longest
+			}
+			if r.IntN(3) == 0 {
+				a.Dilation = 1 + r.Int64N(max(a.Length/2, 1))
+			}
+			a.Kernel = 1 + r.Int64N(min(a.Length/a.Dilation, 7))
+			if r.IntN(4) == 0 {
+				a.Kernel = 1 + r.Int64N(min(a.Length/a.Dilation, 17))
+			}
+			p.Axes[i] = a
+		}
+		sizes = sizes[:0]
+		if p.Ragged = r.IntN(4) == 0; p.Ragged {
+			for range p.Batch {
+				for i := range p.Rank {
+					least := p.Axes[i].Kernel * p.Axes[i].Dilation
+					sizes = append(sizes, least+r.Int64N(p.Axes[i].Length-least+1))
+				}
+			}
+		}
+		if inBlocks(t, p) {
+			return p, sizes
+		}
+	}
+}
+
+func checkBlocks(t testing.TB, seed uint64) {
+	r := rand.New(rand.NewPCG(31, seed))
+	p, sizes := randomBlocks(t, r)
+	odd := r.IntN(2) == 0
+	tr := newTrial(t, r, p, sizes, odd)
+	for _, role := range outputsOf[p.Op] {
+		tr.skip[role] = role != core.Out && r.IntN(4) == 0
+	}
+	tr.check(t, r, odd, fmt.Sprintf("seed %d: %+v sizes %v", seed, p, sizes))
+}
+
+func TestBlocksEqualReference(t *testing.T) {
+	t.Run("twins", func(t *testing.T) {
+		withTwins(t, func(t *testing.T) {
+			for seed := range uint64(40) {
+				checkBlocks(t, seed)
+			}
+		})
+	})
+	needBlocks(t)
+	count := uint64(400)
+	if testing.Short() {
+		count = 60
+	}
+	for seed := range count {
+		checkBlocks(t, seed)
+	}
+}
+
+func FuzzBlocks(f *testing.F) {
+	if simd == nil || simd.block == nil {
+		f.Skip("no kernels for blocks")
+	}
+	f.Add(uint64(1))
+	f.Fuzz(func(t *testing.T, seed uint64) { checkBlocks(t, seed) })
+}
