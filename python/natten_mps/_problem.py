@@ -282,13 +282,18 @@ class Prepared:
         what = f"natten_mps::{self.op.name}{direction}[{name or self.backend}]"
         return torch.autograd.profiler.record_function(what)
 
-    def forward(self, inputs: Tensors, sizes: Tensor | None) -> Any:
-        """Run the plan: (out, lse), or the only output."""
+    def forward(self, inputs: Tensors, sizes: Tensor | None, first_only: bool = False) -> Any:
+        """Run the plan: (out, lse), or the only output; with `first_only` no lse is computed."""
         assert self.plan is not None
         device = self._device
-        outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in self.outputs]
-        with self._label(""):
-            self.plan.run((*inputs, *outputs), sizes)
+        wanted = self.outputs[:1] if first_only else self.outputs
+        outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in wanted]
+        tensors = (*inputs, *outputs, None) if first_only else (*inputs, *outputs)
+        if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+            with self._label(""):
+                self.plan.run(tensors, sizes)
+        else:
+            self.plan.run(tensors, sizes)
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def backward(

@@ -55,7 +55,8 @@ def _fused(
     window = make_window(rank, kernel_size, dilation, stride, is_causal)
     checks.fused(name, query.shape, key.shape, value.shape, window)
     checks.additional(query, value, additional_keys, additional_values)
-    out, lse = ops.attn(
+    attend = ops.attn if return_lse else ops.attn_out
+    return attend(
         query,
         key,
         value,
@@ -65,7 +66,6 @@ def _fused(
         extra_key=additional_keys,
         extra_value=additional_values,
     )
-    return (out, lse) if return_lse else out
 
 
 def _qk(
@@ -125,7 +125,8 @@ def _varlen(
     window = make_window(rank, kernel_size, dilation, stride, is_causal)
     checks.varlen(name, query.shape, key.shape, value.shape, window)
     checks.additional(query, value, additional_keys, additional_values)
-    out, lse = ops.attn(
+    attend = ops.attn if return_lse else ops.attn_out
+    return attend(
         query,
         key,
         value,
@@ -135,7 +136,6 @@ def _varlen(
         extra_value=additional_values,
         sizes=checks.sizes(sizes, query.shape[0], query.shape[1:-2], window),
     )
-    return (out, lse) if return_lse else out
 
 
 def na1d(

@@ -127,7 +127,7 @@ class _NeighborhoodAttention(nn.Module):
             logits = ops.qk(query, key, scale=self.scale, rpb=self.rpb, **rule)
             out = ops.av(self.attn_drop(logits.softmax(-1)), value, **rule)
         else:
-            out, _ = ops.attn(query, key, value, scale=self.scale, rpb=self.rpb, **rule)
+            out = ops.attn_out(query, key, value, scale=self.scale, rpb=self.rpb, **rule)
         out = self.proj_drop(self.proj(out.flatten(-2)))
         return out if sizes is None else _without_padding(out, sizes, self.stride)
 

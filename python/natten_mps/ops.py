@@ -18,7 +18,7 @@ from ._grad import Differentiable
 from ._problem import Operation
 from .utils.window import Window
 
-__all__ = ["Window", "attn", "av", "qk"]
+__all__ = ["Window", "attn", "attn_out", "av", "qk"]
 
 Tensors = tuple[Tensor | None, ...]
 
@@ -45,6 +45,24 @@ def attn(
     """
     inputs = (query, key, value, rpb, extra_key, extra_value)
     return _call(_problem.ATTN, inputs, window, scale, sizes, heads_first)
+
+
+def attn_out(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    window: Window,
+    scale: float | None = None,
+    rpb: Tensor | None = None,
+    extra_key: Tensor | None = None,
+    extra_value: Tensor | None = None,
+    sizes: Tensor | None = None,
+) -> Tensor:
+    """`attn` for heads last without lse, which then is computed only where gradients need it."""
+    inputs = (query, key, value, rpb, extra_key, extra_value)
+    out: Tensor = _call(_problem.ATTN, inputs, window, scale, sizes, False, first_only=True)
+    return out
 
 
 def qk(
@@ -90,20 +108,25 @@ def _call(
     scale: float | None,
     sizes: Tensor | None,
     heads_first: bool,
+    *,
+    first_only: bool = False,
 ) -> Any:
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("mps"):
         inputs = _autocast(inputs)
     plain, differentiable = _look(inputs)
     if not plain:
-        return _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
+        result = _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
+        return result[0] if first_only else result
     prepared = _problem.prepare(op, inputs, window, scale, sizes is not None, heads_first)
     if prepared.plan is None:
-        return prepared.pure(inputs, sizes)
+        result = prepared.pure(inputs, sizes)
+        return result[0] if first_only else result
     if sizes is not None:
         sizes = prepared.host_sizes(sizes)
     if differentiable and torch.is_grad_enabled():
-        return Differentiable.apply(prepared, sizes, *inputs)
-    return prepared.forward(inputs, sizes)
+        result = Differentiable.apply(prepared, sizes, *inputs)
+        return result[0] if first_only else result
+    return prepared.forward(inputs, sizes, first_only)
 
 
 def _look(inputs: Tensors) -> tuple[bool, bool]:

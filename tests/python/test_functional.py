@@ -11,6 +11,7 @@ from natten_mps.extras import allin1
 from natten_mps.extras.allin1 import functional as old_names
 from natten_mps.functional import na1d_packed
 from natten_mps.utils import window as windows
+from natten_mps.utils.params import make_window
 
 FUSED = {1: nm.na1d, 2: nm.na2d, 3: nm.na3d}
 QK = {1: nm.na1d_qk, 2: nm.na2d_qk, 3: nm.na3d_qk}
@@ -267,3 +268,17 @@ def test_packed_refuses_ends_that_do_not_fit(ends):
     q = torch.zeros(17, 2, 3)
     with pytest.raises(ValueError, match="cumulative_lens must rise from 0 to"):
         na1d_packed(q, q, q, torch.tensor(ends, dtype=torch.int64), 3)
+
+
+def test_out_alone_is_the_same(monkeypatch):
+    q, k, v = qkv(1)
+    window = make_window(1, 5, 1, 1, False)
+    want, lse = ops.attn(q, k, v, window=window)
+    shapes, empty = [], torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, **o: shapes.append(a[0]) or empty(*a, **o))
+    assert torch.equal(want, ops.attn_out(q, k, v, window=window))
+    assert lse.shape not in shapes
+    q.requires_grad_()
+    pairs = ops.attn(q, k, v, window=window)[0], ops.attn_out(q, k, v, window=window)
+    gradients = [torch.autograd.grad(out.square().sum(), q)[0] for out in pairs]
+    assert torch.equal(*gradients)
