@@ -95,6 +95,29 @@ func dotsAVX2(call unsafe.Pointer)
 //go:noescape
 func sumsAVX2(call unsafe.Pointer)
 
+// dotsAVX512 is, for a stripCall with steps in bytes,
+//
+//	for i := range items { for j := range count { dst[i*dstStep+j] = factors[i*factorStep] *
+//		sum over c < 8*blocks of vectors[i*vectorStep+c] * rows[i*advance+j*step+c] } }
+//
+// It writes whole vectors of 8 elements of dst.
+//
+// blocks is even.
+//
+//go:noescape
+func dotsAVX512(call unsafe.Pointer)
+
+// sumsAVX512 is, for a stripCall with steps in bytes,
+//
+//	for i := range items { for c := range 8*blocks { dst[i*dstStep+c] = factors[i*factorStep] *
+//		sum over j < count of vectors[i*vectorStep+j*weightStep] * rows[i*advance+j*step+c]
+//		plus, if add is not 0, dst[i*dstStep+c] } }
+//
+// blocks is even.
+//
+//go:noescape
+func sumsAVX512(call unsafe.Pointer)
+
 // stripGradientsAVX2 is, for the lanes of columns vectors of 8 that masks lets through,
 // with rowStep in bytes,
 //

@@ -2819,6 +2819,803 @@ narrower133:
 	VZEROUPPER
 	RET
 
+// func dotsAVX512(call *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·dotsAVX512(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ 80(AX), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (DX)(CX*2), BX
+	LEAQ (BX)(CX*2), SI
+	MOVQ (AX), DI
+	MOVQ DI, 128(AX)
+	MOVQ 8(AX), DI
+	MOVQ DI, 136(AX)
+	MOVQ 16(AX), DI
+	MOVQ DI, 144(AX)
+	MOVQ 24(AX), DI
+	MOVQ DI, 152(AX)
+	MOVQ 32(AX), DI
+	MOVQ DI, 160(AX)
+
+item138:
+	MOVQ 128(AX), DI
+	MOVQ 144(AX), R8
+	MOVQ 40(AX), R9
+
+whole139:
+	CMPQ   R9, $0x08
+	JLT    rest140
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   136(AX), R10
+	MOVQ   R8, R11
+	MOVQ   112(AX), R12
+	MOVQ   120(AX), R13
+	MOVQ   48(AX), R14
+	SHRQ   $0x01, R14
+
+loop142:
+	PREFETCHT0    (R11)(R12*1)
+	PREFETCHT0    (R10)(R13*1)
+	VMOVUPS       (R10), Z8
+	VFMADD231PS   (R11), Z8, Z0
+	VFMADD231PS   (R11)(CX*1), Z8, Z1
+	VFMADD231PS   (R11)(CX*2), Z8, Z2
+	VFMADD231PS   (R11)(DX*1), Z8, Z3
+	VFMADD231PS   (R11)(CX*4), Z8, Z4
+	VFMADD231PS   (R11)(BX*1), Z8, Z5
+	VFMADD231PS   (R11)(DX*2), Z8, Z6
+	VFMADD231PS   (R11)(SI*1), Z8, Z7
+	ADDQ          $0x40, R10
+	ADDQ          $0x40, R11
+	DECQ          R14
+	JNZ           loop142
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y0, Y8, Y8
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z5, Y4
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z6, Y5
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF64X4 $0x01, Z7, Y6
+	VADDPS        Y7, Y6, Y6
+	MOVQ          152(AX), R10
+	VBROADCASTSS  (R10), Y7
+	VUNPCKLPS     Y0, Y8, Y9
+	VUNPCKHPS     Y0, Y8, Y0
+	VADDPS        Y0, Y9, Y9
+	VUNPCKLPS     Y2, Y1, Y0
+	VUNPCKHPS     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPS     Y4, Y3, Y1
+	VUNPCKHPS     Y4, Y3, Y2
+	VADDPS        Y2, Y1, Y1
+	VUNPCKLPS     Y6, Y5, Y2
+	VUNPCKHPS     Y6, Y5, Y3
+	VADDPS        Y3, Y2, Y2
+	VUNPCKLPD     Y0, Y9, Y3
+	VUNPCKHPD     Y0, Y9, Y0
+	VADDPS        Y0, Y3, Y3
+	VUNPCKLPD     Y2, Y1, Y0
+	VUNPCKHPD     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VPERM2F128    $0x20, Y0, Y3, Y1
+	VPERM2F128    $0x31, Y0, Y3, Y0
+	VADDPS        Y0, Y1, Y1
+	VMULPS        Y7, Y1, Y1
+	VMOVUPS       Y1, (DI)
+	LEAQ          (R8)(CX*8), R8
+	ADDQ          $0x20, DI
+	SUBQ          $0x08, R9
+	JMP           whole139
+
+rest140:
+	CMPQ   R9, $0x07
+	JNE    fewer143
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop144:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z7
+	VFMADD231PS   (R8), Z7, Z0
+	VFMADD231PS   (R8)(CX*1), Z7, Z1
+	VFMADD231PS   (R8)(CX*2), Z7, Z2
+	VFMADD231PS   (R8)(DX*1), Z7, Z3
+	VFMADD231PS   (R8)(CX*4), Z7, Z4
+	VFMADD231PS   (R8)(BX*1), Z7, Z5
+	VFMADD231PS   (R8)(DX*2), Z7, Z6
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop144
+	VEXTRACTF64X4 $0x01, Z0, Y7
+	VADDPS        Y0, Y7, Y7
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z5, Y4
+	VADDPS        Y5, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z6, Y5
+	VADDPS        Y6, Y5, Y5
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y6
+	VUNPCKLPS     Y0, Y7, Y8
+	VUNPCKHPS     Y0, Y7, Y0
+	VADDPS        Y0, Y8, Y8
+	VUNPCKLPS     Y2, Y1, Y0
+	VUNPCKHPS     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPS     Y4, Y3, Y1
+	VUNPCKHPS     Y4, Y3, Y2
+	VADDPS        Y2, Y1, Y1
+	VUNPCKLPS     Y5, Y5, Y2
+	VUNPCKHPS     Y5, Y5, Y3
+	VADDPS        Y3, Y2, Y2
+	VUNPCKLPD     Y0, Y8, Y3
+	VUNPCKHPD     Y0, Y8, Y0
+	VADDPS        Y0, Y3, Y3
+	VUNPCKLPD     Y2, Y1, Y0
+	VUNPCKHPD     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VPERM2F128    $0x20, Y0, Y3, Y1
+	VPERM2F128    $0x31, Y0, Y3, Y0
+	VADDPS        Y0, Y1, Y1
+	VMULPS        Y6, Y1, Y1
+	VMOVUPS       Y1, (DI)
+	JMP           done141
+
+fewer143:
+	CMPQ   R9, $0x06
+	JNE    fewer145
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop146:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z6
+	VFMADD231PS   (R8), Z6, Z0
+	VFMADD231PS   (R8)(CX*1), Z6, Z1
+	VFMADD231PS   (R8)(CX*2), Z6, Z2
+	VFMADD231PS   (R8)(DX*1), Z6, Z3
+	VFMADD231PS   (R8)(CX*4), Z6, Z4
+	VFMADD231PS   (R8)(BX*1), Z6, Z5
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop146
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y0, Y6, Y6
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VADDPS        Y4, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z5, Y4
+	VADDPS        Y5, Y4, Y4
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y5
+	VUNPCKLPS     Y0, Y6, Y7
+	VUNPCKHPS     Y0, Y6, Y0
+	VADDPS        Y0, Y7, Y7
+	VUNPCKLPS     Y2, Y1, Y0
+	VUNPCKHPS     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPS     Y4, Y3, Y1
+	VUNPCKHPS     Y4, Y3, Y2
+	VADDPS        Y2, Y1, Y1
+	VUNPCKLPD     Y0, Y7, Y2
+	VUNPCKHPD     Y0, Y7, Y0
+	VADDPS        Y0, Y2, Y2
+	VUNPCKLPD     Y1, Y1, Y0
+	VUNPCKHPD     Y1, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VPERM2F128    $0x20, Y0, Y2, Y1
+	VPERM2F128    $0x31, Y0, Y2, Y0
+	VADDPS        Y0, Y1, Y1
+	VMULPS        Y5, Y1, Y1
+	VMOVUPS       Y1, (DI)
+	JMP           done141
+
+fewer145:
+	CMPQ   R9, $0x05
+	JNE    fewer147
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop148:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z5
+	VFMADD231PS   (R8), Z5, Z0
+	VFMADD231PS   (R8)(CX*1), Z5, Z1
+	VFMADD231PS   (R8)(CX*2), Z5, Z2
+	VFMADD231PS   (R8)(DX*1), Z5, Z3
+	VFMADD231PS   (R8)(CX*4), Z5, Z4
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop148
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPS        Y0, Y5, Y5
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y3, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z4, Y3
+	VADDPS        Y4, Y3, Y3
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y4
+	VUNPCKLPS     Y0, Y5, Y6
+	VUNPCKHPS     Y0, Y5, Y0
+	VADDPS        Y0, Y6, Y6
+	VUNPCKLPS     Y2, Y1, Y0
+	VUNPCKHPS     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPS     Y3, Y3, Y1
+	VUNPCKHPS     Y3, Y3, Y2
+	VADDPS        Y2, Y1, Y1
+	VUNPCKLPD     Y0, Y6, Y2
+	VUNPCKHPD     Y0, Y6, Y0
+	VADDPS        Y0, Y2, Y2
+	VUNPCKLPD     Y1, Y1, Y0
+	VUNPCKHPD     Y1, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VPERM2F128    $0x20, Y0, Y2, Y1
+	VPERM2F128    $0x31, Y0, Y2, Y0
+	VADDPS        Y0, Y1, Y1
+	VMULPS        Y4, Y1, Y1
+	VMOVUPS       Y1, (DI)
+	JMP           done141
+
+fewer147:
+	CMPQ   R9, $0x04
+	JNE    fewer149
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop150:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z4
+	VFMADD231PS   (R8), Z4, Z0
+	VFMADD231PS   (R8)(CX*1), Z4, Z1
+	VFMADD231PS   (R8)(CX*2), Z4, Z2
+	VFMADD231PS   (R8)(DX*1), Z4, Z3
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop150
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y0, Y4, Y4
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y3, Y2, Y2
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y3
+	VUNPCKLPS     Y0, Y4, Y5
+	VUNPCKHPS     Y0, Y4, Y0
+	VADDPS        Y0, Y5, Y5
+	VUNPCKLPS     Y2, Y1, Y0
+	VUNPCKHPS     Y2, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPD     Y0, Y5, Y1
+	VUNPCKHPD     Y0, Y5, Y0
+	VADDPS        Y0, Y1, Y1
+	VPERM2F128    $0x20, Y1, Y1, Y0
+	VPERM2F128    $0x31, Y1, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VMULPS        Y3, Y0, Y0
+	VMOVUPS       Y0, (DI)
+	JMP           done141
+
+fewer149:
+	CMPQ   R9, $0x03
+	JNE    fewer151
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop152:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z3
+	VFMADD231PS   (R8), Z3, Z0
+	VFMADD231PS   (R8)(CX*1), Z3, Z1
+	VFMADD231PS   (R8)(CX*2), Z3, Z2
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop152
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VADDPS        Y0, Y3, Y3
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF64X4 $0x01, Z2, Y1
+	VADDPS        Y2, Y1, Y1
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y2
+	VUNPCKLPS     Y0, Y3, Y4
+	VUNPCKHPS     Y0, Y3, Y0
+	VADDPS        Y0, Y4, Y4
+	VUNPCKLPS     Y1, Y1, Y0
+	VUNPCKHPS     Y1, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VUNPCKLPD     Y0, Y4, Y1
+	VUNPCKHPD     Y0, Y4, Y0
+	VADDPS        Y0, Y1, Y1
+	VPERM2F128    $0x20, Y1, Y1, Y0
+	VPERM2F128    $0x31, Y1, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VMULPS        Y2, Y0, Y0
+	VMOVUPS       Y0, (DI)
+	JMP           done141
+
+fewer151:
+	CMPQ   R9, $0x02
+	JNE    fewer153
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop154:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z2
+	VFMADD231PS   (R8), Z2, Z0
+	VFMADD231PS   (R8)(CX*1), Z2, Z1
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop154
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VADDPS        Y0, Y2, Y2
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y1, Y0, Y0
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y1
+	VUNPCKLPS     Y0, Y2, Y3
+	VUNPCKHPS     Y0, Y2, Y0
+	VADDPS        Y0, Y3, Y3
+	VUNPCKLPD     Y3, Y3, Y0
+	VUNPCKHPD     Y3, Y3, Y2
+	VADDPS        Y2, Y0, Y0
+	VPERM2F128    $0x20, Y0, Y0, Y2
+	VPERM2F128    $0x31, Y0, Y0, Y0
+	VADDPS        Y0, Y2, Y2
+	VMULPS        Y1, Y2, Y2
+	VMOVUPS       Y2, (DI)
+	JMP           done141
+
+fewer153:
+	CMPQ   R9, $0x01
+	JNE    fewer155
+	VXORPS Z0, Z0, Z0
+	MOVQ   136(AX), R9
+	MOVQ   112(AX), R10
+	MOVQ   120(AX), R11
+	MOVQ   48(AX), R12
+	SHRQ   $0x01, R12
+
+loop156:
+	PREFETCHT0    (R8)(R10*1)
+	PREFETCHT0    (R9)(R11*1)
+	VMOVUPS       (R9), Z1
+	VFMADD231PS   (R8), Z1, Z0
+	ADDQ          $0x40, R9
+	ADDQ          $0x40, R8
+	DECQ          R12
+	JNZ           loop156
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y0, Y1, Y1
+	MOVQ          152(AX), R8
+	VBROADCASTSS  (R8), Y0
+	VUNPCKLPS     Y1, Y1, Y2
+	VUNPCKHPS     Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VUNPCKLPD     Y2, Y2, Y1
+	VUNPCKHPD     Y2, Y2, Y2
+	VADDPS        Y2, Y1, Y1
+	VPERM2F128    $0x20, Y1, Y1, Y2
+	VPERM2F128    $0x31, Y1, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VMULPS        Y0, Y2, Y2
+	VMOVUPS       Y2, (DI)
+	JMP           done141
+
+fewer155:
+done141:
+	MOVQ 56(AX), DI
+	ADDQ DI, 128(AX)
+	MOVQ 64(AX), DI
+	ADDQ DI, 136(AX)
+	MOVQ 72(AX), DI
+	ADDQ DI, 144(AX)
+	MOVQ 88(AX), DI
+	ADDQ DI, 152(AX)
+	DECQ 160(AX)
+	JNZ  item138
+	VZEROUPPER
+	RET
+
+// func sumsAVX512(call *byte)
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
+TEXT ·sumsAVX512(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ CX, 128(AX)
+	MOVQ 8(AX), CX
+	MOVQ CX, 136(AX)
+	MOVQ 16(AX), CX
+	MOVQ CX, 144(AX)
+	MOVQ 24(AX), CX
+	MOVQ CX, 152(AX)
+	MOVQ 32(AX), CX
+	MOVQ CX, 160(AX)
+
+item157:
+	MOVQ 128(AX), CX
+	MOVQ 144(AX), DX
+	MOVQ 48(AX), BX
+	SHRQ $0x01, BX
+
+block158:
+	CMPQ   BX, $0x08
+	JLT    narrower159
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none160
+
+loop161:
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  (DI), Z8, Z0
+	VFMADD231PS  64(DI), Z8, Z1
+	VFMADD231PS  128(DI), Z8, Z2
+	VFMADD231PS  192(DI), Z8, Z3
+	VFMADD231PS  256(DI), Z8, Z4
+	VFMADD231PS  320(DI), Z8, Z5
+	VFMADD231PS  384(DI), Z8, Z6
+	VFMADD231PS  448(DI), Z8, Z7
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop161
+
+none160:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Z8
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(SI)
+	PREFETCHT0   192(DI)
+	PREFETCHT0   256(SI)
+	PREFETCHT0   256(DI)
+	PREFETCHT0   320(SI)
+	PREFETCHT0   320(DI)
+	PREFETCHT0   384(SI)
+	PREFETCHT0   384(DI)
+	PREFETCHT0   448(SI)
+	PREFETCHT0   448(DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh162
+	VFMADD213PS  (CX), Z8, Z0
+	VMOVUPS      Z0, (CX)
+	VFMADD213PS  64(CX), Z8, Z1
+	VMOVUPS      Z1, 64(CX)
+	VFMADD213PS  128(CX), Z8, Z2
+	VMOVUPS      Z2, 128(CX)
+	VFMADD213PS  192(CX), Z8, Z3
+	VMOVUPS      Z3, 192(CX)
+	VFMADD213PS  256(CX), Z8, Z4
+	VMOVUPS      Z4, 256(CX)
+	VFMADD213PS  320(CX), Z8, Z5
+	VMOVUPS      Z5, 320(CX)
+	VFMADD213PS  384(CX), Z8, Z6
+	VMOVUPS      Z6, 384(CX)
+	VFMADD213PS  448(CX), Z8, Z7
+	VMOVUPS      Z7, 448(CX)
+	JMP          done163
+
+fresh162:
+	VMULPS  Z8, Z0, Z0
+	VMOVUPS Z0, (CX)
+	VMULPS  Z8, Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	VMULPS  Z8, Z2, Z2
+	VMOVUPS Z2, 128(CX)
+	VMULPS  Z8, Z3, Z3
+	VMOVUPS Z3, 192(CX)
+	VMULPS  Z8, Z4, Z4
+	VMOVUPS Z4, 256(CX)
+	VMULPS  Z8, Z5, Z5
+	VMOVUPS Z5, 320(CX)
+	VMULPS  Z8, Z6, Z6
+	VMOVUPS Z6, 384(CX)
+	VMULPS  Z8, Z7, Z7
+	VMOVUPS Z7, 448(CX)
+
+done163:
+	ADDQ $0x00000200, DX
+	ADDQ $0x00000200, CX
+	SUBQ $0x08, BX
+	JMP  block158
+
+narrower159:
+block164:
+	CMPQ   BX, $0x04
+	JLT    narrower165
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none166
+
+loop167:
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  (DI), Z4, Z0
+	VFMADD231PS  64(DI), Z4, Z1
+	VFMADD231PS  128(DI), Z4, Z2
+	VFMADD231PS  192(DI), Z4, Z3
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop167
+
+none166:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Z4
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   64(DI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   128(DI)
+	PREFETCHT0   192(SI)
+	PREFETCHT0   192(DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh168
+	VFMADD213PS  (CX), Z4, Z0
+	VMOVUPS      Z0, (CX)
+	VFMADD213PS  64(CX), Z4, Z1
+	VMOVUPS      Z1, 64(CX)
+	VFMADD213PS  128(CX), Z4, Z2
+	VMOVUPS      Z2, 128(CX)
+	VFMADD213PS  192(CX), Z4, Z3
+	VMOVUPS      Z3, 192(CX)
+	JMP          done169
+
+fresh168:
+	VMULPS  Z4, Z0, Z0
+	VMOVUPS Z0, (CX)
+	VMULPS  Z4, Z1, Z1
+	VMOVUPS Z1, 64(CX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(CX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(CX)
+
+done169:
+	ADDQ $0x00000100, DX
+	ADDQ $0x00000100, CX
+	SUBQ $0x04, BX
+	JMP  block164
+
+narrower165:
+block170:
+	CMPQ   BX, $0x02
+	JLT    narrower171
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none172
+
+loop173:
+	VBROADCASTSS (SI), Z2
+	VFMADD231PS  (DI), Z2, Z0
+	VFMADD231PS  64(DI), Z2, Z1
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop173
+
+none172:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Z2
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   64(DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh174
+	VFMADD213PS  (CX), Z2, Z0
+	VMOVUPS      Z0, (CX)
+	VFMADD213PS  64(CX), Z2, Z1
+	VMOVUPS      Z1, 64(CX)
+	JMP          done175
+
+fresh174:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (CX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(CX)
+
+done175:
+	ADDQ $0x00000080, DX
+	ADDQ $0x00000080, CX
+	SUBQ $0x02, BX
+	JMP  block170
+
+narrower171:
+block176:
+	CMPQ   BX, $0x01
+	JLT    narrower177
+	VXORPS Z0, Z0, Z0
+	MOVQ   136(AX), SI
+	MOVQ   DX, DI
+	MOVQ   96(AX), R8
+	MOVQ   80(AX), R9
+	MOVQ   40(AX), R10
+	TESTQ  R10, R10
+	JZ     none178
+
+loop179:
+	VBROADCASTSS (SI), Z1
+	VFMADD231PS  (DI), Z1, Z0
+	ADDQ         R8, SI
+	ADDQ         R9, DI
+	DECQ         R10
+	JNZ          loop179
+
+none178:
+	MOVQ         152(AX), SI
+	VBROADCASTSS (SI), Z1
+	MOVQ         112(AX), SI
+	MOVQ         120(AX), DI
+	ADDQ         DX, SI
+	ADDQ         CX, DI
+	PREFETCHT0   (SI)
+	PREFETCHT0   (DI)
+	CMPQ         104(AX), $0x00
+	JE           fresh180
+	VFMADD213PS  (CX), Z1, Z0
+	VMOVUPS      Z0, (CX)
+	JMP          done181
+
+fresh180:
+	VMULPS  Z1, Z0, Z0
+	VMOVUPS Z0, (CX)
+
+done181:
+	ADDQ $0x00000040, DX
+	ADDQ $0x00000040, CX
+	SUBQ $0x01, BX
+	JMP  block176
+
+narrower177:
+	MOVQ 56(AX), CX
+	ADDQ CX, 128(AX)
+	MOVQ 64(AX), CX
+	ADDQ CX, 136(AX)
+	MOVQ 72(AX), CX
+	ADDQ CX, 144(AX)
+	MOVQ 88(AX), CX
+	ADDQ CX, 152(AX)
+	DECQ 160(AX)
+	JNZ  item157
+	VZEROUPPER
+	RET
+
 // func stripGradientsAVX2(rows *byte, gradients *byte, masks *byte, lses *byte, deltas *byte, items int, columns int, rowStep int)
 // Requires: AVX, AVX2, FMA3
 TEXT ·stripGradientsAVX2(SB), NOSPLIT, $0-64
@@ -2829,14 +3626,14 @@ TEXT ·stripGradientsAVX2(SB), NOSPLIT, $0-64
 	MOVQ deltas+32(FP), SI
 	MOVQ items+40(FP), DI
 
-loop138:
+loop182:
 	VBROADCASTSS (BX), Y0
 	VBROADCASTSS (SI), Y1
 	MOVQ         masks+16(FP), R9
 	XORQ         R8, R8
 	MOVQ         columns+48(FP), R10
 
-loop139:
+loop183:
 	VMOVUPS      (AX)(R8*1), Y2
 	VSUBPS       Y0, Y2, Y2
 	VCMPPS       $0x05, expLowest<>+0(SB), Y2, Y3
@@ -2870,13 +3667,13 @@ loop139:
 	ADDQ         $0x20, R8
 	ADDQ         $0x20, R9
 	DECQ         R10
-	JNZ          loop139
+	JNZ          loop183
 	ADDQ         $0x04, BX
 	ADDQ         $0x04, SI
 	ADDQ         DX, AX
 	ADDQ         DX, CX
 	DECQ         DI
-	JNZ          loop138
+	JNZ          loop182
 	VZEROUPPER
 	RET
 
@@ -2888,7 +3685,7 @@ TEXT ·finishAVX2(SB), NOSPLIT, $0-32
 	MOVQ totals+16(FP), DX
 	MOVQ vectors+24(FP), BX
 
-loop140:
+loop184:
 	VMOVUPS      (DX), Y0
 	VPSUBD       logBase<>+0(SB), Y0, Y1
 	VPAND        logMantissa<>+0(SB), Y1, Y2
@@ -2927,7 +3724,7 @@ loop140:
 	ADDQ         $0x20, CX
 	ADDQ         $0x20, DX
 	DECQ         BX
-	JNZ          loop140
+	JNZ          loop184
 	VZEROUPPER
 	RET
 
@@ -3109,7 +3906,7 @@ TEXT ·gradientRowAVX2(SB), NOSPLIT, $0-28
 	MOVQ         vectors+16(FP), DX
 	VBROADCASTSS delta+24(FP), Y0
 
-loop141:
+loop185:
 	VMOVUPS (CX), Y1
 	VSUBPS  Y0, Y1, Y1
 	VMULPS  (AX), Y1, Y1
@@ -3117,7 +3914,7 @@ loop141:
 	ADDQ    $0x20, AX
 	ADDQ    $0x20, CX
 	DECQ    DX
-	JNZ     loop141
+	JNZ     loop185
 	VZEROUPPER
 	RET
 
@@ -3129,10 +3926,10 @@ TEXT ·gradientLanesAVX2(SB), NOSPLIT, $0-48
 	MOVQ deltas+16(FP), DX
 	MOVQ slots+24(FP), BX
 
-loop142:
+loop186:
 	MOVQ columns+32(FP), SI
 
-loop143:
+loop187:
 	VMOVUPS (CX), Y0
 	VSUBPS  (DX), Y0, Y0
 	VMULPS  (AX), Y0, Y0
@@ -3141,11 +3938,11 @@ loop143:
 	ADDQ    $0x20, CX
 	ADDQ    $0x20, DX
 	DECQ    SI
-	JNZ     loop143
+	JNZ     loop187
 	MOVQ    deltaSkip+40(FP), SI
 	ADDQ    SI, DX
 	DECQ    BX
-	JNZ     loop142
+	JNZ     loop186
 	VZEROUPPER
 	RET
 
@@ -3190,24 +3987,24 @@ TEXT ·loadFloat32AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop144:
+loop188:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop145:
+loop189:
 	VMULPS  (R10), Y0, Y1
 	VMOVUPS Y1, (R9)
 	ADDQ    $0x20, R10
 	ADDQ    $0x20, R9
 	DECQ    R11
-	JNZ     loop145
+	JNZ     loop189
 	ADDQ    BX, AX
 	ADDQ    SI, CX
 	DECQ    DX
-	JNZ     loop144
+	JNZ     loop188
 	VZEROUPPER
 	RET
 
@@ -3222,25 +4019,25 @@ TEXT ·loadFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop146:
+loop190:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop147:
+loop191:
 	VCVTPH2PS (R10), Y1
 	VMULPS    Y0, Y1, Y1
 	VMOVUPS   Y1, (R9)
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop147
+	JNZ       loop191
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop146
+	JNZ       loop190
 	VZEROUPPER
 	RET
 
@@ -3255,14 +4052,14 @@ TEXT ·loadBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop148:
+loop192:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop149:
+loop193:
 	VPMOVZXWD (R10), Y1
 	VPSLLD    $0x10, Y1, Y1
 	VMULPS    Y0, Y1, Y1
@@ -3270,11 +4067,11 @@ loop149:
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop149
+	JNZ       loop193
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop148
+	JNZ       loop192
 	VZEROUPPER
 	RET
 
@@ -3289,24 +4086,24 @@ TEXT ·storeFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop150:
+loop194:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop151:
+loop195:
 	VMULPS    (R10), Y0, Y1
 	VCVTPS2PH $0x00, Y1, (R9)
 	ADDQ      $0x20, R10
 	ADDQ      $0x10, R9
 	DECQ      R11
-	JNZ       loop151
+	JNZ       loop195
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop150
+	JNZ       loop194
 	VZEROUPPER
 	RET
 
@@ -3321,14 +4118,14 @@ TEXT ·storeBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop152:
+loop196:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop153:
+loop197:
 	VMULPS       (R10), Y0, Y1
 	VCMPPS       $0x03, Y1, Y1, Y2
 	VPSRLD       $0x10, Y1, Y3
@@ -3344,11 +4141,11 @@ loop153:
 	ADDQ         $0x20, R10
 	ADDQ         $0x10, R9
 	DECQ         R11
-	JNZ          loop153
+	JNZ          loop197
 	ADDQ         BX, AX
 	ADDQ         SI, CX
 	DECQ         DX
-	JNZ          loop152
+	JNZ          loop196
 	VZEROUPPER
 	RET
 
@@ -3360,17 +4157,17 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   blocks+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  DX, DX
-	JZ     none154
+	JZ     none198
 
-loop155:
+loop199:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y1, Y0
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	DECQ        DX
-	JNZ         loop155
+	JNZ         loop199
 
-none154:
+none198:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -3388,18 +4185,18 @@ TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
 	MOVQ rows+8(FP), CX
 	MOVQ step+16(FP), DX
 
-loop156:
+loop200:
 	MOVQ lines+24(FP), SI
 	MOVQ AX, BX
 
-loop157:
+loop201:
 	PREFETCHT0 (BX)
 	ADDQ       $0x40, BX
 	DECQ       SI
-	JNZ        loop157
+	JNZ        loop201
 	ADDQ       DX, AX
 	DECQ       CX
-	JNZ        loop156
+	JNZ        loop200
 	RET
 
 // func scoreBlocksAVX512(dst *byte, items *byte, panel *byte, blocks *byte, offsets *byte, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int)
@@ -3407,13 +4204,13 @@ loop157:
 TEXT ·scoreBlocksAVX512(SB), NOSPLIT, $8-104
 	MOVQ vectors+64(FP), AX
 	CMPQ AX, $0x04
-	JNE  fewer158
+	JNE  fewer202
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
 	MOVQ count+40(FP), BX
 
-loop159:
+loop203:
 	MOVQ   item+88(FP), DI
 	MOVQ   row+96(FP), R8
 	MOVQ   CX, SI
@@ -3449,9 +4246,9 @@ loop159:
 	MOVQ   R10, BP
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none160
+	JZ     none204
 
-loop161:
+loop205:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -3554,14 +4351,14 @@ loop161:
 	ADDQ         R15, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop161
+	JNZ          loop205
 
-none160:
+none204:
 	ANDQ  $0x03, BP
 	TESTQ BP, BP
-	JZ    none162
+	JZ    none206
 
-loop163:
+loop207:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -3589,9 +4386,9 @@ loop163:
 	ADDQ         R15, R11
 	ADDQ         $0x04, SI
 	DECQ         BP
-	JNZ          loop163
+	JNZ          loop207
 
-none162:
+none206:
 	MOVQ    dstStep+72(FP), SI
 	MOVQ    dstItem+80(FP), DI
 	MOVQ    AX, R8
@@ -3634,20 +4431,20 @@ none162:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop159
+	JNZ     loop203
 	VZEROUPPER
 	RET
 
-fewer158:
+fewer202:
 	MOVQ vectors+64(FP), AX
 	CMPQ AX, $0x03
-	JNE  fewer164
+	JNE  fewer208
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
 	MOVQ count+40(FP), BX
 
-loop165:
+loop209:
 	MOVQ   item+88(FP), DI
 	MOVQ   row+96(FP), R8
 	MOVQ   CX, SI
@@ -3677,9 +4474,9 @@ loop165:
 	MOVQ   R10, R15
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none166
+	JZ     none210
 
-loop167:
+loop211:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -3762,14 +4559,14 @@ loop167:
 	ADDQ         R14, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop167
+	JNZ          loop211
 
-none166:
+none210:
 	ANDQ  $0x03, R15
 	TESTQ R15, R15
-	JZ    none168
+	JZ    none212
 
-loop169:
+loop213:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -3792,9 +4589,9 @@ loop169:
 	ADDQ         R14, R11
 	ADDQ         $0x04, SI
 	DECQ         R15
-	JNZ          loop169
+	JNZ          loop213
 
-none168:
+none212:
 	MOVQ    dstStep+72(FP), SI
 	MOVQ    dstItem+80(FP), DI
 	MOVQ    AX, R8
@@ -3829,20 +4626,20 @@ none168:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop165
+	JNZ     loop209
 	VZEROUPPER
 	RET
 
-fewer164:
+fewer208:
 	MOVQ vectors+64(FP), AX
 	CMPQ AX, $0x02
-	JNE  fewer170
+	JNE  fewer214
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
 	MOVQ count+40(FP), BX
 
-loop171:
+loop215:
 	MOVQ   item+88(FP), DI
 	MOVQ   row+96(FP), R8
 	MOVQ   CX, SI
@@ -3866,9 +4663,9 @@ loop171:
 	MOVQ   R10, R14
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none172
+	JZ     none216
 
-loop173:
+loop217:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -3931,14 +4728,14 @@ loop173:
 	ADDQ         R13, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop173
+	JNZ          loop217
 
-none172:
+none216:
 	ANDQ  $0x03, R14
 	TESTQ R14, R14
-	JZ    none174
+	JZ    none218
 
-loop175:
+loop219:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -3956,9 +4753,9 @@ loop175:
 	ADDQ         R13, R11
 	ADDQ         $0x04, SI
 	DECQ         R14
-	JNZ          loop175
+	JNZ          loop219
 
-none174:
+none218:
 	MOVQ    dstStep+72(FP), SI
 	MOVQ    dstItem+80(FP), DI
 	MOVQ    AX, R8
@@ -3985,17 +4782,17 @@ none174:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop171
+	JNZ     loop215
 	VZEROUPPER
 	RET
 
-fewer170:
+fewer214:
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
 	MOVQ count+40(FP), BX
 
-loop177:
+loop221:
 	MOVQ   item+88(FP), DI
 	MOVQ   row+96(FP), R8
 	MOVQ   CX, SI
@@ -4013,9 +4810,9 @@ loop177:
 	MOVQ   R10, R13
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none178
+	JZ     none222
 
-loop179:
+loop223:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -4058,14 +4855,14 @@ loop179:
 	ADDQ         R12, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop179
+	JNZ          loop223
 
-none178:
+none222:
 	ANDQ  $0x03, R13
 	TESTQ R13, R13
-	JZ    none180
+	JZ    none224
 
-loop181:
+loop225:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -4078,9 +4875,9 @@ loop181:
 	ADDQ         R12, R11
 	ADDQ         $0x04, SI
 	DECQ         R13
-	JNZ          loop181
+	JNZ          loop225
 
-none180:
+none224:
 	MOVQ    dstStep+72(FP), SI
 	MOVQ    dstItem+80(FP), SI
 	MOVQ    AX, DI
@@ -4099,7 +4896,7 @@ none180:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop177
+	JNZ     loop221
 	VZEROUPPER
 	RET
 
@@ -4143,14 +4940,14 @@ TEXT ·softmaxBlocksAVX512(SB), NOSPLIT, $0-72
 	MOVQ         statistics+24(FP), DX
 	MOVQ         count+32(FP), BX
 
-loop182:
+loop226:
 	VMOVAPS Z13, Z14
 	VMOVAPS Z13, Z15
 	VMOVAPS Z13, Z16
 	VMOVAPS Z13, Z17
 	MOVQ    wide+48(FP), SI
 	CMPQ    SI, $0x01
-	JEQ     narrow183
+	JEQ     narrow227
 	MOVQ    item+56(FP), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    masks+16(FP), R9
@@ -4158,7 +4955,7 @@ loop182:
 	MOVQ    R10, R11
 	MOVQ    AX, R8
 
-loop185:
+loop229:
 	MOVL   40(CX), R12
 	ANDL   (R9), R12
 	KMOVW  R12, K1
@@ -4198,10 +4995,10 @@ loop185:
 	ADDQ   $0x80, R8
 	ADDQ   $0x04, R9
 	DECQ   R10
-	JNZ    loop185
-	JMP    done184
+	JNZ    loop229
+	JMP    done228
 
-narrow183:
+narrow227:
 	MOVQ item+56(FP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ masks+16(FP), R9
@@ -4209,7 +5006,7 @@ narrow183:
 	MOVQ R10, R11
 	MOVQ AX, R8
 
-loop186:
+loop230:
 	MOVL   40(CX), R12
 	ANDL   (R9), R12
 	KMOVW  R12, K1
@@ -4229,9 +5026,9 @@ loop186:
 	ADDQ   $0x40, R8
 	ADDQ   $0x04, R9
 	DECQ   R10
-	JNZ    loop186
+	JNZ    loop230
 
-done184:
+done228:
 	VSHUFF32X4 $0x44, Z15, Z14, Z18
 	VSHUFF32X4 $0xee, Z15, Z14, Z14
 	VMAXPS     Z18, Z14, Z18
@@ -4262,7 +5059,7 @@ done184:
 	VPXORD     Z22, Z22, Z22
 	MOVQ       wide+48(FP), R8
 	CMPQ       R8, $0x01
-	JEQ        narrow187
+	JEQ        narrow231
 	MOVQ       item+56(FP), R8
 	LEAQ       (R8)(R8*2), R9
 	MOVQ       masks+16(FP), R11
@@ -4270,7 +5067,7 @@ done184:
 	MOVQ       R12, R13
 	MOVQ       AX, R10
 
-loop189:
+loop233:
 	MOVL         40(CX), R14
 	ANDL         (R11), R14
 	KMOVW        R14, K1
@@ -4454,10 +5251,10 @@ loop189:
 	ADDQ         $0x80, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop189
-	JMP          done188
+	JNZ          loop233
+	JMP          done232
 
-narrow187:
+narrow231:
 	MOVQ item+56(FP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ masks+16(FP), R11
@@ -4465,7 +5262,7 @@ narrow187:
 	MOVQ R12, R13
 	MOVQ AX, R10
 
-loop190:
+loop234:
 	MOVL         40(CX), R14
 	ANDL         (R11), R14
 	KMOVW        R14, K1
@@ -4557,9 +5354,9 @@ loop190:
 	ADDQ         $0x40, R10
 	ADDQ         $0x04, R11
 	DECQ         R12
-	JNZ          loop190
+	JNZ          loop234
 
-done188:
+done232:
 	VSHUFF32X4 $0x44, Z20, Z19, Z14
 	VSHUFF32X4 $0xee, Z20, Z19, Z15
 	VADDPS     Z14, Z15, Z14
@@ -4586,7 +5383,7 @@ done188:
 	LEAQ       (AX)(SI*4), AX
 	ADDQ       $0x30, CX
 	DECQ       BX
-	JNZ        loop182
+	JNZ        loop226
 	VZEROUPPER
 	RET
 
@@ -4598,15 +5395,15 @@ TEXT ·accumulateBlocksAVX512(SB), NOSPLIT, $0-120
 	MOVQ blocks+24(FP), DX
 	MOVQ count+40(FP), BX
 
-loop191:
+loop235:
 	MOVQ panel+16(FP), SI
 	MOVQ channels+48(FP), R8
 	ADDQ 8(DX), SI
 	MOVQ AX, DI
 
-block192:
+block236:
 	CMPQ    R8, $0x40
-	JLT     narrower193
+	JLT     narrower237
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -4630,9 +5427,9 @@ block192:
 	MOVQ    rows+32(FP), R9
 	MOVQ    upper+56(FP), R10
 	TESTQ   R10, R10
-	JZ      none194
+	JZ      none238
 
-loop195:
+loop239:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -4642,9 +5439,9 @@ loop195:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none196
+	JZ    none240
 
-loop197:
+loop241:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4657,14 +5454,14 @@ loop197:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop197
+	JNZ          loop241
 
-none196:
+none240:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none198
+	JZ    none242
 
-loop199:
+loop243:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4682,14 +5479,14 @@ loop199:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop199
+	JNZ          loop243
 
-none198:
+none242:
 	MOVQ  32(DX), R14
 	TESTQ R14, R14
-	JZ    none200
+	JZ    none244
 
-loop201:
+loop245:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4702,18 +5499,18 @@ loop201:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop201
+	JNZ          loop245
 
-none200:
+none244:
 	DECQ R10
-	JNZ  loop195
+	JNZ  loop239
 
-none194:
+none238:
 	MOVQ  both+64(FP), R10
 	TESTQ R10, R10
-	JZ    none202
+	JZ    none246
 
-loop203:
+loop247:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -4723,9 +5520,9 @@ loop203:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none204
+	JZ    none248
 
-loop205:
+loop249:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4743,14 +5540,14 @@ loop205:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop205
+	JNZ          loop249
 
-none204:
+none248:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none206
+	JZ    none250
 
-loop207:
+loop251:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4778,14 +5575,14 @@ loop207:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop207
+	JNZ          loop251
 
-none206:
+none250:
 	MOVQ  32(DX), R15
 	TESTQ R15, R15
-	JZ    none208
+	JZ    none252
 
-loop209:
+loop253:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4803,18 +5600,18 @@ loop209:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop209
+	JNZ          loop253
 
-none208:
+none252:
 	DECQ R10
-	JNZ  loop203
+	JNZ  loop247
 
-none202:
+none246:
 	MOVQ  lower+72(FP), R10
 	TESTQ R10, R10
-	JZ    none210
+	JZ    none254
 
-loop211:
+loop255:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -4824,9 +5621,9 @@ loop211:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none212
+	JZ    none256
 
-loop213:
+loop257:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4839,14 +5636,14 @@ loop213:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop213
+	JNZ          loop257
 
-none212:
+none256:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none214
+	JZ    none258
 
-loop215:
+loop259:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4864,14 +5661,14 @@ loop215:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop215
+	JNZ          loop259
 
-none214:
+none258:
 	MOVQ  32(DX), R13
 	TESTQ R13, R13
-	JZ    none216
+	JZ    none260
 
-loop217:
+loop261:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
@@ -4884,13 +5681,13 @@ loop217:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R13
-	JNZ          loop217
+	JNZ          loop261
 
-none216:
+none260:
 	DECQ R10
-	JNZ  loop211
+	JNZ  loop255
 
-none210:
+none254:
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -4914,12 +5711,12 @@ none210:
 	ADDQ    $0x00000100, DI
 	ADDQ    $0x00000100, SI
 	SUBQ    $0x40, R8
-	JMP     block192
+	JMP     block236
 
-narrower193:
-block218:
+narrower237:
+block262:
 	CMPQ    R8, $0x20
-	JLT     narrower219
+	JLT     narrower263
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -4935,9 +5732,9 @@ block218:
 	MOVQ    rows+32(FP), R9
 	MOVQ    upper+56(FP), R10
 	TESTQ   R10, R10
-	JZ      none220
+	JZ      none264
 
-loop221:
+loop265:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -4947,9 +5744,9 @@ loop221:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none222
+	JZ    none266
 
-loop223:
+loop267:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12), Z10
@@ -4958,14 +5755,14 @@ loop223:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop223
+	JNZ          loop267
 
-none222:
+none266:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none224
+	JZ    none268
 
-loop225:
+loop269:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12), Z10
@@ -4977,14 +5774,14 @@ loop225:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop225
+	JNZ          loop269
 
-none224:
+none268:
 	MOVQ  32(DX), R14
 	TESTQ R14, R14
-	JZ    none226
+	JZ    none270
 
-loop227:
+loop271:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12)(R13*1), Z10
@@ -4993,18 +5790,18 @@ loop227:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop227
+	JNZ          loop271
 
-none226:
+none270:
 	DECQ R10
-	JNZ  loop221
+	JNZ  loop265
 
-none220:
+none264:
 	MOVQ  both+64(FP), R10
 	TESTQ R10, R10
-	JZ    none228
+	JZ    none272
 
-loop229:
+loop273:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -5014,9 +5811,9 @@ loop229:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none230
+	JZ    none274
 
-loop231:
+loop275:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12), Z10
@@ -5028,14 +5825,14 @@ loop231:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop231
+	JNZ          loop275
 
-none230:
+none274:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none232
+	JZ    none276
 
-loop233:
+loop277:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12), Z10
@@ -5053,14 +5850,14 @@ loop233:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop233
+	JNZ          loop277
 
-none232:
+none276:
 	MOVQ  32(DX), R15
 	TESTQ R15, R15
-	JZ    none234
+	JZ    none278
 
-loop235:
+loop279:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12)(R13*1), Z10
@@ -5072,18 +5869,18 @@ loop235:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop235
+	JNZ          loop279
 
-none234:
+none278:
 	DECQ R10
-	JNZ  loop229
+	JNZ  loop273
 
-none228:
+none272:
 	MOVQ  lower+72(FP), R10
 	TESTQ R10, R10
-	JZ    none236
+	JZ    none280
 
-loop237:
+loop281:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -5093,9 +5890,9 @@ loop237:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none238
+	JZ    none282
 
-loop239:
+loop283:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12)(R13*2), Z10
@@ -5104,14 +5901,14 @@ loop239:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop239
+	JNZ          loop283
 
-none238:
+none282:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none240
+	JZ    none284
 
-loop241:
+loop285:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12)(R13*2), Z10
@@ -5123,14 +5920,14 @@ loop241:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop241
+	JNZ          loop285
 
-none240:
+none284:
 	MOVQ  32(DX), R13
 	TESTQ R13, R13
-	JZ    none242
+	JZ    none286
 
-loop243:
+loop287:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
 	VBROADCASTSS (R12)(R14*1), Z10
@@ -5139,13 +5936,13 @@ loop243:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R13
-	JNZ          loop243
+	JNZ          loop287
 
-none242:
+none286:
 	DECQ R10
-	JNZ  loop237
+	JNZ  loop281
 
-none236:
+none280:
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -5161,12 +5958,12 @@ none236:
 	ADDQ    $0x00000080, DI
 	ADDQ    $0x00000080, SI
 	SUBQ    $0x20, R8
-	JMP     block218
+	JMP     block262
 
-narrower219:
-block244:
+narrower263:
+block288:
 	CMPQ    R8, $0x10
-	JLT     narrower245
+	JLT     narrower289
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -5178,9 +5975,9 @@ block244:
 	MOVQ    rows+32(FP), R9
 	MOVQ    upper+56(FP), R10
 	TESTQ   R10, R10
-	JZ      none246
+	JZ      none290
 
-loop247:
+loop291:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -5190,23 +5987,23 @@ loop247:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none248
+	JZ    none292
 
-loop249:
+loop293:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12), Z5
 	VFMADD231PS  Z4, Z5, Z0
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop249
+	JNZ          loop293
 
-none248:
+none292:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none250
+	JZ    none294
 
-loop251:
+loop295:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -5215,32 +6012,32 @@ loop251:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop251
+	JNZ          loop295
 
-none250:
+none294:
 	MOVQ  32(DX), R14
 	TESTQ R14, R14
-	JZ    none252
+	JZ    none296
 
-loop253:
+loop297:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12)(R13*1), Z5
 	VFMADD231PS  Z4, Z5, Z1
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R14
-	JNZ          loop253
+	JNZ          loop297
 
-none252:
+none296:
 	DECQ R10
-	JNZ  loop247
+	JNZ  loop291
 
-none246:
+none290:
 	MOVQ  both+64(FP), R10
 	TESTQ R10, R10
-	JZ    none254
+	JZ    none298
 
-loop255:
+loop299:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -5250,9 +6047,9 @@ loop255:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none256
+	JZ    none300
 
-loop257:
+loop301:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -5261,14 +6058,14 @@ loop257:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop257
+	JNZ          loop301
 
-none256:
+none300:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none258
+	JZ    none302
 
-loop259:
+loop303:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -5281,14 +6078,14 @@ loop259:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop259
+	JNZ          loop303
 
-none258:
+none302:
 	MOVQ  32(DX), R15
 	TESTQ R15, R15
-	JZ    none260
+	JZ    none304
 
-loop261:
+loop305:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12)(R13*1), Z5
 	VFMADD231PS  Z4, Z5, Z1
@@ -5297,18 +6094,18 @@ loop261:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop261
+	JNZ          loop305
 
-none260:
+none304:
 	DECQ R10
-	JNZ  loop255
+	JNZ  loop299
 
-none254:
+none298:
 	MOVQ  lower+72(FP), R10
 	TESTQ R10, R10
-	JZ    none262
+	JZ    none306
 
-loop263:
+loop307:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
@@ -5318,23 +6115,23 @@ loop263:
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R15
 	TESTQ R15, R15
-	JZ    none264
+	JZ    none308
 
-loop265:
+loop309:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12)(R13*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop265
+	JNZ          loop309
 
-none264:
+none308:
 	MOVQ  24(DX), R15
 	TESTQ R15, R15
-	JZ    none266
+	JZ    none310
 
-loop267:
+loop311:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12)(R13*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
@@ -5343,27 +6140,27 @@ loop267:
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R15
-	JNZ          loop267
+	JNZ          loop311
 
-none266:
+none310:
 	MOVQ  32(DX), R13
 	TESTQ R13, R13
-	JZ    none268
+	JZ    none312
 
-loop269:
+loop313:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (R12)(R14*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         lane+80(FP), R11
 	ADDQ         column+88(FP), R12
 	DECQ         R13
-	JNZ          loop269
+	JNZ          loop313
 
-none268:
+none312:
 	DECQ R10
-	JNZ  loop263
+	JNZ  loop307
 
-none262:
+none306:
 	MOVQ    item+104(FP), R10
 	MOVQ    DI, R9
 	MOVQ    row+112(FP), R11
@@ -5375,16 +6172,16 @@ none262:
 	ADDQ    $0x00000040, DI
 	ADDQ    $0x00000040, SI
 	SUBQ    $0x10, R8
-	JMP     block244
+	JMP     block288
 
-narrower245:
+narrower289:
 	MOVQ item+104(FP), SI
 	MOVQ weightItem+96(FP), DI
 	LEAQ (AX)(SI*2), AX
 	LEAQ (CX)(DI*4), CX
 	ADDQ $0x30, DX
 	DECQ BX
-	JNZ  loop191
+	JNZ  loop235
 	VZEROUPPER
 	RET
 
@@ -5404,7 +6201,7 @@ TEXT ·turnBlockAVX512(SB), NOSPLIT, $0-32
 	MOVL  $0x0000f000, R8
 	KMOVW R8, K3
 
-loop270:
+loop314:
 	MOVQ            (CX), R8
 	VMOVUPS         (R8)(DI*1), X0
 	VMOVUPS         16(R8)(DI*1), X4
@@ -5539,7 +6336,7 @@ loop270:
 	LEAQ            (AX)(BX*4), AX
 	ADDQ            $0x40, DI
 	DECQ            DX
-	JNZ             loop270
+	JNZ             loop314
 	VZEROUPPER
 	RET
 
@@ -5561,7 +6358,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 
-loop271:
+loop315:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -5575,7 +6372,7 @@ loop271:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop271
+	JNZ         loop315
 	VZEROUPPER
 	RET
 
@@ -5597,7 +6394,7 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 
-loop272:
+loop316:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -5611,7 +6408,7 @@ loop272:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop272
+	JNZ         loop316
 	VZEROUPPER
 	RET
 

@@ -4,7 +4,11 @@
 
 package cpu
 
-import "github.com/natten-mps/natten-mps/core"
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
 
 var avx2 = kernels{
 	name:      "avx2",
@@ -22,16 +26,28 @@ var avx2 = kernels{
 	prefetch: prefetchAVX2, peak: peakAVX2, peakLanes: 12 * 8,
 }
 
-// avx512 is avx2 and blocks.
+// avx512 is avx2, blocks, and strips of an even number of vectors of channels.
 var avx512 = func() kernels {
 	k := avx2
 	k.name = "avx512"
 	k.block = &blockKernels{
 		score: scoreBlocksAVX512, softmax: softmaxBlocksAVX512, accumulate: accumulateBlocksAVX512, turn: turnBlockAVX512,
 	}
+	k.dots, k.sums = widened(dotsAVX512, dotsAVX2), widened(sumsAVX512, sumsAVX2)
 	k.peak, k.peakLanes = peakAVX512, 12*16
 	return k
 }()
+
+// widened is a strip kernel that uses wide registers where channels fill them.
+func widened(wide, narrow func(call unsafe.Pointer)) func(call unsafe.Pointer) {
+	return func(call unsafe.Pointer) {
+		if (*stripCall)(call).blocks%2 == 0 {
+			wide(call)
+			return
+		}
+		narrow(call)
+	}
+}
 
 // instructionSets returns the sets that this processor has, the best first.
 func instructionSets() []*kernels {

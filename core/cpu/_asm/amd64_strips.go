@@ -34,10 +34,46 @@ const (
 
 const lineBytes = 64 // of a cache line
 
+// width is a size of registers.
+type width struct {
+	register func() reg.VecVirtual
+	isa      string
+	bytes    int
+}
+
+// note says what is special about kernels of a width.
+func (w *width) note() []string {
+	if w.bytes == vector {
+		return nil
+	}
+	return []string{"", "blocks is even."}
+}
+
+// zeroes returns n registers that are 0.
+func (g *amd64) zeroes(w *width, n int) []reg.VecVirtual {
+	v := make([]reg.VecVirtual, n)
+	for i := range v {
+		v[i] = w.register()
+		g.VXORPS(v[i], v[i], v[i])
+	}
+	return v
+}
+
+// parts returns the number of registers that hold the channels of a call.
+func (g *amd64) parts(w *width, call reg.Register) reg.GPVirtual {
+	blocks := g.field(call, callBlocks)
+	if w.bytes > vector {
+		g.SHRQ(operand.U8(1), blocks)
+	}
+	return blocks
+}
+
 // strips writes the kernels of windows that are single rows.
 func (g *amd64) strips(e *exponent) {
-	g.dots()
-	g.sums()
+	for _, w := range []width{{g.YMM, "AVX2", vector}, {g.ZMM, "AVX512", 2 * vector}} {
+		g.dots(&w)
+		g.sums(&w)
+	}
 	g.stripGradients(e)
 	g.finish()
 }
@@ -56,14 +92,14 @@ func (g *amd64) copied(of reg.Register) reg.GPVirtual {
 	return r
 }
 
-func (g *amd64) dots() {
-	g.function("dotsAVX2", "func(call unsafe.Pointer)",
-		"dotsAVX2 is, for a stripCall with steps in bytes,",
+func (g *amd64) dots(w *width) {
+	g.function("dots"+w.isa, "func(call unsafe.Pointer)", append([]string{
+		"dots" + w.isa + " is, for a stripCall with steps in bytes,",
 		"",
 		"\tfor i := range items { for j := range count { dst[i*dstStep+j] = factors[i*factorStep] *",
 		"\t\tsum over c < 8*blocks of vectors[i*vectorStep+c] * rows[i*advance+j*step+c] } }",
 		"",
-		"It writes whole vectors of 8 elements of dst.")
+		"It writes whole vectors of 8 elements of dst."}, w.note()...)...)
 	call := g.arg("call")
 	steps := g.multiples(g.field(call, callStep), 8)
 	g.eachItem(call, func() {
@@ -72,7 +108,7 @@ func (g *amd64) dots() {
 		g.Label(whole)
 		g.CMPQ(left, operand.U8(8))
 		g.JLT(operand.LabelRef(rest))
-		g.dotGroup(8, call, d, r, steps)
+		g.dotGroup(w, 8, call, d, r, steps)
 		g.LEAQ(at(r, steps, 8), r)
 		g.ADDQ(operand.U8(vector), d)
 		g.SUBQ(operand.U8(8), left)
@@ -82,7 +118,7 @@ func (g *amd64) dots() {
 			next := g.label("fewer")
 			g.CMPQ(left, operand.U8(n))
 			g.JNE(operand.LabelRef(next))
-			g.dotGroup(n, call, d, r, steps)
+			g.dotGroup(w, n, call, d, r, steps)
 			g.JMP(operand.LabelRef(done))
 			g.Label(next)
 		}
@@ -107,27 +143,40 @@ func (g *amd64) eachItem(call reg.Register, f func()) {
 }
 
 // dotGroup takes the inner products of a vector with n rows.
-func (g *amd64) dotGroup(n int, call, dst, rows reg.Register, steps map[int]reg.Register) {
-	sums := g.vectors(n)
-	g.zero(sums)
+func (g *amd64) dotGroup(w *width, n int, call, dst, rows reg.Register, steps map[int]reg.Register) {
+	sums := g.zeroes(w, n)
 	q, r := g.field(call, cursorVectors), g.copied(rows)
 	rowsAhead, itemsAhead := g.field(call, callRowsAhead), g.field(call, callItemsAhead)
-	g.repeat(g.field(call, callBlocks), func() {
-		v := g.YMM()
+	g.repeat(g.parts(w, call), func() {
+		v := w.register()
 		g.PREFETCHT0(sum(r, rowsAhead))
 		g.PREFETCHT0(sum(q, itemsAhead))
 		g.VMOVUPS(mem(q, 0), v)
 		for i := range sums {
 			g.VFMADD231PS(at(r, steps, i), v, sums[i])
 		}
-		g.ADDQ(operand.U8(vector), q)
-		g.ADDQ(operand.U8(vector), r)
+		g.ADDQ(operand.U8(w.bytes), q)
+		g.ADDQ(operand.U8(w.bytes), r)
 	})
+	for i, v := range sums {
+		sums[i] = g.halved(w, v)
+	}
 	factor, p := g.YMM(), g.field(call, cursorFactors)
 	g.VBROADCASTSS(mem(p, 0), factor)
 	out := g.lanesOf(sums)
 	g.VMULPS(factor, out, out)
 	g.VMOVUPS(out, mem(dst, 0))
+}
+
+// halved adds the upper half of a register that is wider than a vector to the lower.
+func (g *amd64) halved(w *width, v reg.VecVirtual) reg.VecVirtual {
+	if w.bytes == vector {
+		return v
+	}
+	upper := g.YMM()
+	g.VEXTRACTF64X4(operand.U8(1), v, upper)
+	g.VADDPS(v.AsY(), upper, upper)
+	return upper
 }
 
 // lanesOf returns a vector whose lane i is the sum of the lanes of v[i].
@@ -153,24 +202,24 @@ func (g *amd64) lanesOf(v []reg.VecVirtual) reg.VecVirtual {
 	return combine(halves(0x20), halves(0x31), fours[0], last(fours, 1))
 }
 
-func (g *amd64) sums() {
-	g.function("sumsAVX2", "func(call unsafe.Pointer)",
-		"sumsAVX2 is, for a stripCall with steps in bytes,",
+func (g *amd64) sums(w *width) {
+	g.function("sums"+w.isa, "func(call unsafe.Pointer)", append([]string{
+		"sums" + w.isa + " is, for a stripCall with steps in bytes,",
 		"",
 		"\tfor i := range items { for c := range 8*blocks { dst[i*dstStep+c] = factors[i*factorStep] *",
 		"\t\tsum over j < count of vectors[i*vectorStep+j*weightStep] * rows[i*advance+j*step+c]",
-		"\t\tplus, if add is not 0, dst[i*dstStep+c] } }")
+		"\t\tplus, if add is not 0, dst[i*dstStep+c] } }"}, w.note()...)...)
 	call := g.arg("call")
 	g.eachItem(call, func() {
-		d, r, left := g.field(call, cursorDst), g.field(call, cursorRows), g.field(call, callBlocks)
+		d, r, left := g.field(call, cursorDst), g.field(call, cursorRows), g.parts(w, call)
 		for _, n := range []int{8, 4, 2, 1} {
 			top, done := g.label("block"), g.label("narrower")
 			g.Label(top)
 			g.CMPQ(left, operand.U8(n))
 			g.JLT(operand.LabelRef(done))
-			g.sumBlock(n, call, d, r)
-			g.ADDQ(operand.U32(vector*n), r)
-			g.ADDQ(operand.U32(vector*n), d)
+			g.sumBlock(w, n, call, d, r)
+			g.ADDQ(operand.U32(w.bytes*n), r)
+			g.ADDQ(operand.U32(w.bytes*n), d)
 			g.SUBQ(operand.U8(n), left)
 			g.JMP(operand.LabelRef(top))
 			g.Label(done)
@@ -179,41 +228,40 @@ func (g *amd64) sums() {
 	g.leave()
 }
 
-// sumBlock does n vectors of channels.
-func (g *amd64) sumBlock(n int, call, dst, rows reg.Register) {
-	sums := g.vectors(n)
-	g.zero(sums)
-	w, r := g.field(call, cursorVectors), g.copied(rows)
+// sumBlock does n registers of channels.
+func (g *amd64) sumBlock(w *width, n int, call, dst, rows reg.Register) {
+	sums := g.zeroes(w, n)
+	weights, r := g.field(call, cursorVectors), g.copied(rows)
 	weightStep, step := g.field(call, callWeightStep), g.field(call, callStep)
 	g.repeatIfAny(g.field(call, callCount), func() {
-		weight := g.YMM()
-		g.VBROADCASTSS(mem(w, 0), weight)
+		weight := w.register()
+		g.VBROADCASTSS(mem(weights, 0), weight)
 		for i := range sums {
-			g.VFMADD231PS(mem(r, vector*i), weight, sums[i])
+			g.VFMADD231PS(mem(r, w.bytes*i), weight, sums[i])
 		}
-		g.ADDQ(weightStep, w)
+		g.ADDQ(weightStep, weights)
 		g.ADDQ(step, r)
 	})
-	factor, p, fresh, done := g.YMM(), g.field(call, cursorFactors), g.label("fresh"), g.label("done")
+	factor, p, fresh, done := w.register(), g.field(call, cursorFactors), g.label("fresh"), g.label("done")
 	g.VBROADCASTSS(mem(p, 0), factor)
 	rowsAhead, itemsAhead := g.field(call, callRowsAhead), g.field(call, callItemsAhead)
 	g.ADDQ(rows, rowsAhead)
 	g.ADDQ(dst, itemsAhead)
-	for line := 0; line < vector*n; line += lineBytes {
+	for line := 0; line < w.bytes*n; line += lineBytes {
 		g.PREFETCHT0(mem(rowsAhead, line))
 		g.PREFETCHT0(mem(itemsAhead, line))
 	}
 	g.CMPQ(mem(call, callAdd), operand.U8(0))
 	g.JE(operand.LabelRef(fresh))
 	for i := range sums {
-		g.VFMADD213PS(mem(dst, vector*i), factor, sums[i])
-		g.VMOVUPS(sums[i], mem(dst, vector*i))
+		g.VFMADD213PS(mem(dst, w.bytes*i), factor, sums[i])
+		g.VMOVUPS(sums[i], mem(dst, w.bytes*i))
 	}
 	g.JMP(operand.LabelRef(done))
 	g.Label(fresh)
 	for i := range sums {
 		g.VMULPS(factor, sums[i], sums[i])
-		g.VMOVUPS(sums[i], mem(dst, vector*i))
+		g.VMOVUPS(sums[i], mem(dst, w.bytes*i))
 	}
 	g.Label(done)
 }
