@@ -20,6 +20,7 @@ type runner[T number] struct {
 	p      *core.Problem
 	walks  []*walk
 	sparse bool // some positions of outputs belong to no item
+	large  []large
 	runs   sync.Pool
 }
 
@@ -54,7 +55,7 @@ func elementSize[T number]() int {
 }
 
 func newRunner[T number](p *core.Problem) core.Runner {
-	r := &runner[T]{p: p, sparse: p.Ragged}
+	r := &runner[T]{p: p, sparse: p.Ragged, large: largeOutputs(p)}
 	passes := passesOf[p.Op]
 	if striped(p) {
 		r.walks, passes = append(r.walks, newStripWalk(p)), nil
@@ -108,8 +109,18 @@ type run[T number] struct {
 	parts   parts
 	job     job
 	partial []T // d_rpb by part: [part][head][entry]
-	zeroing bool
+	phase   phase
+	fresh   []piece // of outputs, without pages yet
 }
+
+// phase says what the tasks of a run are.
+type phase uint8
+
+const (
+	walking phase = iota
+	zeroing
+	freshening
+)
 
 func (r *runner[T]) Run(b *core.Buffers) error {
 	u := r.runs.Get().(*run[T])
@@ -122,6 +133,7 @@ func (r *runner[T]) Run(b *core.Buffers) error {
 		u.tensors[role] = newTensor(b.Tensors[role], dtype)
 	}
 	u.sizes, u.threads = b.Sizes, b.Threads
+	u.freshen()
 	if r.sparse {
 		u.zero()
 	}
@@ -176,7 +188,7 @@ func (u *run[T]) runWalk() {
 		u.partial = grow(u.partial, u.bins*int(u.p.Heads)*biasSize(u.p))
 		clear(u.partial)
 	}
-	u.zeroing = false
+	u.phase = walking
 	u.job.run(tasks, u.limit(), u)
 	if u.binning() {
 		u.storeBins()
@@ -222,9 +234,15 @@ func (u *run[T]) storeBins() {
 }
 
 func (u *run[T]) runTasks(j *job) {
-	if u.zeroing {
+	switch u.phase {
+	case zeroing:
 		for n, ok := j.take(); ok; n, ok = j.take() {
 			u.zeroSample(int(n))
+		}
+		return
+	case freshening:
+		for n, ok := j.take(); ok; n, ok = j.take() {
+			populate(u.fresh[n])
 		}
 		return
 	}

@@ -12,29 +12,28 @@ import (
 // zero clears the positions of outputs that belong to no item: padding, and the
 // gradients of queries that are not computed.
 func (u *run[T]) zero() {
-	u.zeroing = true
+	u.phase = zeroing
 	u.job.run(u.p.Batch, u.threads, u)
-	u.zeroing = false
 }
 
 func (u *run[T]) zeroSample(sample int) {
 	axes := u.p.SampleAxes(u.sizes, int64(sample))
 	for role := range core.NumRoles {
-		if u.tensors[role].given() && u.writes(role) {
+		if u.tensors[role].given() && writes(u.p.Op, role) {
 			u.zeroRole(role, sample, &axes)
 		}
 	}
 }
 
 // writes reports whether role is an output with a row for every position.
-func (u *run[T]) writes(role core.Role) bool {
+func writes(op core.Op, role core.Role) bool {
 	if role == core.LSE {
-		return u.p.Op == core.AttnForward
+		return op == core.AttnForward
 	}
 	if role == core.DRPB || role == core.DExtraKey || role == core.DExtraValue {
 		return false
 	}
-	for _, q := range passesOf[u.p.Op] {
+	for _, q := range passesOf[op] {
 		if slices.Contains(q.outputs, role) {
 			return true
 		}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// An output that was just allocated has no pages, and a page that is first touched
+// when it is written costs more than the attention in it. Asking for many pages at
+// a time takes half as long.
+
+const (
+	largeOutput = 1 << 20 // bytes that are worth a look
+	freshPiece  = 1 << 20 // bytes of a task
+)
+
+// large is an output that may be worth the look.
+type large struct {
+	role  core.Role
+	shape []int64
+	size  int64 // bytes of its elements
+}
+
+// piece is a part of the memory of an output.
+type piece struct {
+	p    unsafe.Pointer
+	size int
+}
+
+func largeOutputs(p *core.Problem) (found []large) {
+	for role := range core.NumRoles {
+		if !writes(p.Op, role) {
+			continue
+		}
+		x := large{role, p.Shape(role), p.ElementSize(role)}
+		for _, n := range x.shape {
+			x.size *= n
+		}
+		if x.size >= largeOutput {
+			found = append(found, x)
+		}
+	}
+	return found
+}
+
+// memory is what a tensor of the shape covers, or nothing unless its elements fill
+// most of that.
+func (x *large) memory(t *tensor) piece {
+	extent := int(t.dtype.Size())
+	for i, n := range x.shape {
+		if t.strides[i] < 0 {
+			return piece{}
+		}
+		extent += int(n-1) * t.strides[i]
+	}
+	if extent > int(x.size+x.size/2) {
+		return piece{}
+	}
+	return piece{t.base, extent}
+}
+
+// freshen asks for the pages of outputs that have none.
+func (u *run[T]) freshen() {
+	u.fresh = u.fresh[:0]
+	for i := range u.large {
+		x := &u.large[i]
+		if !u.tensors[x.role].given() {
+			continue
+		}
+		for m := x.memory(&u.tensors[x.role]); m.size > 0; m.size -= freshPiece {
+			if part := (piece{m.p, min(m.size, freshPiece)}); absent(part) {
+				u.fresh = append(u.fresh, part)
+			}
+			m.p = unsafe.Add(m.p, freshPiece)
+		}
+	}
+	if len(u.fresh) > 0 {
+		u.phase = freshening
+		u.job.run(int64(len(u.fresh)), u.threads, u)
+		clear(u.fresh)
+	}
+}
