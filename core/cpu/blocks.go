@@ -12,16 +12,44 @@ type block struct {
 	masks             [2]uint32 // bits of the elements of the lanes that either item meets
 }
 
+// blockRun is neighbouring blocks whose lanes take the same number of vectors.
+type blockRun struct{ first, count, wide int }
+
+// metRow is a row of columns that items meet: bytes to it in a row panel and in the
+// weights of an item. Its layout is known to the generator.
+type metRow struct{ panel, weights int }
+
+// metPart is some of the rows that items meet: first those that only the first row of
+// items meets, then those of both, then those of the second.
+type metPart struct{ first, upper, both, lower int }
+
 // blockKernels are float32 kernels for blocks. What each computes is written at
 // its Go prototype.
 type blockKernels struct {
-	score      func(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int)
-	softmax    func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, item, row int)
-	accumulate func(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int)
-	turn       func(dst, rows unsafe.Pointer, blocks, pitch int)
+	score         func(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int)
+	softmax       func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, step, item, row int)
+	gradientItems func(scores, gradients, blocks, masks, lse, delta unsafe.Pointer, count, vectors, wide, step, item, row int)
+	gradientLanes func(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int)
+	accumulate    func(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int)
+	turn          func(dst, rows unsafe.Pointer, blocks, pitch int)
 }
 
 const (
 	blockVectors = 4  // that one call of the score kernel takes
 	blockLanes   = 16 // of a vector
+	mostWide     = 2  // vectors that the lanes of a block may take
+	partRows     = 8  // of a metPart: what its lanes hold stays in the first cache from block to block
 )
+
+// laneBits has the bits of the elements of some lanes, rows elements each.
+func laneBits(from, to, rows int) uint32 {
+	return uint32(uint64(1)<<(to*rows) - uint64(1)<<(from*rows))
+}
+
+// repeatBits repeats a number of bits over all 32.
+func repeatBits(bits uint32, count int) uint32 {
+	for ; count < 32; count *= 2 {
+		bits |= bits << count
+	}
+	return bits
+}

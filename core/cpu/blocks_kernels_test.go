@@ -10,7 +10,10 @@ import (
 )
 
 // twins are the block kernels in Go, element by element.
-var twins = blockKernels{score: scoreTwin, softmax: softmaxTwin, accumulate: accumulateTwin, turn: turnTwin}
+var twins = blockKernels{
+	score: scoreTwin, softmax: softmaxTwin, gradientItems: gradientItemsTwin, gradientLanes: gradientLanesTwin,
+	accumulate: accumulateTwin, turn: turnTwin,
+}
 
 func number32(p unsafe.Pointer, bytes int) *float32 { return (*float32)(unsafe.Add(p, bytes)) }
 
@@ -28,32 +31,72 @@ func scoreTwin(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, 
 	}
 }
 
-func softmaxTwin(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, item, row int) {
+// blockVector calls f for the elements of a block item's vectors, with whether the
+// masks let them through.
+func blockVector(b *block, masks unsafe.Pointer, q, vectors, wide, step int, f func(at, v int, met bool)) {
+	rows := unsafe.Slice((*[2]uint32)(masks), vectors)
+	for v := range vectors {
+		for lane := range 16 * wide {
+			f(v*step+4*lane, v, b.masks[q%2]&rows[v][q/2]>>lane&1 != 0)
+		}
+	}
+}
+
+func softmaxTwin(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, step, item, row int) {
 	for i, b := range unsafe.Slice((*block)(blocks), count) {
 		for q := range 4 {
-			rows := unsafe.Slice((*uint32)(masks), 2*vectors)[q/2*vectors:]
-			x := unsafe.Slice(number32(scores, (4*i+q)*item), 16*wide*vectors)
-			met := func(k int) bool { return b.masks[q%2]>>(k%(16*wide))&(rows[k/(16*wide)]>>(k%16))&1 != 0 }
+			x := unsafe.Add(scores, (4*i+q)*item)
 			top, total := float32(math.Inf(-1)), float32(0)
-			for k, v := range x {
-				if met(k) && v > top {
+			blockVector(&b, masks, q, vectors, wide, step, func(at, _ int, met bool) {
+				if v := *number32(x, at); met && v > top {
 					top = v
 				}
-			}
-			place := (2*i + q%2) * 4
-			*number32(statistics, q/2*row+place) = top
+			})
+			place := q/2*row + (2*i+q%2)*4
+			*number32(statistics, place) = top
 			if math.IsInf(float64(top), -1) {
 				top = 0
 			}
-			for k, v := range x {
-				x[k] = 0
-				if met(k) {
-					x[k] = exp32(v - top)
-					total += x[k]
-				}
-			}
-			*number32(statistics, (2+q/2)*row+place) = total
-			*number32(statistics, (4+q/2)*row+place) = 1 / total
+			blockVector(&b, masks, q, vectors, wide, step, func(at, _ int, met bool) {
+				v := number32(x, at)
+				*v = weight(*v, top, met)
+				total += *v
+			})
+			*number32(statistics, 2*row+place) = total
+			*number32(statistics, 4*row+place) = 1 / total
+		}
+	}
+}
+
+func weight(x, offset float32, met bool) float32 {
+	if !met {
+		return 0
+	}
+	return exp32(x - offset)
+}
+
+func gradientItemsTwin(scores, gradients, blocks, masks, lse, delta unsafe.Pointer, count, vectors, wide, step, item, row int) {
+	for i, b := range unsafe.Slice((*block)(blocks), count) {
+		for q := range 4 {
+			first, place := (4*i+q)*item, q/2*row+(2*i+q%2)*4
+			blockVector(&b, masks, q, vectors, wide, step, func(at, _ int, met bool) {
+				x, y := number32(scores, first+at), number32(gradients, first+at)
+				*x = weight(*x, *number32(lse, place), met) * (*y - *number32(delta, place))
+			})
+		}
+	}
+}
+
+func gradientLanesTwin(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int) {
+	for i, b := range unsafe.Slice((*block)(blocks), count) {
+		for q := range 4 {
+			first := (4*i + q) * item
+			blockVector(&b, masks, q, vectors, wide, step, func(at, v int, met bool) {
+				x, y := number32(scores, first+at), number32(gradients, first+at)
+				place := b.panel + unsafe.Slice((*int)(offsets), vectors)[v] + at - v*step
+				*x = weight(*x, *number32(lse, place), met)
+				*y = *x * (*y - *number32(delta, place))
+			})
 		}
 	}
 }
@@ -124,28 +167,60 @@ func TestScoreBlocks(t *testing.T) {
 	}
 }
 
+// drawMasks draws masks of blocks and of rows of columns.
+func drawMasks(r *rand.Rand, count, vectors int) (blocks []block, masks [][2]uint32) {
+	blocks, masks = make([]block, count), make([][2]uint32, vectors)
+	for i := range blocks {
+		blocks[i] = block{panel: 4 * r.IntN(40), masks: [2]uint32{r.Uint32(), r.Uint32()}}
+	}
+	for i := range 2 * vectors {
+		bits := r.Uint32() & 0xffff
+		if r.IntN(8) == 0 {
+			bits = 0
+		}
+		masks[i/2][i%2] = bits | bits<<16
+	}
+	return blocks, masks
+}
+
 func TestSoftmaxBlocks(t *testing.T) {
 	r := needBlocks(t)
 	for try := range 200 {
 		count, vectors, wide := 1+r.IntN(3), 1+r.IntN(9), 1+r.IntN(2)
-		item, row := 16*wide*vectors+r.IntN(3), 2*count+r.IntN(3)
-		blocks, masks := make([]block, count), make([]uint32, 2*vectors)
-		for i := range blocks {
-			blocks[i].masks = [2]uint32{r.Uint32(), r.Uint32()}
-		}
-		for i := range masks {
-			masks[i] = r.Uint32() & 0xffff
-			if r.IntN(8) == 0 {
-				masks[i] = 0
-			}
-			masks[i] |= masks[i] << 16
-		}
+		step := 16*wide + r.IntN(3)
+		item, row := step*vectors+r.IntN(3), 2*count+r.IntN(3)
+		blocks, masks := drawMasks(r, count, vectors)
 		got, statistics := guarded(r, 4*count*item, logits(r)), guarded(r, 6*row, untouched)
 		want, wantStatistics := got.copy(), statistics.copy()
-		softmaxTwin(want.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), wantStatistics.p(), count, vectors, wide, 4*item, 4*row)
-		simd.block.softmax(got.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), statistics.p(), count, vectors, wide, 4*item, 4*row)
+		softmaxTwin(want.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), wantStatistics.p(), count, vectors, wide, 4*step, 4*item, 4*row)
+		simd.block.softmax(got.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), statistics.p(), count, vectors, wide, 4*step, 4*item, 4*row)
 		same(t, want, got, 3e-7, "softmax %d", try)
 		same(t, wantStatistics, statistics, 1e-6, "statistics %d", try)
+	}
+}
+
+func TestGradientBlocks(t *testing.T) {
+	r := needBlocks(t)
+	for try := range 200 {
+		count, vectors, wide := 1+r.IntN(3), 1+r.IntN(9), 1+r.IntN(2)
+		step := 16*wide + r.IntN(3)
+		item, row := step*vectors+r.IntN(3), 2*count+r.IntN(3)
+		blocks, masks := drawMasks(r, count, vectors)
+		offsets := make([]int, vectors)
+		for i := range offsets {
+			offsets[i] = 4 * r.IntN(60)
+		}
+		scores, gradients := guarded(r, 4*count*item, normal(r)), guarded(r, 4*count*item, normal(r))
+		lse, delta := guarded(r, 140, normal(r)), guarded(r, 140, normal(r))
+		got, by, want, wantBy := scores.copy(), gradients.copy(), scores.copy(), gradients.copy()
+		gradientItemsTwin(want.p(), gradients.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
+		simd.block.gradientItems(got.p(), gradients.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
+		same(t, want, got, 1e-6, "items %d", try)
+		got, want = scores.copy(), scores.copy()
+		gradientLanesTwin(want.p(), wantBy.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), unsafe.Pointer(&offsets[0]), count, vectors, wide, 4*step, 4*item)
+		simd.block.gradientLanes(got.p(), by.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), unsafe.Pointer(&offsets[0]), count, vectors, wide, 4*step, 4*item)
+		same(t, want, got, 1e-6, "lanes %d", try)
+		same(t, wantBy, by, 1e-6, "lanes %d", try)
 	}
 }
 

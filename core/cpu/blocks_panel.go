@@ -11,16 +11,30 @@ import (
 // blockPanel holds packed groups of rows of columns. What absent rows, unused lanes
 // and unused channels hold is undefined.
 type blockPanel[T number] struct {
-	turned []T   // [channel][slot][lane][row of the group], to score with
-	rows   []T   // [slot][row of the group][lane][padded channel], to sum up
-	tags   []int // [slot] group along the ring that is packed, or -1
-	loaded []T   // [row of the group][lane][padded channel] on the way to turned
-	from   [blockLanes]unsafe.Pointer
+	turned     [2][]T // [channel][slot][lane][row of the group] of first and second channels, to score with
+	rows       [2][]T // [slot][row of the group][lane][channel], to sum up
+	lse, delta []T    // [slot][lane][row of the group], inverse walk
+	tags       []int  // [slot] group along the ring that is packed, or -1
+	loaded     []T    // [row of the group][lane][channel] on the way to turned
+	from       [blockLanes]unsafe.Pointer
 }
 
-func (b *blockPanel[T]) size(s *blocking, scored, summed int) {
-	b.turned = grow(b.turned, s.channelPitch()*wholeVectors(scored)+2*blockLanes)
-	b.rows = grow(b.rows, s.rowPitch(summed)*s.slots()*s.rows+wholeVectors(summed))
+func (t *tile[T]) sizeBlockPanel() {
+	b, s := &t.blocked, &t.blocking
+	for i, want := range [2]bool{t.parts.scoreFirst, t.parts.scoreSecond} {
+		if want {
+			b.turned[i] = grow(b.turned[i], s.scoreSize(int([2]int64{t.p.HeadDim, t.p.ValueDim}[i])))
+		}
+	}
+	for i, want := range [2]bool{t.parts.sumFirst, t.parts.sumSecond} {
+		if want {
+			b.rows[i] = grow(b.rows[i], s.rowsSize())
+		}
+	}
+	if t.pass.kind.inverse() {
+		size := s.slots()*s.width*s.rows + mostWide*blockLanes
+		b.lse, b.delta = grow(b.lse, size), grow(b.delta, size)
+	}
 	b.tags = grow(b.tags, s.slots())
 	b.forget()
 }
@@ -32,38 +46,51 @@ func (b *blockPanel[T]) forget() {
 }
 
 // packGroup fills a slot with the columns of a group of rows in a plane.
-func (t *tile[T]) packGroup(n0, group, slot int) {
+func (t *tile[T]) packGroup(n0, member, group, slot int) {
+	first, second := t.columnRoles()
+	c := column{n0: n0, member: member}
+	from := group*t.blocking.rows - t.blocking.phase
+	t.packGroupOf(0, first, c, from, slot, int(t.p.HeadDim), t.parts.scoreFirst, t.parts.sumFirst)
+	t.packGroupOf(1, second, c, from, slot, int(t.p.ValueDim), t.parts.scoreSecond, t.parts.sumSecond)
+	if t.pass.kind.inverse() {
+		t.packLaneNumbers(c, from, slot)
+	}
+}
+
+// packGroupOf packs the first or second channels of the rows that begin with row
+// from.
+func (t *tile[T]) packGroupOf(which int, role core.Role, c column, from, slot, channels int, turn, sum bool) {
 	s, b := &t.blocking, &t.blocked
-	first := group*s.rows - s.phase
-	hi := min(first+s.rows, t.lines[1].keys)
-	key, value := t.columnRoles()
-	depth, lanes := padded(int(t.p.ValueDim)), t.to-t.from
-	var keys [4]source
+	end := min(from+s.rows, t.columnRows())
+	var rows [4]source
 	for i := range s.rows {
-		c := column{n0: n0, n1: min(max(first+i, 0), hi-1)}
-		p, step := t.lane(key, &c, t.kvHead)
-		keys[i] = t.turnable(source{p, step, int(t.p.HeadDim), t.p.DType}, i)
-		if c.n1 == first+i {
-			p, step = t.lane(value, &c, t.kvHead)
-			row := b.rows[(slot*s.rows+i)*s.rowPitch(int(t.p.ValueDim)):]
-			t.loadRows(row, depth, source{p, step, int(t.p.ValueDim), t.p.DType}, lanes, 1)
+		c.n1 = min(max(from+i, 0), end-1)
+		p, step := t.lane(role, &c, t.columnHead(&c))
+		x := source{p, step, channels, t.p.DType}
+		if turn {
+			rows[i] = t.turnable(x, i)
+		}
+		if sum && c.n1 == from+i {
+			t.loadRows(b.rows[which][(slot*s.rows+i)*s.rowPitch():], s.depth, x, t.to-t.from, 1)
 		}
 	}
-	t.turnGroup(b.turned[slot*s.width*s.rows:], keys[:s.rows])
+	if turn {
+		t.turnGroup(b.turned[which][slot*s.width*s.rows:], rows[:s.rows])
+	}
 }
 
 // turnable returns the source of row i of a group as float32 with whole vectors of
 // channels.
-func (t *tile[T]) turnable(s source, i int) source {
-	if s.dtype == core.Float32 && s.channels%blockLanes == 0 {
-		return s
+func (t *tile[T]) turnable(x source, i int) source {
+	if x.dtype == core.Float32 && x.channels%blockLanes == 0 {
+		return x
 	}
-	depth := padded(s.channels)
-	size := t.blocking.width * depth
-	t.blocked.loaded = grow(t.blocked.loaded, t.blocking.rows*size+blockLanes)
-	row := t.blocked.loaded[i*size:]
-	t.loadRows(row, depth, s, t.to-t.from, 1)
-	return source{unsafe.Pointer(&row[0]), depth * float32Bytes, s.channels, core.Float32}
+	s, b := &t.blocking, &t.blocked
+	size := s.width * s.depth
+	b.loaded = grow(b.loaded, s.rows*size+blockLanes)
+	row := b.loaded[i*size:]
+	t.loadRows(row, s.depth, x, t.to-t.from, 1)
+	return source{unsafe.Pointer(&row[0]), s.depth * float32Bytes, x.channels, core.Float32}
 }
 
 // turnGroup turns rows of a group into a slot. Lanes beyond the last repeat it.
@@ -78,4 +105,29 @@ func (t *tile[T]) turnGroup(dst []T, rows []source) {
 		}
 		t.simd.block.turn(unsafe.Pointer(&dst[first*len(rows)]), unsafe.Pointer(from), channels, pitch)
 	}
+}
+
+// packLaneNumbers packs lse and delta of queries.
+func (t *tile[T]) packLaneNumbers(c column, from, slot int) {
+	s, b := &t.blocking, &t.blocked
+	head := t.columnHead(&c)
+	for i := range s.rows {
+		if c.n1 = from + i; c.n1 < 0 || c.n1 >= t.lines[1].queries {
+			continue
+		}
+		p, step := t.lane(core.LSE, &c, head)
+		for lane := range t.to - t.from {
+			at := (slot*s.width+lane)*s.rows + i
+			load(b.lse[at:at+1], unsafe.Add(p, lane*step), 0, t.p.DType.Accumulator())
+			b.delta[at] = t.deltaOf(c.n0, c.n1, t.from+lane, head)
+		}
+	}
+}
+
+// columnRows is the number of rows of columns along axis 1.
+func (t *tile[T]) columnRows() int {
+	if t.pass.kind.inverse() {
+		return t.lines[1].queries
+	}
+	return t.lines[1].keys
 }

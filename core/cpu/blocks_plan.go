@@ -11,10 +11,11 @@ import "github.com/natten-mps/natten-mps/core"
 type blocking struct {
 	rows   int // of a group
 	phase  int // the first row of group g is g*rows - phase
-	wide   int // vectors that the lanes of two items take
+	wide   int // most vectors that the lanes of two items take
 	groups int // of the ring along axis 1
-	planes int // that the panel holds along axis 0
+	planes int // that the panel holds along axis 0, times query heads in the inverse walk
 	width  int // lanes
+	depth  int // elements of a lane in row panels
 }
 
 const (
@@ -25,7 +26,9 @@ const (
 
 // chooseBlocks makes the walk one of blocks if that pays.
 func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
-	if simd == nil || simd.block == nil || element != float32Bytes || w.pass.kind != attnOut || w.pass.tokens || p.Extra > 0 || p.RPB {
+	kind := w.pass.kind
+	if simd == nil || simd.block == nil || element != float32Bytes || kind != attnOut && kind != attnQuery && kind != attnKey ||
+		w.pass.tokens || p.Extra > 0 || p.RPB {
 		return false
 	}
 	for a := range p.Axes {
@@ -33,29 +36,26 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 			return false
 		}
 	}
-	lanes := min(widest[2]+1, w.columns[2])
-	if widest[1] < 2 || widest[2] < 2 || lanes > 2*blockLanes {
+	lanes, most := min(int(p.Axes[2].Kernel)+1, w.columns[2]), w.pairMeets(p, 2)
+	if widest[1] < 2 || widest[2] < 2 || most > mostWide*blockLanes {
 		return false
 	}
-	b := blocking{rows: 1, wide: parted(lanes, blockLanes), planes: widest[0]}
-	for b.rows < 4 && lanes <= blockLanes/(2*b.rows) && b.rows < widest[1] {
+	b := blocking{rows: 1, planes: widest[0], depth: padded(int(max(p.HeadDim, p.ValueDim)))}
+	for b.rows < 4 && lanes <= blockLanes/(2*b.rows) && most <= mostWide*blockLanes/(2*b.rows) && b.rows < widest[1] {
 		b.rows *= 2
 	}
-	b.phase = int(p.Axes[1].Kernel / 2)
-	if p.Axes[1].Causal {
-		b.phase = int(p.Axes[1].Kernel - 1)
-	}
-	b.phase %= b.rows
-	b.groups = parted(min(widest[1]+1, w.columns[1])+b.rows-1, b.rows)
-	if b.rows == 2 {
-		b.groups = parted(min(widest[1]+1, w.columns[1]+b.phase), b.rows)
+	b.wide = parted(most, blockLanes/b.rows)
+	b.align(&p.Axes[1], w.pairMeets(p, 1), kind.inverse())
+	union := widest[2] - 1 // lanes of a tile beyond one for each position
+	if kind.inverse() {
+		b.planes *= w.group
+		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
 	for tiles := parted(w.extent[2], widestBlocks); ; tiles++ {
 		w.tile = parted(w.extent[2], tiles)
 		w.tile += w.tile & 1
-		b.width = min(w.tile+widest[2]-1, w.columns[2])
-		b.width = parted(b.width, blockLanes) * blockLanes
-		if b.bytes(p) <= blockPanelBytes {
+		b.width = parted(min(w.tile+union, w.columns[2]), blockLanes) * blockLanes
+		if b.bytes(p, w.parts) <= blockPanelBytes {
 			break
 		}
 		if w.tile <= 8 {
@@ -66,23 +66,69 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	return true
 }
 
+// pairMeets is the most columns along an axis that two neighbouring items meet.
+func (w *walk) pairMeets(p *core.Problem, axis int) int {
+	kernel := int(p.Axes[axis].Kernel)
+	if w.pass.kind.inverse() { // both may be near an end, where more queries meet a key
+		return min(2*kernel, w.columns[axis])
+	}
+	return min(kernel+1, w.columns[axis])
+}
+
+// align chooses the phase of groups, and how many of them the windows of two
+// rows of items, most rows in all, can touch.
+func (b *blocking) align(a *core.Axis, most int, inverse bool) {
+	before := int(a.Kernel / 2) // rows of the window before an item far from the ends
+	switch {
+	case inverse && a.Causal:
+		before = 0
+	case a.Causal:
+		before = int(a.Kernel - 1)
+	case inverse:
+		before = int(a.Kernel - 1 - a.Kernel/2)
+	}
+	b.phase = before % b.rows
+	b.groups = parted(most+b.rows-1, b.rows)
+	if b.rows == 2 && !inverse {
+		// Pairs begin at even items: all of most rows are aligned, fewer always fit.
+		b.groups = parted(min(int(a.Kernel)+1, most+b.phase), 2)
+	}
+}
+
 // slots is the number of groups that a panel holds.
 func (b *blocking) slots() int { return b.planes * b.groups }
+
+// slot is where a group of a plane is packed.
+func (b *blocking) slot(plane, group int) int { return plane*b.groups + group%b.groups }
 
 // rowPitch and channelPitch are the distances, in elements, of rows of a row panel and
 // of channels of a score panel: odd numbers of cache lines, so that what a block
 // reads spreads over the sets of the cache.
-func (b *blocking) rowPitch(channels int) int {
-	return (b.width*padded(channels)+15)/16*16 | 16
-}
+func (b *blocking) rowPitch() int { return (b.width*b.depth+15)/16*16 | 16 }
 
 func (b *blocking) channelPitch() int { return b.slots()*b.width*b.rows | 16 }
 
+func (b *blocking) scoreSize(channels int) int {
+	return b.channelPitch()*wholeVectors(channels) + mostWide*blockLanes
+}
+
+func (b *blocking) rowsSize() int { return b.rowPitch()*b.slots()*b.rows + 2*blockLanes }
+
 // bytes is the size of the panels.
-func (b *blocking) bytes(p *core.Problem) int {
-	score := b.channelPitch() * wholeVectors(int(p.HeadDim))
-	rows := b.rowPitch(int(p.ValueDim)) * b.slots() * b.rows
-	return (score + rows) * float32Bytes
+func (b *blocking) bytes(p *core.Problem, parts parts) (size int) {
+	if parts.scoreFirst {
+		size += b.scoreSize(int(p.HeadDim))
+	}
+	if parts.scoreSecond {
+		size += b.scoreSize(int(p.ValueDim))
+	}
+	if parts.sumFirst {
+		size += b.rowsSize()
+	}
+	if parts.sumSecond {
+		size += b.rowsSize()
+	}
+	return size * float32Bytes
 }
 
 // wholeVectors is a number of channels rounded up to vectors of blocks.
@@ -97,8 +143,8 @@ func (w *walk) blockTask(total float64) float64 {
 // blockScratch is the number of bytes that a goroutine holds in a walk of blocks.
 func (w *walk) blockScratch(p *core.Problem) int {
 	b, items := &w.blocking, 2*w.tile
-	scores := items * b.slots() * b.wide * blockLanes
-	sums := items * (padded(int(p.HeadDim)) + wholeVectors(int(p.ValueDim)) + 3)
-	loaded := b.rows * b.width * padded(int(p.HeadDim))
-	return b.bytes(p) + (scores+sums+loaded)*float32Bytes
+	scores := 2 * items * b.slots() * b.wide * blockLanes
+	vectors := 2 * items * (b.depth + wholeVectors(b.depth) + 3)
+	loaded := b.rows * b.width * b.depth
+	return b.bytes(p, w.parts) + (scores+vectors+loaded+2*b.slots()*b.width*b.rows)*float32Bytes
 }

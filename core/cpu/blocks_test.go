@@ -13,12 +13,20 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// inBlocks reports whether the first walk of a problem takes items in blocks.
+// inBlocks reports whether all walks of a problem take items in blocks.
 func inBlocks(t testing.TB, p core.Problem) bool {
 	n, err := p.Normalize()
 	require.NoError(t, err)
 	r, err := New().Prepare(n)
 	require.NoError(t, err)
+	if p.DType == core.Float64 {
+		return strings.Contains(r.Variant(), "blocks")
+	}
+	for _, w := range r.(*runner[float32]).walks {
+		if w.blocking.rows == 0 {
+			return false
+		}
+	}
 	return strings.Contains(r.Variant(), "blocks of 2 x 2")
 }
 
@@ -37,6 +45,8 @@ func withTwins(t *testing.T, f func(t *testing.T)) {
 func TestBlocksAreChosen(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
 		p := plain(core.AttnForward, []int64{32, 32}, []int64{7, 7}, 4, 64)
+		require.True(t, inBlocks(t, p))
+		p.Op = core.AttnBackward
 		require.True(t, inBlocks(t, p))
 		for name, change := range map[string]func(p *core.Problem){
 			"one row":           func(p *core.Problem) { p.Axes[0].Kernel = 1 },
@@ -59,7 +69,7 @@ func TestBlocksAreChosen(t *testing.T) {
 // randomBlocks draws a problem that is computed in blocks.
 func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
 	for {
-		p = core.Problem{Op: core.AttnForward, DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
+		p = core.Problem{Op: []core.Op{core.AttnForward, core.AttnBackward}[r.IntN(2)], DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
 		p.KVHeads = 1 + r.Int64N(2)
 		p.Heads = p.KVHeads * (1 + r.Int64N(3))
 		p.HeadDim, p.ValueDim = 1+r.Int64N(36), 1+r.Int64N(36)

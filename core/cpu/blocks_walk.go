@@ -11,38 +11,28 @@ import (
 // blockState is what a tile needs for items in blocks.
 type blockState[T number] struct {
 	blockPanel[T]
-	blocks   []block
-	offsets  []int         // [vector] bytes to the groups in use in score panels
-	masks    []uint32      // [row of items][vector] bits of the elements of the rows of columns that are met
-	parts    []blockPart   // rows to be summed up, some at a time
-	met      []blockRowMet // [row of columns]
-	pitch    int           // elements from a row of items to the next
-	channels int           // of sums, whole vectors
-	numbers  []T           // [maximum, sum, 1/sum][row of items][item]
+	blocks  []block
+	runs    []blockRun
+	offsets []int       // [vector] bytes to the groups in use in score panels
+	masks   [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
+	parts   []metPart
+	met     []metRow
+	pitch   int // elements of numbers from a row of items to the next
+	item    int // elements of items and sums from one to the next
+	numbers []T // [maximum, sum, 1/sum or lse, delta][row of items][item]
+	factors []T // scale and 1
 }
 
-// blockRowMet is a row of columns that items meet: bytes to it in a row panel and in
-// the weights of an item. Its layout is known to the generator.
-type blockRowMet struct{ panel, weights int }
-
-// blockPart is rows of columns in met, first those that only the first row of items
-// meets, then those of both, then those of the second.
-type blockPart struct{ first, upper, both, lower int }
-
-// partRows is the number of rows of columns that blocks are summed up over before
-// the next block's turn: their lanes stay in the first cache from block to block.
-const partRows = 8
-
 func (t *tile[T]) beginBlocks() {
-	t.blocked.size(&t.blocking, int(t.p.HeadDim), int(t.p.ValueDim))
+	t.sizeBlockPanel()
+	t.blocked.item = wholeVectors(t.blocking.depth)
 }
 
 // planBlocks makes the blocks of the tile.
 func (t *tile[T]) planBlocks() {
 	s, b := &t.blocking, &t.blocked
 	t.from, t.to = t.low, t.high
-	lane := s.rows * float32Bytes
-	b.blocks = grow(b.blocks, parted(t.positions, 2))
+	b.blocks, b.runs = grow(b.blocks, parted(t.positions, 2)), b.runs[:0]
 	for i := range b.blocks {
 		var from, to [2]int
 		for j := range min(2, t.positions-2*i) {
@@ -52,10 +42,16 @@ func (t *tile[T]) planBlocks() {
 			from[1], to[1] = to[0], to[0]
 		}
 		b.blocks[i] = block{
-			panel: from[0] * lane, rows: from[0] * padded(int(t.p.ValueDim)) * float32Bytes,
+			panel: from[0] * s.rows * float32Bytes, rows: from[0] * s.depth * float32Bytes,
 			left: from[1] - from[0], both: to[0] - from[1], right: to[1] - to[0],
 			masks: [2]uint32{laneBits(0, to[0]-from[0], s.rows), laneBits(from[1]-from[0], to[1]-from[0], s.rows)},
 		}
+		wide, last := max(parted((to[1]-from[0])*s.rows, blockLanes), 1), len(b.runs)-1
+		if last < 0 || b.runs[last].wide != wide {
+			b.runs = append(b.runs, blockRun{i, 0, wide})
+			last++
+		}
+		b.runs[last].count++
 	}
 }
 
@@ -64,18 +60,13 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.blocked.forget()
 		for n1 := from[1]; n1 < to[1]; n1 += 2 {
-			t.blockRow(n0, n1, min(2, to[1]-n1))
+			t.blockRows(n0, n1, min(2, to[1]-n1))
 		}
 	}
 }
 
-// laneBits has the bits of the elements of some lanes, rows elements each.
-func laneBits(from, to, rows int) uint32 {
-	return uint32(uint64(1)<<(to*rows) - uint64(1)<<(from*rows))
-}
-
-// blockRow computes up to two rows of items from n1 on.
-func (t *tile[T]) blockRow(n0, n1, rows int) {
+// blockRows computes up to two rows of items from n1 on.
+func (t *tile[T]) blockRows(n0, n1, rows int) {
 	lo0, hi0, _ := t.span(0, n0)
 	var lo, hi [2]int
 	for i := range rows {
@@ -84,31 +75,19 @@ func (t *tile[T]) blockRow(n0, n1, rows int) {
 	if rows == 1 {
 		lo[1], hi[1] = hi[0], hi[0]
 	}
+	b, member := &t.blocked, t.member
+	b.pitch = 2 * len(b.blocks)
 	t.meetRows(lo0, hi0, lo, hi)
-	b := &t.blocked
-	even := (t.positions + 1) &^ 1
-	d, dv := padded(int(t.p.HeadDim)), wholeVectors(int(t.p.ValueDim))
-	b.channels, b.pitch = dv, even
-	t.first = grow(t.first, 2*even*d)
-	t.sumSecond = grow(t.sumSecond, 2*even*dv)
-	b.numbers = grow(b.numbers, 6*even)
 	t.items = t.positions
-	member := t.member
-	for range min(t.walk.member, t.group-member) {
-		for i := range rows {
-			t.place[0], t.place[1] = n0, n1+i
-			t.loadRows(t.first[i*even*d:], d, t.ofHead(core.Query, 0, int(t.p.HeadDim)), t.positions, T(t.p.Scale))
-		}
-		clear(t.sumSecond)
-		t.scoreBlocks(t.first, d, int(t.p.HeadDim))
-		t.simd.block.softmax(unsafe.Pointer(&t.scores[0]), unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.masks[0]),
-			unsafe.Pointer(&b.numbers[0]), len(b.blocks), len(b.offsets), t.blocking.wide, t.rowPitch*float32Bytes, even*float32Bytes)
-		t.accumulateBlocks(t.sumSecond, dv, int(t.p.ValueDim))
-		for i := range rows {
-			t.place[0], t.place[1] = n0, n1+i
-			t.storeBlockRow(i)
-		}
-		t.member++
+	members := 1
+	if !t.pass.kind.inverse() {
+		members = min(t.walk.member, t.group-member)
+	}
+	for i := range members {
+		t.member = member + i
+		t.loadBlockItems(n0, n1, rows)
+		t.computeBlocks()
+		t.storeBlockItems(n0, n1, rows)
 	}
 	t.member = member
 }
@@ -119,109 +98,219 @@ func (t *tile[T]) meetRows(lo0, hi0 int, lo, hi [2]int) {
 	s, b := &t.blocking, &t.blocked
 	first := (lo[0] + s.phase) / s.rows
 	end := (max(hi[0], hi[1])-1+s.phase)/s.rows + 1
-	vectors := (hi0 - lo0) * (end - first)
-	b.offsets, b.parts, b.met = b.offsets[:0], b.parts[:0], b.met[:0]
-	b.masks = grow(b.masks, 2*vectors)
-	t.rowPitch = vectors * s.wide * blockLanes
-	t.scores = grow(t.scores, 4*len(b.blocks)*t.rowPitch)
-	for n0 := lo0; n0 < hi0; n0++ {
-		for from := first; from < end; from += max(partRows/s.rows, 1) {
-			to := min(from+max(partRows/s.rows, 1), end)
-			t.meetPart(n0, n0-lo0, from, to, lo, hi, vectors)
+	b.offsets, b.masks, b.parts, b.met = b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
+	plane, step := 0, max(partRows/s.rows, 1)
+	for member := range t.members() {
+		for n0 := lo0; n0 < hi0; n0++ {
+			for from := first; from < end; from += step {
+				to := min(from+step, end)
+				t.packGroups(n0, member, plane, from, to)
+				t.meetPart(plane, from, to, lo, hi)
+			}
+			plane++
+		}
+	}
+	t.rowPitch = len(b.offsets) * s.wide * blockLanes
+	size := 4 * len(b.blocks) * t.rowPitch
+	t.scores = grow(t.scores, size)
+	if t.pass.kind != attnOut {
+		t.gradients = grow(t.gradients, size)
+	}
+}
+
+func (t *tile[T]) packGroups(n0, member, plane, from, to int) {
+	b := &t.blocked
+	for g := from; g < to; g++ {
+		slot := t.blocking.slot(plane, g)
+		if b.tags[slot] != g {
+			t.packGroup(n0, member, g, slot)
+			b.tags[slot] = g
 		}
 	}
 }
 
-func (t *tile[T]) meetPart(n0, plane, from, to int, lo, hi [2]int, vectors int) {
+// meetPart lists the rows of some groups of a plane.
+func (t *tile[T]) meetPart(plane, from, to int, lo, hi [2]int) {
 	s, b := &t.blocking, &t.blocked
-	rowBytes := s.rowPitch(int(t.p.ValueDim)) * float32Bytes
-	part := blockPart{first: len(b.met)}
-	at := len(b.offsets)
+	rowBytes, vector := s.rowPitch()*float32Bytes, s.wide*blockLanes
+	part, first := metPart{first: len(b.met)}, len(b.offsets)
 	for g := from; g < to; g++ {
-		slot := plane*s.groups + g%s.groups
-		if b.tags[slot] != g {
-			t.packGroup(n0, g, slot)
-			b.tags[slot] = g
+		b.offsets = append(b.offsets, s.slot(plane, g)*s.width*s.rows*float32Bytes)
+		var masks [2]uint32
+		for i := range masks {
+			at := g*s.rows - s.phase
+			masks[i] = repeatBits(laneBits(min(max(lo[i]-at, 0), s.rows), max(min(hi[i]-at, s.rows), 0), 1), s.rows)
 		}
-		v := len(b.offsets)
-		b.offsets = append(b.offsets, slot*s.width*s.rows*float32Bytes)
-		for i := range 2 {
-			bits := laneBits(max(lo[i]+s.phase-g*s.rows, 0), max(min(hi[i]+s.phase-g*s.rows, s.rows), 0), 1)
-			b.masks[i*vectors+v] = repeatBits(bits, s.rows)
-		}
+		b.masks = append(b.masks, masks)
 	}
-	for class := range 3 {
-		for v := at; v < len(b.offsets); v++ {
-			g := from + v - at
+	for class, count := range [3]*int{&part.upper, &part.both, &part.lower} {
+		for v := first; v < len(b.offsets); v++ {
+			g := from + v - first
 			for r := range s.rows {
 				n := g*s.rows - s.phase + r
 				upper, lower := lo[0] <= n && n < hi[0], lo[1] <= n && n < hi[1]
-				switch {
-				case class == 0 && upper && !lower:
-					part.upper++
-				case class == 1 && upper && lower:
-					part.both++
-				case class == 2 && lower && !upper:
-					part.lower++
-				default:
+				if upper != (class < 2) || lower != (class > 0) {
 					continue
 				}
-				slot := plane*s.groups + g%s.groups
-				b.met = append(b.met, blockRowMet{(slot*s.rows + r) * rowBytes, (v*s.wide*blockLanes + r) * float32Bytes})
+				b.met = append(b.met, metRow{(s.slot(plane, g)*s.rows + r) * rowBytes, (v*vector + r) * float32Bytes})
+				*count++
 			}
 		}
 	}
 	b.parts = append(b.parts, part)
 }
 
-// repeatBits repeats a number of bits over all 32.
-func repeatBits(bits uint32, count int) uint32 {
-	for ; count < 32; count *= 2 {
-		bits |= bits << count
+// loadBlockItems loads the channels of rows of items, those of the first product
+// times scale, and what they need for gradients.
+func (t *tile[T]) loadBlockItems(n0, n1, rows int) {
+	b := &t.blocked
+	size := b.pitch * b.item
+	first, second := t.itemRoles()
+	b.numbers = grow(b.numbers, 6*b.pitch)
+	if t.parts.scoreFirst {
+		t.first = grow(t.first, 2*size)
 	}
-	return bits
-}
-
-// scoreBlocks takes the inner products of all blocks with what they meet.
-func (t *tile[T]) scoreBlocks(items []T, item, depth int) {
-	s, b := &t.blocking, &t.blocked
-	vectors := len(b.offsets)
-	chunk := parted(vectors, parted(vectors, blockVectors))
-	for v := 0; v < vectors; v += chunk {
-		for column := range s.wide {
-			t.simd.block.score(unsafe.Pointer(&t.scores[(v*s.wide+column)*blockLanes]), unsafe.Pointer(&items[0]),
-				unsafe.Pointer(&b.turned[column*blockLanes]), unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.offsets[v]),
-				len(b.blocks), depth, s.channelPitch()*float32Bytes, min(chunk, vectors-v),
-				s.wide*blockLanes*float32Bytes, t.rowPitch*float32Bytes, item*float32Bytes, b.pitch*item*float32Bytes)
+	if t.parts.scoreSecond {
+		t.second = grow(t.second, 2*size)
+	}
+	for i := range rows {
+		t.place[0], t.place[1] = n0, n1+i
+		if t.parts.scoreFirst {
+			t.loadRows(t.first[i*size:], b.item, t.ofHead(first, 0, int(t.p.HeadDim)), t.positions, T(t.p.Scale))
+		}
+		if t.parts.scoreSecond {
+			t.loadRows(t.second[i*size:], b.item, t.ofHead(second, 0, int(t.p.ValueDim)), t.positions, 1)
+		}
+		if t.pass.kind != attnQuery {
+			continue
+		}
+		for r := range t.items {
+			at := i*b.pitch + r
+			load(b.numbers[at:at+1], t.item(core.LSE, r), 0, t.p.DType.Accumulator())
+			b.numbers[2*b.pitch+at] = t.deltaOf(n0, n1+i, t.place[2]+r, t.itemHead(r))
 		}
 	}
 }
 
-// accumulateBlocks adds the rows that the blocks meet, times their weights.
-func (t *tile[T]) accumulateBlocks(sums []T, item, channels int) {
+// computeBlocks takes the rows that the items meet into their sums.
+func (t *tile[T]) computeBlocks() {
 	b := &t.blocked
+	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
+	t.scoreBlocks(t.scores, t.first, b.turned[0], d)
+	if t.parts.scoreSecond {
+		t.scoreBlocks(t.gradients, t.second, b.turned[1], dv)
+	}
+	weights := t.scores // of the first channels
+	if t.pass.kind == attnKey {
+		weights = t.gradients
+	}
+	for i := range b.runs {
+		t.weighBlocks(&b.runs[i])
+	}
+	if t.parts.sumSecond {
+		t.sumSecond = t.accumulateBlocks(t.sumSecond, t.scores, b.rows[1], dv)
+	}
+	if t.parts.sumFirst {
+		t.sumFirst = t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d)
+	}
+}
+
+// weighBlocks turns scores into weights, and their gradients into those of scores.
+func (t *tile[T]) weighBlocks(r *blockRun) {
+	b, k := &t.blocked, t.simd.block
+	blocks, masks, vectors := unsafe.Pointer(&b.blocks[r.first]), unsafe.Pointer(&b.masks[0]), len(b.offsets)
+	scores, item := unsafe.Pointer(&t.scores[4*r.first*t.rowPitch]), t.rowPitch*float32Bytes
+	step, row := t.blocking.wide*blockLanes*float32Bytes, b.pitch*float32Bytes
+	lse, delta := unsafe.Pointer(&b.numbers[2*r.first]), unsafe.Pointer(&b.numbers[2*b.pitch+2*r.first])
+	switch t.pass.kind {
+	case attnOut:
+		k.softmax(scores, blocks, masks, lse, r.count, vectors, r.wide, step, item, row)
+	case attnQuery:
+		gradients := unsafe.Pointer(&t.gradients[4*r.first*t.rowPitch])
+		k.gradientItems(scores, gradients, blocks, masks, lse, delta, r.count, vectors, r.wide, step, item, row)
+	default:
+		gradients := unsafe.Pointer(&t.gradients[4*r.first*t.rowPitch])
+		k.gradientLanes(scores, gradients, blocks, masks, unsafe.Pointer(&b.lse[0]), unsafe.Pointer(&b.delta[0]),
+			unsafe.Pointer(&b.offsets[0]), r.count, vectors, r.wide, step, item)
+	}
+}
+
+// scoreBlocks takes the inner products of all blocks with what they meet.
+func (t *tile[T]) scoreBlocks(dst, items, turned []T, depth int) {
+	s, b := &t.blocking, &t.blocked
+	vectors, item := len(b.offsets), b.item*float32Bytes
+	chunk := parted(vectors, parted(vectors, blockVectors))
+	for v := 0; v < vectors; v += chunk {
+		for i := range b.runs {
+			r := &b.runs[i]
+			for column := range r.wide {
+				to := 4*r.first*t.rowPitch + (v*s.wide+column)*blockLanes
+				t.simd.block.score(unsafe.Pointer(&dst[to]), unsafe.Pointer(&items[2*r.first*b.item]),
+					unsafe.Pointer(&turned[column*blockLanes]), unsafe.Pointer(&b.blocks[r.first]), unsafe.Pointer(&b.offsets[v]),
+					r.count, depth, s.channelPitch()*float32Bytes, min(chunk, vectors-v),
+					s.wide*blockLanes*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item)
+			}
+		}
+	}
+}
+
+// accumulateBlocks sums up the rows that the blocks meet, times their weights.
+func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int) []T {
+	s, b := &t.blocking, &t.blocked
+	item := b.item * float32Bytes
+	sums = grow(sums, 2*b.pitch*b.item)
+	clear(sums)
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.upper+p.both+p.lower == 0 {
 			continue
 		}
-		t.simd.block.accumulate(unsafe.Pointer(&sums[0]), unsafe.Pointer(&t.scores[0]), unsafe.Pointer(&b.rows[0]),
+		t.simd.block.accumulate(unsafe.Pointer(&sums[0]), unsafe.Pointer(&weights[0]), unsafe.Pointer(&rows[0]),
 			unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.met[p.first]), len(b.blocks), wholeVectors(channels),
-			p.upper, p.both, p.lower, padded(channels)*float32Bytes, t.blocking.rows*float32Bytes,
-			t.rowPitch*float32Bytes, item*float32Bytes, b.pitch*item*float32Bytes)
+			p.upper, p.both, p.lower, s.depth*float32Bytes, s.rows*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item)
+	}
+	return sums
+}
+
+// storeBlockItems writes what was summed up for rows of items.
+func (t *tile[T]) storeBlockItems(n0, n1, rows int) {
+	b := &t.blocked
+	b.factors = append(b.factors[:0], T(t.p.Scale), 1)
+	scale, one := b.factors[:1], b.factors[1:]
+	size := b.pitch * b.item
+	for i := range rows {
+		t.place[0], t.place[1] = n0, n1+i
+		switch t.pass.kind {
+		case attnOut:
+			t.storeBlockLSE(i)
+			t.storeBlockRow(core.Out, t.sumSecond[i*size:], int(t.p.ValueDim), b.numbers[(4+i)*b.pitch:], 1)
+		case attnQuery:
+			t.storeBlockRow(core.DQuery, t.sumFirst[i*size:], int(t.p.HeadDim), scale, 0)
+		default:
+			if t.parts.sumFirst {
+				t.storeBlockRow(core.DKey, t.sumFirst[i*size:], int(t.p.HeadDim), scale, 0)
+			}
+			if t.parts.sumSecond {
+				t.storeBlockRow(core.DValue, t.sumSecond[i*size:], int(t.p.ValueDim), one, 0)
+			}
+		}
 	}
 }
 
-// storeBlockRow writes what was summed up for a row of items.
-func (t *tile[T]) storeBlockRow(i int) {
-	b, channels := &t.blocked, int(t.p.ValueDim)
-	of := func(kind int) []T { return b.numbers[(2*kind+i)*b.pitch:] }
-	if t.tensors[core.LSE].given() {
-		tops, totals := of(0), of(1)
-		for r := range t.items {
-			t.lse = append(t.lse[:0], tops[r]+logarithm(totals[r]))
-			store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), t.lse, 1)
-		}
+func (t *tile[T]) storeBlockRow(role core.Role, sums []T, channels int, factors []T, step int) {
+	if t.tensors[role].given() {
+		t.storeRows(t.ofHead(role, 0, channels), sums, t.blocked.item, t.positions, factors, step)
 	}
-	t.storeRows(t.ofHead(core.Out, 0, channels), t.sumSecond[i*b.pitch*b.channels:], b.channels, t.positions, of(2), 1)
+}
+
+func (t *tile[T]) storeBlockLSE(i int) {
+	if !t.tensors[core.LSE].given() {
+		return
+	}
+	b := &t.blocked
+	tops, totals := b.numbers[i*b.pitch:], b.numbers[(2+i)*b.pitch:]
+	for r := range t.items {
+		t.lse = append(t.lse[:0], tops[r]+logarithm(totals[r]))
+		store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), t.lse, 1)
+	}
 }

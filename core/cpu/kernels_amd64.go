@@ -204,51 +204,6 @@ func dotAVX2(a unsafe.Pointer, b unsafe.Pointer, blocks int) float32
 //go:noescape
 func prefetchAVX2(p unsafe.Pointer, rows int, step int, lines int)
 
-// scoreBlocksAVX512 is, with offsets and strides in bytes and 1 <= vectors <= 4,
-//
-//	for i, b := range blocks[:count] { for q := range 4 { for v := range vectors { for lane := range 16 {
-//		dst[(4*i+q)*dstItem+v*dstStep+lane] = sum over c < depth of
-//			items[(2*i+q%2)*item+q/2*row+c] * panel[b.panel+offsets[v]+c*pitch+lane] } } } }
-//
-//go:noescape
-func scoreBlocksAVX512(dst unsafe.Pointer, items unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, offsets unsafe.Pointer, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int)
-
-// softmaxBlocksAVX512 is, for each of count blocks and each of its items q, item and row in bytes,
-//
-//	x := the 16*wide*vectors scores from scores[(4*i+q)*item] on
-//	mask := block.masks[q%2] & masks[q/2*vectors+v], one bit a lane, for the wide vectors v*wide...
-//	maximum := statistics[q/2*row+2*i+q%2] = the maximum of x in the mask
-//	x = e**(x-maximum) in the mask, otherwise 0; a maximum of -infinity counts as 0
-//	statistics[(2+q/2)*row+2*i+q%2] = the sum of x
-//	statistics[(4+q/2)*row+2*i+q%2] = 1 / the sum of x
-//
-//go:noescape
-func softmaxBlocksAVX512(scores unsafe.Pointer, blocks unsafe.Pointer, masks unsafe.Pointer, statistics unsafe.Pointer, count int, vectors int, wide int, item int, row int)
-
-// accumulateBlocksAVX512 adds, for blocks of items, the lanes that each item meets in rows
-// of the panel: first upper rows that only the first row of items meets, then both rows,
-// then lower rows that only the second meets. rows has two offsets for each, into panel
-// and into weights. channels is a multiple of 16; offsets and strides are in bytes.
-//
-//	for i, b := range blocks[:count] { for q := range 4 { for each row r and lane l that item q meets { for c := range channels {
-//		sums[(2*i+q%2)*item+q/2*row+c] +=
-//			weights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+c] } } } }
-//
-//go:noescape
-func accumulateBlocksAVX512(sums unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, rows unsafe.Pointer, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int)
-
-// turnBlockAVX512 is, with rows as 16 addresses and pitch in bytes,
-//
-//	for c := range 16*blocks { for lane := range 16 { dst[c*pitch+lane] = rows[lane][c] } }
-//
-//go:noescape
-func turnBlockAVX512(dst unsafe.Pointer, rows unsafe.Pointer, blocks int, pitch int)
-
-// peakAVX512 does 12 multiply-adds of 16 lanes a round, in registers only.
-//
-//go:noescape
-func peakAVX512(rounds int)
-
 // peakAVX2 does 12 multiply-adds of 8 lanes a round, in registers only.
 //
 //go:noescape

@@ -19,12 +19,11 @@ import (
 // vector is the number of bytes of 8 float32 lanes.
 const vector = 32
 
-// amd64 writes functions for AVX2, FMA and F16C.
+// amd64 writes functions for AVX2, FMA and F16C, or for AVX-512.
 type amd64 struct {
 	*build.Context
 	labels           int
 	negativeInfinity operand.Mem
-	exponent         exponent
 }
 
 func writeAMD64() {
@@ -32,16 +31,23 @@ func writeAMD64() {
 	g.scores()
 	g.accumulate()
 	g.turn()
-	g.exponent = g.newExponent()
-	g.exponentials(&g.exponent)
-	g.strips(&g.exponent)
+	e := g.newExponent()
+	g.exponentials(&e)
+	g.strips(&e)
 	g.gradients()
 	g.conversions()
 	g.dot()
 	g.prefetch()
-	g.blocks()
 	g.peak()
 	g.features()
+	g.write("kernels_amd64")
+	g = &amd64{Context: build.NewContext()}
+	g.blocks()
+	g.write("kernels_avx512_amd64")
+}
+
+// write writes the functions and their prototypes.
+func (g *amd64) write(name string) {
 	file, err := g.Result()
 	if err != nil {
 		log.Fatal(err)
@@ -54,12 +60,12 @@ func writeAMD64() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	write("kernels_amd64.s", "!noasm", body(text))
+	write(name+".s", "!noasm", body(text))
 	stubs, err := printer.NewStubs(cfg).Print(file)
 	if err != nil {
 		log.Fatal(err)
 	}
-	write("kernels_amd64.go", "!noasm", bytes.ReplaceAll(importing(body(stubs)), []byte("*byte"), []byte("unsafe.Pointer")))
+	write(name+".go", "!noasm", bytes.ReplaceAll(importing(body(stubs)), []byte("*byte"), []byte("unsafe.Pointer")))
 }
 
 // body drops the printer's own first line, which write replaces.

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"math"
+
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -40,8 +42,11 @@ func (g *amd64) clear(v []reg.VecVirtual) {
 }
 
 func (g *amd64) blocks() {
+	e := g.newExponent()
+	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
 	g.scoreBlocks()
-	g.softmaxBlocks()
+	g.softmaxBlocks(&e)
+	g.gradientBlocks(&e)
 	g.accumulateBlocks()
 	g.turnBlock()
 	g.peakWide()
@@ -169,55 +174,65 @@ func (g *amd64) wideExp(e *wideExponent, x reg.VecVirtual, mask reg.Register) {
 	g.VSCALEFPS_Z(n, p, keep, x)
 }
 
-// eachBlockVector runs f for every vector of a block's four items, with its mask;
-// at is the vector's place from the items' first. f may use the mask up.
-func (g *amd64) eachBlockVector(blocks, scores reg.Register, f func(q int, x operand.Mem, mask reg.Register)) {
+// blockVectors goes through the vectors of a block's four items.
+type blockVectors struct {
+	blocks, scores reg.Register
+	gradients      reg.Register                                     // of the four items too, or nil
+	next           func()                                           // begins with the next vector of every item; may be nil
+	column         func(column int)                                 // begins with a column of it; may be nil
+	each           func(q int, x, y operand.Mem, mask reg.Register) // x in scores, y in gradients; may use the mask up
+}
+
+func (g *amd64) eachBlockVector(w blockVectors) {
 	narrow, done := g.label("narrow"), g.label("done")
-	g.CMPQ(g.arg("wide"), operand.U8(1))
+	g.CMPQ(g.parameter("wide"), operand.U8(1))
 	g.JEQ(operand.LabelRef(narrow))
-	g.eachBlockVectorOf(2, blocks, scores, f)
+	g.eachBlockVectorOf(2, w)
 	g.JMP(operand.LabelRef(done))
 	g.Label(narrow)
-	g.eachBlockVectorOf(1, blocks, scores, f)
+	g.eachBlockVectorOf(1, w)
 	g.Label(done)
 }
 
-func (g *amd64) eachBlockVectorOf(columns int, blocks, scores reg.Register, f func(q int, x operand.Mem, mask reg.Register)) {
+func (g *amd64) eachBlockVectorOf(columns int, w blockVectors) {
 	item := g.arg("item")
 	item3 := g.GP64()
 	g.LEAQ(operand.Mem{Base: item, Index: item, Scale: 2}, item3)
-	x, masks, vectors := g.GP64(), g.arg("masks"), g.arg("vectors")
-	second := g.GP64()
-	g.MOVQ(vectors, second)
-	g.MOVQ(scores, x)
-	g.repeat(vectors, func() {
+	places := []reg.Register{g.GP64()}
+	g.MOVQ(w.scores, places[0])
+	if w.gradients != nil {
+		places = append(places, g.GP64())
+		g.MOVQ(w.gradients, places[1])
+	}
+	masks := g.arg("masks")
+	g.repeat(g.arg("vectors"), func() {
+		if w.next != nil {
+			w.next()
+		}
 		for column := range columns {
+			if w.column != nil {
+				w.column(column)
+			}
 			for q := range 4 {
 				bits, mask := g.GP32(), g.K()
-				g.MOVL(mem(blocks, blockMasks+4*(q%2)), bits)
+				g.MOVL(mem(w.blocks, blockMasks+4*(q%2)), bits)
 				if column > 0 {
 					g.SHRL(operand.U8(16), bits)
 				}
-				from := operand.Mem{Base: masks}
-				if q >= 2 {
-					from.Index, from.Scale = second, 4
-				}
-				g.ANDL(from, bits)
+				g.ANDL(mem(masks, 4*(q/2)), bits)
 				g.KMOVW(bits, mask)
-				at := operand.Mem{Base: x, Disp: wide * column}
-				switch q {
-				case 1:
-					at.Index, at.Scale = item, 1
-				case 2:
-					at.Index, at.Scale = item, 2
-				case 3:
-					at.Index, at.Scale = item3, 1
+				at := [2]operand.Mem{}
+				for i, place := range places {
+					at[i] = []operand.Mem{{Base: place}, sum(place, item), {Base: place, Index: item, Scale: 2}, sum(place, item3)}[q]
+					at[i].Disp = wide * column
 				}
-				f(q, at, mask)
+				w.each(q, at[0], at[1], mask)
 			}
 		}
-		g.ADDQ(operand.U8(wide*columns), x)
-		g.ADDQ(operand.U8(4), masks)
+		for _, place := range places {
+			g.ADDQ(g.parameter("step"), place)
+		}
+		g.ADDQ(operand.U8(8), masks)
 	})
 }
 
@@ -250,24 +265,24 @@ func (g *amd64) storePairs(v reg.VecVirtual, to, row reg.Register) reg.GPVirtual
 	return next
 }
 
-func (g *amd64) softmaxBlocks() {
-	e := g.exponent
+func (g *amd64) softmaxBlocks(e *exponent) {
 	quarters := g.StaticGlobal("quarters")
 	g.DataAttributes(attr.RODATA | attr.NOPTR)
 	for i := range 16 {
 		g.AddDatum(4*i, operand.U32(4*i%16))
 	}
 	g.function("softmaxBlocksAVX512",
-		"func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, item, row int)",
-		"softmaxBlocksAVX512 is, for each of count blocks and each of its items q, item and row in bytes,",
+		"func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, step, item, row int)",
+		"softmaxBlocksAVX512 is, for each of count blocks and each of its items q, with 1 or 2 as",
+		"wide and step, item and row in bytes,",
 		"",
-		"\tx := the 16*wide*vectors scores from scores[(4*i+q)*item] on",
-		"\tmask := block.masks[q%2] & masks[q/2*vectors+v], one bit a lane, for the wide vectors v*wide...",
+		"\tx := the 16*wide scores from scores[(4*i+q)*item+v*step] on for every v < vectors",
+		"\tmask := block.masks[q%2] & masks[2*v+q/2], one bit an element; that of the masks is repeated",
 		"\tmaximum := statistics[q/2*row+2*i+q%2] = the maximum of x in the mask",
 		"\tx = e**(x-maximum) in the mask, otherwise 0; a maximum of -infinity counts as 0",
 		"\tstatistics[(2+q/2)*row+2*i+q%2] = the sum of x",
 		"\tstatistics[(4+q/2)*row+2*i+q%2] = 1 / the sum of x")
-	constants, order := g.newWideExponent(&e), g.ZMM()
+	constants, order := g.newWideExponent(e), g.ZMM()
 	lowest := g.everywhere(g.negativeInfinity)
 	g.VMOVUPS(quarters, order)
 	scores, blocks, statistics := g.arg("scores"), g.arg("blocks"), g.arg("statistics")
@@ -276,9 +291,9 @@ func (g *amd64) softmaxBlocks() {
 		for _, t := range tops {
 			g.VMOVAPS(lowest, t)
 		}
-		g.eachBlockVector(blocks, scores, func(q int, x operand.Mem, mask reg.Register) {
+		g.eachBlockVector(blockVectors{blocks: blocks, scores: scores, each: func(q int, x, _ operand.Mem, mask reg.Register) {
 			g.VMAXPS(x, tops[q], mask, tops[q])
-		})
+		}})
 		top, out, some := g.foldBlock(tops, g.VMAXPS), g.ZMM(), g.K()
 		g.VPERMPS(top, order, out)
 		row := g.arg("row")
@@ -290,25 +305,113 @@ func (g *amd64) softmaxBlocks() {
 			g.VSHUFF32X4(operand.U8(0x55*q), top, top, tops[q])
 		}
 		g.clear(totals)
-		g.eachBlockVector(blocks, scores, func(q int, at operand.Mem, mask reg.Register) {
+		g.eachBlockVector(blockVectors{blocks: blocks, scores: scores, each: func(q int, at, _ operand.Mem, mask reg.Register) {
 			x := g.ZMM()
 			g.VMOVUPS(at, x)
 			g.VSUBPS(tops[q], x, x)
 			g.wideExp(&constants, x, mask)
 			g.VADDPS(x, totals[q], totals[q])
 			g.VMOVUPS(x, at)
-		})
+		}})
 		total, one := g.foldBlock(totals, g.VADDPS), g.ZMM()
 		g.VPERMPS(total, order, total)
 		place = g.storePairs(total, place, row)
 		g.VDIVPS(total.AsX(), constants.terms[len(constants.terms)-1].AsX(), one.AsX())
 		g.storePairs(one, place, row)
 		g.ADDQ(operand.U8(8), statistics)
-		item := g.arg("item")
-		g.LEAQ(operand.Mem{Base: scores, Index: item, Scale: 4}, scores)
-		g.ADDQ(operand.U8(blockBytes), blocks)
+		g.nextBlock(blocks, scores)
 	})
 	g.leave()
+}
+
+// gradientBlocks writes the gradient of the softmax.
+func (g *amd64) gradientBlocks(e *exponent) {
+	g.function("gradientItemsAVX512",
+		"func(scores, gradients, blocks, masks, lse, delta unsafe.Pointer, count, vectors, wide, step, item, row int)",
+		"gradientItemsAVX512 is, with x, y and mask of scores and gradients as in softmaxBlocksAVX512",
+		"and a number of lse and of delta for every item, at q/2*row+2*i+q%2,",
+		"",
+		"\tx = e**(x-lse) * (y-delta) in the mask, otherwise undefined")
+	constants := g.newWideExponent(e)
+	scores, gradients, blocks := g.arg("scores"), g.arg("gradients"), g.arg("blocks")
+	lse, delta := g.arg("lse"), g.arg("delta")
+	g.repeat(g.arg("count"), func() {
+		offsets, deltas, row := g.wides(4), g.wides(4), g.arg("row")
+		for q := range 4 {
+			at := []operand.Mem{mem(lse, 0), mem(lse, 4), sum(lse, row), sum(lse, row)}[q]
+			by := []operand.Mem{mem(delta, 0), mem(delta, 4), sum(delta, row), sum(delta, row)}[q]
+			at.Disp, by.Disp = q%2*4, q%2*4
+			g.VBROADCASTSS(at, offsets[q])
+			g.VBROADCASTSS(by, deltas[q])
+		}
+		g.eachBlockVector(blockVectors{blocks: blocks, scores: scores, gradients: gradients,
+			each: func(q int, at, by operand.Mem, mask reg.Register) {
+				x, y := g.ZMM(), g.ZMM()
+				g.VMOVUPS(at, x)
+				g.VSUBPS(offsets[q], x, x)
+				g.wideExp(&constants, x, mask)
+				g.VMOVUPS(by, y)
+				g.VSUBPS(deltas[q], y, y)
+				g.VMULPS(y, x, x)
+				g.VMOVUPS(x, at)
+			}})
+		g.ADDQ(operand.U8(8), lse)
+		g.ADDQ(operand.U8(8), delta)
+		g.nextBlock(blocks, scores, gradients)
+	})
+	g.leave()
+
+	g.function("gradientLanesAVX512",
+		"func(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int)",
+		"gradientLanesAVX512 is, with numbers of lse and delta for every lane as in one channel of a",
+		"score panel, at block.panel+offsets[v],",
+		"",
+		"\tx = e**(x-lse) in the mask, otherwise 0",
+		"\ty = x * (y-delta) in the mask, otherwise undefined")
+	constants = g.newWideExponent(e)
+	scores, gradients, blocks = g.arg("scores"), g.arg("gradients"), g.arg("blocks")
+	g.repeat(g.arg("count"), func() {
+		offsets, place := g.arg("offsets"), g.GP64()
+		o, d := g.ZMM(), g.ZMM()
+		g.eachBlockVector(blockVectors{blocks: blocks, scores: scores, gradients: gradients,
+			next: func() {
+				g.MOVQ(mem(offsets, 0), place)
+				g.ADDQ(mem(blocks, blockPanel), place)
+				g.ADDQ(operand.U8(8), offsets)
+			},
+			column: func(column int) {
+				from := g.arg("lse")
+				at := sum(from, place)
+				at.Disp = wide * column
+				g.VMOVUPS(at, o)
+				from = g.arg("delta")
+				at = sum(from, place)
+				at.Disp = wide * column
+				g.VMOVUPS(at, d)
+			},
+			each: func(_ int, at, by operand.Mem, mask reg.Register) {
+				x, y := g.ZMM(), g.ZMM()
+				g.VMOVUPS(at, x)
+				g.VSUBPS(o, x, x)
+				g.wideExp(&constants, x, mask)
+				g.VMOVUPS(x, at)
+				g.VMOVUPS(by, y)
+				g.VSUBPS(d, y, y)
+				g.VMULPS(y, x, x)
+				g.VMOVUPS(x, by)
+			}})
+		g.nextBlock(blocks, scores, gradients)
+	})
+	g.leave()
+}
+
+// nextBlock moves on to the next block.
+func (g *amd64) nextBlock(blocks reg.Register, of ...reg.Register) {
+	item := g.arg("item")
+	for _, p := range of {
+		g.LEAQ(operand.Mem{Base: p, Index: item, Scale: 4}, p)
+	}
+	g.ADDQ(operand.U8(blockBytes), blocks)
 }
 
 // accumulateBlocks writes the second primitive for blocks.
