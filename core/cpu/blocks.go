@@ -26,11 +26,11 @@ type metPart struct{ first, upper, both, lower int }
 // blockKernels are float32 kernels for blocks. What each computes is written at
 // its Go prototype.
 type blockKernels struct {
-	score         func(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int)
+	score         func(dst, items, panel, blocks, offsets, ahead unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row, streams int)
 	softmax       func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, step, item, row int)
 	gradientItems func(scores, gradients, blocks, masks, lse, delta unsafe.Pointer, count, vectors, wide, step, item, row int)
 	gradientLanes func(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int)
-	accumulate    func(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int)
+	accumulate    func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
 	turn          func(dst, rows unsafe.Pointer, blocks, pitch int)
 }
 

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"unsafe"
+
+	"github.com/stretchr/testify/require"
 )
 
 // twins are the block kernels in Go, element by element.
@@ -17,7 +19,8 @@ var twins = blockKernels{
 
 func number32(p unsafe.Pointer, bytes int) *float32 { return (*float32)(unsafe.Add(p, bytes)) }
 
-func scoreTwin(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int) {
+func scoreTwin(dst, items, panel, blocks, offsets, ahead unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row, streams int) {
+	askTwin(ahead, count, streams)
 	for i, b := range unsafe.Slice((*block)(blocks), count) {
 		for k := range 4 * vectors * 16 {
 			q, v, lane := k/(vectors*16), k/16%vectors, k%16
@@ -101,7 +104,26 @@ func gradientLanesTwin(scores, gradients, blocks, masks, lse, delta, offsets uns
 	}
 }
 
-func accumulateTwin(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int) {
+// askTwin only moves the streams on.
+func askTwin(ahead unsafe.Pointer, count, streams int) {
+	of := unsafe.Slice((*stream)(ahead), streams)
+	for i := range of {
+		of[i].row += uintptr(2 * count * of[i].step)
+	}
+}
+
+func askedFor(p unsafe.Pointer) [2]stream {
+	return [2]stream{{uintptr(p), 64, 1}, {uintptr(p), -8, 3}}
+}
+
+func movedOn(p unsafe.Pointer, blocks int) [2]stream {
+	s := askedFor(p)
+	askTwin(unsafe.Pointer(&s), blocks, len(s))
+	return s
+}
+
+func accumulateTwin(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int) {
+	askTwin(ahead, count, streams)
 	offsets := unsafe.Slice((*[2]int)(rows), upper+both+lower)
 	for i, b := range unsafe.Slice((*block)(blocks), count) {
 		for q := range 4 {
@@ -157,8 +179,10 @@ func TestScoreBlocks(t *testing.T) {
 			items, panel := guarded(r, 2*row, normal(r)), guarded(r, depth*pitch, normal(r))
 			got := guarded(r, 4*count*dstItem, untouched)
 			want := got.copy()
-			call := func(f func(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int), dst unsafe.Pointer) {
-				f(dst, items.p(), panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&offsets[0]), count, depth, 4*pitch, vectors, 4*dstStep, 4*dstItem, 4*item, 4*row)
+			call := func(f func(dst, items, panel, blocks, offsets, ahead unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row, streams int), dst unsafe.Pointer) {
+				ahead := askedFor(items.p())
+				f(dst, items.p(), panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&offsets[0]), unsafe.Pointer(&ahead), count, depth, 4*pitch, vectors, 4*dstStep, 4*dstItem, 4*item, 4*row, 2)
+				require.Equal(t, movedOn(items.p(), count), ahead)
 			}
 			call(scoreTwin, want.p())
 			call(simd.block.score, got.p())
@@ -246,11 +270,13 @@ func TestAccumulateBlocks(t *testing.T) {
 			got := guarded(r, 2*row, normal(r))
 			want := got.copy()
 			for _, k := range []struct {
-				f    func(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int)
+				f    func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
 				sums numbers
 			}{{accumulateTwin, want}, {simd.block.accumulate, got}} {
-				k.f(k.sums.p(), weights.p(), panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&rows[0]), count, channels,
-					classes[0], classes[1], classes[2], 4*lane, 4*column, 4*weightItem, 4*item, 4*row)
+				ahead := askedFor(panel.p())
+				k.f(k.sums.p(), weights.p(), panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&rows[0]), unsafe.Pointer(&ahead), count, channels,
+					classes[0], classes[1], classes[2], 4*lane, 4*column, 4*weightItem, 4*item, 4*row, 2)
+				require.Equal(t, movedOn(panel.p(), count), ahead)
 			}
 			same(t, want, got, 1e-5, "channels %d rows %v blocks %v", channels, classes, blocks)
 		}

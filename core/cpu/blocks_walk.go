@@ -21,6 +21,7 @@ type blockState[T number] struct {
 	item    int // elements of items and sums from one to the next
 	numbers []T // [maximum, sum, 1/sum or lse, delta][row of items][item]
 	factors []T // scale and 1
+	ahead   []stream
 }
 
 func (t *tile[T]) beginBlocks() {
@@ -60,13 +61,14 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.blocked.forget()
 		for n1 := from[1]; n1 < to[1]; n1 += 2 {
-			t.blockRows(n0, n1, min(2, to[1]-n1))
+			t.blockRows(n0, n1, to[1])
 		}
 	}
 }
 
-// blockRows computes up to two rows of items from n1 on.
-func (t *tile[T]) blockRows(n0, n1, rows int) {
+// blockRows computes up to two rows of items from n1 on; end is the end of the rows.
+func (t *tile[T]) blockRows(n0, n1, end int) {
+	rows := min(2, end-n1)
 	lo0, hi0, _ := t.span(0, n0)
 	var lo, hi [2]int
 	for i := range rows {
@@ -86,6 +88,16 @@ func (t *tile[T]) blockRows(n0, n1, rows int) {
 	for i := range members {
 		t.member = member + i
 		t.loadBlockItems(n0, n1, rows)
+		b.ahead = b.ahead[:0]
+		if i < members-1 {
+			t.member++
+			t.askFor(n0, n1, rows, false)
+			t.member--
+		} else if n1+2 < end {
+			t.member = member
+			t.askFor(n0, n1+2, min(2, end-n1-2), true)
+			t.member = member + i
+		}
 		t.computeBlocks()
 		t.storeBlockItems(n0, n1, rows)
 	}
@@ -196,22 +208,32 @@ func (t *tile[T]) loadBlockItems(n0, n1, rows int) {
 func (t *tile[T]) computeBlocks() {
 	b := &t.blocked
 	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
-	t.scoreBlocks(t.scores, t.first, b.turned[0], d)
+	products, done := 0, 0
+	for _, wanted := range [4]bool{true, t.parts.scoreSecond, t.parts.sumFirst, t.parts.sumSecond} {
+		if wanted {
+			products++
+		}
+	}
+	asked := func() []stream {
+		done++
+		return share(b.ahead, done-1, products)
+	}
+	t.scoreBlocks(t.scores, t.first, b.turned[0], d, asked())
 	if t.parts.scoreSecond {
-		t.scoreBlocks(t.gradients, t.second, b.turned[1], dv)
+		t.scoreBlocks(t.gradients, t.second, b.turned[1], dv, asked())
+	}
+	for i := range b.runs {
+		t.weighBlocks(&b.runs[i])
 	}
 	weights := t.scores // of the first channels
 	if t.pass.kind == attnKey {
 		weights = t.gradients
 	}
-	for i := range b.runs {
-		t.weighBlocks(&b.runs[i])
-	}
 	if t.parts.sumSecond {
-		t.sumSecond = t.accumulateBlocks(t.sumSecond, t.scores, b.rows[1], dv)
+		t.sumSecond = t.accumulateBlocks(t.sumSecond, t.scores, b.rows[1], dv, asked())
 	}
 	if t.parts.sumFirst {
-		t.sumFirst = t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d)
+		t.sumFirst = t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d, asked())
 	}
 }
 
@@ -236,26 +258,32 @@ func (t *tile[T]) weighBlocks(r *blockRun) {
 }
 
 // scoreBlocks takes the inner products of all blocks with what they meet.
-func (t *tile[T]) scoreBlocks(dst, items, turned []T, depth int) {
+func (t *tile[T]) scoreBlocks(dst, items, turned []T, depth int, asked []stream) {
 	s, b := &t.blocking, &t.blocked
 	vectors, item := len(b.offsets), b.item*float32Bytes
-	chunk := parted(vectors, parted(vectors, blockVectors))
+	chunks := parted(vectors, blockVectors)
+	chunk := parted(vectors, chunks)
+	chunks = parted(vectors, chunk)
 	for v := 0; v < vectors; v += chunk {
+		ahead, streams := aheadOf(share(asked, v/chunk, chunks))
 		for i := range b.runs {
-			r := &b.runs[i]
+			r, asks := &b.runs[i], streams
 			for column := range r.wide {
+				if column > 0 {
+					asks = 0
+				}
 				to := 4*r.first*t.rowPitch + (v*s.wide+column)*blockLanes
 				t.simd.block.score(unsafe.Pointer(&dst[to]), unsafe.Pointer(&items[2*r.first*b.item]),
-					unsafe.Pointer(&turned[column*blockLanes]), unsafe.Pointer(&b.blocks[r.first]), unsafe.Pointer(&b.offsets[v]),
+					unsafe.Pointer(&turned[column*blockLanes]), unsafe.Pointer(&b.blocks[r.first]), unsafe.Pointer(&b.offsets[v]), ahead,
 					r.count, depth, s.channelPitch()*float32Bytes, min(chunk, vectors-v),
-					s.wide*blockLanes*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item)
+					s.wide*blockLanes*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item, asks)
 			}
 		}
 	}
 }
 
 // accumulateBlocks sums up the rows that the blocks meet, times their weights.
-func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int) []T {
+func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int, asked []stream) []T {
 	s, b := &t.blocking, &t.blocked
 	item := b.item * float32Bytes
 	sums = grow(sums, 2*b.pitch*b.item)
@@ -265,9 +293,10 @@ func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int) []T {
 		if p.upper+p.both+p.lower == 0 {
 			continue
 		}
+		ahead, streams := aheadOf(share(asked, i, len(b.parts)))
 		t.simd.block.accumulate(unsafe.Pointer(&sums[0]), unsafe.Pointer(&weights[0]), unsafe.Pointer(&rows[0]),
-			unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.met[p.first]), len(b.blocks), wholeVectors(channels),
-			p.upper, p.both, p.lower, s.depth*float32Bytes, s.rows*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item)
+			unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.met[p.first]), ahead, len(b.blocks), wholeVectors(channels),
+			p.upper, p.both, p.lower, s.depth*float32Bytes, s.rows*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item, streams)
 	}
 	return sums
 }

@@ -14,8 +14,10 @@ import "unsafe"
 //		dst[(4*i+q)*dstItem+v*dstStep+lane] = sum over c < depth of
 //			items[(2*i+q%2)*item+q/2*row+c] * panel[b.panel+offsets[v]+c*pitch+lane] } } } }
 //
+// and asks, before every block, for two rows of each of the streams of ahead.
+//
 //go:noescape
-func scoreBlocksAVX512(dst unsafe.Pointer, items unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, offsets unsafe.Pointer, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int)
+func scoreBlocksAVX512(dst unsafe.Pointer, items unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, offsets unsafe.Pointer, ahead unsafe.Pointer, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int, streams int)
 
 // softmaxBlocksAVX512 is, for each of count blocks and each of its items q, with 1 or 2 as
 // wide and step, item and row in bytes,
@@ -56,8 +58,10 @@ func gradientLanesAVX512(scores unsafe.Pointer, gradients unsafe.Pointer, blocks
 //		sums[(2*i+q%2)*item+q/2*row+c] +=
 //			weights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+c] } } } }
 //
+// and asks, before every block, for two rows of each of the streams of ahead.
+//
 //go:noescape
-func accumulateBlocksAVX512(sums unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, rows unsafe.Pointer, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int)
+func accumulateBlocksAVX512(sums unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, rows unsafe.Pointer, ahead unsafe.Pointer, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int, streams int)
 
 // turnBlockAVX512 is, with rows as 16 addresses and pitch in bytes,
 //

@@ -166,20 +166,51 @@ DATA negativeInfinity<>+24(SB)/4, $0xff800000
 DATA negativeInfinity<>+28(SB)/4, $0xff800000
 GLOBL negativeInfinity<>(SB), RODATA|NOPTR, $32
 
-// func scoreBlocksAVX512(dst *byte, items *byte, panel *byte, blocks *byte, offsets *byte, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int)
-// Requires: AVX, AVX512F
-TEXT ·scoreBlocksAVX512(SB), NOSPLIT, $8-104
-	MOVQ vectors+64(FP), AX
+// func scoreBlocksAVX512(dst *byte, items *byte, panel *byte, blocks *byte, offsets *byte, ahead *byte, count int, depth int, pitch int, vectors int, dstStep int, dstItem int, item int, row int, streams int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoreBlocksAVX512(SB), NOSPLIT, $8-120
+	MOVQ vectors+72(FP), AX
 	CMPQ AX, $0x04
 	JNE  fewer1
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
-	MOVQ count+40(FP), BX
+	MOVQ count+48(FP), BX
 
 loop2:
-	MOVQ   item+88(FP), DI
-	MOVQ   row+96(FP), R8
+	MOVQ  ahead+40(FP), SI
+	MOVQ  streams+112(FP), DI
+	TESTQ DI, DI
+	JZ    none3
+
+loop4:
+	MOVQ (SI), R8
+	MOVQ R8, R9
+	MOVQ 16(SI), R10
+
+loop5:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop5
+	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop6:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop6
+	ADDQ       8(SI), R8
+	MOVQ       R8, (SI)
+	ADDQ       $0x18, SI
+	DECQ       DI
+	JNZ        loop4
+
+none3:
+	MOVQ   item+96(FP), DI
+	MOVQ   row+104(FP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
 	MOVQ   offsets+32(FP), R10
@@ -192,8 +223,8 @@ loop2:
 	SUBQ   (R10), R13
 	MOVQ   24(R10), R14
 	SUBQ   (R10), R14
-	MOVQ   depth+48(FP), R10
-	MOVQ   pitch+56(FP), R15
+	MOVQ   depth+56(FP), R10
+	MOVQ   pitch+64(FP), R15
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -213,9 +244,9 @@ loop2:
 	MOVQ   R10, BP
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none3
+	JZ     none7
 
-loop4:
+loop8:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -318,14 +349,14 @@ loop4:
 	ADDQ         R15, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop4
+	JNZ          loop8
 
-none3:
+none7:
 	ANDQ  $0x03, BP
 	TESTQ BP, BP
-	JZ    none5
+	JZ    none9
 
-loop6:
+loop10:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -353,11 +384,11 @@ loop6:
 	ADDQ         R15, R11
 	ADDQ         $0x04, SI
 	DECQ         BP
-	JNZ          loop6
+	JNZ          loop10
 
-none5:
-	MOVQ    dstStep+72(FP), SI
-	MOVQ    dstItem+80(FP), DI
+none9:
+	MOVQ    dstStep+80(FP), SI
+	MOVQ    dstItem+88(FP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -394,7 +425,7 @@ none5:
 	ADDQ    SI, R8
 	VMOVUPS Z15, (R8)
 	ADDQ    DI, AX
-	MOVQ    item+88(FP), SI
+	MOVQ    item+96(FP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
@@ -403,17 +434,48 @@ none5:
 	RET
 
 fewer1:
-	MOVQ vectors+64(FP), AX
+	MOVQ vectors+72(FP), AX
 	CMPQ AX, $0x03
-	JNE  fewer7
+	JNE  fewer11
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
-	MOVQ count+40(FP), BX
+	MOVQ count+48(FP), BX
 
-loop8:
-	MOVQ   item+88(FP), DI
-	MOVQ   row+96(FP), R8
+loop12:
+	MOVQ  ahead+40(FP), SI
+	MOVQ  streams+112(FP), DI
+	TESTQ DI, DI
+	JZ    none13
+
+loop14:
+	MOVQ (SI), R8
+	MOVQ R8, R9
+	MOVQ 16(SI), R10
+
+loop15:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop15
+	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop16:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop16
+	ADDQ       8(SI), R8
+	MOVQ       R8, (SI)
+	ADDQ       $0x18, SI
+	DECQ       DI
+	JNZ        loop14
+
+none13:
+	MOVQ   item+96(FP), DI
+	MOVQ   row+104(FP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
 	MOVQ   offsets+32(FP), R10
@@ -424,8 +486,8 @@ loop8:
 	SUBQ   (R10), R12
 	MOVQ   16(R10), R13
 	SUBQ   (R10), R13
-	MOVQ   depth+48(FP), R10
-	MOVQ   pitch+56(FP), R14
+	MOVQ   depth+56(FP), R10
+	MOVQ   pitch+64(FP), R14
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -441,9 +503,9 @@ loop8:
 	MOVQ   R10, R15
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none9
+	JZ     none17
 
-loop10:
+loop18:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -526,14 +588,14 @@ loop10:
 	ADDQ         R14, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop10
+	JNZ          loop18
 
-none9:
+none17:
 	ANDQ  $0x03, R15
 	TESTQ R15, R15
-	JZ    none11
+	JZ    none19
 
-loop12:
+loop20:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -556,11 +618,11 @@ loop12:
 	ADDQ         R14, R11
 	ADDQ         $0x04, SI
 	DECQ         R15
-	JNZ          loop12
+	JNZ          loop20
 
-none11:
-	MOVQ    dstStep+72(FP), SI
-	MOVQ    dstItem+80(FP), DI
+none19:
+	MOVQ    dstStep+80(FP), SI
+	MOVQ    dstItem+88(FP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -589,26 +651,57 @@ none11:
 	ADDQ    SI, R8
 	VMOVUPS Z11, (R8)
 	ADDQ    DI, AX
-	MOVQ    item+88(FP), SI
+	MOVQ    item+96(FP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop8
+	JNZ     loop12
 	VZEROUPPER
 	RET
 
-fewer7:
-	MOVQ vectors+64(FP), AX
+fewer11:
+	MOVQ vectors+72(FP), AX
 	CMPQ AX, $0x02
-	JNE  fewer13
+	JNE  fewer21
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
-	MOVQ count+40(FP), BX
+	MOVQ count+48(FP), BX
 
-loop14:
-	MOVQ   item+88(FP), DI
-	MOVQ   row+96(FP), R8
+loop22:
+	MOVQ  ahead+40(FP), SI
+	MOVQ  streams+112(FP), DI
+	TESTQ DI, DI
+	JZ    none23
+
+loop24:
+	MOVQ (SI), R8
+	MOVQ R8, R9
+	MOVQ 16(SI), R10
+
+loop25:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop25
+	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop26:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop26
+	ADDQ       8(SI), R8
+	MOVQ       R8, (SI)
+	ADDQ       $0x18, SI
+	DECQ       DI
+	JNZ        loop24
+
+none23:
+	MOVQ   item+96(FP), DI
+	MOVQ   row+104(FP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
 	MOVQ   offsets+32(FP), R10
@@ -617,8 +710,8 @@ loop14:
 	ADDQ   (R10), R11
 	MOVQ   8(R10), R12
 	SUBQ   (R10), R12
-	MOVQ   depth+48(FP), R10
-	MOVQ   pitch+56(FP), R13
+	MOVQ   depth+56(FP), R10
+	MOVQ   pitch+64(FP), R13
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -630,9 +723,9 @@ loop14:
 	MOVQ   R10, R14
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none15
+	JZ     none27
 
-loop16:
+loop28:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -695,14 +788,14 @@ loop16:
 	ADDQ         R13, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop16
+	JNZ          loop28
 
-none15:
+none27:
 	ANDQ  $0x03, R14
 	TESTQ R14, R14
-	JZ    none17
+	JZ    none29
 
-loop18:
+loop30:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -720,11 +813,11 @@ loop18:
 	ADDQ         R13, R11
 	ADDQ         $0x04, SI
 	DECQ         R14
-	JNZ          loop18
+	JNZ          loop30
 
-none17:
-	MOVQ    dstStep+72(FP), SI
-	MOVQ    dstItem+80(FP), DI
+none29:
+	MOVQ    dstStep+80(FP), SI
+	MOVQ    dstItem+88(FP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -745,31 +838,62 @@ none17:
 	ADDQ    SI, R8
 	VMOVUPS Z7, (R8)
 	ADDQ    DI, AX
-	MOVQ    item+88(FP), SI
+	MOVQ    item+96(FP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop14
+	JNZ     loop22
 	VZEROUPPER
 	RET
 
-fewer13:
+fewer21:
 	MOVQ dst+0(FP), AX
 	MOVQ items+8(FP), CX
 	MOVQ blocks+24(FP), DX
-	MOVQ count+40(FP), BX
+	MOVQ count+48(FP), BX
 
-loop20:
-	MOVQ   item+88(FP), DI
-	MOVQ   row+96(FP), R8
+loop32:
+	MOVQ  ahead+40(FP), SI
+	MOVQ  streams+112(FP), DI
+	TESTQ DI, DI
+	JZ    none33
+
+loop34:
+	MOVQ (SI), R8
+	MOVQ R8, R9
+	MOVQ 16(SI), R10
+
+loop35:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop35
+	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop36:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop36
+	ADDQ       8(SI), R8
+	MOVQ       R8, (SI)
+	ADDQ       $0x18, SI
+	DECQ       DI
+	JNZ        loop34
+
+none33:
+	MOVQ   item+96(FP), DI
+	MOVQ   row+104(FP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
 	MOVQ   offsets+32(FP), R10
 	MOVQ   panel+16(FP), R11
 	ADDQ   (DX), R11
 	ADDQ   (R10), R11
-	MOVQ   depth+48(FP), R10
-	MOVQ   pitch+56(FP), R12
+	MOVQ   depth+56(FP), R10
+	MOVQ   pitch+64(FP), R12
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -777,9 +901,9 @@ loop20:
 	MOVQ   R10, R13
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none21
+	JZ     none37
 
-loop22:
+loop38:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -822,14 +946,14 @@ loop22:
 	ADDQ         R12, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop22
+	JNZ          loop38
 
-none21:
+none37:
 	ANDQ  $0x03, R13
 	TESTQ R13, R13
-	JZ    none23
+	JZ    none39
 
-loop24:
+loop40:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -842,11 +966,11 @@ loop24:
 	ADDQ         R12, R11
 	ADDQ         $0x04, SI
 	DECQ         R13
-	JNZ          loop24
+	JNZ          loop40
 
-none23:
-	MOVQ    dstStep+72(FP), SI
-	MOVQ    dstItem+80(FP), SI
+none39:
+	MOVQ    dstStep+80(FP), SI
+	MOVQ    dstItem+88(FP), SI
 	MOVQ    AX, DI
 	VMOVUPS Z0, (DI)
 	ADDQ    SI, AX
@@ -859,11 +983,11 @@ none23:
 	MOVQ    AX, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    SI, AX
-	MOVQ    item+88(FP), SI
+	MOVQ    item+96(FP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop20
+	JNZ     loop32
 	VZEROUPPER
 	RET
 
@@ -907,20 +1031,20 @@ TEXT ·softmaxBlocksAVX512(SB), NOSPLIT, $0-80
 	MOVQ         statistics+24(FP), DX
 	MOVQ         count+32(FP), BX
 
-loop25:
+loop41:
 	VMOVAPS Z13, Z14
 	VMOVAPS Z13, Z15
 	VMOVAPS Z13, Z16
 	VMOVAPS Z13, Z17
 	CMPQ    wide+48(FP), $0x01
-	JEQ     narrow26
+	JEQ     narrow42
 	MOVQ    item+64(FP), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    AX, R8
 	MOVQ    masks+16(FP), R9
 	MOVQ    vectors+40(FP), R10
 
-loop28:
+loop44:
 	MOVL   40(CX), R11
 	ANDL   (R9), R11
 	KMOVW  R11, K1
@@ -960,17 +1084,17 @@ loop28:
 	ADDQ   step+56(FP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
-	JNZ    loop28
-	JMP    done27
+	JNZ    loop44
+	JMP    done43
 
-narrow26:
+narrow42:
 	MOVQ item+64(FP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ AX, R8
 	MOVQ masks+16(FP), R9
 	MOVQ vectors+40(FP), R10
 
-loop29:
+loop45:
 	MOVL   40(CX), R11
 	ANDL   (R9), R11
 	KMOVW  R11, K1
@@ -990,9 +1114,9 @@ loop29:
 	ADDQ   step+56(FP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
-	JNZ    loop29
+	JNZ    loop45
 
-done27:
+done43:
 	VSHUFF32X4 $0x44, Z15, Z14, Z18
 	VSHUFF32X4 $0xee, Z15, Z14, Z14
 	VMAXPS     Z18, Z14, Z18
@@ -1022,14 +1146,14 @@ done27:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	CMPQ       wide+48(FP), $0x01
-	JEQ        narrow30
+	JEQ        narrow46
 	MOVQ       item+64(FP), R8
 	LEAQ       (R8)(R8*2), R9
 	MOVQ       AX, R10
 	MOVQ       masks+16(FP), R11
 	MOVQ       vectors+40(FP), R12
 
-loop32:
+loop48:
 	MOVL         40(CX), R13
 	ANDL         (R11), R13
 	KMOVW        R13, K1
@@ -1213,17 +1337,17 @@ loop32:
 	ADDQ         step+56(FP), R10
 	ADDQ         $0x08, R11
 	DECQ         R12
-	JNZ          loop32
-	JMP          done31
+	JNZ          loop48
+	JMP          done47
 
-narrow30:
+narrow46:
 	MOVQ item+64(FP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
 	MOVQ masks+16(FP), R11
 	MOVQ vectors+40(FP), R12
 
-loop33:
+loop49:
 	MOVL         40(CX), R13
 	ANDL         (R11), R13
 	KMOVW        R13, K1
@@ -1315,9 +1439,9 @@ loop33:
 	ADDQ         step+56(FP), R10
 	ADDQ         $0x08, R11
 	DECQ         R12
-	JNZ          loop33
+	JNZ          loop49
 
-done31:
+done47:
 	VSHUFF32X4 $0x44, Z20, Z19, Z14
 	VSHUFF32X4 $0xee, Z20, Z19, Z15
 	VADDPS     Z14, Z15, Z14
@@ -1344,7 +1468,7 @@ done31:
 	LEAQ       (AX)(SI*4), AX
 	ADDQ       $0x30, CX
 	DECQ       BX
-	JNZ        loop25
+	JNZ        loop41
 	VZEROUPPER
 	RET
 
@@ -1370,7 +1494,7 @@ TEXT ·gradientItemsAVX512(SB), NOSPLIT, $0-96
 	MOVQ         delta+40(FP), SI
 	MOVQ         count+48(FP), DI
 
-loop34:
+loop50:
 	MOVQ         row+88(FP), R8
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (SI), Z16
@@ -1381,7 +1505,7 @@ loop34:
 	VBROADCASTSS 4(BX)(R8*1), Z15
 	VBROADCASTSS 4(SI)(R8*1), Z19
 	CMPQ         wide+64(FP), $0x01
-	JEQ          narrow35
+	JEQ          narrow51
 	MOVQ         item+80(FP), R8
 	LEAQ         (R8)(R8*2), R9
 	MOVQ         AX, R10
@@ -1389,7 +1513,7 @@ loop34:
 	MOVQ         masks+24(FP), R12
 	MOVQ         vectors+56(FP), R13
 
-loop37:
+loop53:
 	MOVL         40(DX), R14
 	ANDL         (R12), R14
 	KMOVW        R14, K1
@@ -1590,10 +1714,10 @@ loop37:
 	ADDQ         step+72(FP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop37
-	JMP          done36
+	JNZ          loop53
+	JMP          done52
 
-narrow35:
+narrow51:
 	MOVQ item+80(FP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -1601,7 +1725,7 @@ narrow35:
 	MOVQ masks+24(FP), R12
 	MOVQ vectors+56(FP), R13
 
-loop38:
+loop54:
 	MOVL         40(DX), R14
 	ANDL         (R12), R14
 	KMOVW        R14, K1
@@ -1702,9 +1826,9 @@ loop38:
 	ADDQ         step+72(FP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop38
+	JNZ          loop54
 
-done36:
+done52:
 	ADDQ $0x08, BX
 	ADDQ $0x08, SI
 	MOVQ item+80(FP), R8
@@ -1712,7 +1836,7 @@ done36:
 	LEAQ (CX)(R8*4), CX
 	ADDQ $0x30, DX
 	DECQ DI
-	JNZ  loop34
+	JNZ  loop50
 	VZEROUPPER
 	RET
 
@@ -1736,10 +1860,10 @@ TEXT ·gradientLanesAVX512(SB), NOSPLIT, $0-96
 	MOVQ         blocks+16(FP), DX
 	MOVQ         count+56(FP), BX
 
-loop39:
+loop55:
 	MOVQ offsets+48(FP), SI
 	CMPQ wide+72(FP), $0x01
-	JEQ  narrow40
+	JEQ  narrow56
 	MOVQ item+88(FP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -1747,7 +1871,7 @@ loop39:
 	MOVQ masks+24(FP), R12
 	MOVQ vectors+64(FP), R13
 
-loop42:
+loop58:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
@@ -1967,10 +2091,10 @@ loop42:
 	ADDQ         step+80(FP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop42
-	JMP          done41
+	JNZ          loop58
+	JMP          done57
 
-narrow40:
+narrow56:
 	MOVQ item+88(FP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -1978,7 +2102,7 @@ narrow40:
 	MOVQ masks+24(FP), R12
 	MOVQ vectors+64(FP), R13
 
-loop43:
+loop59:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
@@ -2090,38 +2214,69 @@ loop43:
 	ADDQ         step+80(FP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop43
+	JNZ          loop59
 
-done41:
+done57:
 	MOVQ item+88(FP), SI
 	LEAQ (AX)(SI*4), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
 	DECQ BX
-	JNZ  loop39
+	JNZ  loop55
 	VZEROUPPER
 	RET
 
-// func accumulateBlocksAVX512(sums *byte, weights *byte, panel *byte, blocks *byte, rows *byte, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int)
-// Requires: AVX, AVX512F
-TEXT ·accumulateBlocksAVX512(SB), NOSPLIT, $0-120
+// func accumulateBlocksAVX512(sums *byte, weights *byte, panel *byte, blocks *byte, rows *byte, ahead *byte, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int, streams int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·accumulateBlocksAVX512(SB), NOSPLIT, $0-136
 	MOVQ sums+0(FP), AX
 	MOVQ weights+8(FP), CX
 	MOVQ blocks+24(FP), DX
-	MOVQ count+40(FP), BX
+	MOVQ count+48(FP), BX
 
-loop44:
+loop60:
+	MOVQ  ahead+40(FP), SI
+	MOVQ  streams+128(FP), DI
+	TESTQ DI, DI
+	JZ    none61
+
+loop62:
+	MOVQ (SI), R8
+	MOVQ R8, R9
+	MOVQ 16(SI), R10
+
+loop63:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop63
+	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop64:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop64
+	ADDQ       8(SI), R8
+	MOVQ       R8, (SI)
+	ADDQ       $0x18, SI
+	DECQ       DI
+	JNZ        loop62
+
+none61:
 	MOVQ panel+16(FP), SI
-	MOVQ channels+48(FP), R8
+	MOVQ channels+56(FP), R8
 	ADDQ 8(DX), SI
 	MOVQ AX, DI
 
-block45:
+block65:
 	CMPQ    R8, $0x40
-	JLT     narrower46
-	MOVQ    item+104(FP), R10
+	JLT     narrower66
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS (DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2140,247 +2295,20 @@ block45:
 	VMOVUPS 128(R9)(R10*1), Z14
 	VMOVUPS 192(R9)(R10*1), Z15
 	MOVQ    rows+32(FP), R9
-	MOVQ    upper+56(FP), R10
+	MOVQ    upper+64(FP), R10
 	TESTQ   R10, R10
-	JZ      none47
+	JZ      none67
 
-loop48:
+loop68:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
 	ADDQ  CX, R12
 	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
+	MOVQ  weightItem+104(FP), R13
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none49
-
-loop50:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop50
-
-none49:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none51
-
-loop52:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R12)(R13*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop52
-
-none51:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
-	JZ    none53
-
-loop54:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12)(R13*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop54
-
-none53:
-	DECQ R10
-	JNZ  loop48
-
-none47:
-	MOVQ  both+64(FP), R10
-	TESTQ R10, R10
-	JZ    none55
-
-loop56:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none57
-
-loop58:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R12)(R13*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop58
-
-none57:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none59
-
-loop60:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R12)(R13*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	VBROADCASTSS (R12)(R13*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	VBROADCASTSS (R12)(R14*1), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop60
-
-none59:
-	MOVQ  32(DX), R15
-	TESTQ R15, R15
-	JZ    none61
-
-loop62:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12)(R13*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	VBROADCASTSS (R12)(R14*1), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop62
-
-none61:
-	DECQ R10
-	JNZ  loop56
-
-none55:
-	MOVQ  lower+72(FP), R10
-	TESTQ R10, R10
-	JZ    none63
-
-loop64:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none65
-
-loop66:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12)(R13*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop66
-
-none65:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none67
-
-loop68:
-	VMOVUPS      (R11), Z16
-	VMOVUPS      64(R11), Z17
-	VMOVUPS      128(R11), Z18
-	VMOVUPS      192(R11), Z19
-	VBROADCASTSS (R12)(R13*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	VBROADCASTSS (R12)(R14*1), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop68
-
-none67:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none69
 
 loop70:
@@ -2388,24 +2316,251 @@ loop70:
 	VMOVUPS      64(R11), Z17
 	VMOVUPS      128(R11), Z18
 	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop70
+
+none69:
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
+	JZ    none71
+
+loop72:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R12)(R13*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop72
+
+none71:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none73
+
+loop74:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12)(R13*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop74
+
+none73:
+	DECQ R10
+	JNZ  loop68
+
+none67:
+	MOVQ  both+72(FP), R10
+	TESTQ R10, R10
+	JZ    none75
+
+loop76:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none77
+
+loop78:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R12)(R13*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop78
+
+none77:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none79
+
+loop80:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R12)(R13*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R12)(R13*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
 	VBROADCASTSS (R12)(R14*1), Z20
 	VFMADD231PS  Z16, Z20, Z12
 	VFMADD231PS  Z17, Z20, Z13
 	VFMADD231PS  Z18, Z20, Z14
 	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R13
-	JNZ          loop70
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop80
 
-none69:
+none79:
+	MOVQ  32(DX), R15
+	TESTQ R15, R15
+	JZ    none81
+
+loop82:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12)(R13*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R12)(R14*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop82
+
+none81:
 	DECQ R10
-	JNZ  loop64
+	JNZ  loop76
 
-none63:
-	MOVQ    item+104(FP), R10
+none75:
+	MOVQ  lower+80(FP), R10
+	TESTQ R10, R10
+	JZ    none83
+
+loop84:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none85
+
+loop86:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12)(R13*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop86
+
+none85:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none87
+
+loop88:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12)(R13*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (R12)(R14*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop88
+
+none87:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none89
+
+loop90:
+	VMOVUPS      (R11), Z16
+	VMOVUPS      64(R11), Z17
+	VMOVUPS      128(R11), Z18
+	VMOVUPS      192(R11), Z19
+	VBROADCASTSS (R12)(R14*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R13
+	JNZ          loop90
+
+none89:
+	DECQ R10
+	JNZ  loop84
+
+none83:
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
@@ -2426,15 +2581,15 @@ none63:
 	ADDQ    $0x00000100, DI
 	ADDQ    $0x00000100, SI
 	SUBQ    $0x40, R8
-	JMP     block45
+	JMP     block65
 
-narrower46:
-block71:
+narrower66:
+block91:
 	CMPQ    R8, $0x20
-	JLT     narrower72
-	MOVQ    item+104(FP), R10
+	JLT     narrower92
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS (DI), Z0
 	VMOVUPS 64(DI), Z1
@@ -2445,222 +2600,222 @@ block71:
 	VMOVUPS (R9)(R10*1), Z6
 	VMOVUPS 64(R9)(R10*1), Z7
 	MOVQ    rows+32(FP), R9
-	MOVQ    upper+56(FP), R10
+	MOVQ    upper+64(FP), R10
 	TESTQ   R10, R10
-	JZ      none73
+	JZ      none93
 
-loop74:
+loop94:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
 	ADDQ  CX, R12
 	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
+	MOVQ  weightItem+104(FP), R13
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none75
-
-loop76:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop76
-
-none75:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none77
-
-loop78:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R12)(R13*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop78
-
-none77:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
-	JZ    none79
-
-loop80:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12)(R13*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop80
-
-none79:
-	DECQ R10
-	JNZ  loop74
-
-none73:
-	MOVQ  both+64(FP), R10
-	TESTQ R10, R10
-	JZ    none81
-
-loop82:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none83
-
-loop84:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R12)(R13*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop84
-
-none83:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none85
-
-loop86:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R12)(R13*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (R12)(R13*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (R12)(R14*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop86
-
-none85:
-	MOVQ  32(DX), R15
-	TESTQ R15, R15
-	JZ    none87
-
-loop88:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12)(R13*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (R12)(R14*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop88
-
-none87:
-	DECQ R10
-	JNZ  loop82
-
-none81:
-	MOVQ  lower+72(FP), R10
-	TESTQ R10, R10
-	JZ    none89
-
-loop90:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none91
-
-loop92:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12)(R13*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop92
-
-none91:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none93
-
-loop94:
-	VMOVUPS      (R11), Z8
-	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12)(R13*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (R12)(R14*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop94
-
-none93:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none95
 
 loop96:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      64(R11), Z9
-	VBROADCASTSS (R12)(R14*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R13
+	VBROADCASTSS (R12), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
 	JNZ          loop96
 
 none95:
-	DECQ R10
-	JNZ  loop90
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
+	JZ    none97
 
-none89:
-	MOVQ    item+104(FP), R10
+loop98:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R12)(R13*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop98
+
+none97:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none99
+
+loop100:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12)(R13*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop100
+
+none99:
+	DECQ R10
+	JNZ  loop94
+
+none93:
+	MOVQ  both+72(FP), R10
+	TESTQ R10, R10
+	JZ    none101
+
+loop102:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none103
+
+loop104:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R12)(R13*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop104
+
+none103:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none105
+
+loop106:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R12)(R13*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R12)(R13*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (R12)(R14*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop106
+
+none105:
+	MOVQ  32(DX), R15
+	TESTQ R15, R15
+	JZ    none107
+
+loop108:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12)(R13*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R12)(R14*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop108
+
+none107:
+	DECQ R10
+	JNZ  loop102
+
+none101:
+	MOVQ  lower+80(FP), R10
+	TESTQ R10, R10
+	JZ    none109
+
+loop110:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none111
+
+loop112:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12)(R13*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop112
+
+none111:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none113
+
+loop114:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12)(R13*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (R12)(R14*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop114
+
+none113:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none115
+
+loop116:
+	VMOVUPS      (R11), Z8
+	VMOVUPS      64(R11), Z9
+	VBROADCASTSS (R12)(R14*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R13
+	JNZ          loop116
+
+none115:
+	DECQ R10
+	JNZ  loop110
+
+none109:
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, 64(DI)
@@ -2673,212 +2828,212 @@ none89:
 	ADDQ    $0x00000080, DI
 	ADDQ    $0x00000080, SI
 	SUBQ    $0x20, R8
-	JMP     block71
+	JMP     block91
 
-narrower72:
-block97:
+narrower92:
+block117:
 	CMPQ    R8, $0x10
-	JLT     narrower98
-	MOVQ    item+104(FP), R10
+	JLT     narrower118
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS (DI), Z0
 	VMOVUPS (DI)(R10*1), Z1
 	VMOVUPS (R9), Z2
 	VMOVUPS (R9)(R10*1), Z3
 	MOVQ    rows+32(FP), R9
-	MOVQ    upper+56(FP), R10
+	MOVQ    upper+64(FP), R10
 	TESTQ   R10, R10
-	JZ      none99
+	JZ      none119
 
-loop100:
+loop120:
 	MOVQ  (R9), R11
 	ADDQ  SI, R11
 	MOVQ  8(R9), R12
 	ADDQ  CX, R12
 	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
+	MOVQ  weightItem+104(FP), R13
 	LEAQ  (R13)(R13*2), R14
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none101
-
-loop102:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop102
-
-none101:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none103
-
-loop104:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R12)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop104
-
-none103:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
-	JZ    none105
-
-loop106:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R14
-	JNZ          loop106
-
-none105:
-	DECQ R10
-	JNZ  loop100
-
-none99:
-	MOVQ  both+64(FP), R10
-	TESTQ R10, R10
-	JZ    none107
-
-loop108:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none109
-
-loop110:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R12)(R13*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop110
-
-none109:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none111
-
-loop112:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R12)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (R12)(R13*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (R12)(R14*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop112
-
-none111:
-	MOVQ  32(DX), R15
-	TESTQ R15, R15
-	JZ    none113
-
-loop114:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (R12)(R14*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop114
-
-none113:
-	DECQ R10
-	JNZ  loop108
-
-none107:
-	MOVQ  lower+72(FP), R10
-	TESTQ R10, R10
-	JZ    none115
-
-loop116:
-	MOVQ  (R9), R11
-	ADDQ  SI, R11
-	MOVQ  8(R9), R12
-	ADDQ  CX, R12
-	ADDQ  $0x10, R9
-	MOVQ  weightItem+96(FP), R13
-	LEAQ  (R13)(R13*2), R14
-	MOVQ  16(DX), R15
-	TESTQ R15, R15
-	JZ    none117
-
-loop118:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12)(R13*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop118
-
-none117:
-	MOVQ  24(DX), R15
-	TESTQ R15, R15
-	JZ    none119
-
-loop120:
-	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12)(R13*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (R12)(R14*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R15
-	JNZ          loop120
-
-none119:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none121
 
 loop122:
 	VMOVUPS      (R11), Z4
-	VBROADCASTSS (R12)(R14*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         lane+80(FP), R11
-	ADDQ         column+88(FP), R12
-	DECQ         R13
+	VBROADCASTSS (R12), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
 	JNZ          loop122
 
 none121:
-	DECQ R10
-	JNZ  loop116
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
+	JZ    none123
 
-none115:
-	MOVQ    item+104(FP), R10
+loop124:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R12)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop124
+
+none123:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none125
+
+loop126:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R14
+	JNZ          loop126
+
+none125:
+	DECQ R10
+	JNZ  loop120
+
+none119:
+	MOVQ  both+72(FP), R10
+	TESTQ R10, R10
+	JZ    none127
+
+loop128:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none129
+
+loop130:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R12)(R13*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop130
+
+none129:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none131
+
+loop132:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R12)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R12)(R13*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (R12)(R14*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop132
+
+none131:
+	MOVQ  32(DX), R15
+	TESTQ R15, R15
+	JZ    none133
+
+loop134:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R12)(R14*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop134
+
+none133:
+	DECQ R10
+	JNZ  loop128
+
+none127:
+	MOVQ  lower+80(FP), R10
+	TESTQ R10, R10
+	JZ    none135
+
+loop136:
+	MOVQ  (R9), R11
+	ADDQ  SI, R11
+	MOVQ  8(R9), R12
+	ADDQ  CX, R12
+	ADDQ  $0x10, R9
+	MOVQ  weightItem+104(FP), R13
+	LEAQ  (R13)(R13*2), R14
+	MOVQ  16(DX), R15
+	TESTQ R15, R15
+	JZ    none137
+
+loop138:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12)(R13*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop138
+
+none137:
+	MOVQ  24(DX), R15
+	TESTQ R15, R15
+	JZ    none139
+
+loop140:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12)(R13*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (R12)(R14*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R15
+	JNZ          loop140
+
+none139:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none141
+
+loop142:
+	VMOVUPS      (R11), Z4
+	VBROADCASTSS (R12)(R14*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         lane+88(FP), R11
+	ADDQ         column+96(FP), R12
+	DECQ         R13
+	JNZ          loop142
+
+none141:
+	DECQ R10
+	JNZ  loop136
+
+none135:
+	MOVQ    item+112(FP), R10
 	MOVQ    DI, R9
-	MOVQ    row+112(FP), R11
+	MOVQ    row+120(FP), R11
 	ADDQ    R11, R9
 	VMOVUPS Z0, (DI)
 	VMOVUPS Z1, (DI)(R10*1)
@@ -2887,16 +3042,16 @@ none115:
 	ADDQ    $0x00000040, DI
 	ADDQ    $0x00000040, SI
 	SUBQ    $0x10, R8
-	JMP     block97
+	JMP     block117
 
-narrower98:
-	MOVQ item+104(FP), SI
-	MOVQ weightItem+96(FP), DI
+narrower118:
+	MOVQ item+112(FP), SI
+	MOVQ weightItem+104(FP), DI
 	LEAQ (AX)(SI*2), AX
 	LEAQ (CX)(DI*4), CX
 	ADDQ $0x30, DX
 	DECQ BX
-	JNZ  loop44
+	JNZ  loop60
 	VZEROUPPER
 	RET
 
@@ -2916,7 +3071,7 @@ TEXT ·turnBlockAVX512(SB), NOSPLIT, $0-32
 	MOVL  $0x0000f000, R8
 	KMOVW R8, K3
 
-loop123:
+loop143:
 	MOVQ            (CX), R8
 	VMOVUPS         (R8)(DI*1), X0
 	VMOVUPS         16(R8)(DI*1), X4
@@ -3051,7 +3206,7 @@ loop123:
 	LEAQ            (AX)(BX*4), AX
 	ADDQ            $0x40, DI
 	DECQ            DX
-	JNZ             loop123
+	JNZ             loop143
 	VZEROUPPER
 	RET
 
@@ -3073,7 +3228,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VPXORD Z11, Z11, Z11
 	VPXORD Z12, Z12, Z12
 
-loop124:
+loop144:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -3087,6 +3242,6 @@ loop124:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop124
+	JNZ         loop144
 	VZEROUPPER
 	RET

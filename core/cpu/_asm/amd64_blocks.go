@@ -52,14 +52,38 @@ func (g *amd64) blocks() {
 	g.peakWide()
 }
 
+// ask prefetches two rows of each stream and moves the streams on. Layout of stream
+// in blocks_ahead.go.
+func (g *amd64) ask() {
+	ahead := g.arg("ahead")
+	g.repeatIfAny(g.arg("streams"), func() {
+		row := g.GP64()
+		g.MOVQ(mem(ahead, 0), row)
+		for range 2 {
+			p, lines := g.GP64(), g.GP64()
+			g.MOVQ(row, p)
+			g.MOVQ(mem(ahead, 16), lines)
+			g.repeat(lines, func() {
+				g.PREFETCHT1(mem(p, 0))
+				g.ADDQ(operand.U8(64), p)
+			})
+			g.ADDQ(mem(ahead, 8), row)
+		}
+		g.MOVQ(row, mem(ahead, 0))
+		g.ADDQ(operand.U8(24), ahead)
+	})
+}
+
 func (g *amd64) scoreBlocks() {
 	g.function("scoreBlocksAVX512",
-		"func(dst, items, panel, blocks, offsets unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row int)",
+		"func(dst, items, panel, blocks, offsets, ahead unsafe.Pointer, count, depth, pitch, vectors, dstStep, dstItem, item, row, streams int)",
 		"scoreBlocksAVX512 is, with offsets and strides in bytes and 1 <= vectors <= 4,",
 		"",
 		"\tfor i, b := range blocks[:count] { for q := range 4 { for v := range vectors { for lane := range 16 {",
 		"\t\tdst[(4*i+q)*dstItem+v*dstStep+lane] = sum over c < depth of",
-		"\t\t\titems[(2*i+q%2)*item+q/2*row+c] * panel[b.panel+offsets[v]+c*pitch+lane] } } } }")
+		"\t\t\titems[(2*i+q%2)*item+q/2*row+c] * panel[b.panel+offsets[v]+c*pitch+lane] } } } }",
+		"",
+		"and asks, before every block, for two rows of each of the streams of ahead.")
 	for n := mostVectors; n >= 1; n-- {
 		next := g.label("fewer")
 		if n > 1 {
@@ -74,6 +98,7 @@ func (g *amd64) scoreBlocks() {
 func (g *amd64) scoreBlocksOf(n int) {
 	dst, items, blocks := g.arg("dst"), g.arg("items"), g.arg("blocks")
 	g.repeat(g.arg("count"), func() {
+		g.ask()
 		q, item, row, both := g.GP64(), g.arg("item"), g.arg("row"), g.GP64()
 		g.MOVQ(items, q)
 		g.LEAQ(sum(item, row), both)
@@ -417,7 +442,7 @@ func (g *amd64) nextBlock(blocks reg.Register, of ...reg.Register) {
 // accumulateBlocks writes the second primitive for blocks.
 func (g *amd64) accumulateBlocks() {
 	g.function("accumulateBlocksAVX512",
-		"func(sums, weights, panel, blocks, rows unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row int)",
+		"func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)",
 		"accumulateBlocksAVX512 adds, for blocks of items, the lanes that each item meets in rows",
 		"of the panel: first upper rows that only the first row of items meets, then both rows,",
 		"then lower rows that only the second meets. rows has two offsets for each, into panel",
@@ -425,9 +450,12 @@ func (g *amd64) accumulateBlocks() {
 		"",
 		"\tfor i, b := range blocks[:count] { for q := range 4 { for each row r and lane l that item q meets { for c := range channels {",
 		"\t\tsums[(2*i+q%2)*item+q/2*row+c] +=",
-		"\t\t\tweights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+c] } } } }")
+		"\t\t\tweights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+c] } } } }",
+		"",
+		"and asks, before every block, for two rows of each of the streams of ahead.")
 	sums, weights, blocks := g.arg("sums"), g.arg("weights"), g.arg("blocks")
 	g.repeat(g.arg("count"), func() {
+		g.ask()
 		panel, to, left := g.arg("panel"), g.GP64(), g.arg("channels")
 		g.ADDQ(mem(blocks, blockRows), panel)
 		g.MOVQ(sums, to)
