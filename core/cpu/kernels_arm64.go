@@ -78,6 +78,21 @@ func storeFloat16NEON(dst, src, factors unsafe.Pointer, rows, blocks, dstStep, s
 //go:noescape
 func storeBFloat16NEON(dst, src, factors unsafe.Pointer, rows, blocks, dstStep, srcStep, factorStep int)
 
+// dotsNEON is dotsAVX2; see the prototype for amd64.
+//
+//go:noescape
+func dotsNEON(call unsafe.Pointer)
+
+// sumsNEON is sumsAVX2; see the prototype for amd64.
+//
+//go:noescape
+func sumsNEON(call unsafe.Pointer)
+
+// stripGradientsNEON is stripGradientsAVX2; see the prototype for amd64.
+//
+//go:noescape
+func stripGradientsNEON(rows, gradients, masks, lses, deltas unsafe.Pointer, items, columns, rowStep int)
+
 // dotNEON is dotAVX2; see the prototype for amd64.
 //
 //go:noescape

@@ -21,6 +21,11 @@ var neon = kernels{
 		gradientRowNEON(row, gradient, unsafe.Pointer(&delta), vectors)
 	},
 	gradientLanes: gradientLanesNEON, dot: dotNEON,
+	dots: dotsNEON, sums: sumsNEON, stripGradients: stripGradientsNEON,
+	finish: func(lses, tops, totals unsafe.Pointer, vectors int) {
+		lanes := func(p unsafe.Pointer) []float32 { return unsafe.Slice((*float32)(p), 8*vectors) }
+		finish(lanes(lses), lanes(tops), lanes(totals))
+	},
 	load: [core.Float64]conversion{
 		core.Float32: loadFloat32NEON, core.Float16: loadFloat16NEON, core.BFloat16: loadBFloat16NEON,
 	},

@@ -101,7 +101,7 @@ func (t *tile[T]) stripDeltas(head int, dOut view) {
 	b.call = stripCall{
 		dst: unsafe.Pointer(&t.delta[0]), vectors: dOut.p, rows: out.p, factors: unsafe.Pointer(&b.factors[1]),
 		items: t.positions, count: 1, blocks: padded(dv) / 8,
-		dstStep: size, vectorStep: dOut.step, advance: out.step, step: out.step, rowsAhead: t.walk.tile * out.step,
+		dstStep: size, vectorStep: dOut.step, advance: out.step, step: out.step, rowsAhead: out.ahead,
 	}
 	t.dots()
 	if !t.tensors[core.DLSE].given() {
@@ -130,7 +130,7 @@ func (t *tile[T]) sumQueries(dst view, weights []T, queries view, channels int, 
 			dst: dst.row(s.item), rows: queries.row(query), factors: unsafe.Pointer(factor),
 			vectors: unsafe.Pointer(&weights[query*pitch+key]), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: dst.step, vectorStep: (s.advance*pitch + 1) * size, advance: s.advance * queries.step, step: queries.step,
-			weightStep: pitch * size, add: t.member, itemsAhead: t.walk.tile * dst.step,
+			weightStep: pitch * size, add: t.member, itemsAhead: dst.ahead,
 		}
 		t.sums()
 	}

@@ -16,7 +16,7 @@ import (
 
 const (
 	stripTile    = 32 // positions
-	longestStrip = 32 // keys of a window
+	longestStrip = 64 // keys of a window
 )
 
 // striped reports whether a problem is walked in strips.
@@ -123,8 +123,9 @@ func (t *tile[T]) computeStrip() {
 
 // view is rows of whole vectors of channels.
 type view struct {
-	p    unsafe.Pointer
-	step int
+	p     unsafe.Pointer
+	step  int
+	ahead int // bytes from a row to the next strip's, which kernels ask for
 }
 
 func (v view) row(n int) unsafe.Pointer { return unsafe.Add(v.p, n*v.step) }
@@ -143,8 +144,9 @@ func (t *tile[T]) rows(role core.Role, n2, head, channels int) source {
 // read returns count rows of a source, converted to buffer if they have to be.
 func (t *tile[T]) read(s source, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
-		return view{s.p, s.step}
+		return view{s.p, s.step, t.walk.tile * s.step}
 	}
+	t.askFor(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
 	t.loadRows(*buffer, depth, s, count, 1)
@@ -153,18 +155,26 @@ func (t *tile[T]) read(s source, count int, buffer *[]T) view {
 			clear((*buffer)[r*depth+s.channels : (r+1)*depth])
 		}
 	}
-	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T]()}
+	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
 }
 
 // target returns where kernels write count rows that are to be stored in s: there
 // or, if they have to be converted, in buffer.
 func (t *tile[T]) target(s source, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
-		return view{s.p, s.step}
+		return view{s.p, s.step, t.walk.tile * s.step}
 	}
+	t.askFor(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
-	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T]()}
+	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
+}
+
+// askFor asks for the rows of the next strip, which follow count rows of this one.
+func (t *tile[T]) askFor(s source, count int) {
+	if t.simd != nil && t.simd.prefetch != nil {
+		t.simd.prefetch(unsafe.Add(s.p, count*s.step), t.walk.tile, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
+	}
 }
 
 // keep stores what kernels wrote to the target of s.
@@ -205,7 +215,7 @@ func (t *tile[T]) scoreStretches(dst *[]T, items, keys view, channels int, facto
 			dst: unsafe.Pointer(&(*dst)[s.item*pitch+s.low-t.low]), vectors: items.row(s.item), rows: keys.row(s.low - t.low),
 			factors: unsafe.Pointer(factor), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: (pitch + s.advance) * size, vectorStep: items.step, advance: s.advance * keys.step, step: keys.step,
-			rowsAhead: t.walk.tile * keys.step, itemsAhead: t.walk.tile * items.step,
+			rowsAhead: keys.ahead, itemsAhead: items.ahead,
 		}
 		t.dots()
 	}
@@ -225,7 +235,7 @@ func (t *tile[T]) sumStretches(dst view, weights []T, keys view, channels int, f
 			factors: at[T](unsafe.Pointer(factors), s.item*factorStep), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: dst.step, vectorStep: (pitch + s.advance) * size, advance: s.advance * keys.step, step: keys.step,
 			factorStep: factorStep * size, weightStep: size,
-			rowsAhead: t.walk.tile * keys.step, itemsAhead: t.walk.tile * dst.step,
+			rowsAhead: keys.ahead, itemsAhead: dst.ahead,
 		}
 		t.sums()
 	}

@@ -45,6 +45,7 @@ func writeARM64() {
 	g.turn()
 	g.rows()
 	g.conversions()
+	g.strips()
 	g.dot()
 	g.peak()
 	write("kernels_arm64.s", "!noasm", []byte(g.text.String()))
