@@ -5,6 +5,7 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -100,12 +101,24 @@ func BenchmarkPeak(b *testing.B) {
 	measure(b, rounds*2*float64(simd.peakLanes), 1, func() { simd.peak(rounds) })
 }
 
-// BenchmarkCopy measures bytes read and written by a copy of what no cache holds.
+// BenchmarkCopy measures bytes read and written by copies on all cores.
 func BenchmarkCopy(b *testing.B) {
-	src, dst := make([]uint64, 1<<24), make([]uint64, 1<<24)
-	copy(dst, src)
-	b.SetBytes(2 * 8 << 24)
-	for b.Loop() {
-		copy(dst, src)
+	for _, mega := range []int{8, 32, 128, 512} {
+		b.Run(fmt.Sprintf("%dMB", mega), func(b *testing.B) {
+			cores := runtime.GOMAXPROCS(0)
+			n := mega << 20 / 2 / 8 / cores
+			var src, dst [][]uint64
+			for range cores {
+				src, dst = append(src, make([]uint64, n)), append(dst, make([]uint64, n))
+			}
+			b.SetBytes(int64(2 * 8 * n * cores))
+			for b.Loop() {
+				var wait sync.WaitGroup
+				for i := range cores {
+					wait.Go(func() { copy(dst[i], src[i]) })
+				}
+				wait.Wait()
+			}
+		})
 	}
 }

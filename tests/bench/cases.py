@@ -39,6 +39,10 @@ class Case:
         width = {"float32": 4, "float16": 2, "bfloat16": 2}[self.dtype]
         return float(width * tokens * 2 * (self.heads + (self.kv_heads or self.heads)))
 
+    def bytes(self, backward: bool) -> float:
+        """As forward_bytes; a backward pass reads Q, K, V, O, dO and writes dQ, dK, dV."""
+        return self.forward_bytes * (3 if backward else 1)
+
     def request(self, backward: bool, calls: int) -> dict[str, Any]:
         """Give what a worker needs, as JSON."""
         return {"case": asdict(self), "backward": backward, "calls": calls}
@@ -71,6 +75,8 @@ SWEEP = [
     Case("2d-32x32-k7-b1-h1", 1, (32, 32), 1, 64, 7),
     Case("2d-128x128-k13", 1, (128, 128), 2, 64, 13),
     Case("3d-16x16x16-k7", 1, (16, 16, 16), 2, 32, 7),
+    Case("1d-l1024-k7-float16", 4, (1024,), 8, 64, 7, dtype="float16"),
+    Case("1d-l1024-k7-bfloat16", 4, (1024,), 8, 64, 7, dtype="bfloat16"),
     Case("1d-l65536-k13", 1, (65536,), 1, 64, 13),
 ]
 

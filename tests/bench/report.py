@@ -9,35 +9,57 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# Names of the limits that run.py measures.
+# Names of contenders and limits that run.py uses.
+ONE_THREAD = "native, 1 thread"
+PEER = "natten-mps 0.3.3's pure"
 PEAK = "multiply-add GFLOP/s"
-COPY = "copy GB/s, read and written"
+
+Result = dict[str, Any]
+Report = dict[str, Any]
 
 
-def bounds(report: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    """Return what share of all cores' multiply-adds and of one core's copy rate `native` reached.
+def copy_rate(limits: dict[str, float], megabytes: float) -> float:
+    """Return the GB/s of the copy that moves as much, or the next larger amount."""
+    sizes = sorted(int(name) for name in limits if name != PEAK)
+    return limits[str(next((size for size in sizes if size >= megabytes), sizes[-1]))]
 
-    The copy is of what no cache holds; a problem that a cache holds can exceed it.
-    """
+
+def bounds(report: Report, result: Result) -> list[str]:
+    """Return what share of all cores' multiply-adds and of their copy rate `native` reached, and
+    which of the two bounds it: the one that would take longer."""
     limits, ms = report["limits"], result["ms"]["native"]
     if not limits:
         return []
     peak = limits[PEAK] * report["contenders"]["native"]["threads"]
-    arithmetic = 100 * result["gflop"] / ms * 1e3 / peak
-    if result["backward"]:
-        return [f"{arithmetic:.0f} %", "-"]
-    return [f"{arithmetic:.0f} %", f"{100 * result['forward_mb'] / ms / limits[COPY]:.0f} %"]
+    arithmetic = 1e3 * result["gflop"] / peak / ms
+    memory = result["mb"] / copy_rate(limits, result["mb"]) / ms
+    bound = "arithmetic" if arithmetic > memory else "memory"
+    return [f"{100 * arithmetic:.0f} %", f"{100 * memory:.0f} %", bound]
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """Return the medians of every case and contender, with `pure` over `native`."""
+def step(result: Result) -> str:
+    """Return the name of what was timed."""
+    return "fwd+bwd" if result["backward"] else "forward"
+
+
+def ratio(result: Result, name: str, of: str = "native") -> str:
+    """Return one contender's time over another's, or a dash."""
+    times = result["ms"]
+    return f"{times[name] / times[of]:.3g}" if name in times and of in times else "-"
+
+
+def markdown(report: Report) -> str:
+    """Return the medians of every case and contender, with ratios, bounds and findings."""
     names = list(report["contenders"])
-    head = ["case", "pass", *(f"{n}, ms" for n in names), "pure / native", "GFLOP/s"]
+    baselines = [name for name in ("pure", PEER, ONE_THREAD) if name in names]
+    head = ["case", "pass", *(f"{n}, ms" for n in names), *(f"{n} / native" for n in baselines)]
+    head += ["GFLOP/s"]
     if report["limits"]:
-        head += ["of multiply-add peak", "of copy rate"]
+        head += ["of multiply-add peak", "of copy rate", "bound by"]
+    head += ["native's memory, MiB"]
     lines = [
         f"{report['machine']}; natten-mps {report['version']}; `{report['command'].strip()}`; "
-        "medians, float32 unless said",
+        "medians, float32 unless said; memory is what the first call adds to the resident set.",
         "",
         "| " + " | ".join(head) + " |",
         "| --- | --- |" + " ---: |" * (len(head) - 2),
@@ -45,38 +67,85 @@ def markdown(report: dict[str, Any]) -> str:
     for result in report["results"]:
         times = result["ms"]
         cells = [f"{times[n]:.3g}" if n in times else "-" for n in names]
-        ratio = times["pure"] / times["native"]
+        cells += [f"**{ratio(result, n)}**" if n in times else "-" for n in baselines]
         rate = result["gflop"] / times["native"] * 1e3
-        step = "fwd+bwd" if result["backward"] else "forward"
-        row = [result["case"], step, *cells, f"**{ratio:.0f}**", f"{rate:.1f}"]
-        lines.append("| " + " | ".join([*row, *bounds(report, result)]) + " |")
+        row = [result["case"], step(result), *cells, f"{rate:.1f}", *bounds(report, result)]
+        row.append(f"{result['peak_mib']['native']:.1f}")
+        lines.append("| " + " | ".join(row) + " |")
     if report["limits"]:
-        limits = ", ".join(f"{k} {v:.1f}" for k, v in report["limits"].items())
-        lines += ["", f"One core's limits, measured in the same run: {limits}."]
+        limits = report["limits"]
+        copies = ", ".join(f"{v:.1f} at {k} MB" for k, v in limits.items() if k != PEAK)
+        lines += [
+            "",
+            f"Limits, measured in the same run: {limits[PEAK]:.0f} {PEAK} a core; copies on all"
+            f" cores, GB/s read and written: {copies}.",
+        ]
+    lines += ["", *findings(report)]
     reasons = {f"{n}: {why}" for r in report["results"] for n, why in r["not_run"].items()}
-    lines += ["", *(f"- not run: {reason}" for reason in sorted(reasons))]
+    lines += [f"* not run: {reason}" for reason in sorted(reasons)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def plot(report: dict[str, Any], path: Path) -> None:
+# Case, the case that it is compared with, what the comparison says.
+PAIRS = (
+    ("2d-32x32-k7-float16", "2d-32x32-k7", "float16 over float32"),
+    ("2d-32x32-k7-bfloat16", "2d-32x32-k7", "bfloat16 over float32"),
+    ("1d-l1024-k7-float16", "1d-l1024-k7", "float16 over float32, 1-D"),
+    ("1d-l1024-k7-bfloat16", "1d-l1024-k7", "bfloat16 over float32, 1-D"),
+    ("2d-32x32-k7-gqa-8-1", "2d-32x32-k7-mha-8-8", "8 query heads a key head over one"),
+)
+
+
+def findings(report: Report) -> list[str]:
+    """Return what the table's rows say about one another."""
+    lines = []
+    by_name = {(r["case"], r["backward"]): r["ms"]["native"] for r in report["results"]}
+    for case, base, what in PAIRS:
+        pair = [(by_name.get((case, b)), by_name.get((base, b))) for b in (False, True)]
+        if all(x is not None and y is not None for x, y in pair):
+            forward, both = (x / y for x, y in pair)
+            lines.append(f"* {what}: {forward:.2f} times forward, {both:.2f} times fwd+bwd.")
+    long = [r for r in report["results"] if r["ms"]["native"] > 5 and ONE_THREAD in r["ms"]]
+    if long:
+        gains = {f"{r['case']} {step(r)}": r["ms"][ONE_THREAD] / r["ms"]["native"] for r in long}
+        least = min(gains, key=lambda name: gains[name])
+        enough = sum(gain >= 1.8 for gain in gains.values())
+        lines.append(
+            f"* All cores over one, rows above 5 ms: 1.8 or more on {enough} of {len(gains)}; "
+            f"least {gains[least]:.2f} ({least})."
+        )
+    if report["c_us"]:
+        forward, backward = report["c_us"]
+        lines.append(
+            f"* A call without work, through C with a plan: {forward:.2f} us forward, "
+            f"{backward:.2f} us backward."
+        )
+    return lines
+
+
+def plot(report: Report, path: Path) -> None:
     """Write bars of the time of each case, forward and forward + backward."""
-    figure, axes = plt.subplots(
-        1, 2, figsize=(11, 0.9 + 0.42 * len(report["results"]) / 2), layout="constrained"
-    )
+    count = len({r["case"] for r in report["results"]})
+    shown = [("native", "tab:green"), ("pure", "tab:gray"), (PEER, "tab:brown")]
+    shown = [(name, colour) for name, colour in shown if name in report["contenders"]]
+    height = 0.8 / len(shown)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 1.2 + 0.36 * count), layout="constrained")
     for axis, backward in zip(axes, (False, True), strict=True):
         results = [r for r in report["results"] if r["backward"] == backward][::-1]
-        for shift, name, colour in ((0.2, "pure", "tab:gray"), (-0.2, "native", "tab:green")):
-            places = [i + shift for i in range(len(results))]
-            axis.barh(places, [r["ms"][name] for r in results], 0.4, label=name, color=colour)
+        for n, (name, colour) in enumerate(shown):
+            bars = [(i, r["ms"][name]) for i, r in enumerate(results) if name in r["ms"]]
+            places = [i + 0.4 - height * (n + 0.5) for i, _ in bars]
+            axis.barh(places, [ms for _, ms in bars], height, label=name, color=colour)
         for i, result in enumerate(results):
-            ratio = result["ms"]["pure"] / result["ms"]["native"]
-            axis.text(
-                result["ms"]["native"] * 1.15, i - 0.2, f"{ratio:.0f} x", va="center", fontsize=8
-            )
+            text = f"{ratio(result, 'pure')} x"
+            place = (result["ms"]["native"] * 1.15, i + 0.4 - height / 2)
+            axis.text(*place, text, va="center", fontsize=7, color="darkgreen")
         axis.set_yticks(range(len(results)), [r["case"] for r in results], fontsize=8)
         axis.set(xscale="log", xlabel="ms, lower is better")
-        axis.set_title("forward + backward" if backward else "forward", fontsize=10)
+        axis.set_title(
+            ("forward + backward" if backward else "forward") + "; x: pure / native", fontsize=10
+        )
         axis.legend(fontsize=8, loc="lower right")
     figure.suptitle(report["machine"], fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
     plt.close(figure)

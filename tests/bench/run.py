@@ -6,25 +6,32 @@ case, and a ratio is a ratio of medians. Before a case is timed, its results are
 compared between the contenders; a difference ends the run without a report.
 
 `rows` (default) times the six rows of the predecessor's README and the cost of
-a call. `cpu` adds one thread, portable Go, flex_attention, and a sweep.
+a call. `cpu` adds one thread, portable Go, flex_attention, a sweep, the limits of
+the machine and the cost of a call through C.
+
+FOLDER is where `pip install --no-deps --target FOLDER natten-mps==0.3.3` put the
+predecessor; its own `pure` then is a contender on the six rows.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from cases import BACKWARD_FACTOR, CALL, ROWS, SWEEP, Case
 from processor import describe_machine
 from readme import fill
-from report import COPY, PEAK, markdown, plot
+from report import ONE_THREAD, PEAK, PEER, markdown, plot
 
 HERE = Path(__file__).resolve().parent
+ISAS = "avx512,avx2,neon"
 TOLERANCE = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 
 
@@ -73,26 +80,25 @@ def start(options: argparse.Namespace) -> list[Contender]:
     ]
     if options.suite == "cpu":
         contenders += [
-            Contender("native, 1 thread", here, [], NATTEN_BACKEND="native", OMP_NUM_THREADS="1"),
-            Contender(
-                "portable Go", here, [], NATTEN_BACKEND="native", NATTEN_DISABLE_ISA="avx2,neon"
-            ),
+            Contender(ONE_THREAD, here, [], NATTEN_BACKEND="native", OMP_NUM_THREADS="1"),
+            Contender("portable Go", here, [], NATTEN_BACKEND="native", NATTEN_DISABLE_ISA=ISAS),
             Contender("flex_attention", here, ["flex"]),
         ]
-    if options.peer_python:
-        contenders.append(
-            Contender("natten-mps 0.3.3 pure", options.peer_python, [], NATTEN_BACKEND="pure")
-        )
+    if options.peer is not None:
+        folder = str(options.peer.resolve())
+        contenders.append(Contender(PEER, here, [], NATTEN_BACKEND="pure", PYTHONPATH=folder))
+        if contenders[-1].about["natten_mps"] != "0.3.3":
+            raise SystemExit(f"bench: {folder} has natten-mps {contenders[-1].about['natten_mps']}")
     return contenders
 
 
 def wants(contender: Contender, case: Case, backward: bool) -> bool:
     """Say whether a contender takes part: the slow and the special ones run the six rows only."""
-    if contender.name in ("native", "pure"):
+    if contender.name in ("native", "pure", ONE_THREAD):
         return True
     if contender.name == "flex_attention" and backward:
         return False  # torch: "FlexAttention does not support backward on CPU"
-    return case in ROWS
+    return case in ROWS or (contender.name == PEER and case is CALL)
 
 
 def agree(name: str, case: Case, want: list[float], got: list[float]) -> None:
@@ -137,24 +143,39 @@ def time_case(
         "samples": {name: len(values) for name, values in seconds.items()},
         "peak_mib": peak,
         "gflop": case.forward_flops * (1 + BACKWARD_FACTOR * backward) / 1e9,
-        "forward_mb": case.forward_bytes / 1e6,
+        "mb": case.bytes(backward) / 1e6,
         "not_run": notes,
     }
 
 
 def machine_limits() -> dict[str, float]:
-    """Run the Go benchmarks of a register FMA peak and a copy; GFLOP/s and GB/s, one core."""
+    """Run the Go benchmarks of a register FMA peak, GFLOP/s of one core, and of copies on all
+    cores, GB/s by megabytes of what is read and written."""
     command = ["go", "test", "-run", "^$", "-bench", "^Benchmark(Peak|Copy)$", "./core/cpu"]
     text = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True).stdout
     found = {}
-    for unit, name, factor in (
-        ("GFLOP/s", PEAK, 1.0),
-        ("MB/s", COPY, 1e-3),
-    ):
-        match = re.search(rf"([\d.]+) {unit}", text)
-        if match:
-            found[name] = factor * float(match.group(1))
-    return found if len(found) == 2 else {}  # without SIMD kernels there is no peak
+    peak = re.search(r"^BenchmarkPeak\b.*?([\d.]+) GFLOP/s", text, re.M)
+    if peak:
+        found[PEAK] = float(peak[1])
+    for size, rate in re.findall(r"^BenchmarkCopy/(\d+)MB\b.*?([\d.]+) MB/s", text, re.M):
+        found[size] = 1e-3 * float(rate)
+    return found if peak else {}  # without SIMD kernels there is no peak
+
+
+def c_calls() -> list[float]:
+    """Microseconds of a call through C with a plan, forward and backward; nothing without a C
+    compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return []
+    root, library = HERE.parents[1], HERE.parents[1] / "python" / "natten_mps" / "lib"
+    with tempfile.TemporaryDirectory() as folder:
+        program = f"{folder}/call"
+        build = [compiler, "-O2", f"-I{root / 'include'}", "-o", program, str(HERE / "call.c")]
+        link = [f"-L{library}", "-lnatten_mps", f"-Wl,-rpath,{library}"]
+        subprocess.run([*build, *link], check=True)
+        done = subprocess.run([program], capture_output=True, text=True, check=True)
+    return [float(x) for x in done.stdout.split()]
 
 
 def parse() -> argparse.Namespace:
@@ -167,12 +188,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("suite", nargs="?", choices=["rows", "cpu"], default="rows")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender (default 5)")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of reports")
+    parser.add_argument("--peer", type=Path, metavar="FOLDER", help="where natten-mps 0.3.3 is")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has TEXT")
     parser.add_argument(
-        "--peer-python",
-        metavar="PYTHON",
-        help="a Python in whose environment natten-mps 0.3.3 is installed",
+        "--readme",
+        action="store_true",
+        help="write the rows' table into README.md, the suite's table and plot beside this file",
     )
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     return parser.parse_args()
 
 
@@ -187,6 +209,7 @@ def main() -> None:
         raise SystemExit(f"bench: nothing to time: {error}") from error
     load = os.getloadavg()[0]
     cases = [CALL, *ROWS, *(SWEEP if options.suite == "cpu" else [])]
+    cases = [case for case in cases if options.only in case.name]
     contenders = start(options)
     results = []
     for number, case in enumerate(cases, 1):
@@ -206,6 +229,7 @@ def main() -> None:
         "machine": f"{describe_machine()}, load {load:.1f} at the start",
         "contenders": {c.name: c.about for c in contenders},
         "limits": machine_limits() if options.suite == "cpu" else {},
+        "c_us": c_calls() if options.suite == "cpu" else [],
         "command": "./build.sh bench " + " ".join(sys.argv[1:]),
         "version": natten_mps.__version__,
         "results": results,
@@ -217,7 +241,10 @@ def main() -> None:
     plot(report, options.out / f"{options.suite}.png")
     print("\n" + table)
     if options.readme:
-        fill("speed", table)
+        kept = [r for r in results if r["case"] in {case.name for case in (CALL, *ROWS)}]
+        fill("speed", markdown({**report, "results": kept}))
+        (HERE / "speed.md").write_text(f"# `./build.sh bench {options.suite}`\n\n{table}")
+        plot(report, HERE / "speed.png")
     print(f"written: {options.out}/{options.suite}.json, .md, .png")
 
 

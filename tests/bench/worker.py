@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -132,7 +133,12 @@ class Worker:
 def main() -> None:
     """Answer requests until the input ends."""
     worker = Worker(flex_call if sys.argv[1:] == ["flex"] else natten_call)
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
+    about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    with suppress(ImportError):
+        import natten_mps
+
+        about["natten_mps"] = natten_mps.__version__
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         try:
             answer = worker.answer(json.loads(line))
