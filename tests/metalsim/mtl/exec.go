@@ -10,6 +10,7 @@ package mtl
 #include <string.h>
 #include "launch.h"
 static int call_run(void* f, msl_launch* l, char* e, uint64_t n, msl_stats* s) { return ((int (*)(msl_launch*, char*, uint64_t, msl_stats*))f)(l, e, n, s); }
+static msl_pool* shared_pool(void) { static msl_pool pool; return &pool; }
 static void call_flush(void* f) { ((void (*)(void))f)(); }
 */
 import "C"
@@ -91,7 +92,7 @@ func (d *Device) exec(c *command, st *Stats) error {
 		}
 	}
 	la.flags, la.seed, la.workers = C.uint32_t(fl), C.uint32_t(d.Seed), C.uint32_t(d.Workers)
-	la.nbuf, la.ntgm, la.buf, la.tgm = C.uint32_t(n), C.uint32_t(m), bufs, tgms
+	la.nbuf, la.ntgm, la.buf, la.tgm, la.pool = C.uint32_t(n), C.uint32_t(m), bufs, tgms, C.shared_pool()
 	rec := d.record(c)
 	var s C.msl_stats
 	rc := C.call_run(l.run, la, errb, 2048, &s)

@@ -36,11 +36,20 @@ typedef struct {
   uint32_t index, len;
 } msl_tgm;
 
+/* What launches leave for later ones of any library of the process: stacks and
+ * memory. Zero at first. A library's own would be too much: a process may load
+ * thousands, and has some 65000 mappings. */
+typedef struct {
+  int lock;
+  void* idle;
+} msl_pool;
+
 typedef struct {
   uint32_t kernel, grid[3], tg[3]; /* grid in threads */
   uint32_t flags, seed, workers, nbuf, ntgm;
   msl_buf* buf;
   msl_tgm* tgm;
+  msl_pool* pool;
 } msl_launch;
 
 /* Counted by checked libraries only: accesses and the bytes. */

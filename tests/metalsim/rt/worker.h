@@ -64,6 +64,7 @@ struct Shared {
 };
 
 struct Worker {
+  Worker* next; // in the pool
   Shared* S;
   const msl_launch* L;
   Fiber* cur;

@@ -146,6 +146,8 @@ std::string run_dispatch(const Dispatch& d) {
   l.ntgm = static_cast<uint32_t>(memory.size());
   l.buf = bufs.data();
   l.tgm = memory.data();
+  static msl_pool pool;
+  l.pool = &pool;
   std::unique_ptr<Recording> recording;
   if (!settings().record.empty()) recording = std::make_unique<Recording>(d, args);
   char err[2048] = "";
