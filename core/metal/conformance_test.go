@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-//go:build cgo
-
 package metal
 
 import (
@@ -11,7 +9,6 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/tests"
 	"github.com/natten-mps/natten-mps/tests/conformance"
-	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
 )
 
 // full asks for every element type of every case, which compiles some thousand
@@ -41,7 +38,7 @@ func conform(t *testing.T, b *Backend, step int) {
 }
 
 func TestConformance(t *testing.T) {
-	conform(t, newSimulator(nil).backend(), 1)
+	conform(t, newSimulator(t, nil).backend(), 1)
 }
 
 // everywhereMatrix uses the matrix design wherever it can be used, and the lanes
@@ -50,7 +47,7 @@ var everywhereMatrix = tuning{channels: 16, reuse: 1, reuseLarge: 1, block: 2, m
 
 // Other variants of every kernel, in another order of threads.
 func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {
-	b := newSimulator(func(d *mtl.Device) { d.Shuffle, d.Seed = true, 1 }).backend()
+	b := newSimulator(t, map[string]string{"order": "shuffled", "seed": "1"}).backend()
 	b.tune, b.wide = &everywhereMatrix, true
 	conform(t, b, 5)
 }

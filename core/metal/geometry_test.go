@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: MIT
 
-//go:build cgo
-
 package metal
 
 import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/metalrt"
 	"github.com/natten-mps/natten-mps/shaders"
 	"github.com/natten-mps/natten-mps/tests"
-	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
 )
 
 // probes are kernels that say what the headers compute: of every parameter, and
 // of the window and the inverse of every position of axis 2.
 const probes = `
-kernel void probe_params(constant NaParams& p [[buffer(0)]], device long* out [[buffer(1)]]) {
+kernel void probe_params(constant NaParams& p [[buffer(0)]], device long* out [[buffer(1)]],
+                         uint i [[thread_position_in_grid]]) {
+  if (i > 0) return;
   int n = 0;
   for (int i = 0; i < 3; i++) {
     constant NaAxis& a = p.axis[i];
@@ -41,6 +43,7 @@ kernel void probe_params(constant NaParams& p [[buffer(0)]], device long* out [[
 kernel void probe_window(constant NaParams& p [[buffer(0)]], device int* out [[buffer(1)]],
                          uint i [[thread_position_in_grid]]) {
   constant NaAxis& a = p.axis[2];
+  if (int(i) >= a.length) return;
   int index = int(i), residue = index % a.dilation, position = index / a.dilation;
   NaReach r = na_reach(a, na_group_length(a, a.length, residue), position);
   NaQueries q = na_inverse(a, a.length, index);
@@ -49,30 +52,39 @@ kernel void probe_window(constant NaParams& p [[buffer(0)]], device int* out [[b
 }
 `
 
-// probe returns a pipeline of one of the probes.
-func probe(t *testing.T, device *mtl.Device, name string) *mtl.Pipeline {
-	t.Helper()
-	source, err := shaders.Source("attn_fwd")
-	require.NoError(t, err)
-	library, err := device.NewLibraryFromSource("probes", source+probes)
-	require.NoError(t, err)
-	pipeline, err := device.NewPipeline(library, name, nil)
-	require.NoError(t, err)
-	return pipeline
+// probing is a launch of one of the probes.
+type probing struct {
+	pipeline metalrt.ComputePipelineState
+	block    []byte
+	out      metalrt.Buffer
+	groups   metalrt.Size
 }
 
-func launchProbe(t *testing.T, device *mtl.Device, p *mtl.Pipeline, block []byte, bytes, threads int) *mtl.Buffer {
+func (p *probing) Encode(e metalrt.ComputeCommandEncoder) error {
+	e.SetComputePipelineState(p.pipeline)
+	e.SetBytes(p.block, 0)
+	e.SetBuffer(p.out, 0, 1)
+	e.DispatchThreadgroups(&p.groups, &metalrt.Size{Width: simdWidth, Height: 1, Depth: 1})
+	return nil
+}
+
+// probe runs one of the probes on as many threads as there are values, or a few
+// more, and returns what it wrote.
+func probe[T any](t *testing.T, g *GPU, name string, block []byte, threads, values int) []T {
 	t.Helper()
-	out := device.NewBuffer(bytes)
-	commands := device.NewCommandBuffer()
-	encoder := commands.Encoder()
-	encoder.SetPipeline(p)
-	encoder.SetBytes(block, 0)
-	encoder.SetBuffer(out, 0, 1)
-	encoder.DispatchThreads(mtl.Size{X: threads, Y: 1, Z: 1}, mtl.Size{X: min(threads, 256), Y: 1, Z: 1})
-	encoder.EndEncoding()
-	require.NoError(t, commands.Commit())
-	return out
+	pipeline, err := g.Pipeline(name, func() string {
+		source, err := shaders.Source("attn_fwd")
+		require.NoError(t, err)
+		return source + probes
+	})
+	require.NoError(t, err)
+	var one T
+	out, err := g.device.NewBuffer(values * int(unsafe.Sizeof(one)))
+	require.NoError(t, err)
+	defer out.Release()
+	groups := metalrt.Size{Width: uint(threads+simdWidth-1) / simdWidth, Height: 1, Depth: 1}
+	require.NoError(t, g.queue.EncodeAndWait(&probing{pipeline.(gpuPipeline).ComputePipelineState, block, out, groups}))
+	return slices.Clone(unsafe.Slice((*T)(out.Contents()), values))
 }
 
 // The parameter block that Go writes is the one that shaders read: every number
@@ -110,32 +122,19 @@ func TestParameterBlockIsTheShaders(t *testing.T) {
 		want = append(want, strides[:]...)
 	}
 	want = append(want, paramsBytes, threadsPerGroup)
-	device := mtl.NewDevice()
-	out := launchProbe(t, device, probe(t, device, "probe_params"), block[:], 8*len(want), 1)
-	require.Equal(t, want, mtl.View[int64](out))
+	g, _ := simulated(t)
+	require.Equal(t, want, probe[int64](t, g, "probe_params", block[:], 1, len(want)))
 	putFlags(block[:], 77)
 	require.Equal(t, uint32(77), binary.LittleEndian.Uint32(block[flagsOffset:]))
 	require.LessOrEqual(t, paramsBytes, 4096, "setBytes takes no more")
 }
 
-// geometry compares na_window.h with core.Axis on one axis.
-type geometry struct {
-	device   *mtl.Device
-	pipeline *mtl.Pipeline
-}
-
-func newGeometry(t *testing.T) *geometry {
-	device := mtl.NewDevice()
-	return &geometry{device, probe(t, device, "probe_window")}
-}
-
-func (g *geometry) check(t *testing.T, a core.Axis) {
+// checkGeometry compares na_window.h with core.Axis on one axis.
+func checkGeometry(t *testing.T, g *GPU, a core.Axis) {
 	t.Helper()
 	p := params{axes: [3]core.Axis{core.UnitAxis, core.UnitAxis, a}}
 	block := p.encode()
-	out := launchProbe(t, g.device, g.pipeline, block[:], 24*int(a.Length), int(a.Length))
-	defer out.Release()
-	got := mtl.View[int32](out)
+	got := probe[int32](t, g, "probe_window", block[:], int(a.Length), 6*int(a.Length))
 	for i := range a.Length {
 		w, q := a.Window(i), a.Inverse(i)
 		want := []int32{int32(w.Start), int32(w.Lo), int32(w.Hi), int32(q.First), int32(q.Step), int32(q.Count)}
@@ -147,18 +146,18 @@ func (g *geometry) check(t *testing.T, a core.Axis) {
 }
 
 func TestWindowsOfShadersAreThoseOfCore(t *testing.T) {
-	g := newGeometry(t)
+	g, _ := simulated(t)
 	for _, c := range tests.Cases() {
 		problem := c.Problem(core.AttnForward, core.Float32)
 		p, err := problem.Normalize()
 		require.NoError(t, err)
 		for _, a := range p.Axes {
-			g.check(t, a)
+			checkGeometry(t, g, a)
 		}
 	}
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 600 {
-		g.check(t, randomAxis(r, 90))
+		checkGeometry(t, g, randomAxis(r, 90))
 	}
 }
 
@@ -175,11 +174,8 @@ func randomAxis(r *rand.Rand, longest int64) core.Axis {
 
 func FuzzWindowsOfShaders(f *testing.F) {
 	f.Add(uint64(1), uint64(2))
-	var g *geometry
 	f.Fuzz(func(t *testing.T, a, b uint64) {
-		if g == nil {
-			g = newGeometry(t)
-		}
-		g.check(t, randomAxis(rand.New(rand.NewPCG(a, b)), 200))
+		g, _ := simulated(t)
+		checkGeometry(t, g, randomAxis(rand.New(rand.NewPCG(a, b)), 200))
 	})
 }

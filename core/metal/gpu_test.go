@@ -28,6 +28,14 @@ var openSimulator = sync.OnceValues(func() (*metalsim.Simulator, error) {
 	return s, os.Setenv("NATTEN_MPS_SIMULATOR", s.Path)
 })
 
+// mode is that of all tests: checked, or as the environment says.
+func mode() string {
+	if m := os.Getenv("METALSIM_MODE"); m != "" {
+		return m
+	}
+	return "checked"
+}
+
 // simulated returns the GPU of the simulator. The test may leave no finding and
 // no object but what a GPU keeps.
 func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
@@ -43,7 +51,7 @@ func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
 	t.Cleanup(func() {
 		g.UseOwnQueue()
 		for name, value := range map[string]string{
-			"mode": "checked", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
+			"mode": mode(), "order": "ascending", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
 			"max_threads": "1024", "max_threads_for": "",
 		} {
 			require.NoError(t, s.Set(name, value))

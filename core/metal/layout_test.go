@@ -92,7 +92,7 @@ func TestSpan(t *testing.T) {
 
 // Head dimensions that need many loads a lane.
 func TestVeryLargeHeadDims(t *testing.T) {
-	s := newSimulator(nil)
+	s := newSimulator(t, nil)
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
 		p := core.Problem{Op: op, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 1030, ValueDim: 4096}
 		p.Axes[0] = core.Axis{Length: 4, Kernel: 3}

@@ -1,126 +1,97 @@
 // SPDX-License-Identifier: MIT
 
-//go:build cgo
-
 package metal
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
+	"testing"
 	"unsafe"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/natten-mps/natten-mps/core"
-	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
+	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// simulator is a Device that runs kernels on the CPU, on host memory, with every
-// access checked.
+// simulator is a GPU of the simulated Metal, of its own, that takes host memory:
+// it copies every tensor into a buffer of just its bytes, so that nothing round it
+// can be touched unseen.
 type simulator struct {
-	device     *mtl.Device
-	maxThreads int // of every pipeline; 0: as the kernel says
-	mu         sync.Mutex
-	pipelines  map[string]simPipeline
-	runs       map[string]int // of each function
+	*GPU
+	mu   sync.Mutex
+	runs map[string]int // of each function
 }
 
-type simPipeline struct {
-	*mtl.Pipeline
-	max int
-}
-
-func (p simPipeline) MaxThreads() int { return p.max }
-
-func newSimulator(configure func(d *mtl.Device)) *simulator {
-	s := &simulator{device: mtl.NewDevice(), pipelines: map[string]simPipeline{}, runs: map[string]int{}}
-	if configure != nil {
-		configure(s.device)
+// newSimulator takes settings of metalsim.h that differ from those of all tests.
+func newSimulator(t testing.TB, settings map[string]string) *simulator {
+	t.Helper()
+	_, s := simulated(t)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		require.NoError(t, s.Set(name, settings[name]))
 	}
-	return s
+	g, err := openSystem()
+	require.NoError(t, err)
+	t.Cleanup(g.queue.Release)
+	return &simulator{GPU: g, runs: map[string]int{}}
 }
 
 func (s *simulator) backend() *Backend {
 	return New(func() (Device, error) { return s, nil })
 }
 
-func (s *simulator) Info() DeviceInfo { return DeviceInfo{Name: "simulator"} }
-
-func (s *simulator) Pipeline(function string, source func() string) (Pipeline, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p, ok := s.pipelines[function]; ok {
-		return p, nil
-	}
-	library, err := s.device.NewLibraryFromSource(function, source())
-	if err != nil {
-		return nil, err
-	}
-	if len(library.Warnings) > 0 {
-		return nil, fmt.Errorf("%s: %v", function, library.Warnings)
-	}
-	pipeline, err := s.device.NewPipeline(library, function, nil)
-	if err != nil {
-		return nil, err
-	}
-	p := simPipeline{pipeline, pipeline.MaxTotalThreads}
-	if s.maxThreads != 0 {
-		p.max = min(p.max, s.maxThreads)
-	}
-	s.pipelines[function] = p
-	return p, nil
-}
-
-// copyOf is a tensor's bytes in a buffer of the simulator's, which lies as the
-// tensor does with respect to multiples of 16 bytes.
+// copyOf is a tensor's bytes in a buffer, which lies as the tensor does with
+// respect to multiples of 16 bytes.
 type copyOf struct {
 	host   []byte
-	buffer *mtl.Buffer
+	buffer metalrt.Buffer
 	prefix int
+	tensor core.Tensor // in the buffer
 	writes bool
 }
 
-func (c *copyOf) bytes() []byte { return c.buffer.Contents()[c.prefix:] }
+func (c *copyOf) bytes() []byte {
+	return unsafe.Slice((*byte)(c.buffer.Contents()), c.prefix+len(c.host))[c.prefix:]
+}
 
 func (s *simulator) Run(job *Job) error {
 	if job.Memory != core.Host {
 		return fmt.Errorf("the simulator takes host memory only")
 	}
 	copies := map[*core.Tensor]*copyOf{}
-	var buffers []*mtl.Buffer
-	for _, n := range job.Scratch {
-		buffers = append(buffers, s.device.NewBuffer(int(n)))
-	}
-	commands := s.device.NewCommandBuffer()
-	encoder := commands.Encoder()
-	for i := range job.Dispatches {
-		d := &job.Dispatches[i]
+	defer func() {
+		for _, c := range copies {
+			c.buffer.Release()
+		}
+	}()
+	moved := Job{Memory: core.Metal, Scratch: job.Scratch, Dispatches: slices.Clone(job.Dispatches)}
+	for i := range moved.Dispatches {
+		d := &moved.Dispatches[i]
 		s.count(d.Function)
-		encoder.SetPipeline(d.Pipeline.(simPipeline).Pipeline)
+		d.Bindings = slices.Clone(d.Bindings)
 		for index := range d.Bindings {
 			b := &d.Bindings[index]
-			switch {
-			case b.Scratch > 0:
-				encoder.SetBuffer(buffers[b.Scratch-1], 0, index)
-			case b.Tensor != nil:
-				c := s.copy(copies, b)
-				encoder.SetBuffer(c.buffer, c.prefix-int(b.Low), index)
-			default:
-				encoder.SetBytes(b.Bytes, index)
+			if b.Tensor == nil || b.Tensor.Data == nil {
+				continue
 			}
+			c, err := s.copy(copies, b)
+			if err != nil {
+				return err
+			}
+			b.Tensor = &c.tensor
 		}
-		encoder.DispatchThreadgroups(mtl.Size(d.Groups), mtl.Size(d.Threads))
 	}
-	encoder.EndEncoding()
-	err := commands.Commit()
+	if err := s.GPU.Run(&moved); err != nil {
+		return err
+	}
 	for _, c := range copies {
 		if c.writes {
 			copy(c.host, c.bytes())
 		}
-		c.buffer.Release()
 	}
-	for _, b := range buffers {
-		b.Release()
-	}
-	return err
+	return nil
 }
 
 func (s *simulator) count(function string) {
@@ -129,15 +100,22 @@ func (s *simulator) count(function string) {
 	s.runs[function]++
 }
 
-func (s *simulator) copy(copies map[*core.Tensor]*copyOf, b *Binding) *copyOf {
+func (s *simulator) copy(copies map[*core.Tensor]*copyOf, b *Binding) (*copyOf, error) {
 	c := copies[b.Tensor]
 	if c == nil {
 		first := unsafe.Add(b.Tensor.Data, b.Tensor.Offset+b.Low)
 		c = &copyOf{host: unsafe.Slice((*byte)(first), b.High-b.Low), prefix: int(uintptr(first) % 16)}
-		c.buffer = s.device.NewBuffer(c.prefix + len(c.host))
+		var err error
+		if c.buffer, err = s.device.NewBuffer(max(c.prefix+len(c.host), 1)); err != nil {
+			return nil, err
+		}
 		copy(c.bytes(), c.host)
+		c.tensor = core.Tensor{
+			Data:   *(*unsafe.Pointer)(unsafe.Pointer(&c.buffer.ID)),
+			Offset: int64(c.prefix) - b.Low,
+		}
 		copies[b.Tensor] = c
 	}
 	c.writes = c.writes || b.Writes
-	return c
+	return c, nil
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 
-//go:build cgo
-
 package metal
 
 import (
@@ -17,7 +15,6 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/shaders"
 	"github.com/natten-mps/natten-mps/tests/conformance"
-	"github.com/natten-mps/natten-mps/tests/metalsim/mtl"
 )
 
 // The variant table: every template by element type, alignment, offset type, reuse
@@ -152,8 +149,8 @@ func TestEveryVariantRuns(t *testing.T) {
 			t.Skip("float16 and bfloat16 run without -short")
 		}
 		runs := map[string]int{}
-		for _, shuffle := range []bool{false, true} {
-			s := newSimulator(func(d *mtl.Device) { d.Shuffle, d.Seed = shuffle, 7 })
+		for _, order := range []string{"ascending", "shuffled"} {
+			s := newSimulator(t, map[string]string{"order": order, "seed": "7"})
 			sweep(t, s, dtype)
 			for function, count := range s.runs {
 				runs[kindOf(function)] += count
@@ -223,21 +220,19 @@ func TestOneLaunchForwardAndTwoBackward(t *testing.T) {
 
 // A pipeline that takes fewer threads than planned gets smaller threadgroups.
 func TestFewerThreadsThanPlanned(t *testing.T) {
-	s := newSimulator(nil)
-	s.maxThreads = 96 // 64 is the next power of two
+	s := newSimulator(t, map[string]string{"max_threads": "96"}) // 64 is the next power of two
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
 		p, sizes := small(op, core.Float32, 2, 8, true)
 		conformance.Check(t, conformance.Backend(s.backend()), p, sizes, 0)
 	}
-	s = newSimulator(nil)
-	s.maxThreads = 16
+	s = newSimulator(t, map[string]string{"max_threads": "16"})
 	p, _ := small(core.AttnForward, core.Float32, 2, 8, true)
 	_, err := core.NewPlan([]core.Backend{s.backend()}, "metal", p)
 	require.ErrorContains(t, err, "takes 16 threads a threadgroup (want at least 32)")
 }
 
 func TestProblemsThatMetalDeclines(t *testing.T) {
-	s := newSimulator(nil)
+	s := newSimulator(t, nil)
 	p := core.Problem{Op: core.AttnForward, DType: core.Float64, Rank: 1, Batch: 1 << 31, Heads: 1, HeadDim: 8}
 	p.Axes[0] = core.Axis{Length: 8, Kernel: 3}
 	_, err := core.NewPlan([]core.Backend{s.backend()}, "metal", p)

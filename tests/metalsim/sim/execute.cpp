@@ -154,6 +154,7 @@ std::string run_dispatch(const Dispatch& d) {
   msl_stats stats{};
   int rc = d.pipeline->module->run(&l, err, sizeof err, &stats);
   add_stats(stats);
+  if (d.pipeline->module->flush) d.pipeline->module->flush();
   for (const Bound& b : args)
     if (b.argument->space == 1 && b.binding->buffer) b.binding->buffer->undefined = false;
   if (rc != 0)

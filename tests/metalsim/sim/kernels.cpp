@@ -123,6 +123,7 @@ bool load(Module* m, std::string* err) {
     return false;
   }
   m->run = reinterpret_cast<decltype(m->run)>(dlsym(h, "msl_run"));
+  m->flush = reinterpret_cast<decltype(m->flush)>(dlsym(h, "msl_profile_flush"));
   auto describe =
       reinterpret_cast<void (*)(uint32_t, uint32_t, uint32_t*)>(dlsym(h, "msl_argdesc"));
   auto function = reinterpret_cast<char* (*)(uint32_t)>(dlsym(h, "msl_function"));
@@ -197,6 +198,7 @@ std::shared_ptr<Module> compile(const std::string& source, bool fast_math, std::
   m->source = source;
   m->key = key;
   if (!load(m.get(), err)) return nullptr;
+  for (const std::string& warning : m->warnings) finding("source", "%s", warning.c_str());
   (*modules)[key] = m;
   return m;
 }

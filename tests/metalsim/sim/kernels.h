@@ -36,6 +36,7 @@ struct Module {
   std::vector<Kernel> kernels;
   std::vector<std::string> warnings;
   int (*run)(const msl_launch*, char* err, uint64_t errlen, msl_stats*) = nullptr;
+  void (*flush)() = nullptr;  // writes the counters of mode coverage
 
   const Kernel* find(const std::string& name) const;
   // file:line in place of the code addresses of the executor's message
