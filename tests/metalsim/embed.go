@@ -2,7 +2,7 @@
 
 // Package metalsim holds what is needed to run Metal off a Mac: the headers and
 // the run-time part that .metal sources are compiled with on Linux. Package
-// compile builds them, package mtl launches kernels from Go tests. sim/ is the
+// compile builds them, package mtl launches kernels from Go tests of it. sim/ is the
 // shared library that stands in for Metal and for torch's streams; package
 // simulator builds and loads it.
 package metalsim

@@ -66,7 +66,6 @@ type Options struct {
 	Mode  Mode
 	Loose bool           // thread pointers accept any space (MSL_LOOSE_THREAD in the shim)
 	Baked map[int]string // function constants given at compile time
-	Only  []string       // host names of the kernels wanted; nil: all
 }
 
 // Artifact is a compiled library.
@@ -135,7 +134,7 @@ func flattened(flat, file string, o Options) (*Artifact, error) {
 	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
 		return nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
 	}
-	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, Only: o.Only})
+	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked})
 	if err != nil {
 		return nil, err
 	}

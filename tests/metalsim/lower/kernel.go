@@ -75,7 +75,7 @@ func (l *lowerer) instantiation(i int) (int, error) {
 		}
 	}
 	l.u.Kernels = append(l.u.Kernels, k)
-	if decl || len(l.o.Only) > 0 {
+	if decl {
 		l.blank(i, end+1)
 	} else {
 		l.blank(i+1, at)

@@ -64,7 +64,6 @@ type Unit struct {
 type Options struct {
 	File  string
 	Baked map[int]string // function constants given at compile time
-	Only  []string       // host names of the kernels wanted; nil: all
 }
 
 // Builtins the host supplies to a thread, and the code the runtime knows them by.
@@ -261,19 +260,6 @@ func Lower(text string, o Options) (*Unit, error) {
 			}
 		}
 		prev = tk.Text
-	}
-	if len(o.Only) > 0 {
-		want := map[string]bool{}
-		for _, n := range o.Only {
-			want[n] = true
-		}
-		var ks []Kernel
-		for _, k := range l.u.Kernels {
-			if want[k.Host] {
-				ks = append(ks, k)
-			}
-		}
-		l.u.Kernels = ks
 	}
 	sort.SliceStable(l.u.Kernels, func(a, b int) bool { return l.u.Kernels[a].Host < l.u.Kernels[b].Host })
 	var b strings.Builder

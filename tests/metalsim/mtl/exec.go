@@ -11,7 +11,6 @@ package mtl
 #include "launch.h"
 static int call_run(void* f, msl_launch* l, char* e, uint64_t n, msl_stats* s) { return ((int (*)(msl_launch*, char*, uint64_t, msl_stats*))f)(l, e, n, s); }
 static msl_pool* shared_pool(void) { static msl_pool pool; return &pool; }
-static void call_flush(void* f) { ((void (*)(void))f)(); }
 */
 import "C"
 
@@ -22,8 +21,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-func (d *Device) exec(c *command, st *Stats) error {
-	l := c.p.lib
+func (d *Device) exec(p *Pipeline, given *Arguments, grid, group Size) (st Stats, err error) {
+	l := p.lib
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, k := range l.unit.Constants {
@@ -33,7 +32,7 @@ func (d *Device) exec(c *command, st *Stats) error {
 			continue // baked in
 		}
 		C.memset(v, 0, 16)
-		b := c.p.consts[k.Index]
+		b := p.consts[k.Index]
 		*(*int32)(f) = 0
 		if b != nil {
 			copy(unsafe.Slice((*byte)(v), 16), b)
@@ -52,7 +51,7 @@ func (d *Device) exec(c *command, st *Stats) error {
 	}()
 	n := 0
 	for i := 0; i < 31; i++ {
-		b, ok := c.bufs[i]
+		b, ok := given.bufs[i]
 		if !ok {
 			continue
 		}
@@ -66,34 +65,33 @@ func (d *Device) exec(c *command, st *Stats) error {
 			x.flags = C.MSL_UNDEFINED
 		}
 		x.granule = 4
-		for _, a := range c.p.args {
+		for _, a := range p.args {
 			if a.Index == i && a.Kind == "buffer" {
 				x.granule = C.uint32_t(a.align)
 			}
 		}
 	}
 	m := 0
-	for i, v := range c.tgm {
+	for i, v := range given.tgm {
 		x := &unsafe.Slice(tgms, 32)[m]
 		m++
 		x.index, x.len = C.uint32_t(i), C.uint32_t(v)
 	}
-	la.kernel = C.uint32_t(c.p.index)
-	for i, v := range [3]int{c.grid.X, c.grid.Y, c.grid.Z} {
+	la.kernel = C.uint32_t(p.index)
+	for i, v := range [3]int{grid.X, grid.Y, grid.Z} {
 		la.grid[i] = C.uint32_t(v)
 	}
-	for i, v := range [3]int{c.tg.X, c.tg.Y, c.tg.Z} {
+	for i, v := range [3]int{group.X, group.Y, group.Z} {
 		la.tg[i] = C.uint32_t(v)
 	}
-	fl := 0
-	for i, on := range []bool{d.Lenient, !d.NoFTZ, d.Reverse, d.Shuffle, d.Mode != Checked, d.NoRace} {
+	fl := C.MSL_FTZ
+	for flag, on := range map[int]bool{C.MSL_REVERSE: d.Reverse, C.MSL_SHUFFLE: d.Shuffle, C.MSL_NOCHECK: d.Mode != Checked} {
 		if on {
-			fl |= 1 << i
+			fl |= flag
 		}
 	}
 	la.flags, la.seed, la.workers = C.uint32_t(fl), C.uint32_t(d.Seed), C.uint32_t(d.Workers)
 	la.nbuf, la.ntgm, la.buf, la.tgm, la.pool = C.uint32_t(n), C.uint32_t(m), bufs, tgms, C.shared_pool()
-	rec := d.record(c)
 	var s C.msl_stats
 	rc := C.call_run(l.run, la, errb, 2048, &s)
 	st.Threads += uint64(s.threads)
@@ -103,14 +101,11 @@ func (d *Device) exec(c *command, st *Stats) error {
 	st.Accesses += uint64(s.accesses)
 	st.Switches += uint64(s.switches)
 	st.ThreadgroupMemory = max(st.ThreadgroupMemory, int(s.tgmem))
-	for _, b := range c.bufs {
+	for _, b := range given.bufs {
 		b.buf.fresh = false
 	}
 	if rc != 0 {
-		return fmt.Errorf("%s: %s", c.p.k.Host, compile.Symbolize(l.so, C.GoString(errb)))
+		err = fmt.Errorf("%s: %s", p.k.Host, compile.Symbolize(l.so, C.GoString(errb)))
 	}
-	if l.flush != nil {
-		C.call_flush(l.flush)
-	}
-	return rec.finish()
+	return st, err
 }

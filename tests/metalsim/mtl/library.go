@@ -27,40 +27,30 @@ type Library struct {
 	so        string
 	handle    unsafe.Pointer
 	run, desc unsafe.Pointer
-	flush     unsafe.Pointer // writes the coverage counters
 	mu        sync.Mutex
 	Warnings  []string
-	file      string
-	flat      string // the text before lowering
-	only      []string
 }
 
-// NewLibrary compiles file; only, where given, lists the kernels wanted of it,
-// which is what makes a file of many heavy instantiations bearable.
-func (d *Device) NewLibrary(file string, only ...string) (*Library, error) {
-	return d.NewLibraryBaked(file, nil, only...)
-}
-
-// NewLibraryBaked compiles with function constants as compile-time constants.
-func (d *Device) NewLibraryBaked(file string, baked map[int]string, only ...string) (*Library, error) {
-	a, err := compile.File(file, compile.Options{Mode: d.Mode, Loose: d.Loose, Baked: baked, Only: only})
+// NewLibrary compiles a file.
+func (d *Device) NewLibrary(file string) (*Library, error) {
+	a, err := compile.File(file, compile.Options{Mode: d.Mode})
 	if err != nil {
 		return nil, err
 	}
-	return d.load(a, file, only)
+	return d.load(a)
 }
 
 // NewLibraryFromSource compiles text; name is what messages call it.
 func (d *Device) NewLibraryFromSource(name, src string) (*Library, error) {
-	a, err := compile.Source(name, src, compile.Options{Mode: d.Mode, Loose: d.Loose})
+	a, err := compile.Source(name, src, compile.Options{Mode: d.Mode})
 	if err != nil {
 		return nil, err
 	}
-	return d.load(a, name, nil)
+	return d.load(a)
 }
 
-func (d *Device) load(a *compile.Artifact, file string, only []string) (*Library, error) {
-	l := &Library{dev: d, unit: a.Unit, so: a.SO, Warnings: a.Unit.Warnings, file: file, flat: a.Flat, only: only}
+func (d *Device) load(a *compile.Artifact) (*Library, error) {
+	l := &Library{dev: d, unit: a.Unit, so: a.SO, Warnings: a.Unit.Warnings}
 	var err error
 	cs := C.CString(a.SO)
 	defer C.free(unsafe.Pointer(cs))
@@ -73,10 +63,7 @@ func (d *Device) load(a *compile.Artifact, file string, only []string) (*Library
 	if l.desc, err = l.sym("msl_argdesc"); err != nil {
 		return nil, err
 	}
-	if d.Mode == Coverage {
-		l.flush, err = l.sym("msl_profile_flush")
-	}
-	return l, err
+	return l, nil
 }
 
 func (l *Library) sym(name string) (unsafe.Pointer, error) {

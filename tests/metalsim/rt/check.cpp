@@ -33,16 +33,14 @@ static void touch(Cell* c, bool dev, int k, bool atomic, u32 pc, const char* wha
   Worker* w = W; Fiber* f = w->cur;
   u16 ep = dev ? f->ep_dev : f->ep_tg, sg = dev ? f->sg_dev : f->sg_tg;
   const char* need = dev ? "mem_device" : "mem_threadgroup";
-  if (w->race) {
-    bool cross;
-    if (c->wser && (dev || c->wser == w->ser) && !(atomic && c->watomic) && unordered(c->wser, c->wtid, c->wep, c->wsg, w->ser, f, ep, sg)) {
-      cross = c->wser != w->ser;
-      FAIL("data race on %s %u at byte %llu: %s at @{%x}, written by thread %u%s at @{%x}%s%s", what, index, (unsigned long long)byteoff, kindname[k], pc, c->wtid, cross ? " of another threadgroup" : "", c->wpc, cross ? "" : " with no barrier between that has ", cross ? "" : need);
-    }
-    if (k != 0 && c->rser && (dev || c->rser == w->ser) && !(atomic && c->ratomic) && (c->rmulti ? c->rser != w->ser || (c->rep == ep && !(c->rtid / 32 == f->tid / 32 && c->rsg != sg && c->rmulti == 1)) : unordered(c->rser, c->rtid, c->rep, c->rsg, w->ser, f, ep, sg))) {
-      cross = c->rser != w->ser;
-      FAIL("data race on %s %u at byte %llu: %s at @{%x}, read by thread %u%s at @{%x}%s%s", what, index, (unsigned long long)byteoff, kindname[k], pc, c->rtid, cross ? " of another threadgroup" : "", c->rpc, cross ? "" : " with no barrier between that has ", cross ? "" : need);
-    }
+  bool cross;
+  if (c->wser && (dev || c->wser == w->ser) && !(atomic && c->watomic) && unordered(c->wser, c->wtid, c->wep, c->wsg, w->ser, f, ep, sg)) {
+    cross = c->wser != w->ser;
+    FAIL("data race on %s %u at byte %llu: %s at @{%x}, written by thread %u%s at @{%x}%s%s", what, index, (unsigned long long)byteoff, kindname[k], pc, c->wtid, cross ? " of another threadgroup" : "", c->wpc, cross ? "" : " with no barrier between that has ", cross ? "" : need);
+  }
+  if (k != 0 && c->rser && (dev || c->rser == w->ser) && !(atomic && c->ratomic) && (c->rmulti ? c->rser != w->ser || (c->rep == ep && !(c->rtid / 32 == f->tid / 32 && c->rsg != sg && c->rmulti == 1)) : unordered(c->rser, c->rtid, c->rep, c->rsg, w->ser, f, ep, sg))) {
+    cross = c->rser != w->ser;
+    FAIL("data race on %s %u at byte %llu: %s at @{%x}, read by thread %u%s at @{%x}%s%s", what, index, (unsigned long long)byteoff, kindname[k], pc, c->rtid, cross ? " of another threadgroup" : "", c->rpc, cross ? "" : " with no barrier between that has ", cross ? "" : need);
   }
   if (k != 1) {
     if (c->rser == w->ser && c->rep == ep && c->rtid != f->tid) { u8 m = c->rtid / 32 == f->tid / 32 && c->rmulti < 2 && c->rsg == sg ? 1 : 2; if (m > c->rmulti) c->rmulti = m; }

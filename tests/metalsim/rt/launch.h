@@ -10,12 +10,10 @@
 
 /* msl_launch.flags */
 enum {
-  MSL_LENIENT = 1, /* divergence at collectives is carried out, not refused */
   MSL_FTZ = 2,     /* denormals are flushed */
   MSL_REVERSE = 4, /* threads, simdgroups, threadgroups in descending order */
   MSL_SHUFFLE = 8, /* random order, by seed */
-  MSL_NOCHECK = 16,
-  MSL_NORACE = 32
+  MSL_NOCHECK = 16
 };
 
 /* msl_buf.flags */

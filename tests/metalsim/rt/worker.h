@@ -73,7 +73,7 @@ struct Worker {
 #else
   ucontext_t sched;
 #endif
-  bool failed, check, race;
+  bool failed, check;
   std::vector<Fiber> f;
   std::vector<Simd*> sg;
   std::vector<u8*> stacks;
