@@ -3,7 +3,8 @@
 
 This is the way of calls that something looks at: torch.compile, torch.export, fake tensors,
 dispatch modes such as the FLOP counter. Functional transforms and forward-mode differentiation go
-through `pure`, whose operations PyTorch knows how to transform.
+through `pure`, whose operations PyTorch knows how to transform, and tiny problems under
+torch.compile through `_dense`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import _problem
+from . import _dense, _problem, backend
 from ._grad import second_order
 from ._problem import Operation
 from .utils.window import Window
@@ -60,11 +61,25 @@ def call(
     heads_first: bool,
 ) -> Any:
     """The operation for tensors that are traced, transformed or watched."""
+    compiling = torch.compiler.is_compiling()
+    if (
+        compiling
+        and op is _problem.ATTN
+        and sizes is None
+        and backend.choice in ("auto", "pure")  # else the chosen one is left its work
+        and not torch.compiler.is_exporting()
+        and _dense.takes(inputs, window, scale, heads_first)
+    ):
+        query, key, value = inputs[:3]
+        assert query is not None
+        assert key is not None
+        assert value is not None
+        return _dense.attn(query, key, value, window=window, scale=scale, heads_first=heads_first)
     _problem.check_kinds(op, inputs)
     _problem.check_scale(scale)
-    given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
-    _problem.layout(op, given, window, heads_first)
-    if not torch.compiler.is_compiling() and transformed():
+    if not compiling and transformed():
+        given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
+        _problem.layout(op, given, window, heads_first)
         return op.pure(*inputs, window=window, scale=scale, sizes=sizes, heads_first=heads_first)
     function = getattr(torch.ops.natten_mps, op.name)
     return function(*inputs, sizes, *window, scale, heads_first)

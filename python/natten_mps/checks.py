@@ -28,7 +28,9 @@ def _once(check: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(check)
     def run(*arguments: Any) -> None:
-        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
+        if torch.compiler.is_compiling():
+            return
+        if torch._C._len_torch_dispatch_stack():
             check(*arguments)
         else:
             remembered(*arguments)

@@ -8,8 +8,15 @@ from torch import Tensor, nn
 
 from . import checks, ops
 from .utils.params import make_window, normalize_causal, normalize_kernel_size, normalize_positive
+from .utils.window import Window
 
 _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _window(rank: int, kernel_size: Any, dilation: Any, stride: Any, is_causal: Any) -> Window:
+    """The window of a module, whose attributes are constants for a compiler."""
+    return make_window(rank, kernel_size, dilation, stride, is_causal)
 
 
 class _NeighborhoodAttention(nn.Module):
@@ -105,16 +112,14 @@ class _NeighborhoodAttention(nn.Module):
         return (query, *kv.unbind(-3))
 
     def _forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
-        name = type(self).__name__
         if x.dim() != self.rank + 2:
+            name = type(self).__name__
             raise ValueError(f"{name} expects input shape {_INPUTS[self.rank]}.")
         if x.shape[-1] != self.embed_dim:
             raise ValueError(
                 f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim})."
             )
-        window = make_window(
-            self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal
-        )
+        window = _window(self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal)
         query, key, value = self._project(x)
         function = f"na{self.rank}d"
         if sizes is not None:

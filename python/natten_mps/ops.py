@@ -113,7 +113,10 @@ def _call(
 ) -> Any:
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("mps"):
         inputs = _autocast(inputs)
-    plain, differentiable = _look(inputs)
+    if torch.compiler.is_compiling():
+        plain, differentiable = False, False
+    else:
+        plain, differentiable = _look(inputs)
     if not plain:
         result = _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
         return result[0] if first_only else result
@@ -132,11 +135,7 @@ def _call(
 def _look(inputs: Tensors) -> tuple[bool, bool]:
     """Whether this is an ordinary eager call, which nothing observes or transforms, and whether
     any input requires a gradient."""
-    if (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or _torch_ops.transformed()
-    ):
+    if torch._C._len_torch_dispatch_stack() or _torch_ops.transformed():
         return False, False
     differentiable = False
     for t in inputs:

@@ -33,27 +33,34 @@ class _AxisTable(NamedTuple):
     padding: Tensor
 
 
+def window_start(window: Window, axis: int, position: Tensor, group: Tensor) -> Tensor:
+    """First key of the windows of queries at `position` in dilation groups of `group` tokens, in
+    positions of the group; negative where a causal window reaches before it."""
+    kernel, stride = window.kernel[axis], window.stride[axis]
+    first = position // stride * stride
+    if window.causal[axis]:
+        return torch.minimum(first + stride - 1, group - 1) - kernel + 1
+    leader = torch.minimum(first + stride // 2, group - 1)
+    return torch.minimum((leader - kernel // 2).clamp(min=0), group - kernel)
+
+
 def _axis_table(
     window: Window, axis: int, length: int, size: int | Tensor, device: torch.device
 ) -> _AxisTable:
     """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `size` is
     the length, or that of each sample [S, 1, 1]. Padding gets the window of the last query."""
-    kernel, dilation, stride = window.kernel[axis], window.dilation[axis], window.stride[axis]
+    kernel, dilation = window.kernel[axis], window.dilation[axis]
     index = torch.arange(0, length, window.query_step[axis], device=device)[None, :, None]
     query = index.clamp(max=size - 1)
     residue, position = query % dilation, query // dilation
     group = (size - residue + dilation - 1) // dilation
-    first = position // stride * stride
+    start = window_start(window, axis, position, group)
     slot = torch.arange(kernel, device=device)
     if window.causal[axis]:
-        leader = torch.minimum(first + stride - 1, group - 1)
-        start = leader - kernel + 1
         low = start.clamp(min=0)
         keys = (start if window.mask_first else low) + slot
         visible = (keys >= low) & (keys <= position)
     else:
-        leader = torch.minimum(first + stride // 2, group - 1)
-        start = torch.minimum((leader - kernel // 2).clamp(min=0), group - kernel)
         keys = start + slot
         visible = torch.ones_like(keys, dtype=torch.bool)
     keys = torch.minimum(keys.clamp(min=0), group - 1)
@@ -126,15 +133,18 @@ def _table(
     return _cached_table(lengths, window, device)
 
 
-def _heads_last(tensor: Tensor, heads_first: bool) -> Tensor:
+def to_heads_last(tensor: Tensor, heads_first: bool) -> Tensor:
+    """A view `[B, *S, H, D]` of a tensor in the caller's layout."""
     return tensor.movedim(1, -2) if heads_first else tensor
 
 
-def _heads_first(tensor: Tensor, heads_first: bool) -> Tensor:
+def to_heads_first(tensor: Tensor, heads_first: bool) -> Tensor:
+    """A dense tensor in the caller's layout of `[B, *S, H, D]`."""
     return tensor.movedim(-2, 1).contiguous() if heads_first else tensor
 
 
-def _up(tensor: Tensor) -> Tensor:
+def up(tensor: Tensor) -> Tensor:
+    """The tensor in the dtype of sums."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -179,15 +189,15 @@ def _logits(
 ) -> Tensor:
     """[B, queries, H, slots + extra], -inf where masked."""
     heads, kv_heads = query.shape[-2], key.shape[-2]
-    q = _grouped(_up(_queries(query, window, table)), kv_heads) * scale
-    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _gather(_up(key), table)).flatten(2, 3)
+    q = _grouped(up(_queries(query, window, table)), kv_heads) * scale
+    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _gather(up(key), table)).flatten(2, 3)
     if rpb is not None:
-        bias = _up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
+        bias = up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
         logits = logits + bias.movedim(0, 2)
     if table.visible is not None:
         logits = logits.masked_fill(~table.visible[:, :, None, :], -math.inf)
     if extra_key is not None:
-        extra = torch.einsum("bnhgd,bthd->bnhgt", q, _up(extra_key)).flatten(2, 3)
+        extra = torch.einsum("bnhgd,bthd->bnhgt", q, up(extra_key)).flatten(2, 3)
         logits = torch.cat([logits, extra], -1)
     return logits
 
@@ -196,9 +206,9 @@ def _weighted(weights: Tensor, value: Tensor, table: Table, extra_value: Tensor 
     """[B, queries, H, slots + extra] weights, 0 where masked -> [B, queries, H, Dv]."""
     slots = table.key.shape[-1]
     w = _grouped(weights, value.shape[-2])
-    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _gather(_up(value), table))
+    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _gather(up(value), table))
     if extra_value is not None:
-        out = out + torch.einsum("bnhgt,bthd->bnhgd", w[..., slots:], _up(extra_value))
+        out = out + torch.einsum("bnhgt,bthd->bnhgd", w[..., slots:], up(extra_value))
     return out.flatten(2, 3)
 
 
@@ -233,9 +243,9 @@ def attn(
     heads_first: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Fused attention and its log-sum-exp; see ops.attn."""
-    q, k, v = (_heads_last(t, heads_first) for t in (query, key, value))
+    q, k, v = (to_heads_last(t, heads_first) for t in (query, key, value))
     extra_k, extra_v = (
-        None if t is None else _heads_last(t, heads_first) for t in (extra_key, extra_value)
+        None if t is None else to_heads_last(t, heads_first) for t in (extra_key, extra_value)
     )
     lengths = tuple(k.shape[1:-2])
     table = _table(lengths, window, sizes, q.device)
@@ -247,7 +257,7 @@ def attn(
     lse = _spread(lse, lengths, window, logits.dtype)
     if not heads_first:
         return out, lse
-    return _heads_first(out, True), lse.movedim(-1, 1).contiguous()
+    return to_heads_first(out, True), lse.movedim(-1, 1).contiguous()
 
 
 def qk(
@@ -262,13 +272,13 @@ def qk(
     heads_first: bool = False,
 ) -> Tensor:
     """Logits of each window; see ops.qk."""
-    q, k = _heads_last(query, heads_first), _heads_last(key, heads_first)
-    extra_k = None if extra_key is None else _heads_last(extra_key, heads_first)
+    q, k = to_heads_last(query, heads_first), to_heads_last(key, heads_first)
+    extra_k = None if extra_key is None else to_heads_last(extra_key, heads_first)
     lengths = tuple(k.shape[1:-2])
     table = _table(lengths, window, sizes, q.device)
     logits = _logits(q, k, window, table, 1.0 if scale is None else scale, rpb, extra_k)
     out = _spread(_clear(logits, table, 0), lengths, window, query.dtype)
-    return _heads_first(out, heads_first)
+    return to_heads_first(out, heads_first)
 
 
 def av(
@@ -283,15 +293,15 @@ def av(
 ) -> Tensor:
     """Weighted sums over each window; see ops.av. `scale` is there for uniformity: None."""
     assert scale is None
-    weights, v = _heads_last(attn, heads_first), _heads_last(value, heads_first)
-    extra_v = None if extra_value is None else _heads_last(extra_value, heads_first)
+    weights, v = to_heads_last(attn, heads_first), to_heads_last(value, heads_first)
+    extra_v = None if extra_value is None else to_heads_last(extra_value, heads_first)
     lengths = tuple(v.shape[1:-2])
     table = _table(lengths, window, sizes, v.device)
-    w = _up(weights).flatten(1, -3)
+    w = up(weights).flatten(1, -3)
     if table.visible is not None:
         slots = table.key.shape[-1]
         near = w[..., :slots].masked_fill(~table.visible[:, :, None, :], 0)
         w = torch.cat([near, w[..., slots:]], -1)
     w = _clear(w, table, 0)
     out = _clear(_weighted(w, v, table, extra_v), table, 0)
-    return _heads_first(_spread(out, lengths, window, value.dtype), heads_first)
+    return to_heads_first(_spread(out, lengths, window, value.dtype), heads_first)

@@ -96,8 +96,12 @@ FUNCTIONS = {
 
 
 @pytest.mark.usefixtures("fresh")
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_compile_functions(name):
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [*((name, "native") for name in FUNCTIONS), ("na1d", "auto"), ("na2d", "auto")],
+)
+def test_compile_functions(name, choice):
+    backend.set_backend(choice)
     function, spatial = FUNCTIONS[name]
     inputs = [torch.randn(2, *spatial, 2, 8, requires_grad=True) for _ in range(3)]
     compare(function, torch.compile(function, fullgraph=True), inputs)
@@ -111,6 +115,92 @@ def test_compile_does_not_compile_again_for_every_size():
         q = torch.randn(2, length, 2, 4)
         same(function(q), nm.na1d(q, q, q, 3))
     assert graphs() <= 2
+
+
+@pytest.mark.usefixtures("fresh")
+def test_compile_with_kernel_sizes_given_as_arguments():
+    function = torch.compile(lambda q, k: nm.na1d(q, q, q, k), fullgraph=True)
+    q = torch.randn(1, 40, 2, 32)
+    for kernel_size in (3, 5, 7):
+        same(function(q, kernel_size), nm.na1d(q, q, q, kernel_size))
+
+
+def targets(function, *inputs, **options):
+    """Compile a function, run it, and name the operations of its graphs."""
+    names = []
+
+    def look(graph, _):
+        names.extend(str(node.target) for node in graph.graph.nodes)
+        return graph
+
+    torch.compile(function, backend=look, fullgraph=True, **options)(*inputs)
+    return names
+
+
+OPERATION = "natten_mps.attn"
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("choice", "length", "options", "kept"),
+    [
+        ("auto", 16, {}, False),
+        ("pure", 16, {}, False),
+        ("native", 16, {}, True),
+        ("auto", 100, {}, True),
+        ("auto", 16, {"dynamic": True}, True),
+    ],
+)
+def test_compiler_gets_loops_for_tiny_problems(choice, length, options, kept):
+    backend.set_backend(choice)
+    q = torch.randn(1, length, 1, 8)
+    found = targets(lambda q: nm.na1d(q, q, q, 7), q, **options)
+    assert (OPERATION in found) == kept
+
+
+@pytest.mark.usefixtures("fresh")
+def test_compiler_gets_the_operation_for_what_loops_do_not_cover():
+    backend.set_backend("auto")
+    q, k = torch.randn(1, 8, 2, 4), torch.randn(1, 8, 1, 4)
+    bias, sizes = torch.randn(2, 5), torch.tensor([6])
+    assert OPERATION in targets(lambda: nm.na1d(q, k, k, 3))
+    assert OPERATION in targets(lambda: nm.na1d(q, q, q, 3, rpb=bias))
+    assert OPERATION in targets(lambda: nm.na1d(q, q, q, 3, additional_keys=q, additional_values=q))
+    assert OPERATION in targets(lambda: nm.na1d_varlen(q, q, q, sizes, 3))
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((1, 8, 2, 4), ops.Window((5,), (2,), (1,), (1,), (False,))),
+        ((1, 8, 2, 4), ops.Window((3,), (1,), (4,), (1,), (False,))),
+        ((1, 8, 8, 2, 4), ops.Window((3,), (1,), (1,), (1,), (False,))),
+    ],
+)
+def test_compiled_tiny_problems_are_checked(shape, window):
+    backend.set_backend("auto")
+    q = torch.randn(shape)
+    with pytest.raises(Exception, match=r"want kernel \* dilation <= length|exceeds kernel|want 4"):
+        torch.compile(lambda q: ops.attn(q, q, q, window=window), fullgraph=True)(q)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("convert", "scale", "message"),
+    [
+        (torch.Tensor.double, None, "want one dtype"),
+        (lambda k: k[:, :7], None, "do not fit"),
+        (torch.clone, float("nan"), "want a finite number"),
+    ],
+)
+def test_compiled_tiny_problems_are_refused_as_others_are(convert, scale, message):
+    backend.set_backend("auto")
+    q, window = torch.randn(1, 8, 2, 4), ops.Window((3,), (1,), (1,), (1,), (False,))
+    with pytest.raises(Exception, match=message):
+        torch.compile(lambda q, k: ops.attn(q, k, k, window=window, scale=scale), fullgraph=True)(
+            q, convert(q)
+        )
 
 
 @pytest.mark.usefixtures("fresh")
