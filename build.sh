@@ -249,6 +249,7 @@ verb_demo() {
 
 ## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help);
 ##                       bench gpu: shaders against their naive twin, on an NVIDIA GPU if there is one
+##                       bench call: what a call costs, beside natten-mps 0.3.3
 verb_bench() {
     verb_setup
     if [[ ${1:-} == gpu ]]; then
@@ -256,7 +257,18 @@ verb_bench() {
         return
     fi
     verb_build
+    if [[ ${1:-} == call ]]; then
+        bench_call "${@:2}"
+        return
+    fi
     PYTHONPATH=tests .venv/bin/python tests/bench/run.py "$@"
+}
+
+bench_call() {
+    local folder=build/upstream/natten-mps-0.3.3
+    [[ -d $folder/natten_mps ]] || .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps \
+        --target "$folder" natten-mps==0.3.3
+    PYTHONPATH=tests .venv/bin/python tests/bench/overhead.py --peer "$folder" "$@"
 }
 
 ## docs                  the reference and the guides as pages in build/docs
@@ -351,8 +363,8 @@ verb_sdist() {
     echo "written: dist/natten_mps-$(version).tar.gz"
 }
 
-# What `check` asks of packages: three wheels, twice the same; those for Linux and the source
-# distribution at work.
+# What `check` asks of packages: three wheels, twice the same; those for Linux, the source
+# distribution and the Swift package at work.
 test_packages() {
     rm -rf -- dist
     verb_wheel all
@@ -361,6 +373,7 @@ test_packages() {
     (cd -- dist && sha256sum --check "$root/build/wheel/SHA256SUMS")
     verb_sdist
     tests/packages/smoke.sh dist
+    tests/packages/swift.sh
 }
 
 # ------------------------------------------------------------------ quality --

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a call costs: op, module and compiled module on a problem of 16 tokens.
 
-    .venv/bin/python tests/bench/overhead.py [--peer FOLDER]
-
-FOLDER is where `pip install --no-deps --target FOLDER natten-mps==0.3.3` put the predecessor. Each
-contender is a process of its own; they take turns, and a figure is the median of all turns' calls.
+`./build.sh bench call` installs the predecessor, natten-mps 0.3.3, and times both. Each contender
+is a process of its own, started several times; they take turns, and a figure is the median of all
+calls.
 """
 
 import argparse
@@ -17,8 +16,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from processor import describe_machine
+from readme import fill
+
 LENGTH, HEADS, DIM, KERNEL = 16, 1, 8, 7
 CALLS = 200
+PEER = "natten-mps 0.3.3"
 
 
 def calls() -> dict[str, Callable[[], object]]:
@@ -34,15 +37,24 @@ def calls() -> dict[str, Callable[[], object]]:
     compiled = torch.compile(module)
     x = q.flatten(-2)
 
-    def step() -> None:
-        natten_mps.na1d(leaf, leaf, leaf, kernel_size=KERNEL).sum().backward()
+    def step(call: Callable[[], torch.Tensor]) -> None:
+        call().sum().backward()
         leaf.grad = None
+        module.zero_grad()
+
+    def infer() -> None:
+        with torch.no_grad():
+            compiled(x)
 
     return {
         "op": lambda: natten_mps.na1d(q, q, q, kernel_size=KERNEL),
-        "op, forward and backward": step,
+        "op, forward and backward": lambda: step(
+            lambda: natten_mps.na1d(leaf, leaf, leaf, kernel_size=KERNEL)
+        ),
         "module": lambda: module(x),
         "compiled module": lambda: compiled(x),
+        "compiled module, no_grad": infer,
+        "compiled module, training": lambda: step(lambda: compiled(x)),
     }
 
 
@@ -66,7 +78,8 @@ def work() -> None:
 
 def contender(backend: str, folder: Path) -> subprocess.Popen[str]:
     """A process that times the natten_mps of a folder."""
-    environment = {**os.environ, "NATTEN_BACKEND": backend, "PYTHONPATH": str(folder)}
+    path = os.pathsep.join([str(folder), os.environ["PYTHONPATH"]])
+    environment = {**os.environ, "NATTEN_BACKEND": backend, "PYTHONPATH": path}
     return subprocess.Popen(
         [sys.executable, __file__, "--work"],
         env=environment,
@@ -76,9 +89,20 @@ def contender(backend: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def measure(contenders: dict[str, subprocess.Popen[str]], rounds: int) -> dict[str, dict]:
-    """Median microseconds of each contender and call, the contenders taking turns."""
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in contenders}
+def start(backends: dict[str, tuple[str, Path]]) -> dict[str, subprocess.Popen[str]]:
+    """The processes of all contenders, warmed up, each of the version that its name says."""
+    started = {name: contender(*about) for name, about in backends.items()}
+    for name, process in started.items():
+        version = process.stdout.readline().strip()
+        if (name == PEER) != (version == "0.3.3"):
+            raise SystemExit(f"overhead: '{name}' is natten_mps {version or 'of no version'}")
+    return started
+
+
+def measure(
+    contenders: dict[str, subprocess.Popen[str]], rounds: int, times: dict[str, dict]
+) -> None:
+    """Add the microseconds of each contender's calls, the contenders taking turns."""
     for _ in range(rounds):
         for name, process in contenders.items():
             process.stdin.write("\n")
@@ -88,40 +112,48 @@ def measure(contenders: dict[str, subprocess.Popen[str]], rounds: int) -> dict[s
                 raise SystemExit(f"overhead: '{name}' ended with {process.wait()}")
             for what, values in json.loads(line).items():
                 times[name].setdefault(what, []).extend(values)
-    return {
-        name: {what: statistics.median(values) for what, values in rows.items()}
-        for name, rows in times.items()
-    }
+    for process in contenders.values():
+        process.stdin.close()
+        process.wait()
+
+
+def markdown(times: dict[str, dict]) -> str:
+    """A table of medians."""
+    head = [f"na1d, L={LENGTH} H={HEADS} D={DIM} K={KERNEL}", *(f"{name}, us" for name in times)]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(times)]
+    for what in times["auto"]:
+        cells = [f"{statistics.median(rows[what]):.1f}" for rows in times.values()]
+        lines.append("| " + " | ".join([what, *cells]) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Time all and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="where natten-mps 0.3.3 is")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
+    parser.add_argument("--starts", type=int, default=3, help="processes of each (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each process (default 5)")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
         work()
         return
-    here = Path(__file__).resolve().parents[2] / "python"
-    contenders = {name: contender(name, here) for name in ("native", "pure")}
+    here = Path(__file__).resolve().parents[2]
+    backends = {name: (name, here / "python") for name in ("auto", "pure")}
     if options.peer is not None:
-        contenders["0.3.3 pure"] = contender("pure", options.peer)
-    for name, process in contenders.items():
-        version = process.stdout.readline().strip()
-        if name.startswith("0.3.3") != (version == "0.3.3"):
-            raise SystemExit(f"overhead: '{name}' is natten_mps {version or 'of no version'}")
-    found = measure(contenders, options.rounds)
-    for process in contenders.values():
-        process.stdin.close()
-        process.wait()
-    print(
-        f"na1d, L={LENGTH} H={HEADS} D={DIM} K={KERNEL}; median us, load {os.getloadavg()[0]:.1f}"
-    )
-    print(f"{'':<26}" + "".join(f"{name:>12}" for name in found))
-    for what in found["native"]:
-        print(f"{what:<26}" + "".join(f"{found[name][what]:>12.1f}" for name in found))
+        backends[PEER] = ("pure", options.peer)
+    times: dict[str, dict] = {name: {} for name in backends}
+    load = os.getloadavg()[0]
+    for _ in range(options.starts):
+        measure(start(backends), options.rounds, times)
+    table = markdown(times)
+    print(table)
+    if options.readme:
+        fill(
+            "overhead",
+            f"{describe_machine()}, one thread, load {load:.1f} at the start; medians.\n\n{table}",
+        )
 
 
 if __name__ == "__main__":
