@@ -80,7 +80,7 @@ run_examples() {
     cd -- "$root"
 }
 
-# What Swift imports, as a clang module. Swift itself is compiled elsewhere.
+# What Swift imports, as a clang module; tests/packages/swift.sh compiles the rest.
 check_module() {
     local clang
     for clang in clang-19 clang; do
@@ -108,6 +108,36 @@ check_symbols() {
         return 1
     }
     echo "symbols: as listed"
+}
+
+# changed NAME SED-COMMAND: a copy of the header with one thing changed.
+changed() {
+    mkdir -p -- "$build/$1"
+    sed "$2" "$root/include/natten_mps.h" >"$build/$1/natten_mps.h"
+    ! cmp -s "$root/include/natten_mps.h" "$build/$1/natten_mps.h" || {
+        echo "tests/abi: '$2' changes nothing in the header" >&2
+        return 1
+    }
+}
+
+# What the frozen layouts and the list of symbols are there for, done once each.
+check_that_changes_are_seen() {
+    local name missed=()
+    changed reordered '/^typedef struct natten_mps_axis/,/^}/ { /int64_t kernel;/ { h; d }; /int64_t dilation;/ { G } }'
+    changed enumerator 's/NATTEN_MPS_FLOAT16 = 2,/NATTEN_MPS_FLOAT16 = 5,/'
+    for name in reordered enumerator; do
+        ! cc -std=c99 "-I$build/$name" -c -o "$build/layout.o" "$here/layout.c" 2>/dev/null || missed+=("$name")
+    done
+    changed removed '/^NATTEN_MPS_API/ { N; /natten_mps_supports(/ { N; N; d } }'
+    stub "$build/removed" "$build/removed.so"
+    ! library=$build/removed.so check_symbols 2>/dev/null >&2 || missed+=(removed)
+    stub "$root/include" "$build/whole.so"
+    library=$build/whole.so check_symbols >/dev/null || missed+=(whole)
+    if [[ ${#missed[@]} -gt 0 ]]; then
+        echo "tests/abi: not seen: ${missed[*]}" >&2
+        return 1
+    fi
+    echo "mutations: a reordered field, another enumerator and a removed symbol are seen"
 }
 
 # stub HEADER-FOLDER OUTPUT: a library of empty functions with debug information.
@@ -144,4 +174,5 @@ run_programs
 run_examples
 check_module
 check_symbols
+[[ $(uname -s) != Linux ]] || check_that_changes_are_seen
 compare_with_base
