@@ -14,6 +14,7 @@ One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better 
 import os
 import threading
 from collections.abc import Callable, Mapping
+from logging import INFO, WARNING
 from typing import NamedTuple
 
 import torch
@@ -107,7 +108,8 @@ def _log(made: Choice) -> None:
     if made.stream is not None:
         logger.info("MPS tensors: tier %s (%s)", made.stream.tier, made.why_not() or "the best")
     else:
-        logger.warning("MPS tensors: no tier (%s)", made.why_not())
+        level = WARNING if torch.backends.mps.is_available() else INFO
+        logger.log(level, "MPS tensors: no tier (%s)", made.why_not())
 
 
 def _candidates() -> list[str]:
