@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A hook of MkDocs: renders the comments of natten_mps.h where header.md has its marker."""
+"""Hooks of MkDocs: the comments of natten_mps.h where header.md has its marker, and pictures that
+README.md shows too."""
 
 import re
 from pathlib import Path
 from typing import Any
 
-HEADER = Path(__file__).resolve().parents[1] / "include" / "natten_mps.h"
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = ROOT / "include" / "natten_mps.h"
 MARKER = "<!-- reference -->"
 NAME = re.compile(r"\b(?:natten_mps|NATTEN_MPS)_\w+")
 LONGEST = 88
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Put the pictures of windows beside the pages."""
+    for picture in sorted((ROOT / "tests" / "demo").glob("window-*.png")):
+        files.append(File.generated(config, picture.name, abs_src_path=str(picture)))
+    return files
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

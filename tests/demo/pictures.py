@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pictures of natten_mps.viz in README.md: `.venv/bin/python tests/demo/pictures.py`."""
+"""Pictures of natten_mps.viz for README.md and the guides; `python tests/demo/pictures.py`."""
 
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def write(figure: object, name: str) -> None:
 
 def main() -> None:
     """Write all pictures next to this file."""
+    write(viz.windows(9, 3), "window-plain")
     write(viz.windows(8, 4, stride=2), "window-stride")
     write(viz.windows(8, 4, stride=2, is_causal=True), "window-stride-causal")
     write(viz.windows((13, 15), (5, 7), dilation=(2, 1), query=(6, 12)), "window-dilation")
