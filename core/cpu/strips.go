@@ -146,7 +146,7 @@ func (t *tile[T]) read(s source, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
 		return view{s.p, s.step, t.walk.tile * s.step}
 	}
-	t.askFor(s, count)
+	t.askForNext(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
 	t.loadRows(*buffer, depth, s, count, 1)
@@ -164,14 +164,14 @@ func (t *tile[T]) target(s source, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
 		return view{s.p, s.step, t.walk.tile * s.step}
 	}
-	t.askFor(s, count)
+	t.askForNext(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
 	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
 }
 
-// askFor asks for the rows of the next strip, which follow count rows of this one.
-func (t *tile[T]) askFor(s source, count int) {
+// askForNext asks for the rows of the next strip, which follow count rows of this one.
+func (t *tile[T]) askForNext(s source, count int) {
 	if t.simd != nil && t.simd.prefetch != nil {
 		t.simd.prefetch(unsafe.Add(s.p, count*s.step), t.walk.tile, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
 	}
