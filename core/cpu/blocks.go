@@ -15,6 +15,9 @@ type block struct {
 // blockRun is neighbouring blocks whose lanes take the same number of vectors.
 type blockRun struct{ first, count, wide int }
 
+// metGroup is a group of rows of columns that items meet, and where it is packed.
+type metGroup struct{ n0, member, group, slot int }
+
 // metRow is a row of columns that items meet: bytes to it in a row panel and in the
 // weights of an item. Its layout is known to the generator.
 type metRow struct{ panel, weights int }
@@ -32,6 +35,7 @@ type blockKernels struct {
 	gradientLanes func(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int)
 	accumulate    func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
 	turn          func(dst, rows unsafe.Pointer, blocks, pitch int)
+	dotRows       func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)
 }
 
 const (

@@ -14,7 +14,7 @@ import (
 // twins are the block kernels in Go, element by element.
 var twins = blockKernels{
 	score: scoreTwin, softmax: softmaxTwin, gradientItems: gradientItemsTwin, gradientLanes: gradientLanesTwin,
-	accumulate: accumulateTwin, turn: turnTwin,
+	accumulate: accumulateTwin, turn: turnTwin, dotRows: dotRowsTwin,
 }
 
 func number32(p unsafe.Pointer, bytes int) *float32 { return (*float32)(unsafe.Add(p, bytes)) }
@@ -55,8 +55,7 @@ func softmaxTwin(scores, blocks, masks, statistics unsafe.Pointer, count, vector
 					top = v
 				}
 			})
-			place := q/2*row + (2*i+q%2)*4
-			*number32(statistics, place) = top
+			place, lse := q/2*row+(2*i+q%2)*4, top
 			if math.IsInf(float64(top), -1) {
 				top = 0
 			}
@@ -65,8 +64,11 @@ func softmaxTwin(scores, blocks, masks, statistics unsafe.Pointer, count, vector
 				*v = weight(*v, top, met)
 				total += *v
 			})
-			*number32(statistics, 2*row+place) = total
-			*number32(statistics, 4*row+place) = 1 / total
+			if total > 0 {
+				lse += log32(total)
+			}
+			*number32(statistics, place) = lse
+			*number32(statistics, 2*row+place) = 1 / total
 		}
 	}
 }
@@ -154,6 +156,16 @@ func turnTwin(dst, rows unsafe.Pointer, blocks, pitch int) {
 	}
 }
 
+func dotRowsTwin(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int) {
+	for r := range rows {
+		var sum float32
+		for c := range 16 * blocks {
+			sum += *number32(a, r*aStep+4*c) * *number32(b, r*bStep+4*c)
+		}
+		*number32(dst, r*step) = sum
+	}
+}
+
 func needBlocks(t *testing.T) *rand.Rand {
 	if simd == nil || simd.block == nil {
 		t.Skip("no kernels for blocks")
@@ -214,7 +226,7 @@ func TestSoftmaxBlocks(t *testing.T) {
 		step := 16*wide + r.IntN(3)
 		item, row := step*vectors+r.IntN(3), 2*count+r.IntN(3)
 		blocks, masks := drawMasks(r, count, vectors)
-		got, statistics := guarded(r, 4*count*item, logits(r)), guarded(r, 6*row, untouched)
+		got, statistics := guarded(r, 4*count*item, logits(r)), guarded(r, 4*row, untouched)
 		want, wantStatistics := got.copy(), statistics.copy()
 		softmaxTwin(want.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), wantStatistics.p(), count, vectors, wide, 4*step, 4*item, 4*row)
 		simd.block.softmax(got.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), statistics.p(), count, vectors, wide, 4*step, 4*item, 4*row)
@@ -296,5 +308,18 @@ func TestTurnBlock(t *testing.T) {
 		turnTwin(want.p(), unsafe.Pointer(&rows), blocks, 4*pitch)
 		simd.block.turn(got.p(), unsafe.Pointer(&rows), blocks, 4*pitch)
 		same(t, want, got, 0, "blocks %d", blocks)
+	}
+}
+
+func TestDotRows(t *testing.T) {
+	r := needBlocks(t)
+	for blocks := 1; blocks < 6; blocks++ {
+		rows, step, aStep, bStep := 1+r.IntN(4), 1+r.IntN(3), 16*blocks+r.IntN(3), r.IntN(9)
+		a, b := guarded(r, rows*aStep, normal(r)), guarded(r, 16*blocks+rows*bStep, normal(r))
+		got := guarded(r, rows*step, untouched)
+		want := got.copy()
+		dotRowsTwin(want.p(), a.p(), b.p(), rows, blocks, 4*step, 4*aStep, 4*bStep)
+		simd.block.dotRows(got.p(), a.p(), b.p(), rows, blocks, 4*step, 4*aStep, 4*bStep)
+		same(t, want, got, 1e-5, "blocks %d", blocks)
 	}
 }

@@ -45,11 +45,11 @@ func (b *blockPanel[T]) forget() {
 	}
 }
 
-// packGroup fills a slot with the columns of a group of rows in a plane.
-func (t *tile[T]) packGroup(n0, member, group, slot int) {
+// packGroup fills a slot with the columns of a group of rows.
+func (t *tile[T]) packGroup(g *metGroup) {
 	first, second := t.columnRoles()
-	c := column{n0: n0, member: member}
-	from := group*t.blocking.rows - t.blocking.phase
+	c, slot := column{n0: g.n0, member: g.member}, g.slot
+	from := g.group*t.blocking.rows - t.blocking.phase
 	t.packGroupOf(0, first, c, from, slot, int(t.p.HeadDim), t.parts.scoreFirst, t.parts.sumFirst)
 	t.packGroupOf(1, second, c, from, slot, int(t.p.ValueDim), t.parts.scoreSecond, t.parts.sumSecond)
 	if t.pass.kind.inverse() {
@@ -110,16 +110,42 @@ func (t *tile[T]) turnGroup(dst []T, rows []source) {
 // packLaneNumbers packs lse and delta of queries.
 func (t *tile[T]) packLaneNumbers(c column, from, slot int) {
 	s, b := &t.blocking, &t.blocked
-	head := t.columnHead(&c)
+	head, lanes := t.columnHead(&c), t.to-t.from
+	b.loaded = grow(b.loaded, lanes)
 	for i := range s.rows {
 		if c.n1 = from + i; c.n1 < 0 || c.n1 >= t.lines[1].queries {
 			continue
 		}
+		at := slot*s.width*s.rows + i
 		p, step := t.lane(core.LSE, &c, head)
-		for lane := range t.to - t.from {
-			at := (slot*s.width+lane)*s.rows + i
-			load(b.lse[at:at+1], unsafe.Add(p, lane*step), 0, t.p.DType.Accumulator())
-			b.delta[at] = t.deltaOf(c.n0, c.n1, t.from+lane, head)
+		load(b.loaded[:lanes], p, step, t.p.DType.Accumulator())
+		for lane, v := range b.loaded[:lanes] {
+			b.lse[at+lane*s.rows] = v
+		}
+		t.deltas(b.delta[at:], s.rows, c.n0, c.n1, t.from, lanes, head)
+	}
+}
+
+// deltas is deltaOf for queries from n2 on; step is the distance of elements of dst.
+func (t *tile[T]) deltas(dst []T, step, n0, n1, n2, count, head int) {
+	depth := int(t.p.ValueDim)
+	if t.p.DType != core.Float32 || depth%blockLanes != 0 {
+		for i := range count {
+			dst[i*step] = t.deltaOf(n0, n1, n2+i, head)
+		}
+		return
+	}
+	of := func(role core.Role) (p unsafe.Pointer, step int) {
+		p = t.address(role, n0, n1, n2, head)
+		return p, int(uintptr(t.address(role, n0, n1, n2+1, head)) - uintptr(p))
+	}
+	out, outStep := of(core.Out)
+	dOut, dOutStep := of(core.DOut)
+	t.simd.block.dotRows(unsafe.Pointer(&dst[0]), out, dOut, count, depth/blockLanes, step*float32Bytes, outStep, dOutStep)
+	if t.tensors[core.DLSE].given() {
+		p, bytes := of(core.DLSE)
+		for i := range count {
+			dst[i*step] -= T(*(*float32)(unsafe.Add(p, i*bytes)))
 		}
 	}
 }

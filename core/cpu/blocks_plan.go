@@ -19,9 +19,9 @@ type blocking struct {
 }
 
 const (
-	blockPanelBytes = 1 << 20 // of packed columns of blocks that a goroutine holds
+	blockPanelBytes = 5 << 18 // of packed columns of blocks that a goroutine holds
 	widestBlocks    = 64      // positions of a tile
-	blockTaskWork   = 1 << 23 // multiply-adds from which a task of blocks is not made larger
+	blockTaskWork   = 1 << 25 // multiply-adds from which a task of blocks is not made larger
 )
 
 // chooseBlocks makes the walk one of blocks if that pays.
@@ -134,8 +134,8 @@ func (b *blocking) bytes(p *core.Problem, parts parts) (size int) {
 // wholeVectors is a number of channels rounded up to vectors of blocks.
 func wholeVectors(channels int) int { return (channels + blockLanes - 1) &^ (blockLanes - 1) }
 
-// blockTask is the number of multiply-adds of a task: enough that the rows which two
-// tasks both pack do not matter, but some tasks for every goroutine.
+// blockTask is the number of multiply-adds to make a task of: enough that the rows which
+// two tasks both pack do not matter, but some tasks for every goroutine.
 func (w *walk) blockTask(total float64) float64 {
 	return max(min(total/8, blockTaskWork), taskWork)
 }

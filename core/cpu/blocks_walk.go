@@ -13,13 +13,14 @@ type blockState[T number] struct {
 	blockPanel[T]
 	blocks  []block
 	runs    []blockRun
+	groups  []metGroup
 	offsets []int       // [vector] bytes to the groups in use in score panels
 	masks   [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
 	parts   []metPart
 	met     []metRow
 	pitch   int // elements of numbers from a row of items to the next
 	item    int // elements of items and sums from one to the next
-	numbers []T // [maximum, sum, 1/sum or lse, delta][row of items][item]
+	numbers []T // [lse, 1/sum of weights or delta][row of items][item]
 	factors []T // scale and 1
 	ahead   []stream
 }
@@ -61,6 +62,7 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.blocked.forget()
 		for n1 := from[1]; n1 < to[1]; n1 += 2 {
+			t.meetRows(n0, n1, min(2, to[1]-n1))
 			t.blockRows(n0, n1, to[1])
 		}
 	}
@@ -68,18 +70,8 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 
 // blockRows computes up to two rows of items from n1 on; end is the end of the rows.
 func (t *tile[T]) blockRows(n0, n1, end int) {
-	rows := min(2, end-n1)
-	lo0, hi0, _ := t.span(0, n0)
-	var lo, hi [2]int
-	for i := range rows {
-		lo[i], hi[i], _ = t.span(1, n1+i)
-	}
-	if rows == 1 {
-		lo[1], hi[1] = hi[0], hi[0]
-	}
-	b, member := &t.blocked, t.member
-	b.pitch = 2 * len(b.blocks)
-	t.meetRows(lo0, hi0, lo, hi)
+	rows, b, member := min(2, end-n1), &t.blocked, t.member
+	t.packGroups()
 	t.items = t.positions
 	members := 1
 	if !t.pass.kind.inverse() {
@@ -92,32 +84,40 @@ func (t *tile[T]) blockRows(n0, n1, end int) {
 		if i < members-1 {
 			t.member++
 			t.askFor(n0, n1, rows, false)
-			t.member--
 		} else if n1+2 < end {
 			t.member = member
 			t.askFor(n0, n1+2, min(2, end-n1-2), true)
-			t.member = member + i
 		}
+		t.member = member + i
 		t.computeBlocks()
 		t.storeBlockItems(n0, n1, rows)
 	}
 	t.member = member
 }
 
-// meetRows packs what is not packed yet of the groups of rows that the items meet,
-// and lists them.
-func (t *tile[T]) meetRows(lo0, hi0 int, lo, hi [2]int) {
+// meetRows lists the groups of rows that up to two rows of items from n1 on meet.
+func (t *tile[T]) meetRows(n0, n1, rows int) {
+	lo0, hi0, _ := t.span(0, n0)
+	var lo, hi [2]int
+	for i := range rows {
+		lo[i], hi[i], _ = t.span(1, n1+i)
+	}
+	if rows == 1 {
+		lo[1], hi[1] = hi[0], hi[0]
+	}
 	s, b := &t.blocking, &t.blocked
+	b.pitch = 2 * len(b.blocks)
 	first := (lo[0] + s.phase) / s.rows
 	end := (max(hi[0], hi[1])-1+s.phase)/s.rows + 1
-	b.offsets, b.masks, b.parts, b.met = b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
+	b.groups, b.offsets, b.masks, b.parts, b.met = b.groups[:0], b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
 	plane, step := 0, max(partRows/s.rows, 1)
 	for member := range t.members() {
 		for n0 := lo0; n0 < hi0; n0++ {
+			for g := first; g < end; g++ {
+				b.groups = append(b.groups, metGroup{n0, member, g, s.slot(plane, g)})
+			}
 			for from := first; from < end; from += step {
-				to := min(from+step, end)
-				t.packGroups(n0, member, plane, from, to)
-				t.meetPart(plane, from, to, lo, hi)
+				t.meetPart(plane, from, min(from+step, end), lo, hi)
 			}
 			plane++
 		}
@@ -130,13 +130,13 @@ func (t *tile[T]) meetRows(lo0, hi0 int, lo, hi [2]int) {
 	}
 }
 
-func (t *tile[T]) packGroups(n0, member, plane, from, to int) {
+// packGroups packs what is not packed yet.
+func (t *tile[T]) packGroups() {
 	b := &t.blocked
-	for g := from; g < to; g++ {
-		slot := t.blocking.slot(plane, g)
-		if b.tags[slot] != g {
-			t.packGroup(n0, member, g, slot)
-			b.tags[slot] = g
+	for i := range b.groups {
+		if g := &b.groups[i]; b.tags[g.slot] != g.group {
+			t.packGroup(g)
+			b.tags[g.slot] = g.group
 		}
 	}
 }
@@ -178,7 +178,7 @@ func (t *tile[T]) loadBlockItems(n0, n1, rows int) {
 	b := &t.blocked
 	size := b.pitch * b.item
 	first, second := t.itemRoles()
-	b.numbers = grow(b.numbers, 6*b.pitch)
+	b.numbers = grow(b.numbers, 4*b.pitch)
 	if t.parts.scoreFirst {
 		t.first = grow(t.first, 2*size)
 	}
@@ -196,12 +196,19 @@ func (t *tile[T]) loadBlockItems(n0, n1, rows int) {
 		if t.pass.kind != attnQuery {
 			continue
 		}
-		for r := range t.items {
-			at := i*b.pitch + r
-			load(b.numbers[at:at+1], t.item(core.LSE, r), 0, t.p.DType.Accumulator())
-			b.numbers[2*b.pitch+at] = t.deltaOf(n0, n1+i, t.place[2]+r, t.itemHead(r))
-		}
+		p, step := t.itemNumbers(core.LSE)
+		load(b.numbers[i*b.pitch:][:t.positions], p, step, t.p.DType.Accumulator())
+		t.deltas(b.numbers[(2+i)*b.pitch:], 1, n0, n1+i, t.place[2], t.positions, t.itemHead(0))
 	}
+}
+
+// itemNumbers returns the address of the first item's number and the bytes to the next.
+func (t *tile[T]) itemNumbers(role core.Role) (p unsafe.Pointer, step int) {
+	p = t.item(role, 0)
+	if t.positions > 1 {
+		step = int(uintptr(t.item(role, 1)) - uintptr(p))
+	}
+	return p, step
 }
 
 // computeBlocks takes the rows that the items meet into their sums.
@@ -312,7 +319,7 @@ func (t *tile[T]) storeBlockItems(n0, n1, rows int) {
 		switch t.pass.kind {
 		case attnOut:
 			t.storeBlockLSE(i)
-			t.storeBlockRow(core.Out, t.sumSecond[i*size:], int(t.p.ValueDim), b.numbers[(4+i)*b.pitch:], 1)
+			t.storeBlockRow(core.Out, t.sumSecond[i*size:], int(t.p.ValueDim), b.numbers[(2+i)*b.pitch:], 1)
 		case attnQuery:
 			t.storeBlockRow(core.DQuery, t.sumFirst[i*size:], int(t.p.HeadDim), scale, 0)
 		default:
@@ -336,10 +343,6 @@ func (t *tile[T]) storeBlockLSE(i int) {
 	if !t.tensors[core.LSE].given() {
 		return
 	}
-	b := &t.blocked
-	tops, totals := b.numbers[i*b.pitch:], b.numbers[(2+i)*b.pitch:]
-	for r := range t.items {
-		t.lse = append(t.lse[:0], tops[r]+logarithm(totals[r]))
-		store(t.item(core.LSE, r), 0, t.p.DType.Accumulator(), t.lse, 1)
-	}
+	p, step := t.itemNumbers(core.LSE)
+	store(p, step, t.p.DType.Accumulator(), t.blocked.numbers[i*t.blocked.pitch:][:t.positions], 1)
 }

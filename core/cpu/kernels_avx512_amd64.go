@@ -24,10 +24,10 @@ func scoreBlocksAVX512(dst unsafe.Pointer, items unsafe.Pointer, panel unsafe.Po
 //
 //	x := the 16*wide scores from scores[(4*i+q)*item+v*step] on for every v < vectors
 //	mask := block.masks[q%2] & masks[2*v+q/2], one bit an element; that of the masks is repeated
-//	maximum := statistics[q/2*row+2*i+q%2] = the maximum of x in the mask
+//	maximum := the maximum of x in the mask
 //	x = e**(x-maximum) in the mask, otherwise 0; a maximum of -infinity counts as 0
-//	statistics[(2+q/2)*row+2*i+q%2] = the sum of x
-//	statistics[(4+q/2)*row+2*i+q%2] = 1 / the sum of x
+//	statistics[q/2*row+2*i+q%2] = maximum + log(sum of x)
+//	statistics[(2+q/2)*row+2*i+q%2] = 1 / sum of x
 //
 //go:noescape
 func softmaxBlocksAVX512(scores unsafe.Pointer, blocks unsafe.Pointer, masks unsafe.Pointer, statistics unsafe.Pointer, count int, vectors int, wide int, step int, item int, row int)
@@ -69,6 +69,13 @@ func accumulateBlocksAVX512(sums unsafe.Pointer, weights unsafe.Pointer, panel u
 //
 //go:noescape
 func turnBlockAVX512(dst unsafe.Pointer, rows unsafe.Pointer, blocks int, pitch int)
+
+// dotRowsAVX512 is, with steps in bytes,
+//
+//	for r := range rows { dst[r*step] = sum over c < 16*blocks of a[r*aStep+c] * b[r*bStep+c] }
+//
+//go:noescape
+func dotRowsAVX512(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows int, blocks int, step int, aStep int, bStep int)
 
 // peakAVX512 does 12 multiply-adds of 16 lanes a round, in registers only.
 //
