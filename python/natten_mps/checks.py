@@ -28,9 +28,7 @@ def _once(check: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(check)
     def run(*arguments: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        if torch._C._len_torch_dispatch_stack():
+        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             check(*arguments)
         else:
             remembered(*arguments)
@@ -65,9 +63,20 @@ def _grouped(heads: int, kv_heads: int) -> None:
     )
 
 
-@_once
 def fused(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> None:
-    """Arguments of na1d, na2d and na3d."""
+    """Arguments of na1d, na2d and na3d.
+
+    The operation refuses bad shapes by itself. To a compiler each function of a check is something
+    to look at again before every call, so that it is given only what the operation would take.
+    """
+    if torch.compiler.is_compiling():
+        check_stride_vs_kernel(window.query_step, window.kernel)
+    else:
+        _fused(name, query, key, value, window)
+
+
+@_once
+def _fused(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> None:
     rank = len(window.kernel)
     _must(
         len(query) == len(key) == len(value) == rank + 3,

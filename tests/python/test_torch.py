@@ -204,6 +204,18 @@ def test_compiled_tiny_problems_are_refused_as_others_are(convert, scale, messag
 
 
 @pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("length", [16, 200])
+def test_compiled_functions_refuse_what_eager_ones_do(length):
+    q = torch.randn(1, length, 1, 8)
+    for options, message in (
+        ({"kernel_size": 3, "stride": 5}, "must be <= kernel_size"),
+        ({"kernel_size": length, "dilation": 2}, "exceeds length"),
+    ):
+        with pytest.raises(Exception, match=message):
+            torch.compile(lambda q, o=options: nm.na1d(q, q, q, **o), fullgraph=True)(q)
+
+
+@pytest.mark.usefixtures("fresh")
 def test_compiled_training_step():
     module = nm.NeighborhoodAttention2D(16, 2, 3, is_causal=(True, False), rel_pos_bias=True)
     other = nm.NeighborhoodAttention2D(16, 2, 3, is_causal=(True, False), rel_pos_bias=True)
