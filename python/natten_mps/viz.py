@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .utils.params import normalize_causal, normalize_kernel_size, normalize_positive
+from .utils.params import Ints, normalize_causal, normalize_kernel_size, normalize_positive
 from .utils.window import Window
-
-Ints = int | Sequence[int]
 
 
 def _figure(**options: Any) -> Any:

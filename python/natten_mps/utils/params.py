@@ -9,6 +9,9 @@ import torch
 
 from .window import Window
 
+Ints = int | Sequence[int]
+Bools = bool | Sequence[bool]
+
 
 def normalize_tuple_param(value: Any, rank: int, name: str) -> tuple[Any, ...]:
     """`value` as a tuple with one entry an axis.

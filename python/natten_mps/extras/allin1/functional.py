@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ... import ops
-from ...utils.params import make_window
+from ...utils.params import Ints, make_window
 from ...utils.window import Window
-
-Ints = int | Sequence[int]
 
 _AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 _LAYOUTS = {1: "[B, L, H, D]", 2: "[B, Hh, Hw, H, D]", 3: "[B, Dp, Hh, Hw, H, D]"}
