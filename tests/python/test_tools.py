@@ -52,7 +52,8 @@ def test_bench_overhead(capsys):
     bench.main(["--overhead", "--json", "--device", "cpu", "--backend", "native", "pure"])
     found = json.loads(capsys.readouterr().out)
     for what, microseconds in found["native"].items():
-        assert microseconds < found["pure"][what], what
+        if what != "compiled module":  # a compiler makes loops of pure, and calls native
+            assert microseconds < found["pure"][what], what
 
 
 def test_bench_lists_and_explains(capsys):
