@@ -1,23 +1,121 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused backward, gradients of keys and values: G lanes hold R neighbouring
-// keys and walk the queries that see them, a closed-form interval along each
-// axis.
+// Fused backward, gradients of keys and values, "lanes" design; see na_tile.h.
+// Rows are keys, which walk the queries that see them, a closed-form interval
+// along each axis.
 //
 //   for each query of each head of the group:
 //     p = exp(scale * q.k + rpb - lse); ds = p * (dout.v - delta)
 //     dv += p * dout; dk += scale * ds * q
-#include "na_walk.h"
+#include "na_tile.h"
+
+template <int D, int DV, int G, int R>
+struct NaKeyGradient {
+  NaRow<NA_CHUNKS(D, G)> k[R], dk[R];
+  NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
+};
+
+// A line of queries at n = 0, whose neighbours are `step` apart. bias is that
+// of the lane's own key; what does not see may be outside.
+template <typename T, typename Off>
+struct NaQueryLine {
+  device const T *query, *d_out, *bias;
+  device const float *lse, *delta;
+  Off query_step, d_out_step, lse_step, delta_step, bias_step;
+};
+
+// A query, the gradient of its output, and what its weights need.
+template <int D, int DV, int G>
+struct NaQuery {
+  NaRow<NA_CHUNKS(D, G)> q;
+  NaRow<NA_CHUNKS(DV, G)> dout;
+  float lse, delta;
+};
+
+template <int VEC, int D, int DV, int G, typename T, typename Off>
+inline void na_read(thread NaQuery<D, DV, G>& x,
+                    NaQueryLine<T, Off> line,
+                    int n,
+                    int lane) {
+  na_load<D, G, VEC>(line.query + Off(n) * line.query_step, lane, x.q);
+  na_load<DV, G, VEC>(line.d_out + Off(n) * line.d_out_step, lane, x.dout);
+  x.lse = line.lse[Off(n) * line.lse_step];
+  x.delta = line.delta[Off(n) * line.delta_step];
+}
+
+// Takes query n.
+template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
+inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
+                       thread const NaQuery<D, DV, G>& x,
+                       NaQueryLine<T, Off> line,
+                       NaSpanOf c,
+                       int n) {
+  NaSlots<R> logits, products;
+  na_dots(f.k, x.q, logits);
+  na_dots(f.v, x.dout, products);
+  float s = na_own_sum<G>(logits), dp = na_own_sum<G>(products);
+  bool seen = na_sees_at(c, n);
+  if (RPB && seen) {
+    s = fma(NA_LOG2E, float(line.bias[Off(n) * line.bias_step]), s);
+  }
+  float weight = fast::exp2(s - max(NA_LOG2E * x.lse, NA_LOWEST));
+  float ds = seen ? weight * (dp - x.delta) : 0.0f;
+  weight = seen ? weight : 0.0f;
+  NA_UNROLL
+  for (int i = 0; i < R; i++) {
+    na_axpy(na_slot<G, R>(weight, i), x.dout, f.dv[i]);
+    na_axpy(na_slot<G, R>(ds, i), x.q, f.dk[i]);
+  }
+}
+
+// Takes the queries of a line; a query is under way while another is worked on.
+template <bool RPB,
+          int VEC,
+          int D,
+          int DV,
+          int G,
+          int R,
+          typename T,
+          typename Off>
+inline void na_scatter_line(thread NaKeyGradient<D, DV, G, R>& f,
+                            NaQueryLine<T, Off> line,
+                            NaSpanOf c,
+                            int lane) {
+  NaQuery<D, DV, G> x, y;
+  na_read<VEC>(x, line, c.first, lane);
+  for (int t = 0; t < c.count; t += 2) {
+    int n = c.first + t;
+    na_read<VEC>(y, line, min(n + 1, c.top), lane);
+    na_scatter<RPB>(f, x, line, c, n);
+    na_read<VEC>(x, line, min(n + 2, c.top), lane);
+    na_scatter<RPB>(f, y, line, c, n + 1);
+  }
+}
+
+// The line w of tensors at buffers 1, 4, 5, 6 and 10, which begin at x.
+template <typename T, typename Off>
+inline NaQueryLine<T, Off> na_query_line(constant NaParams& p,
+                                         NaQueryLine<T, Off> x,
+                                         NaOwn own,
+                                         NaLines w) {
+  x.query += na_line_at<Off>(p, 0, own, w);
+  x.lse += na_line_at<Off>(p, 4, own, w);
+  x.d_out += na_line_at<Off>(p, 5, own, w);
+  x.delta += na_line_at<Off>(p, 8, own, w);
+  x.bias += na_bias_of<Off>(p, own, w.n0, w.n1);
+  return x;
+}
 
 template <typename T,
           typename Off,
           int D,
           int DV,
           int G,
-          int R,
+          int R1,
+          int R2,
           bool RPB,
           int VEC>
-[[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_kv(
+[[kernel, max_total_threads_per_threadgroup(384)]] void attn_bwd_kv(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
     device const T* key [[buffer(2)]],
@@ -31,104 +129,59 @@ template <typename T,
     constant int* sizes [[buffer(10)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
-  NaPlace w = na_place<G>(p, tg, thread_index);
-  int l0 = na_length(p, sizes, w.batch, 0),
-      l1 = na_length(p, sizes, w.batch, 1);
-  int l2 = na_length(p, sizes, w.batch, 2), lane = w.lane;
-  NaSpan<1> k0 = na_keys<1>(p.axis[0], l0, w.unit[0]);
-  NaSpan<1> k1 = na_keys<1>(p.axis[1], l1, w.unit[1]);
-  NaSpan<R> k2 = na_keys<R>(p.axis[2], l2, w.unit[2]);
-  NaSeen<1> s0 = na_seen(p.axis[0], l0, k0);
-  NaSeen<1> s1 = na_seen(p.axis[1], l1, k1);
-  NaSeen<R> s2 = na_seen(p.axis[2], l2, k2);
+  const int R = R1 * R2;
+  NaTile w = na_tile<G, R1, R2>(p, tg, thread_index);
+  int lane = w.lane;
+  NaOwn own = na_own<true>(p, sizes, w);
   key += na_base(p, 1, w.batch, w.head);
   value += na_base(p, 2, w.batch, w.head);
 
-  NaRow<NA_CHUNKS(D, G)> k[R], dk[R];
-  NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
+  NaKeyGradient<D, DV, G, R> f;
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    na_clear(k[r]);
-    na_clear(v[r]);
-    na_clear(dk[r]);
-    na_clear(dv[r]);
-    if (k0.live[0] && k1.live[0] && k2.live[r]) {
-      na_load<D, G, VEC>(
-          key + na_at<Off>(p, 1, k0.index[0], k1.index[0], k2.index[r]),
-          lane,
-          k[r]);
-      na_load<DV, G, VEC>(
-          value + na_at<Off>(p, 2, k0.index[0], k1.index[0], k2.index[r]),
-          lane,
-          v[r]);
-    }
-    na_scale(k[r], p.scale * NA_LOG2E);
+  for (int i = 0; i < R; i++) {
+    na_clear(f.dk[i]);
+    na_clear(f.dv[i]);
+    na_load<D, G, VEC>(
+        key + na_row_at<Off, G, R>(p, 1, own, own.live, i), lane, f.k[i]);
+    na_load<DV, G, VEC>(
+        value + na_row_at<Off, G, R>(p, 2, own, own.live, i), lane, f.v[i]);
+    na_scale(f.k[i], p.scale * NA_LOG2E);
   }
+  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  NaLines first = na_lines<G, R>(p, own);
+  NaQueryLine<T, Off> rows;
+  rows.query_step = na_at<Off>(p, 0, 0, 0, own.x[2].step);
+  rows.lse_step = na_at<Off>(p, 4, 0, 0, own.x[2].step);
+  rows.d_out_step = na_at<Off>(p, 5, 0, 0, own.x[2].step);
+  rows.delta_step = na_at<Off>(p, 8, 0, 0, own.x[2].step);
+  rows.bias_step = -na_at<Off>(p, 3, 0, 0, own.x[2].advance);
   for (int g = 0; g < p.group; g++) {
     int head = w.head * p.group + g;
-    device const T* q_row = query + na_base(p, 0, w.batch, head);
-    device const T* rpb_row = rpb + na_base(p, 3, 0, head);
-    device const float* lse_row = lse + na_base(p, 4, w.batch, head);
-    device const T* dout_row = d_out + na_base(p, 5, w.batch, head);
-    device const float* delta_row = delta + na_base(p, 8, w.batch, head);
-    for (int n0 = 0; n0 < s0.count; n0++) {
-      for (int n1 = 0; n1 < s1.count; n1++) {
-        int m0 = min(n0, s0.top), m1 = min(n1, s1.top);
-        int i0 = s0.first + m0 * s0.step, i1 = s1.first + m1 * s1.step;
-        bool row = n0 < s0.hi[0] && n1 < s1.hi[0];
-        for (int n2 = 0; n2 < s2.count; n2++) {
-          int m2 = min(n2, s2.top), i2 = s2.first + m2 * s2.step;
-          NaRow<NA_CHUNKS(D, G)> q;
-          NaRow<NA_CHUNKS(DV, G)> dout;
-          na_load<D, G, VEC>(q_row + na_at<Off>(p, 0, i0, i1, i2), lane, q);
-          na_load<DV, G, VEC>(
-              dout_row + na_at<Off>(p, 5, i0, i1, i2), lane, dout);
-          float top =
-              max(NA_LOG2E * lse_row[na_at<Off>(p, 4, i0, i1, i2)], NA_LOWEST);
-          float shift = delta_row[na_at<Off>(p, 8, i0, i1, i2)];
-          NA_UNROLL
-          for (int r = 0; r < R; r++) {
-            bool seen = row && n2 >= s2.lo[r] && n2 < s2.hi[r];
-            float s = na_group_sum<G>(na_dot(q, k[r]));
-            float dp = na_group_sum<G>(na_dot(dout, v[r]));
-            if (RPB && seen) {
-              s += NA_LOG2E *
-                   float(rpb_row[na_bias_at<Off>(
-                       p,
-                       3,
-                       k0.position[0] - s0.position - m0 * s0.advance,
-                       k1.position[0] - s1.position - m1 * s1.advance,
-                       k2.position[r] - s2.position - m2 * s2.advance)]);
-            }
-            float weight = fast::exp2(s - top);
-            weight = seen ? weight : 0.0f;
-            na_axpy(weight, dout, dv[r]);
-            na_axpy(weight * (dp - shift), q, dk[r]);
-          }
-        }
-      }
+    rows.query = query + na_base(p, 0, w.batch, head);
+    rows.bias = rpb + na_base(p, 3, 0, head);
+    rows.lse = lse + na_base(p, 4, w.batch, head);
+    rows.d_out = d_out + na_base(p, 5, w.batch, head);
+    rows.delta = delta + na_base(p, 8, w.batch, head);
+    for (NaLines at = first; na_more(at); at = na_after(at)) {
+      NaSpanOf c = span;
+      c.seen = na_has(own, at) ? span.seen : 0u;
+      na_scatter_line<RPB, VEC>(f, na_query_line(p, rows, own, at), c, lane);
     }
   }
   d_key += na_base(p, 6, w.batch, w.head);
   d_value += na_base(p, 7, w.batch, w.head);
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    if (!(k0.inside[0] && k1.inside[0] && k2.inside[r])) {
+  for (int i = 0; i < R; i++) {
+    Off key_at = na_row_at<Off, G, R>(p, 6, own, own.inside, i),
+        value_at = na_row_at<Off, G, R>(p, 7, own, own.inside, i);
+    if (na_slot<G, R>(int(own.inside), i) == 0) {
       continue;
     }
     if ((p.flags & NA_D_FIRST) != 0) {
-      na_store<D, G, VEC>(
-          d_key + na_at<Off>(p, 6, k0.index[0], k1.index[0], k2.index[r]),
-          lane,
-          dk[r],
-          p.scale);
+      na_store<D, G, VEC>(d_key + key_at, lane, f.dk[i], p.scale);
     }
     if ((p.flags & NA_D_SECOND) != 0) {
-      na_store<DV, G, VEC>(
-          d_value + na_at<Off>(p, 7, k0.index[0], k1.index[0], k2.index[r]),
-          lane,
-          dv[r],
-          1.0f);
+      na_store<DV, G, VEC>(d_value + value_at, lane, f.dv[i], 1.0f);
     }
   }
 }

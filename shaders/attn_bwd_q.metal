@@ -1,43 +1,80 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused backward, gradient of the queries, and delta for the other gradients:
+// Fused backward, gradient of the queries, and delta for the other gradients,
+// "lanes" design; see na_tile.h.
 //
 //   delta = dout.out - dlse
 //   for each key: p = exp(scale * q.k + rpb - lse); ds = p * (dout.v - delta)
 //                 dq += scale * ds * k
-#include "na_walk.h"
+#include "na_tile.h"
 
 template <int D, int DV, int G, int R>
 struct NaQueryGradient {
   NaRow<NA_CHUNKS(D, G)> q[R], dq[R];
   NaRow<NA_CHUNKS(DV, G)> dout[R];
-  float lse[R], delta[R];
+  float lse, delta;  // of this lane's own query
 };
 
-// How R queries see one key.
-template <int R>
-struct NaGlance {
-  bool seen[R];
-  float bias[R];
-};
-
-// Takes one key.
-template <int D, int DV, int G, int R, int VEC, typename T>
-inline void na_gather(thread NaQueryGradient<D, DV, G, R>& f,
-                      device const T* key,
-                      device const T* value,
-                      thread const NaGlance<R>& g,
-                      int lane) {
+// A key and its value.
+template <int D, int DV, int G>
+struct NaPair {
   NaRow<NA_CHUNKS(D, G)> k;
   NaRow<NA_CHUNKS(DV, G)> v;
-  na_load<D, G, VEC>(key, lane, k);
-  na_load<DV, G, VEC>(value, lane, v);
+};
+
+template <int VEC, int D, int DV, int G, typename T, typename Off>
+inline void na_read(thread NaPair<D, DV, G>& x,
+                    NaKeyLine<T, Off> line,
+                    int n,
+                    int lane) {
+  na_load<D, G, VEC>(line.key + Off(n) * line.key_step, lane, x.k);
+  na_load<DV, G, VEC>(line.value + Off(n) * line.value_step, lane, x.v);
+}
+
+// Takes key n.
+template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
+inline void na_gather(thread NaQueryGradient<D, DV, G, R>& f,
+                      thread const NaPair<D, DV, G>& x,
+                      NaKeyLine<T, Off> line,
+                      NaSpanOf c,
+                      int n) {
+  NaSlots<R> logits, products;
+  na_dots(f.q, x.k, logits);
+  na_dots(f.dout, x.v, products);
+  float s = na_own_sum<G>(logits), dp = na_own_sum<G>(products);
+  bool seen = na_sees_at(c, n);
+  if (RPB && seen) {
+    s = fma(NA_LOG2E, float(line.bias[Off(n) * line.bias_step]), s);
+  }
+  float ds = fast::exp2(s - f.lse) * (dp - f.delta);
+  ds = seen ? ds : 0.0f;
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    float s = na_group_sum<G>(na_dot(f.q[r], k));
-    float dp = na_group_sum<G>(na_dot(f.dout[r], v));
-    float ds = fast::exp2(s + g.bias[r] - f.lse[r]) * (dp - f.delta[r]);
-    na_axpy(g.seen[r] ? ds : 0.0f, k, f.dq[r]);
+  for (int i = 0; i < R; i++) {
+    na_axpy(na_slot<G, R>(ds, i), x.k, f.dq[i]);
+  }
+}
+
+// Takes the keys of a line; a key is under way while another is worked on.
+template <bool RPB,
+          int VEC,
+          int D,
+          int DV,
+          int G,
+          int R,
+          typename T,
+          typename Off>
+inline void na_gather_line(thread NaQueryGradient<D, DV, G, R>& f,
+                           NaKeyLine<T, Off> line,
+                           NaSpanOf c,
+                           int lane) {
+  NaPair<D, DV, G> x, y;
+  na_read<VEC>(x, line, c.first, lane);
+  for (int t = 0; t < c.count; t += 2) {
+    int n = c.first + t;
+    na_read<VEC>(y, line, min(n + 1, c.top), lane);
+    na_gather<RPB>(f, x, line, c, n);
+    na_read<VEC>(x, line, min(n + 2, c.top), lane);
+    na_gather<RPB>(f, y, line, c, n + 1);
   }
 }
 
@@ -46,10 +83,11 @@ template <typename T,
           int D,
           int DV,
           int G,
-          int R,
+          int R1,
+          int R2,
           bool RPB,
           int VEC>
-[[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_bwd_q(
+[[kernel, max_total_threads_per_threadgroup(384)]] void attn_bwd_q(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
     device const T* key [[buffer(2)]],
@@ -66,20 +104,12 @@ template <typename T,
     constant int* sizes [[buffer(13)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
-  NaPlace w = na_place<G>(p, tg, thread_index);
-  int kv = w.head / p.group, lane = w.lane;
-  NaSpan<1> q0 =
-      na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
-  NaSpan<1> q1 =
-      na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
-  NaSpan<R> q2 =
-      na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
+  const int R = R1 * R2;
+  NaTile w = na_tile<G, R1, R2>(p, tg, thread_index);
+  int lane = w.lane;
+  NaOwn own = na_own<false>(p, sizes, w);
+  int i0 = own.x[0].index, i1 = own.x[1].index, i2 = own.x[2].index;
   query += na_base(p, 0, w.batch, w.head);
-  key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
-  value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
-  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation),
-      value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
-  rpb += na_base(p, 3, 0, w.head);
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
   d_out += na_base(p, 8, w.batch, w.head);
@@ -88,97 +118,58 @@ template <typename T,
   delta += na_base(p, 11, w.batch, w.head);
 
   NaQueryGradient<D, DV, G, R> f;
+  NaSlots<R> parts;
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    int i0 = q0.index[0], i1 = q1.index[0], i2 = q2.index[r];
+  for (int i = 0; i < R; i++) {
     NaRow<NA_CHUNKS(DV, G)> o;
-    na_clear(f.q[r]);
-    na_clear(f.dq[r]);
-    na_clear(f.dout[r]);
-    na_clear(o);
-    f.lse[r] = 0.0f;
-    bool live = q0.live[0] && q1.live[0] && q2.live[r];
-    if (live) {
-      na_load<D, G, VEC>(query + na_at<Off>(p, 0, i0, i1, i2), lane, f.q[r]);
-      na_load<DV, G, VEC>(out + na_at<Off>(p, 6, i0, i1, i2), lane, o);
-      na_load<DV, G, VEC>(
-          d_out + na_at<Off>(p, 8, i0, i1, i2), lane, f.dout[r]);
-      f.lse[r] = max(NA_LOG2E * lse[na_at<Off>(p, 7, i0, i1, i2)], NA_LOWEST);
+    na_clear(f.dq[i]);
+    na_load<D, G, VEC>(
+        query + na_row_at<Off, G, R>(p, 0, own, own.live, i), lane, f.q[i]);
+    na_load<DV, G, VEC>(
+        out + na_row_at<Off, G, R>(p, 6, own, own.live, i), lane, o);
+    na_load<DV, G, VEC>(
+        d_out + na_row_at<Off, G, R>(p, 8, own, own.live, i), lane, f.dout[i]);
+    na_scale(f.q[i], p.scale * NA_LOG2E);
+    parts.v[i] = na_dot(o, f.dout[i]);
+  }
+  f.delta = na_own_sum<G>(parts);
+  f.lse = 0.0f;
+  if (own.live) {
+    f.lse = max(NA_LOG2E * lse[na_at<Off>(p, 7, i0, i1, i2)], NA_LOWEST);
+    if ((p.flags & NA_D_LSE) != 0) {
+      f.delta -= d_lse[na_at<Off>(p, 9, i0, i1, i2)];
     }
-    na_scale(f.q[r], p.scale * NA_LOG2E);
-    f.delta[r] = na_group_sum<G>(na_dot(o, f.dout[r]));
-    if (live && (p.flags & NA_D_LSE) != 0) {
-      f.delta[r] -= d_lse[na_at<Off>(p, 9, i0, i1, i2)];
-    }
-    if (live && lane == 0) {
-      delta[na_at<Off>(p, 11, i0, i1, i2)] = f.delta[r];
+    if (lane % (G / R) == 0) {
+      delta[na_at<Off>(p, 11, i0, i1, i2)] = f.delta;
     }
   }
   if ((p.flags & NA_D_FIRST) == 0) {
     return;
   }
-  NaUnion<1> u0 = na_union(p.axis[0], q0);
-  NaUnion<1> u1 = na_union(p.axis[1], q1);
-  NaUnion<R> u2 = na_union(p.axis[2], q2);
-  for (int n0 = 0; n0 < u0.count; n0++) {
-    for (int n1 = 0; n1 < u1.count; n1++) {
-      int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation,
-          k1 = q1.residue + p1 * p.axis[1].dilation;
-      bool row = na_sees(u0.reach[0], u0.first + n0) &&
-                 na_sees(u1.reach[0], u1.first + n1);
-      Off key_row = na_at<Off>(p, 1, k0, k1, 0),
-          value_row = na_at<Off>(p, 2, k0, k1, 0);
-      for (int n2 = 0; n2 < u2.count; n2++) {
-        int p2 = min(u2.first + n2, u2.top);
-        NaGlance<R> g;
-        NA_UNROLL
-        for (int r = 0; r < R; r++) {
-          g.seen[r] = row && na_sees(u2.reach[r], u2.first + n2);
-          g.bias[r] = 0.0f;
-          if (RPB && g.seen[r]) {
-            g.bias[r] =
-                NA_LOG2E * float(rpb[na_bias_at<Off>(p,
-                                                     3,
-                                                     p0 - q0.position[0],
-                                                     p1 - q1.position[0],
-                                                     p2 - q2.position[r])]);
-          }
-        }
-        na_gather<D, DV, G, R, VEC>(f,
-                                    key + key_row + Off(p2) * key_step,
-                                    value + value_row + Off(p2) * value_step,
-                                    g,
-                                    lane);
-      }
-    }
+  NaKeyLine<T, Off> keys =
+      na_keys_of<T, Off>(p, w.batch, w.head, own.x[2], key, value, rpb);
+  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  for (NaLines at = na_lines<G, R>(p, own); na_more(at); at = na_after(at)) {
+    NaSpanOf c = span;
+    c.seen = na_has(own, at) ? span.seen : 0u;
+    na_gather_line<RPB, VEC>(f, na_key_line(p, keys, own, at), c, lane);
   }
-  for (int e = 0; e < p.extra; e++) {
-    NaGlance<R> g;
-    NA_UNROLL
-    for (int r = 0; r < R; r++) {
-      g.seen[r] = q0.live[0] && q1.live[0] && q2.live[r];
-      g.bias[r] = 0.0f;
-    }
-    na_gather<D, DV, G, R, VEC>(
-        f,
-        extra_key + na_base(p, 4, w.batch, kv) + na_at<Off>(p, 4, 0, 0, e),
-        extra_value + na_base(p, 5, w.batch, kv) + na_at<Off>(p, 5, 0, 0, e),
-        g,
-        lane);
+  if (p.extra > 0) {
+    NaKeyLine<T, Off> tokens =
+        na_tokens_of<T, Off>(p, w.batch, w.head, extra_key, extra_value);
+    na_gather_line<false, VEC>(f, tokens, na_span_of_tokens(p, own.live), lane);
   }
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    if (q0.inside[0] && q1.inside[0] && q2.inside[r]) {
-      na_store_cell<Off, D, G, VEC>(p,
-                                    10,
-                                    d_query,
-                                    q0.index[0],
-                                    q1.index[0],
-                                    q2.index[r],
-                                    lane,
-                                    f.dq[r],
-                                    p.scale);
+  for (int i = 0; i < R; i++) {
+    Off row = na_row_at<Off, G, R>(p, 10, own, own.inside, i);
+    if (na_slot<G, R>(int(own.inside), i) == 0) {
+      continue;
+    }
+    if (R > 1) {
+      na_store<D, G, VEC>(d_query + row, lane, f.dq[i], p.scale);
+    } else {
+      na_store_cell<Off, D, G, VEC>(
+          p, 10, d_query, i0, i1, i2, lane, f.dq[0], p.scale);
     }
   }
 }

@@ -1,93 +1,114 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused forward, "lanes" design: G lanes hold R neighbouring queries, which
-// share every key and value that they load.
+// Fused forward, "lanes" design; see na_tile.h.
 //
-//   for blocks of KB keys of the union of the R windows:
+//   for KB keys at a time of the union of the R windows:
 //     s = scale * q.k + rpb, masked outside each query's own window
 //     m' = max(m, s); c = exp(m - m'); p = exp(s - m')
 //     l = c * l + sum(p); o = c * o + p.v
 //   out = o / l; lse = m + log(l)
 //
-// Exponentials are powers of two of logits multiplied by log2(e).
-#include "na_walk.h"
+// Exponentials are powers of two of logits multiplied by log2(e). m follows the
+// maximum only when that has grown by 2^NA_SLACK: so much the weights may
+// exceed 1, which float32 holds without loss.
+#include "na_tile.h"
+
+#define NA_SLACK 8.0f
 
 template <int D, int DV, int G, int R>
 struct NaForward {
   NaRow<NA_CHUNKS(D, G)> q[R];
   NaRow<NA_CHUNKS(DV, G)> o[R];
-  float m[R], l[R];
+  float m, l;  // of this lane's own query
 };
 
-// KB keys: where their rows are, which query sees them, and with what bias.
-template <typename Off, int R, int KB>
-struct NaBlock {
-  Off key[KB], value[KB];
-  bool seen[R][KB];
-  float bias[R][KB];
+// KB keys.
+template <int N, int KB>
+struct NaKeys {
+  NaRow<N> k[KB];
 };
 
-template <typename T,
-          typename Off,
+template <int D, int G, int VEC, int KB, typename T, typename Off>
+inline void na_read(thread NaKeys<NA_CHUNKS(D, G), KB>& x,
+                    device const T* key,
+                    Off step,
+                    int n,
+                    int top,
+                    int lane) {
+  NA_UNROLL
+  for (int j = 0; j < KB; j++) {
+    na_load<D, G, VEC>(key + Off(min(n + j, top)) * step, lane, x.k[j]);
+  }
+}
+
+// Takes the keys of a line, of which x holds the first KB, and leaves there
+// those of the line that begins at next: keys are under way while others are
+// worked on.
+template <bool RPB,
+          int VEC,
           int D,
           int DV,
           int G,
           int R,
           int KB,
-          bool RPB,
-          int VEC>
+          typename T,
+          typename Off>
 inline void na_attend(thread NaForward<D, DV, G, R>& f,
-                      device const T* key,
-                      device const T* value,
-                      thread const NaBlock<Off, R, KB>& b,
+                      thread NaKeys<NA_CHUNKS(D, G), KB>& x,
+                      NaKeyLine<T, Off> line,
+                      device const T* next,
+                      NaSpanOf c,
                       int lane) {
-  float s[R][KB];
-  NA_UNROLL
-  for (int j = 0; j < KB; j++) {
-    NaRow<NA_CHUNKS(D, G)> k;
-    na_load<D, G, VEC>(key + b.key[j], lane, k);
-    NA_UNROLL
-    for (int r = 0; r < R; r++) {
-      s[r][j] = na_group_sum<G>(na_dot(f.q[r], k));
-      s[r][j] = RPB ? s[r][j] + b.bias[r][j] : s[r][j];
-      s[r][j] = b.seen[r][j] ? s[r][j] : NA_LOWEST;
-    }
-  }
-  float top[R];  // never below NA_LOWEST / 2: what is not seen vanishes
-  bool grows = false;
-  NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    top[r] = f.m[r];
+  for (int t = 0; t < c.count; t += KB) {
+    int n = c.first + t;
+    bool more = t + KB < c.count;
+    NaRow<NA_CHUNKS(DV, G)> v[KB];
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      top[r] = max(top[r], s[r][j]);
+      na_load<DV, G, VEC>(
+          line.value + Off(min(n + j, c.top)) * line.value_step, lane, v[j]);
     }
-    grows = grows || top[r] > f.m[r];
-  }
-  if (simd_any(grows)) {  // seldom after the first blocks
-    NA_UNROLL
-    for (int r = 0; r < R; r++) {
-      float fade = fast::exp2(f.m[r] - top[r]);
-      f.m[r] = top[r];
-      f.l[r] *= fade;
-      na_scale(f.o[r], fade);
-    }
-  }
-  NA_UNROLL
-  for (int r = 0; r < R; r++) {
+    float s[KB];
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      s[r][j] = fast::exp2(s[r][j] - f.m[r]);
-      f.l[r] += s[r][j];
+      NaSlots<R> parts;
+      na_dots(f.q, x.k[j], parts);
+      s[j] = na_own_sum<G>(parts);
+      bool seen = na_sees_at(c, n + j);
+      if (RPB && seen) {
+        s[j] =
+            fma(NA_LOG2E, float(line.bias[Off(n + j) * line.bias_step]), s[j]);
+      }
+      s[j] = seen ? s[j] : NA_LOWEST;
     }
-  }
-  NA_UNROLL
-  for (int j = 0; j < KB; j++) {
-    NaRow<NA_CHUNKS(DV, G)> v;
-    na_load<DV, G, VEC>(value + b.value[j], lane, v);
+    na_read<D, G, VEC>(x,
+                       more ? line.key : next,
+                       line.key_step,
+                       more ? n + KB : c.first,
+                       c.top,
+                       lane);
+    float top = f.m;  // never below NA_LOWEST / 2: what is not seen vanishes
     NA_UNROLL
-    for (int r = 0; r < R; r++) {
-      na_axpy(s[r][j], v, f.o[r]);
+    for (int j = 0; j < KB; j++) {
+      top = max(top, s[j]);
+    }
+    if (simd_any(top > f.m + NA_SLACK)) {  // seldom after the first keys
+      float fade = fast::exp2(f.m - top);
+      f.m = top;
+      f.l *= fade;
+      NA_UNROLL
+      for (int i = 0; i < R; i++) {
+        na_scale(f.o[i], na_slot<G, R>(fade, i));
+      }
+    }
+    NA_UNROLL
+    for (int j = 0; j < KB; j++) {
+      s[j] = fast::exp2(s[j] - f.m);
+      f.l += s[j];
+      NA_UNROLL
+      for (int i = 0; i < R; i++) {
+        na_axpy(na_slot<G, R>(s[j], i), v[j], f.o[i]);
+      }
     }
   }
 }
@@ -97,11 +118,12 @@ template <typename T,
           int D,
           int DV,
           int G,
-          int R,
+          int R1,
+          int R2,
           int KB,
           bool RPB,
           int VEC>
-[[kernel, max_total_threads_per_threadgroup(NA_THREADS)]] void attn_fwd(
+[[kernel, max_total_threads_per_threadgroup(512)]] void attn_fwd(
     constant NaParams& p [[buffer(0)]],
     device const T* query [[buffer(1)]],
     device const T* key [[buffer(2)]],
@@ -114,108 +136,60 @@ template <typename T,
     constant int* sizes [[buffer(9)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
-  NaPlace w = na_place<G>(p, tg, thread_index);
-  int kv = w.head / p.group, lane = w.lane;
-  NaSpan<1> q0 =
-      na_queries<1>(p.axis[0], na_length(p, sizes, w.batch, 0), w.unit[0]);
-  NaSpan<1> q1 =
-      na_queries<1>(p.axis[1], na_length(p, sizes, w.batch, 1), w.unit[1]);
-  NaSpan<R> q2 =
-      na_queries<R>(p.axis[2], na_length(p, sizes, w.batch, 2), w.unit[2]);
-  NaUnion<1> u0 = na_union(p.axis[0], q0);
-  NaUnion<1> u1 = na_union(p.axis[1], q1);
-  NaUnion<R> u2 = na_union(p.axis[2], q2);
+  const int R = R1 * R2;
+  NaTile w = na_tile<G, R1, R2>(p, tg, thread_index);
+  int lane = w.lane;
+  NaOwn own = na_own<false>(p, sizes, w);
   query += na_base(p, 0, w.batch, w.head);
-  key += na_base(p, 1, w.batch, kv) + na_at<Off>(p, 1, 0, 0, q2.residue);
-  value += na_base(p, 2, w.batch, kv) + na_at<Off>(p, 2, 0, 0, q2.residue);
-  rpb += na_base(p, 3, 0, w.head);
-  Off key_step = na_at<Off>(p, 1, 0, 0, p.axis[2].dilation),
-      value_step = na_at<Off>(p, 2, 0, 0, p.axis[2].dilation);
 
   NaForward<D, DV, G, R> f;
+  f.m = NA_LOWEST * 0.5f;
+  f.l = 0.0f;
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    na_clear(f.q[r]);
-    na_clear(f.o[r]);
-    f.m[r] = NA_LOWEST * 0.5f;
-    f.l[r] = 0.0f;
-    if (q0.live[0] && q1.live[0] && q2.live[r]) {
-      na_load<D, G, VEC>(
-          query + na_at<Off>(p, 0, q0.index[0], q1.index[0], q2.index[r]),
-          lane,
-          f.q[r]);
-    }
-    na_scale(f.q[r], p.scale * NA_LOG2E);
+  for (int i = 0; i < R; i++) {
+    na_clear(f.o[i]);
+    na_load<D, G, VEC>(
+        query + na_row_at<Off, G, R>(p, 0, own, own.live, i), lane, f.q[i]);
+    na_scale(f.q[i], p.scale * NA_LOG2E);
   }
-  for (int n0 = 0; n0 < u0.count; n0++) {
-    for (int n1 = 0; n1 < u1.count; n1++) {
-      int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation,
-          k1 = q1.residue + p1 * p.axis[1].dilation;
-      bool row = na_sees(u0.reach[0], u0.first + n0) &&
-                 na_sees(u1.reach[0], u1.first + n1);
-      Off key_row = na_at<Off>(p, 1, k0, k1, 0),
-          value_row = na_at<Off>(p, 2, k0, k1, 0);
-      for (int n2 = 0; n2 < u2.count; n2 += KB) {
-        NaBlock<Off, R, KB> b;
-        NA_UNROLL
-        for (int j = 0; j < KB; j++) {
-          int at = u2.first + n2 + j, p2 = min(at, u2.top);
-          b.key[j] = key_row + Off(p2) * key_step;
-          b.value[j] = value_row + Off(p2) * value_step;
-          NA_UNROLL
-          for (int r = 0; r < R; r++) {
-            b.seen[r][j] = row && na_sees(u2.reach[r], at);
-            b.bias[r][j] = 0.0f;
-            if (RPB && b.seen[r][j]) {
-              b.bias[r][j] =
-                  NA_LOG2E * float(rpb[na_bias_at<Off>(p,
-                                                       3,
-                                                       p0 - q0.position[0],
-                                                       p1 - q1.position[0],
-                                                       p2 - q2.position[r])]);
-            }
-          }
-        }
-        na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(f, key, value, b, lane);
-      }
+  NaKeys<NA_CHUNKS(D, G), KB> x;
+  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  NaLines at = na_lines<G, R>(p, own);
+  if (na_more(at)) {
+    NaKeyLine<T, Off> keys =
+        na_keys_of<T, Off>(p, w.batch, w.head, own.x[2], key, value, rpb);
+    NaKeyLine<T, Off> line = na_key_line(p, keys, own, at);
+    na_read<D, G, VEC>(x, line.key, line.key_step, span.first, span.top, lane);
+    while (na_more(at)) {
+      NaSpanOf c = span;
+      c.seen = na_has(own, at) ? span.seen : 0u;
+      at = na_after(at);
+      NaKeyLine<T, Off> next = na_key_line(p, keys, own, at);
+      na_attend<RPB, VEC>(f, x, line, next.key, c, lane);
+      line = next;
     }
   }
-  extra_key += na_base(p, 4, w.batch, kv);
-  extra_value += na_base(p, 5, w.batch, kv);
-  for (int e = 0; e < p.extra; e += KB) {
-    NaBlock<Off, R, KB> b;
-    NA_UNROLL
-    for (int j = 0; j < KB; j++) {
-      int token = min(e + j, p.extra - 1);
-      b.key[j] = na_at<Off>(p, 4, 0, 0, token);
-      b.value[j] = na_at<Off>(p, 5, 0, 0, token);
-      NA_UNROLL
-      for (int r = 0; r < R; r++) {
-        b.seen[r][j] =
-            q0.live[0] && q1.live[0] && q2.live[r] && e + j < p.extra;
-        b.bias[r][j] = 0.0f;
-      }
-    }
-    na_attend<T, Off, D, DV, G, R, KB, RPB, VEC>(
-        f, extra_key, extra_value, b, lane);
+  if (p.extra > 0) {
+    NaKeyLine<T, Off> tokens =
+        na_tokens_of<T, Off>(p, w.batch, w.head, extra_key, extra_value);
+    NaSpanOf c = na_span_of_tokens(p, own.live);
+    na_read<D, G, VEC>(x, tokens.key, tokens.key_step, 0, c.top, lane);
+    na_attend<false, VEC>(f, x, tokens, tokens.key, c, lane);
   }
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
+  bool any = f.l > 0.0f;
+  float factor = any ? 1.0f / f.l : 0.0f;
   NA_UNROLL
-  for (int r = 0; r < R; r++) {
-    if (!(q0.inside[0] && q1.inside[0] && q2.inside[r])) {
-      continue;
+  for (int i = 0; i < R; i++) {
+    Off row = na_row_at<Off, G, R>(p, 6, own, own.inside, i);
+    float share = na_slot<G, R>(factor, i);
+    if (na_slot<G, R>(int(own.inside), i) != 0) {
+      na_store<DV, G, VEC>(out + row, lane, f.o[i], share);
     }
-    bool any = f.l[r] > 0.0f;
-    na_store<DV, G, VEC>(
-        out + na_at<Off>(p, 6, q0.index[0], q1.index[0], q2.index[r]),
-        lane,
-        f.o[r],
-        any ? 1.0f / f.l[r] : 0.0f);
-    if ((p.flags & NA_LSE) != 0 && lane == 0) {
-      lse[na_at<Off>(p, 7, q0.index[0], q1.index[0], q2.index[r])] =
-          any ? NA_LN2 * (f.m[r] + log2(f.l[r])) : -INFINITY;
-    }
+  }
+  if (own.inside && (p.flags & NA_LSE) != 0 && lane % (G / R) == 0) {
+    lse[na_at<Off>(p, 7, own.x[0].index, own.x[1].index, own.x[2].index)] =
+        any ? NA_LN2 * (f.m + log2(f.l)) : -INFINITY;
   }
 }

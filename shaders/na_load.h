@@ -26,35 +26,39 @@ inline int na_channel(int i, int lane) {
 
 // A bfloat is the upper half of a float; before Apple9 its conversion is
 // emulated.
-inline float4 na_floats(ushort4 bits, device const bfloat*) {
+template <typename T>
+inline float4 na_floats(ushort4 bits);
+template <>
+inline float4 na_floats<bfloat>(ushort4 bits) {
   return as_type<float4>(uint4(bits) << 16u);
 }
-inline float4 na_floats(ushort4 bits, device const half*) {
+template <>
+inline float4 na_floats<half>(ushort4 bits) {
   return float4(as_type<half4>(bits));
 }
 
-template <typename T>
-inline float4 na_read4(device const T* p) {
-  return na_floats(*(device const ushort4*)p, p);
-}
-template <>
-inline float4 na_read4<float>(device const float* p) {
-  return *(device const float4*)p;
-}
-
-template <typename T>
-inline void na_read8(device const T* p, thread float4& x, thread float4& y) {
-  uint4 bits = *(device const uint4*)p;
-  x = na_floats(as_type<ushort4>(bits.xy), p);
-  y = na_floats(as_type<ushort4>(bits.zw), p);
-}
-template <>
-inline void na_read8<float>(device const float* p,
-                            thread float4& x,
-                            thread float4& y) {
-  x = na_read4(p);
-  y = na_read4(p + 4);
-}
+// Loads of 4 and 8 elements from an address space.
+#define NA_READS(space)                                                        \
+  template <typename T>                                                        \
+  inline float4 na_read4(space const T* p) {                                   \
+    return na_floats<T>(*(space const ushort4*)p);                             \
+  }                                                                            \
+  inline float4 na_read4(space const float* p) {                               \
+    return *(space const float4*)p;                                            \
+  }                                                                            \
+  template <typename T>                                                        \
+  inline void na_read8(space const T* p, thread float4& x, thread float4& y) { \
+    uint4 bits = *(space const uint4*)p;                                       \
+    x = na_floats<T>(as_type<ushort4>(bits.xy));                               \
+    y = na_floats<T>(as_type<ushort4>(bits.zw));                               \
+  }                                                                            \
+  inline void na_read8(                                                        \
+      space const float* p, thread float4& x, thread float4& y) {              \
+    x = na_read4(p);                                                           \
+    y = na_read4(p + 4);                                                       \
+  }
+NA_READS(device)
+NA_READS(threadgroup)
 
 inline void na_write4(device float* p, float4 v) { *(device float4*)p = v; }
 inline void na_write4(device half* p, float4 v) {
@@ -67,8 +71,9 @@ inline void na_write4(device bfloat* p, float4 v) {
                                 as_type<ushort>(bfloat(v.w)));
 }
 
-template <int D, int G, int VEC, typename T, int N>
-inline void na_load(device const T* row, int lane, thread NaRow<N>& x) {
+// P is a pointer to device or threadgroup memory.
+template <int D, int G, int VEC, typename P, int N>
+inline void na_load(P row, int lane, thread NaRow<N>& x) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     int c = na_channel<D, G, VEC>(i, lane);

@@ -38,7 +38,7 @@ struct NaAxis {
 // axes, so that an output's index leads to its query.
 struct NaParams {
   NaAxis axis[3];
-  int units[3];  // lane groups along each axis
+  int units[3];  // lane groups along each axis; tiles in the "lanes" design
   int tile[3];   // log2 of the lane groups of a threadgroup along each axis
   int heads;     // rows of the grid's z a sample
   int group;     // query heads that share a key/value head

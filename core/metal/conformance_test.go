@@ -43,7 +43,12 @@ func TestConformance(t *testing.T) {
 
 // everywhereMatrix uses the matrix design wherever it can be used, and the lanes
 // design without reuse elsewhere.
-var everywhereMatrix = tuning{channels: 16, reuse: 1, reuseLarge: 1, block: 2, matrixSlots: 1, matrixDims: 128, fill: 1}
+var everywhereMatrix = tuning{
+	forward: unshared, query: unshared, keys: unshared, split: lanes{channels: 16, reuse: 1, block: 2, threads: 64},
+	matrixSlots: 1, matrixDims: 128, fill: 1,
+}
+
+var unshared = lanes{channels: 16, reuse: 1, block: 2, threads: 64, aspect: 1}
 
 // Other variants of every kernel, in another order of threads.
 func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {

@@ -70,7 +70,7 @@ func (e *exporter) ptx(name, source string) string {
 		require.NoError(e.t, err)
 		unit, err := lower.Lower(flat, lower.Options{File: file + ".metal"})
 		require.NoError(e.t, err)
-		require.NoError(e.t, simcompile.PTX(unit, file+".ptx", false))
+		require.NoError(e.t, simcompile.PTX(unit, file+".ptx", false, true))
 	}
 	e.done[name] = true
 	return name + ".ptx"
@@ -213,15 +213,18 @@ func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 }
 
 // benchSweep is the designs that the export tries beside the default.
-var benchSweep = []tuning{
-	{channels: 16, reuse: 1, block: 4},
-	{channels: 16, reuse: 2, block: 4},
-	{channels: 16, reuse: 2, block: 8},
-	{channels: 16, reuse: 4, block: 5},
-	{channels: 8, reuse: 2, block: 4},
-	{channels: 8, reuse: 4, block: 5},
-	{channels: 32, reuse: 1, block: 4},
-	{channels: 32, reuse: 2, block: 2},
+var benchSweep = []lanes{
+	{channels: 8, reuse: 4, block: 2, threads: 128, aspect: 4},
+	{channels: 8, reuse: 4, block: 4, threads: 128, aspect: 4},
+	{channels: 8, reuse: 2, block: 4, threads: 128, aspect: 4},
+}
+
+// sweepTuning is the tuning that uses l, and its name.
+func sweepTuning(l lanes) (string, *tuning) {
+	t := tunings[0]
+	t.matrixSlots = 1 << 30
+	t.forward, t.query, t.keys = l, l, l
+	return fmt.Sprintf("c%d-r%d-k%d-t%d-a%d", l.channels, l.reuse, l.block, l.threads, l.aspect), &t
 }
 
 func TestExportBenchmarksForAGPU(t *testing.T) {
@@ -241,10 +244,9 @@ func TestExportBenchmarksForAGPU(t *testing.T) {
 					require.NoError(t, err)
 					e.twin(p, c.Name, multiplier)
 					e.ours(p, c.Name, multiplier, "default", nil)
-					for i := range benchSweep {
-						s := benchSweep[i]
-						s.largeSlots, s.matrixSlots, s.fill = 1<<30, 1<<30, 1024
-						e.ours(p, c.Name, multiplier, fmt.Sprintf("c%d-r%d-k%d", s.channels, s.reuse, s.block), &s)
+					for _, l := range benchSweep[:len(benchSweep)*int(min(multiplier-1, 1))] {
+						name, tune := sweepTuning(l)
+						e.ours(p, c.Name, multiplier, name, tune)
 					}
 				}
 			}

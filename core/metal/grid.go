@@ -18,20 +18,27 @@ const (
 	keySide
 )
 
-// units returns the number of lane groups along each axis. Where a group takes
-// several rows they are neighbours in one dilation group; na_queries, na_keys and
-// na_box of the shaders enumerate them.
-func units(p *core.Problem, side side, d design) (n [3]int) {
-	rows := d.rows()
+// extent is what there is to do along one axis: length rows in each of a number of
+// dilation groups. Neighbouring rows are neighbours in one dilation group;
+// na_sight, na_queries, na_keys and na_box of the shaders enumerate them.
+type extent struct{ length, groups int }
+
+// extents describes the rows of a side. Outputs of a query step are one by one.
+func extents(p *core.Problem, side side) (e [3]extent) {
 	for i := range p.Axes {
 		a := &p.Axes[i]
-		n[i] = int(a.Length)
-		if side == querySide {
-			n[i] = int(a.Outputs())
+		e[i] = extent{int(a.GroupLength(0)), int(a.Dilation)}
+		if side == querySide && a.QueryStep != 1 {
+			e[i] = extent{int(a.Outputs()), 1}
 		}
-		if rows[i] > 1 {
-			n[i] = int(a.Dilation) * ((int(a.GroupLength(0)) + rows[i] - 1) / rows[i])
-		}
+	}
+	return e
+}
+
+// units returns the number of units of so many rows along each axis.
+func units(e [3]extent, rows [3]int) (n [3]int) {
+	for i := range e {
+		n[i] = e[i].groups * ((e[i].length + rows[i] - 1) / rows[i])
 	}
 	return n
 }
@@ -41,19 +48,35 @@ func (d *design) rows() [3]int {
 	if d.matrix() {
 		return d.box
 	}
-	return [3]int{1, 1, d.reuse}
+	return [3]int{1, d.reuse[0], d.reuse[1]}
 }
 
-// arrange chooses the shape of threadgroups and the grid of a step whose lane
-// groups have units to work on. samples counts pairs of a sample and a head.
+// arrange chooses the shape of threadgroups and the grid of a step. samples counts
+// pairs of a sample and a head.
 func (x *step) arrange(threads int, samples int) {
+	d := &x.variant.design
 	x.threads = threads
-	x.params.tile = tile(x.params.units, x.variant.design.rows(), threads/x.variant.design.lanes)
-	tiles := func(axis int) int {
-		t := x.params.tile[axis]
-		return (x.params.units[axis] + 1<<t - 1) >> t
+	rows := d.rows()
+	if !x.variant.tiled() {
+		x.params.units = units(x.extents, rows)
+		x.params.tile = tile(x.params.units, rows, threads/d.lanes, 1)
+		tiles := func(axis int) int {
+			t := x.params.tile[axis]
+			return (x.params.units[axis] + 1<<t - 1) >> t
+		}
+		x.groups = Size{tiles(2), tiles(1) * tiles(0), samples}
+		return
 	}
-	x.groups = Size{tiles(2), tiles(1) * tiles(0), samples}
+	var groups [3]int // of one dilation group
+	for i, e := range x.extents {
+		groups[i] = (e.length + rows[i] - 1) / rows[i]
+	}
+	x.params.tile = tile(groups, rows, threads/d.lanes, d.aspect)
+	for i := range rows {
+		rows[i] <<= x.params.tile[i]
+	}
+	x.params.units = units(x.extents, rows)
+	x.groups = Size{x.params.units[2], x.params.units[1] * x.params.units[0], samples}
 }
 
 // shrink is the step with threadgroups of at most limit threads.
@@ -72,10 +95,16 @@ func (x step) shrink(limit int) step {
 }
 
 // tile shapes a threadgroup of the given number of lane groups, a power of two,
-// as a box of neighbours, as near to a cube of rows as it goes, so that they find
-// each other's keys in the cache.
-func tile(units, rows [3]int, groups int) (log2 [3]int) {
-	extent := func(axis int) int { return rows[axis] << log2[axis] }
+// as a box of neighbours, so that they share what they load: as near to a cube of
+// rows as it goes, but aspect times as long along axis 2.
+func tile(units, rows [3]int, groups, aspect int) (log2 [3]int) {
+	extent := func(axis int) int {
+		e := aspect * rows[axis] << log2[axis]
+		if axis == 2 {
+			e /= aspect
+		}
+		return e
+	}
 	for ; groups > 1; groups /= 2 {
 		best := -1
 		for axis := 2; axis >= 0; axis-- {

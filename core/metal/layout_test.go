@@ -104,14 +104,18 @@ func TestThreadgroupsAreNearlyCubes(t *testing.T) {
 	for _, c := range []struct {
 		units, rows [3]int
 		groups      int
+		aspect      int
 		want        [3]int
 	}{
-		{[3]int{1, 1, 1000}, [3]int{1, 1, 2}, 32, [3]int{0, 0, 5}},
-		{[3]int{1, 64, 32}, [3]int{1, 1, 2}, 32, [3]int{0, 3, 2}},
-		{[3]int{16, 16, 8}, [3]int{1, 1, 2}, 32, [3]int{2, 2, 1}},
-		{[3]int{16, 16, 16}, [3]int{2, 2, 2}, 4, [3]int{0, 1, 1}},
-		{[3]int{1, 2, 3}, [3]int{1, 1, 1}, 32, [3]int{0, 1, 4}},
+		{[3]int{1, 1, 1000}, [3]int{1, 1, 2}, 32, 1, [3]int{0, 0, 5}},
+		{[3]int{1, 64, 32}, [3]int{1, 1, 2}, 32, 1, [3]int{0, 3, 2}},
+		{[3]int{16, 16, 8}, [3]int{1, 1, 2}, 32, 1, [3]int{2, 2, 1}},
+		{[3]int{16, 16, 16}, [3]int{2, 2, 2}, 4, 1, [3]int{0, 1, 1}},
+		{[3]int{1, 2, 3}, [3]int{1, 1, 1}, 32, 1, [3]int{0, 1, 4}},
+		{[3]int{1, 32, 32}, [3]int{1, 2, 2}, 16, 4, [3]int{0, 1, 3}},
+		{[3]int{16, 8, 8}, [3]int{1, 2, 2}, 32, 4, [3]int{1, 1, 3}},
+		{[3]int{1, 32, 2}, [3]int{1, 2, 2}, 16, 4, [3]int{0, 3, 1}},
 	} {
-		require.Equal(t, c.want, tile(c.units, c.rows, c.groups), "%+v", c)
+		require.Equal(t, c.want, tile(c.units, c.rows, c.groups, c.aspect), "%+v", c)
 	}
 }

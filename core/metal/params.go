@@ -34,7 +34,7 @@ const (
 // params is NaParams but for the strides.
 type params struct {
 	axes   [3]core.Axis
-	units  [3]int // lane groups along each axis
+	units  [3]int // lane groups along each axis; tiles in the "lanes" design
 	tile   [3]int // log2 of the lane groups of a threadgroup along each axis
 	heads  int    // rows of the grid's z a sample
 	group  int

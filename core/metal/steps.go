@@ -54,6 +54,7 @@ type step struct {
 	// none: it always does. The kernel is told of the first two by flags.
 	wants   []core.Role
 	params  params
+	extents [3]extent // of what lane groups work on
 	groups  Size
 	threads int
 }
@@ -134,14 +135,14 @@ func (l *lister) add(function string, rpb bool, flags int, side side, wants []co
 		args:    append(args, sizes),
 		wants:   wants,
 		params:  l.params(flags),
+		extents: extents(p, side),
 	}
 	heads := p.Heads
 	if side == keySide {
 		heads = p.KVHeads
 	}
 	x.params.heads = int(heads)
-	x.params.units = units(p, side, d)
-	x.arrange(threadsPerGroup, int(p.Batch*heads))
+	x.arrange(d.threads, int(p.Batch*heads))
 	l.steps = append(l.steps, x)
 }
 

@@ -45,11 +45,14 @@ func (l *lister) sum(function string, grid sumGrid, outs []core.Role, args ...ar
 	l.steps = append(append(l.steps, x), reductions...)
 }
 
+// reduceThreads are those of a threadgroup of reduce.
+const reduceThreads = 128
+
 // reduction adds up the partial sums of a gradient of four dimensions.
 func (l *lister) reduction(out core.Role, sums, splits int) step {
 	r := step{
 		variant: l.variant("reduce", false, design{}), wants: []core.Role{out}, params: l.params(0),
-		args: []argument{readsScratch(sums), writes(out)}, threads: threadsPerGroup,
+		args: []argument{readsScratch(sums), writes(out)}, threads: reduceThreads,
 	}
 	elements := int64(1)
 	for i, n := range l.problem.Shape(out) {
@@ -57,6 +60,6 @@ func (l *lister) reduction(out core.Role, sums, splits int) step {
 		elements *= n
 	}
 	r.params.splits = splits
-	r.groups = Size{int((elements + threadsPerGroup - 1) / threadsPerGroup), 1, 1}
+	r.groups = Size{int((elements + reduceThreads - 1) / reduceThreads), 1, 1}
 	return r
 }

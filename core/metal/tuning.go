@@ -8,24 +8,20 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
+// lanes are the choices for a kernel of the "lanes" design.
+type lanes struct {
+	channels int64 // that one lane holds of a row, at most, as far as a simdgroup has lanes
+	reuse    int   // neighbouring queries or keys that share loads: 1, 2 or 4
+	block    int   // of the forward kernel and qk: keys between two updates, at most
+	threads  int   // of a threadgroup
+	aspect   int   // of a tile: its length along axis 2 by that along others
+}
+
 // tuning is the row of choices for a GPU generation.
 type tuning struct {
-	generation int
-	// channels that one lane holds of a row, at most, as far as a simdgroup has
-	// lanes: registers of the forward and backward kernels grow with it.
-	channels int64
-	// reuse is the number of neighbouring queries or keys that share loads, and
-	// reuseLarge that of the forward kernel for windows of largeSlots keys and more
-	// in float32, whose loads would else take longer than the arithmetic.
-	reuse, reuseLarge int
-	largeSlots        int64
-	// block is the largest number of keys between two updates of the softmax's
-	// maximum.
-	block int
-	// halfChannels and halfBlock stand for channels and block in the forward kernel
-	// of 16-bit types; 0: the same.
-	halfChannels int64
-	halfBlock    int
+	generation           int
+	forward, query, keys lanes // fused kernels: attn_fwd, attn_bwd_q and attn_bwd_kv
+	split                lanes // the others
 	// matrixSlots is the window size from which on the "matrix" design pays, and
 	// matrixDims the largest head dimensions whose panels fit the registers.
 	matrixSlots, matrixDims int64
@@ -38,11 +34,17 @@ type tuning struct {
 var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
-// Of the designs that `./build.sh bench gpu` tries these came first on an H100, or
-// within a tenth of the first (8 and 9 % behind for float32 windows of 7 and 27
-// keys); no Apple GPU has confirmed them.
+// The choices are those that came first on an H100 among the designs that
+// RATIONALE.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows a lane
+// are the most whose registers fit (112 of 128 for queries and outputs in flight),
+// the gradients of keys and values take twice as many and so 2 rows. A tile four
+// times as long as wide keeps a simdgroup's queries on two lines.
 var tunings = []tuning{{
-	generation: 0, channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 49, block: 4, halfChannels: 32, halfBlock: 2,
+	generation:  0,
+	forward:     lanes{channels: 8, reuse: 4, block: 2, threads: 128, aspect: 4},
+	query:       lanes{channels: 8, reuse: 4, threads: 128, aspect: 4},
+	keys:        lanes{channels: 8, reuse: 2, threads: 128, aspect: 4},
+	split:       lanes{channels: 16, reuse: 2, block: 4, threads: 128},
 	matrixSlots: 100, matrixDims: 128, fill: 1024,
 }}
 
@@ -64,48 +66,75 @@ var hasMatrix = map[string]bool{"attn_fwd": true, "attn_bwd_q": true, "attn_bwd_
 
 // matrix reports whether a problem runs in the "matrix" design.
 func (t *tuning) matrix(p *core.Problem) bool {
-	for i := range p.Axes {
-		if p.Axes[i].QueryStep != 1 {
-			return false
-		}
-	}
-	return p.WindowSize() >= t.matrixSlots && max(p.HeadDim, p.ValueDim) <= t.matrixDims &&
+	return everyQuery(p) && p.WindowSize() >= t.matrixSlots && max(p.HeadDim, p.ValueDim) <= t.matrixDims &&
 		p.HeadDim%8 == 0 && p.ValueDim%8 == 0
 }
 
-// design chooses lanes, reuse and block of a kernel.
+// lanes are the choices for a kernel in the "lanes" design.
+func (t *tuning) lanes(function string) *lanes {
+	switch function {
+	case "attn_fwd":
+		return &t.forward
+	case "attn_bwd_q":
+		return &t.query
+	case "attn_bwd_kv":
+		return &t.keys
+	}
+	return &t.split
+}
+
+// design chooses what a kernel's template takes.
 func (t *tuning) design(p *core.Problem, function string) design {
 	if hasMatrix[function] && t.matrix(p) {
-		return design{lanes: simdWidth, box: boxes[p.Rank]}
+		return design{lanes: simdWidth, box: boxes[p.Rank], threads: 128}
 	}
 	dim := p.HeadDim
 	if p.Op.UsesValue() {
 		dim = max(dim, p.ValueDim)
 	}
-	channels, block := t.channels, t.block
-	if function == "attn_fwd" && p.DType.Size() == 2 && t.halfChannels > 0 {
-		channels, block = t.halfChannels, t.halfBlock
-	}
-	d := design{lanes: 2, reuse: 1}
-	for d.lanes < simdWidth && int64(d.lanes)*channels < dim {
+	c := t.lanes(function)
+	d := design{lanes: 2, reuse: [2]int{1, 1}, threads: c.threads, aspect: max(c.aspect, 1)}
+	for d.lanes < simdWidth && int64(d.lanes)*c.channels < dim {
 		d.lanes *= 2
 	}
-	a := &p.Axes[2]
-	if a.Kernel > 1 && a.QueryStep == 1 && dim <= int64(d.lanes)*channels {
-		d.reuse = t.reuse
-		if function == "attn_fwd" && p.DType == core.Float32 && p.WindowSize() >= t.largeSlots {
-			d.reuse = t.reuseLarge
-		}
+	if dim <= int64(d.lanes)*c.channels {
+		d.share(p, c)
 	}
-	d.block = evenBlock(a.Kernel+int64(d.reuse)-1, int64(block))
+	d.block = int(evenly(p.Axes[2].Kernel+int64(d.reuse[1])-1, int64(max(c.block, 1))))
 	return d
 }
 
-// evenBlock is the size of blocks into which a line of keys is cut: nearly the
-// same for all, and none above largest.
-func evenBlock(keys, largest int64) int {
-	blocks := (keys + largest - 1) / largest
-	return int((keys + blocks - 1) / blocks)
+// share decides which neighbours share loads: fused kernels take a square of them
+// if windows have two axes.
+func (d *design) share(p *core.Problem, c *lanes) {
+	if p.Axes[2].Kernel == 1 || !everyQuery(p) {
+		return
+	}
+	d.reuse[1] = c.reuse
+	if c.aspect == 0 {
+		return // a split operation
+	}
+	d.lanes = max(d.lanes, c.reuse)
+	if p.Axes[1].Kernel > 1 && c.reuse == 4 {
+		d.reuse = [2]int{2, 2}
+	}
+}
+
+// everyQuery reports whether no query is left out.
+func everyQuery(p *core.Problem) bool {
+	for i := range p.Axes {
+		if p.Axes[i].QueryStep != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// evenly is the size of parts into which n are cut: nearly the same for all, and
+// none above largest.
+func evenly(n, largest int64) int64 {
+	parts := (n + largest - 1) / largest
+	return (n + parts - 1) / parts
 }
 
 // splits is the number of parts of a sum over queries: enough to fill the GPU,

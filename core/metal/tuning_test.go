@@ -26,19 +26,19 @@ func variantOf(t *testing.T, op core.Op, dtype core.DType, rank int, kernel, dim
 func TestTuningChoosesDesigns(t *testing.T) {
 	forward, backward := core.AttnForward, core.AttnBackward
 	for _, c := range []struct{ got, want string }{
-		{variantOf(t, forward, core.Float32, 1, 7, 64, 1), "attn_fwd_f32_v4_d64_e64_g4_r2_k4"},
-		{variantOf(t, forward, core.Float16, 1, 7, 64, 1), "attn_fwd_f16_v8_d64_e64_g2_r2_k2"},
-		{variantOf(t, forward, core.Float32, 2, 7, 64, 1), "attn_fwd_f32_v4_d64_e64_g4_r4_k4"},
-		{variantOf(t, forward, core.BFloat16, 2, 7, 64, 1), "attn_fwd_bf16_v8_d64_e64_g2_r2_k2"},
-		{variantOf(t, forward, core.Float32, 2, 7, 64, 2), "attn_fwd_f32_v4_d64_e64_g4_r1_k4"},
+		{variantOf(t, forward, core.Float32, 1, 7, 64, 1), "attn_fwd_f32_v4_d64_e64_g8_r14_k2"},
+		{variantOf(t, forward, core.Float16, 1, 7, 64, 1), "attn_fwd_f16_v8_d64_e64_g8_r14_k2"},
+		{variantOf(t, forward, core.Float32, 2, 7, 64, 1), "attn_fwd_f32_v4_d64_e64_g8_r22_k2"},
+		{variantOf(t, forward, core.BFloat16, 2, 7, 64, 1), "attn_fwd_bf16_v8_d64_e64_g8_r22_k2"},
+		{variantOf(t, forward, core.Float32, 2, 7, 64, 2), "attn_fwd_f32_v4_d64_e64_g8_r11_k2"},
 		{variantOf(t, forward, core.Float32, 2, 11, 64, 1), "attn_fwd_mat_f32_v4_d64_e64_b124"},
-		{variantOf(t, forward, core.Float32, 2, 11, 12, 1), "attn_fwd_f32_v4_d12_e12_g2_r4_k4"},
-		{variantOf(t, forward, core.Float32, 2, 11, 256, 1), "attn_fwd_f32_v4_d256_e256_g16_r4_k4"},
-		{variantOf(t, forward, core.Float32, 2, 11, 64, 2), "attn_fwd_f32_v4_d64_e64_g4_r1_k4"},
-		{variantOf(t, forward, core.Float32, 3, 3, 32, 1), "attn_fwd_f32_v4_d32_e32_g2_r2_k4"},
+		{variantOf(t, forward, core.Float32, 2, 11, 12, 1), "attn_fwd_f32_v4_d12_e12_g4_r22_k2"},
+		{variantOf(t, forward, core.Float32, 2, 11, 256, 1), "attn_fwd_f32_v4_d256_e256_g32_r22_k2"},
+		{variantOf(t, forward, core.Float32, 2, 11, 64, 2), "attn_fwd_f32_v4_d64_e64_g8_r11_k2"},
+		{variantOf(t, forward, core.Float32, 3, 3, 32, 1), "attn_fwd_f32_v4_d32_e32_g4_r22_k2"},
 		{variantOf(t, forward, core.Float32, 3, 7, 32, 1), "attn_fwd_mat_f32_v4_d32_e32_b222"},
-		{variantOf(t, forward, core.Float32, 1, 3, 1000, 1), "attn_fwd_f32_v4_d1000_e1000_g32_r1_k3"},
-		{variantOf(t, backward, core.Float32, 2, 7, 64, 1), "attn_bwd_q_f32_v4_d64_e64_g4_r2 attn_bwd_kv_f32_v4_d64_e64_g4_r2"},
+		{variantOf(t, forward, core.Float32, 1, 3, 1000, 1), "attn_fwd_f32_v4_d1000_e1000_g32_r11_k2"},
+		{variantOf(t, backward, core.Float32, 2, 7, 64, 1), "attn_bwd_q_f32_v4_d64_e64_g8_r22 attn_bwd_kv_f32_v4_d64_e64_g8_r12"},
 		{variantOf(t, backward, core.Float16, 3, 7, 64, 1), "attn_bwd_q_mat_f16_v8_d64_e64_b222 attn_bwd_kv_mat_f16_v8_d64_e64_b222"},
 	} {
 		require.Equal(t, c.want, c.got)

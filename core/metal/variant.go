@@ -32,14 +32,22 @@ type variant struct {
 // design is what tuning chooses.
 type design struct {
 	lanes int // that hold one row, or a box of rows
-	reuse int // neighbouring queries or keys of a lane group, which share loads
+	// reuse counts, along axes 1 and 2, the neighbouring queries or keys of a lane
+	// group, which share loads; split operations have them along axis 2 only.
+	reuse [2]int
 	block int // rows taken per step
+	// threads of a threadgroup, and how much longer its tile is along axis 2 than
+	// along the others.
+	threads, aspect int
 	// box is the shape of the 8 rows of a simdgroup of the "matrix" design; zero for
-	// the "lanes" design.
+	// the others.
 	box [3]int
 }
 
 func (d *design) matrix() bool { return d.box[0] != 0 }
+
+// tiled reports whether the kernel's threadgroups take tiles of the "lanes" design.
+func (v *variant) tiled() bool { return hasMatrix[v.function] && !v.design.matrix() }
 
 var elementNames = map[core.DType][2]string{
 	core.Float32:  {"float", "f32"},
@@ -55,6 +63,7 @@ const (
 	valueDimParameter
 	lanesParameter
 	reuseParameter
+	rowsParameter
 	blockParameter
 	boxParameter
 	rpbParameter
@@ -70,7 +79,10 @@ func (v *variant) spell(p parameter) (name, argument string) {
 	case lanesParameter:
 		return fmt.Sprintf("g%d", v.design.lanes), fmt.Sprint(v.design.lanes)
 	case reuseParameter:
-		return fmt.Sprintf("r%d", v.design.reuse), fmt.Sprint(v.design.reuse)
+		return fmt.Sprintf("r%d", v.design.reuse[1]), fmt.Sprint(v.design.reuse[1])
+	case rowsParameter:
+		r := v.design.reuse
+		return fmt.Sprintf("r%d%d", r[0], r[1]), fmt.Sprintf("%d, %d", r[0], r[1])
 	case blockParameter:
 		return fmt.Sprintf("k%d", v.design.block), fmt.Sprint(v.design.block)
 	case boxParameter:
@@ -119,12 +131,20 @@ type template struct {
 	parameters []parameter
 }
 
+var forwardParameters = []parameter{
+	dimParameter, valueDimParameter, lanesParameter, rowsParameter, blockParameter, rpbParameter,
+}
+
+var backwardParameters = []parameter{
+	dimParameter, valueDimParameter, lanesParameter, rowsParameter, rpbParameter,
+}
+
 var matrixParameters = []parameter{dimParameter, valueDimParameter, boxParameter, rpbParameter}
 
 var templates = map[string]template{
-	"attn_fwd":        {"attn_fwd", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, blockParameter, rpbParameter}},
-	"attn_bwd_q":      {"attn_bwd_q", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
-	"attn_bwd_kv":     {"attn_bwd_kv", []parameter{dimParameter, valueDimParameter, lanesParameter, reuseParameter, rpbParameter}},
+	"attn_fwd":        {"attn_fwd", forwardParameters},
+	"attn_bwd_q":      {"attn_bwd_q", backwardParameters},
+	"attn_bwd_kv":     {"attn_bwd_kv", backwardParameters},
 	"attn_fwd_mat":    {"attn_fwd_mat", matrixParameters},
 	"attn_bwd_q_mat":  {"attn_bwd_q_mat", matrixParameters},
 	"attn_bwd_kv_mat": {"attn_bwd_kv_mat", matrixParameters},

@@ -60,9 +60,9 @@ func (v variant) kinds(t template) []string {
 		v.layout.vec = 1
 	}
 	v.layout.wide = v.layout.wide && v.function != "reduce"
-	designs := []design{{reuse: 1}, {reuse: 2}}
-	if v.function == "attn_fwd" && v.dtype == core.Float32 {
-		designs = append(designs, design{reuse: 4})
+	designs := []design{{reuse: [2]int{1, 1}}, {reuse: [2]int{1, 2}}}
+	if v.function == "attn_fwd" || v.function == "attn_bwd_q" {
+		designs = []design{{reuse: [2]int{1, 1}}, {reuse: [2]int{1, 4}}, {reuse: [2]int{2, 2}}}
 	}
 	if strings.HasSuffix(v.function, "_mat") {
 		designs = []design{{box: boxes[1]}, {box: boxes[2]}, {box: boxes[3]}}
@@ -132,13 +132,19 @@ func sweep(t *testing.T, s *simulator, dtype core.DType) {
 	}
 }
 
-// sweeps are tunings that lead to every design: reuse of 1 and 2, the matrix
-// design, and reuse for large windows.
-var sweeps = []tuning{
-	{channels: 16, reuse: 1, reuseLarge: 1, block: 4, matrixSlots: 1 << 30, fill: 4},
-	{channels: 16, reuse: 2, reuseLarge: 2, block: 4, matrixSlots: 1 << 30, fill: 4},
-	everywhereMatrix,
-	{channels: 16, reuse: 2, reuseLarge: 4, largeSlots: 1, block: 4, matrixSlots: 1 << 30, fill: 4},
+// sweeps are tunings that lead to every design: without reuse, with it, and the
+// matrix design.
+var sweeps = []tuning{withoutReuse(), withoutMatrix(tunings[0]), everywhereMatrix}
+
+func withoutReuse() tuning {
+	t := withoutMatrix(tunings[0])
+	t.forward.reuse, t.query.reuse, t.keys.reuse, t.split.reuse = 1, 1, 1, 1
+	return t
+}
+
+func withoutMatrix(t tuning) tuning {
+	t.matrixSlots, t.fill = 1<<30, 4
+	return t
 }
 
 // Every variant of the table agrees with the reference, has no finding of the
@@ -172,7 +178,7 @@ func TestEveryVariantRuns(t *testing.T) {
 var (
 	threadgroupArray = regexp.MustCompile(`\bthreadgroup\s+\w+\s+\w+\s*\[`)
 	bufferIndex      = regexp.MustCompile(`\[\[buffer\((\d+)\)\]\]`)
-	kernelStart      = regexp.MustCompile(`\[\[kernel, max_total_threads_per_threadgroup\((NA_THREADS|32)\)\]\] void (\w+)\(`)
+	kernelStart      = regexp.MustCompile(`\[\[kernel, max_total_threads_per_threadgroup\((NA_THREADS|\d+)\)\]\] void (\w+)\(`)
 )
 
 // What the sources keep to: see docs of Metal's limits and of torch.mps.compile_shader.

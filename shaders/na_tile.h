@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: MIT
+//
+// The "lanes" design. A threadgroup takes a tile of queries (or of keys), all
+// of one dilation group along each axis; a lane group of G lanes takes R = R1 x
+// R2 neighbours of it along axes 1 and 2, its rows. Each lane holds its
+// channels of all R rows, and does alone what a row needs once, such as its
+// softmax: of row own = lane / (G / R).
+//
+// Registers hold the rows in an order of the lane's own: slot i is row own ^ i.
+// So the sum over lanes that leaves each lane the result of its own row needs
+// no selection, and R - 1 + log2(G / R) shuffles.
+#pragma once
+#include "na_walk.h"
+
+template <int R>
+struct NaSlots {
+  float v[R];
+};
+
+// The sum over the lane group of what its lanes have for this lane's own row.
+template <int G, int R>
+inline float na_own_sum(thread NaSlots<R>& x) {
+  NA_UNROLL
+  for (int h = R / 2; h > 0; h /= 2) {
+    NA_UNROLL
+    for (int i = 0; i < h; i++) {
+      x.v[i] += simd_shuffle_xor(x.v[i + h], ushort(h * (G / R)));
+    }
+  }
+  NA_UNROLL
+  for (int m = 1; m < G / R; m *= 2) {
+    x.v[0] += simd_shuffle_xor(x.v[0], ushort(m));
+  }
+  return x.v[0];
+}
+
+// What the lanes whose own row is slot i here have as theirs.
+template <int G, int R, typename V>
+inline V na_slot(V own, int i) {
+  return i == 0 ? own : simd_shuffle_xor(own, ushort(i * (G / R)));
+}
+
+template <int R, int N>
+inline void na_dots(thread const NaRow<N>* rows,
+                    thread const NaRow<N>& x,
+                    thread NaSlots<R>& sums) {
+  NA_UNROLL
+  for (int i = 0; i < R; i++) {
+    sums.v[i] = na_dot(rows[i], x);
+  }
+}
+
+// Place in the grid, x counts tiles along the last axis, y along the other two,
+// z samples and heads; and the lane's own row in its tile, whose size is rows.
+struct NaTile {
+  int batch, head, lane;
+  int unit[3], rows[3], row[3];
+};
+
+template <int G, int R1, int R2>
+inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
+  NaTile w;
+  int g = int(thread_index) / G;
+  w.lane = int(thread_index) % G;
+  int own = w.lane / (G / (R1 * R2));
+  w.unit[2] = int(tg.x);
+  w.unit[1] = int(tg.y) % p.units[1];
+  w.unit[0] = int(tg.y) / p.units[1];
+  w.rows[0] = 1 << p.tile[0];
+  w.rows[1] = R1 << p.tile[1];
+  w.rows[2] = R2 << p.tile[2];
+  w.row[2] = (g & ((1 << p.tile[2]) - 1)) * R2 + own % R2;
+  g >>= p.tile[2];
+  w.row[1] = (g & ((1 << p.tile[1]) - 1)) * R1 + own / R2;
+  w.row[0] = g >> p.tile[1];
+  w.batch = int(tg.z) / p.heads;
+  w.head = int(tg.z) % p.heads;
+  return w;
+}
+
+// One axis of a row: where it is, and what it sees or is seen by, lo <= n < hi.
+// That is at index base + n * step of its tensor, and at position origin + n *
+// advance of the dilation group.
+struct NaSight {
+  int index, position;
+  int base, step, origin, advance;
+  int lo, hi;
+  bool inside, live;  // the tensor has the row; so has the sample
+};
+
+template <bool KEYS>
+inline NaSight na_sight(
+    constant NaAxis& a, int length, int unit, int rows, int row) {
+  NaSight r;
+  if (!KEYS && a.step != 1) {  // a row is an output
+    r.index = unit * rows + row;
+    r.inside = r.index < a.outputs;
+    int at = min(r.index, a.outputs) * a.step;
+    r.live = r.inside && at < length;
+    r.base = at % a.dilation;
+    r.position = at / a.dilation;
+  } else {
+    r.base = a.dilation == 1 ? 0 : unit % a.dilation;
+    r.position = (a.dilation == 1 ? unit : unit / a.dilation) * rows + row;
+    r.index = r.base + r.position * a.dilation;
+    r.inside = r.index < a.length;
+    r.live = r.index < length;
+  }
+  r.step = a.dilation;
+  r.origin = 0;
+  r.advance = 1;
+  r.lo = 0;
+  r.hi = 0;
+  int group = na_group_length(a, length, r.base);
+  if (KEYS && a.step != 1) {
+    r.base = 0;
+  }
+  if (r.live && !KEYS) {
+    NaReach reach = na_reach(a, group, r.position);
+    r.lo = reach.lo;
+    r.hi = reach.hi;
+  } else if (r.live && a.step == 1) {
+    int2 seen = na_seen_by(a, group, r.position);
+    r.lo = seen.x;
+    r.hi = seen.y + 1;
+  } else if (r.live) {
+    NaQueries q = na_inverse(a, length, r.index);
+    r.base = q.first;
+    r.step = q.step;
+    r.hi = q.count;
+    r.origin = q.first * a.step / a.dilation;
+    r.advance = q.step * a.step / a.dilation;
+  }
+  return r;
+}
+
+inline bool na_has(NaSight r, int n) { return n >= r.lo && n < r.hi; }
+
+// The lane's own row: an axis each.
+struct NaOwn {
+  NaSight x[3];
+  bool inside, live;
+};
+
+template <bool KEYS>
+inline NaOwn na_own(constant NaParams& p, constant int* sizes, NaTile w) {
+  NaOwn own;
+  own.inside = true;
+  own.live = true;
+  NA_UNROLL
+  for (int i = 0; i < 3; i++) {
+    own.x[i] = na_sight<KEYS>(p.axis[i],
+                              na_length(p, sizes, w.batch, i),
+                              w.unit[i],
+                              w.rows[i],
+                              w.row[i]);
+    own.inside = own.inside && own.x[i].inside;
+    own.live = own.live && own.x[i].live;
+  }
+  own.x[2].hi = own.live ? own.x[2].hi : own.x[2].lo;
+  return own;
+}
+
+// Offset of slot i's row in the tensor at buffer t + 1. Rows that the sample
+// lacks read the first one, which nothing sees.
+template <typename Off, int G, int R>
+inline Off na_row_at(
+    constant NaParams& p, int t, NaOwn own, bool exists, int i) {
+  int i1 = exists ? own.x[1].index : 0, i2 = exists ? own.x[2].index : 0;
+  int i0 = exists ? own.x[0].index : 0;
+  return na_at<Off>(p,
+                    t,
+                    R == 1 ? i0 : na_slot<G, R>(i0, i),
+                    na_slot<G, R>(i1, i),
+                    na_slot<G, R>(i2, i));
+}
+
+// A union first <= n < end of what rows see.
+struct NaRange {
+  int first, end;
+};
+
+// Of the lane group, along axis 2; empty ones begin at 0.
+template <int G, int R>
+inline NaRange na_group_range(NaSight s) {
+  NaRange u;
+  u.first = s.hi > s.lo ? s.lo : 0x7fffffff;
+  u.end = s.hi > s.lo ? s.hi : 0;
+  NA_UNROLL
+  for (int i = 1; i < R; i *= 2) {
+    u.first = min(u.first, na_slot<G, R>(u.first, i));
+    u.end = max(u.end, na_slot<G, R>(u.end, i));
+  }
+  u.first = min(u.first, u.end);
+  return u;
+}
+
+// The last of them along another axis.
+template <int G, int R>
+inline int na_group_top(NaSight s) {
+  int end = s.hi;
+  NA_UNROLL
+  for (int i = 1; i < R; i *= 2) {
+    end = max(end, na_slot<G, R>(end, i));
+  }
+  return max(end - 1, 0);
+}
+
+// Of the simdgroup, so that its lanes meet at every shuffle.
+inline NaRange na_simd_range(constant NaAxis& a, NaSight s) {
+  NaRange u;
+  u.first = 0;
+  u.end = 1;
+  if (a.length > 1) {
+    u.first = simd_min(s.hi > s.lo ? s.lo : 0x7fffffff);
+    u.end = simd_max(s.hi);
+  }
+  return u;
+}
+
+// What a lane group takes of a line along axis 2: n = first + 0, 1, ... of
+// which the last ones of a simdgroup's count may be beyond top. Its own row
+// sees n - lo < seen, unsigned.
+struct NaSpanOf {
+  int first, count, top;
+  int lo;
+  uint seen;
+};
+
+inline NaSpanOf na_span_of(NaRange u, NaSight s) {
+  NaSpanOf c;
+  c.first = u.first;
+  c.count = simd_max(u.end - u.first);
+  c.top = max(u.end - 1, 0);
+  c.lo = s.lo;
+  c.seen = uint(s.hi - s.lo);
+  return c;
+}
+
+// The additional tokens as a line, which all rows see.
+inline NaSpanOf na_span_of_tokens(constant NaParams& p, bool sees) {
+  NaSpanOf c;
+  c.first = 0;
+  c.count = p.extra;
+  c.top = p.extra - 1;
+  c.lo = 0;
+  c.seen = sees ? uint(p.extra) : 0u;
+  return c;
+}
+
+// The relative position bias of this lane's own key for the first query of the
+// line at n0 and n1.
+template <typename Off>
+inline Off na_bias_of(constant NaParams& p, NaOwn own, int n0, int n1) {
+  return na_bias_at<Off>(
+      p,
+      3,
+      own.x[0].position - own.x[0].origin - n0 * own.x[0].advance,
+      own.x[1].position - own.x[1].origin - n1 * own.x[1].advance,
+      own.x[2].position - own.x[2].origin);
+}
+
+inline bool na_sees_at(NaSpanOf c, int n) { return uint(n - c.lo) < c.seen; }
+
+// The lines that a simdgroup walks: n0 and n1 along axes 0 and 1. Each lane
+// group reads them where it has some, at most at top.
+struct NaLines {
+  NaRange u0, u1;
+  int top0, top1, n0, n1;
+};
+
+template <int G, int R>
+inline NaLines na_lines(constant NaParams& p, NaOwn own) {
+  NaLines w;
+  w.u0 = na_simd_range(p.axis[0], own.x[0]);
+  w.u1 = na_simd_range(p.axis[1], own.x[1]);
+  w.top0 = na_group_top<G, R>(own.x[0]);
+  w.top1 = na_group_top<G, R>(own.x[1]);
+  w.n0 = w.u0.first;
+  w.n1 = w.u1.first;
+  return w;
+}
+
+inline bool na_more(NaLines w) { return w.n0 < w.u0.end && w.n1 < w.u1.end; }
+
+inline NaLines na_after(NaLines w) {
+  bool same = w.n1 + 1 < w.u1.end;
+  w.n1 = same ? w.n1 + 1 : w.u1.first;
+  w.n0 = same ? w.n0 : w.n0 + 1;
+  return w;
+}
+
+// Offset of a line's n = 0 in the tensor at buffer t + 1.
+template <typename Off>
+inline Off na_line_at(constant NaParams& p, int t, NaOwn own, NaLines w) {
+  return na_at<Off>(p,
+                    t,
+                    own.x[0].base + min(w.n0, w.top0) * own.x[0].step,
+                    own.x[1].base + min(w.n1, w.top1) * own.x[1].step,
+                    own.x[2].base);
+}
+
+inline bool na_has(NaOwn own, NaLines w) {
+  return na_has(own.x[0], w.n0) && na_has(own.x[1], w.n1);
+}
+
+// A line of keys, or of the tokens, at n = 0, whose neighbours are `step`
+// apart. bias is that of the lane's own query; what is not seen may be outside.
+template <typename T, typename Off>
+struct NaKeyLine {
+  device const T *key, *value, *bias;
+  Off key_step, value_step, bias_step;
+};
+
+// The line w of tensors at buffers 2, 3 and 4, which begin at x.
+template <typename T, typename Off>
+inline NaKeyLine<T, Off> na_key_line(constant NaParams& p,
+                                     NaKeyLine<T, Off> x,
+                                     NaOwn own,
+                                     NaLines w) {
+  x.key += na_line_at<Off>(p, 1, own, w);
+  x.value += na_line_at<Off>(p, 2, own, w);
+  x.bias += na_bias_at<Off>(p,
+                            3,
+                            w.n0 - own.x[0].position,
+                            w.n1 - own.x[1].position,
+                            -own.x[2].position);
+  return x;
+}
+
+template <typename T, typename Off>
+inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
+                                    int batch,
+                                    int head,
+                                    NaSight s,
+                                    device const T* key,
+                                    device const T* value,
+                                    device const T* rpb) {
+  NaKeyLine<T, Off> x;
+  x.key = key + na_base(p, 1, batch, head / p.group);
+  x.value = value + na_base(p, 2, batch, head / p.group);
+  x.bias = rpb + na_base(p, 3, 0, head);
+  x.key_step = na_at<Off>(p, 1, 0, 0, s.step);
+  x.value_step = na_at<Off>(p, 2, 0, 0, s.step);
+  x.bias_step = na_at<Off>(p, 3, 0, 0, 1);
+  return x;
+}
+
+template <typename T, typename Off>
+inline NaKeyLine<T, Off> na_tokens_of(constant NaParams& p,
+                                      int batch,
+                                      int head,
+                                      device const T* key,
+                                      device const T* value) {
+  NaKeyLine<T, Off> x;
+  x.key = key + na_base(p, 4, batch, head / p.group);
+  x.value = value + na_base(p, 5, batch, head / p.group);
+  x.bias = key;  // of no use
+  x.key_step = na_at<Off>(p, 4, 0, 0, 1);
+  x.value_step = na_at<Off>(p, 5, 0, 0, 1);
+  x.bias_step = 0;
+  return x;
+}
