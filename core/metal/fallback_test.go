@@ -16,12 +16,13 @@ import (
 func TestPlainerKernels(t *testing.T) {
 	for name, settings := range map[string]map[string]string{
 		"registers": {"fail": "pipeline@1"},
-		"threads":   {"max_threads": "16", "max_threads_for": "_r2_"},
+		"threads":   {"max_threads": "16", "max_threads_for": "_r22"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, s := simulated(t)
 			b := New(func() (Device, error) { return g, nil })
-			b.tune = &tuning{channels: 16, reuse: 2, reuseLarge: 2, block: 3, matrixSlots: 1 << 30, fill: 4}
+			tune := withoutMatrix(tunings[0])
+			b.tune = &tune
 			dim := map[string]int64{"registers": 20, "threads": 28}[name] // no other test has compiled these
 			for option, value := range settings {
 				require.NoError(t, s.Set(option, value))

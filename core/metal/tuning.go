@@ -49,7 +49,12 @@ var tunings = []tuning{{
 }}
 
 // plainest is the design with the fewest registers.
-var plainest = tuning{channels: 4, reuse: 1, reuseLarge: 1, block: 1, matrixSlots: math.MaxInt64, fill: 1024}
+var plainest = tuning{
+	forward: plain, query: plain, keys: plain, split: lanes{channels: 4, reuse: 1, block: 1, threads: 128},
+	matrixSlots: math.MaxInt64, fill: 1024,
+}
+
+var plain = lanes{channels: 4, reuse: 1, block: 1, threads: 128, aspect: 1}
 
 func tuningFor(generation int) *tuning {
 	row := &tunings[0]

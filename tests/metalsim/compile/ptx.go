@@ -3,17 +3,25 @@
 package compile
 
 import (
+	"fmt"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
+// entry is the head of a kernel, whose number is that of lower.Unit.
+var entry = regexp.MustCompile(`\.entry msl_kernel_(\d+)\([^)]*\)\n\{`)
+
 var intrinsicP4 = regexp.MustCompile(`(@llvm\.[a-z0-9.]*)\.p4\b`)
 
-// PTX aims the same front end at an NVIDIA GPU; no CUDA toolkit is used.
-func PTX(u *lower.Unit, out string, loose bool) error {
+// PTX aims the same front end at an NVIDIA GPU; no CUDA toolkit is used. bench
+// is for launches of whole simdgroups whose parameter block, at buffer 0, is put
+// into PTX's constant memory, where reads are as cheap as on an Apple GPU; nothing
+// else in MSL's constant space may then be read.
+func PTX(u *lower.Unit, out string, loose, bench bool) error {
 	kit, err := prepared()
 	if err != nil {
 		return err
@@ -21,11 +29,14 @@ func PTX(u *lower.Unit, out string, loose bool) error {
 	src, ll := out+".clcpp", out+".ll"
 	defer os.Remove(src)
 	defer os.Remove(ll)
-	if err := os.WriteFile(src, []byte(u.PTX()), 0o644); err != nil {
+	if err := os.WriteFile(src, []byte(u.PTX(bench)), 0o644); err != nil {
 		return err
 	}
 	target := []string{"-target", "nvptx64-nvidia-cuda", "-march=sm_90", "-Xclang", "-target-feature", "-Xclang", "+ptx80"}
 	args := append(frontend(kit, loose), target...)
+	if bench {
+		args = append(args, "-D__MSL_WHOLE_SIMDGROUPS")
+	}
 	if _, err := command(clang(), append(args, "-O3", "-ffp-contract=fast", "-Xclang", "-disable-llvm-passes", "-emit-llvm", "-S", src, "-o", ll)...); err != nil {
 		return err
 	}
@@ -33,13 +44,39 @@ func PTX(u *lower.Unit, out string, loose bool) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(ll, []byte(constantToGlobal(string(b))), 0o644); err != nil {
+	ir := string(b)
+	if !bench {
+		ir = constantToGlobal(ir)
+	}
+	if err := os.WriteFile(ll, []byte(ir), 0o644); err != nil {
 		return err
 	}
 	_, err = command(clang(), append(target, "-Wno-override-module", "-O3",
 		"-mllvm", "-disable-vector-combine", // which takes 16-byte loads apart
+		"-mllvm", "-inline-threshold=1000000", // the kernel into its entry: a call saves registers
 		"-x", "ir", "-S", ll, "-o", out)...)
-	return err
+	if err != nil {
+		return err
+	}
+	return limitThreads(u, out)
+}
+
+// limitThreads tells the driver the largest threadgroup of each kernel, which is
+// what registers are allotted by, as on an Apple GPU.
+func limitThreads(u *lower.Unit, file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	text := entry.ReplaceAllStringFunc(string(b), func(head string) string {
+		n, err := strconv.Atoi(entry.FindStringSubmatch(head)[1])
+		if err != nil || u.Kernels[n].MaxTotal == 0 {
+			return head
+		}
+		return fmt.Sprintf("%s\n.maxntid %d, 1, 1\n{", strings.TrimSuffix(head, "\n{"), u.Kernels[n].MaxTotal)
+	})
+	text = strings.Replace(text, ".extern .const", ".visible .const", 1)
+	return os.WriteFile(file, []byte(text), 0o644)
 }
 
 // constantToGlobal moves MSL's constant space, which is where a host binds

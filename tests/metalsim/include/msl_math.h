@@ -29,9 +29,9 @@ __MSL_LIM_F(bfloat, ushort, 0x0080, 0x7f7f, 0xff7f, 0x3c00, 0x7f80, 0x7fc0, 8)
 // transcendental ones, to see that a tolerance does not hang on libm's results.
 #ifdef __NVPTX__
 #define __MSL_MATH(name, x) __msl_ptx_##name(x)
-__MSL_INL float __msl_ptx_exp2(float x) { return __nvvm_ex2_approx_f(x); }
-__MSL_INL float __msl_ptx_exp(float x) { return __nvvm_ex2_approx_f(x * 1.44269504088896340736f); }
-__MSL_INL float __msl_ptx_exp10(float x) { return __nvvm_ex2_approx_f(x * 3.32192809488736234787f); }
+__MSL_INL float __msl_ptx_exp2(float x) { return __nvvm_ex2_approx_ftz_f(x); }
+__MSL_INL float __msl_ptx_exp(float x) { return __nvvm_ex2_approx_ftz_f(x * 1.44269504088896340736f); }
+__MSL_INL float __msl_ptx_exp10(float x) { return __nvvm_ex2_approx_ftz_f(x * 3.32192809488736234787f); }
 __MSL_INL float __msl_ptx_log2(float x) { return __nvvm_lg2_approx_f(x); }
 __MSL_INL float __msl_ptx_log(float x) { return __nvvm_lg2_approx_f(x) * 0.69314718055994530942f; }
 __MSL_INL float __msl_ptx_log10(float x) { return __nvvm_lg2_approx_f(x) * 0.30102999566398119521f; }
@@ -52,7 +52,7 @@ __MSL_INL float __msl_ptx_sinh(float x) { float e = __msl_ptx_exp(x); return 0.5
 __MSL_INL float __msl_ptx_cosh(float x) { float e = __msl_ptx_exp(x); return 0.5f * (e + 1 / e); }
 __MSL_INL float __msl_ptx_sqrt(float x) { return __nvvm_sqrt_rn_f(x); }
 __MSL_INL float __msl_ptx_rsqrt(float x) { return __nvvm_rsqrt_approx_f(x); }
-__MSL_INL float __msl_pow(float a, float b) { return __nvvm_ex2_approx_f(b * __nvvm_lg2_approx_f(a)); }
+__MSL_INL float __msl_pow(float a, float b) { return __nvvm_ex2_approx_ftz_f(b * __nvvm_lg2_approx_f(a)); }
 __MSL_INL float __msl_fmod(float a, float b) { return a - b * __builtin_truncf(a / b); }
 __MSL_INL float __msl_fma(float a, float b, float c) { return __nvvm_fma_rn_f(a, b, c); }
 __MSL_INL float __msl_rint(float a) { return __nvvm_round_f(a); }

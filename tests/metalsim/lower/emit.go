@@ -66,10 +66,11 @@ func (u *Unit) constants(b *strings.Builder) {
 }
 
 // PTX gives the translation unit for the same front end aimed at NVIDIA's PTX.
-// Function constants must have been baked in.
-func (u *Unit) PTX() string {
+// Function constants must have been baked in. With block, what a kernel wants at
+// buffer 0 in the constant space is msl_block, in PTX's constant memory.
+func (u *Unit) PTX(block bool) string {
 	var b strings.Builder
-	b.WriteString("#include <metal_stdlib>\n")
+	b.WriteString("#include <metal_stdlib>\nextern __constant uchar msl_block[1024];\n")
 	b.WriteString(u.Text)
 	b.WriteString("\n# 1 \"<msl entries>\"\n#pragma OPENCL EXTENSION __cl_clang_function_pointers : enable\n")
 	for n, k := range u.Kernels {
@@ -78,10 +79,12 @@ func (u *Unit) PTX() string {
 			if i > 0 {
 				b.WriteString(", ")
 			}
-			switch a.Kind {
-			case "buffer":
+			switch {
+			case block && a.Kind == "buffer" && a.Index == 0 && strings.HasPrefix(a.Type, "constant"):
+				fmt.Fprintf(&b, "metal::__arg<metal::__par_t<__F, %d>>::at((ulong)msl_block)", i)
+			case a.Kind == "buffer":
 				fmt.Fprintf(&b, "metal::__arg<metal::__par_t<__F, %d>>::at(__a.buf[%d])", i, a.Index)
-			case "threadgroup":
+			case a.Kind == "threadgroup":
 				fmt.Fprintf(&b, "metal::__arg<metal::__par_t<__F, %d>>::at(__msl_tgarg_at(__a.tgoff[%d]))", i, a.Index)
 			default:
 				fmt.Fprintf(&b, "metal::__bi<metal::__par_t<__F, %d>>::get(__a, %d)", i, builtin(a.Kind))

@@ -82,9 +82,9 @@ func run(o options, arg string) error {
 	case "cpu":
 		return write(o.out, u.CPU())
 	case "ptx-source":
-		return write(o.out, u.PTX())
+		return write(o.out, u.PTX(false))
 	case "ptx":
-		return compile.PTX(u, o.out, o.loose)
+		return compile.PTX(u, o.out, o.loose, false)
 	case "list":
 		var b strings.Builder
 		for i, k := range u.Kernels {
