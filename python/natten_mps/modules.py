@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from . import checks, ops
-from .utils.params import make_window, normalize_causal, normalize_kernel_size, normalize_positive
+from .utils.params import (
+    Bools,
+    Ints,
+    make_window,
+    normalize_causal,
+    normalize_kernel_size,
+    normalize_positive,
+)
 from .utils.window import Window
 
 _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
@@ -22,11 +29,19 @@ def _window(rank: int, kernel_size: Any, dilation: Any, stride: Any, is_causal: 
 class _NeighborhoodAttention(nn.Module):
     """The module of any rank.
 
-    embed_dim: channels. num_heads: heads, of which num_kv_heads (a divisor; None: all) have keys
-    and values of their own. kernel_size, stride, dilation, is_causal: as in na1d. qkv_bias: whether
-    query, key and value projections have a bias. qk_scale: None for head_dim ** -0.5. attn_drop,
-    proj_drop: dropout of the attention weights and of the output, in training. rel_pos_bias: learn
-    a relative position bias, `rpb`.
+    Args:
+        embed_dim: channels
+        num_heads: heads, which divide the channels
+        kernel_size: as in na1d, like the next three
+        stride: only every stride-th query is computed
+        dilation: distance of the keys of a window
+        is_causal: whether a query sees no key after its own
+        num_kv_heads: heads of keys and values, a divisor of num_heads; None: num_heads
+        qkv_bias: whether the projections of query, key and value have a bias
+        qk_scale: factor of the logits; None: head_dim ** -0.5
+        attn_drop: dropout of the attention weights, in training
+        proj_drop: dropout of the output, in training
+        rel_pos_bias: learn a relative position bias, `rpb`
     """
 
     rank: int
@@ -35,10 +50,10 @@ class _NeighborhoodAttention(nn.Module):
         self,
         embed_dim: int,
         num_heads: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        dilation: Any = 1,
-        is_causal: Any = False,
+        kernel_size: Ints,
+        stride: Ints | None = 1,
+        dilation: Ints | None = 1,
+        is_causal: Bools | None = False,
         num_kv_heads: int | None = None,
         qkv_bias: bool = True,
         qk_scale: float | None = None,
