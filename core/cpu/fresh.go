@@ -70,11 +70,11 @@ func (u *run[T]) freshen() {
 		if !u.tensors[x.role].given() {
 			continue
 		}
-		for m := x.memory(&u.tensors[x.role]); m.size > 0; m.size -= freshPiece {
-			if part := (piece{m.p, min(m.size, freshPiece)}); absent(part) {
+		m := x.memory(&u.tensors[x.role])
+		for at := 0; at < m.size; at += freshPiece {
+			if part := (piece{unsafe.Add(m.p, at), min(m.size-at, freshPiece)}); absent(part) {
 				u.fresh = append(u.fresh, part)
 			}
-			m.p = unsafe.Add(m.p, freshPiece)
 		}
 	}
 	if len(u.fresh) > 0 {

@@ -24,12 +24,12 @@ func at[T number](p unsafe.Pointer, i int) unsafe.Pointer {
 //
 //	for lane := range lanes { dst[lane] = sum over c of vector[c] * panel[c*pitch+lane] }
 func scoreRow[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int) {
-	for ; lanes > 4; lanes -= 8 {
-		score8[T](dst, vector, panel, depth, pitch, lanes)
-		dst, panel = at[T](dst, 8), at[T](panel, 8)
+	lane := 0
+	for ; lanes-lane > 4; lane += 8 {
+		score8[T](at[T](dst, lane), vector, at[T](panel, lane), depth, pitch, lanes-lane)
 	}
-	if lanes > 0 {
-		score4[T](dst, vector, panel, depth, pitch, lanes)
+	if lanes > lane {
+		score4[T](at[T](dst, lane), vector, at[T](panel, lane), depth, pitch, lanes-lane)
 	}
 }
 
@@ -37,7 +37,7 @@ func score8[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int
 	var a0, a1, a2, a3, a4, a5, a6, a7 T
 	for c := range depth {
 		v := *(*T)(at[T](vector, c))
-		p := (*[8]T)(panel)
+		p := (*[8]T)(at[T](panel, c*pitch))
 		a0 += v * p[0]
 		a1 += v * p[1]
 		a2 += v * p[2]
@@ -46,7 +46,6 @@ func score8[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int
 		a5 += v * p[5]
 		a6 += v * p[6]
 		a7 += v * p[7]
-		panel = at[T](panel, pitch)
 	}
 	sums := [8]T{a0, a1, a2, a3, a4, a5, a6, a7}
 	copy(unsafe.Slice((*T)(dst), min(lanes, 8)), sums[:])
@@ -56,12 +55,11 @@ func score4[T number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int
 	var a0, a1, a2, a3 T
 	for c := range depth {
 		v := *(*T)(at[T](vector, c))
-		p := (*[4]T)(panel)
+		p := (*[4]T)(at[T](panel, c*pitch))
 		a0 += v * p[0]
 		a1 += v * p[1]
 		a2 += v * p[2]
 		a3 += v * p[3]
-		panel = at[T](panel, pitch)
 	}
 	sums := [4]T{a0, a1, a2, a3}
 	copy(unsafe.Slice((*T)(dst), lanes), sums[:])
@@ -81,10 +79,10 @@ func accumulateRows[T number](sum, weights, panel unsafe.Pointer, depth, rows, s
 
 func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, step, width, lanes int) {
 	var a0, a1, a2, a3, a4, a5, a6, a7 T
-	for range rows {
-		w, p := weights, panel
+	for j := range rows {
+		w, p := j*step, j*width*depth
 		for range lanes {
-			v, x := *(*T)(w), (*[8]T)(p)
+			v, x := *(*T)(at[T](weights, w)), (*[8]T)(at[T](panel, p))
 			a0 += v * x[0]
 			a1 += v * x[1]
 			a2 += v * x[2]
@@ -93,9 +91,8 @@ func accumulate8[T number](sum, weights, panel unsafe.Pointer, depth, rows, step
 			a5 += v * x[5]
 			a6 += v * x[6]
 			a7 += v * x[7]
-			w, p = at[T](w, 1), at[T](p, depth)
+			w, p = w+1, p+depth
 		}
-		weights, panel = at[T](weights, step), at[T](panel, width*depth)
 	}
 	x := (*[8]T)(sum)
 	x[0], x[1], x[2], x[3] = x[0]+a0, x[1]+a1, x[2]+a2, x[3]+a3
@@ -181,8 +178,7 @@ func exponential[T number](x []T, offset T) (sum T) {
 // scoreRows is scoreRow for rows panels that are width lanes, and destinations
 // that are step lanes apart.
 func scoreRows[T number](dst, vector, panel unsafe.Pointer, depth, pitch, rows, step, width, lanes int) {
-	for range rows {
-		scoreRow[T](dst, vector, panel, depth, pitch, lanes)
-		dst, panel = at[T](dst, step), at[T](panel, width)
+	for j := range rows {
+		scoreRow[T](at[T](dst, j*step), vector, at[T](panel, j*width), depth, pitch, lanes)
 	}
 }

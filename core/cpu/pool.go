@@ -14,11 +14,12 @@ const maxWorkers = 256
 
 // job is work in numbered tasks, which goroutines take as they come.
 type job struct {
-	tasks int64
-	next  atomic.Int64
-	do    taskRunner
-	wait  sync.WaitGroup
-	panic atomic.Pointer[string] // of the first task that did
+	tasks   int64
+	next    atomic.Int64
+	do      taskRunner
+	wait    sync.WaitGroup // for workers that have begun
+	engaged []*worker
+	panic   atomic.Pointer[string] // of the first task that did
 }
 
 // taskRunner runs tasks until next gives none.
@@ -44,7 +45,10 @@ func (j *job) work() {
 }
 
 // worker is a goroutine that waits for jobs between runs.
-type worker struct{ jobs chan *job }
+type worker struct {
+	wake chan struct{} // holds one
+	job  atomic.Pointer[job]
+}
 
 var pool struct {
 	sync.Mutex
@@ -53,13 +57,21 @@ var pool struct {
 }
 
 func (w *worker) loop() {
-	for j := range w.jobs {
+	for range w.wake {
+		j := w.job.Swap(nil)
+		if j == nil {
+			continue // the caller had done everything before this goroutine woke
+		}
 		j.work()
-		pool.Lock()
-		pool.idle = append(pool.idle, w)
-		pool.Unlock()
+		w.rest()
 		j.wait.Done()
 	}
+}
+
+func (w *worker) rest() {
+	pool.Lock()
+	pool.idle = append(pool.idle, w)
+	pool.Unlock()
 }
 
 // idleWorker returns a waiting worker, a new one, or nil when there are enough.
@@ -75,28 +87,46 @@ func idleWorker() *worker {
 		return nil
 	}
 	pool.count++
-	w := &worker{jobs: make(chan *job, 1)}
+	w := &worker{wake: make(chan struct{}, 1)}
 	go w.loop()
 	return w
 }
 
 // run does the job's tasks on up to threads goroutines, of which the caller is
-// one, and returns when all are done. It panics if a task did.
+// one, and returns when all are done. It panics if a task did. It does not wait
+// for goroutines that have not woken by then, which takes long on busy cores.
 func (j *job) run(tasks int64, threads int, do taskRunner) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
-	for range min(int64(threads), tasks) - 1 {
-		w := idleWorker()
-		if w == nil {
-			break
-		}
-		j.wait.Add(1)
-		w.jobs <- j
-	}
+	j.engage(min(int64(threads), tasks) - 1)
 	j.work()
+	for _, w := range j.engaged {
+		if w.job.CompareAndSwap(j, nil) {
+			j.wait.Done()
+			w.rest()
+		}
+	}
 	j.wait.Wait()
 	j.do = nil
 	if text := j.panic.Swap(nil); text != nil {
 		panic(*text)
+	}
+}
+
+// engage wakes up to n workers.
+func (j *job) engage(n int64) {
+	j.engaged = j.engaged[:0]
+	for range n {
+		w := idleWorker()
+		if w == nil {
+			return
+		}
+		j.wait.Add(1)
+		j.engaged = append(j.engaged, w)
+		w.job.Store(j)
+		select {
+		case w.wake <- struct{}{}:
+		default: // it is about to wake for a job that it came too late for
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package cpu
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -40,5 +41,40 @@ func TestPanicsOfTasksReachTheCaller(t *testing.T) {
 		whole := &brittle{at: -1}
 		j.run(100, 4, whole)
 		require.EqualValues(t, 100, whole.done.Load(), "the job can be used again")
+	}
+}
+
+// A worker that sleeps on costs the caller nothing, and takes a later job.
+func TestJobsDoNotWaitForSleepers(t *testing.T) {
+	pool.Lock()
+	others := pool.idle
+	sleeper := &worker{wake: make(chan struct{}, 1)}
+	pool.idle = []*worker{sleeper}
+	pool.Unlock()
+	var j job
+	for range 3 {
+		whole := &brittle{at: -1}
+		j.run(100, 2, whole)
+		require.EqualValues(t, 100, whole.done.Load())
+		require.Equal(t, []*worker{sleeper}, pool.idle)
+		require.Nil(t, sleeper.job.Load())
+	}
+	go sleeper.loop()
+	both := &meeting{arrived: make(chan int, 2)}
+	j.run(2, 2, both) // ends only if two goroutines take part
+	pool.Lock()
+	pool.idle = append(pool.idle, others...)
+	pool.Unlock()
+}
+
+// meeting has tasks that end when both have begun.
+type meeting struct{ arrived chan int }
+
+func (m *meeting) runTasks(j *job) {
+	for n, ok := j.take(); ok; n, ok = j.take() {
+		m.arrived <- int(n)
+		for len(m.arrived) < 2 {
+			runtime.Gosched()
+		}
 	}
 }

@@ -50,9 +50,7 @@ func (t *tile[T]) gradientStrip() {
 		t.stripWeights(head, query, key, dOut, value)
 		if t.tensors[core.DQuery].given() {
 			s := t.rows(core.DQuery, n, head, d)
-			to := t.target(s, b.own.count, &b.stored[0])
-			to.p = unsafe.Add(to.p, -b.own.first*to.step)
-			t.sumStretches(to, t.gradients, key, d, &b.factors[0], 0)
+			t.sumStretches(t.target(s, b.own.count, &b.stored[0]), t.gradients, key, d, &b.factors[0], 0)
 			t.keep(s, b.own.count, b.stored[0])
 		}
 		if t.tensors[core.DKey].given() {

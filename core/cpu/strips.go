@@ -135,21 +135,31 @@ func (t *tile[T]) direct(channels int) bool {
 	return int(t.p.DType.Size()) == elementSize[T]() && channels%8 == 0
 }
 
-// rows is where count rows of a role's tensor begin.
-func (t *tile[T]) rows(role core.Role, n2, head, channels int) source {
+// lineRows is the rows of a role's tensor from one of a line on.
+type lineRows struct {
+	source
+	count int // up to the end of the line
+}
+
+func (t *tile[T]) rows(role core.Role, n2, head, channels int) lineRows {
+	count := t.lines[2].queries
+	switch role {
+	case core.Key, core.Value, core.DKey, core.DValue:
+		count = t.lines[2].keys
+	}
 	p := t.address(role, t.place[0], t.place[1], n2, head)
-	return source{p, int(uintptr(t.address(role, t.place[0], t.place[1], n2+1, head)) - uintptr(p)), channels, t.p.DType}
+	return lineRows{source{p, t.rowStep(role), channels, t.p.DType}, count - n2}
 }
 
 // read returns count rows of a source, converted to buffer if they have to be.
-func (t *tile[T]) read(s source, count int, buffer *[]T) view {
+func (t *tile[T]) read(s lineRows, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
 		return view{s.p, s.step, t.walk.tile * s.step}
 	}
 	t.askForNext(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
-	t.loadRows(*buffer, depth, s, count, 1)
+	t.loadRows(*buffer, depth, s.source, count, 1)
 	if depth > s.channels {
 		for r := range count {
 			clear((*buffer)[r*depth+s.channels : (r+1)*depth])
@@ -160,7 +170,7 @@ func (t *tile[T]) read(s source, count int, buffer *[]T) view {
 
 // target returns where kernels write count rows that are to be stored in s: there
 // or, if they have to be converted, in buffer.
-func (t *tile[T]) target(s source, count int, buffer *[]T) view {
+func (t *tile[T]) target(s lineRows, count int, buffer *[]T) view {
 	if t.direct(s.channels) {
 		return view{s.p, s.step, t.walk.tile * s.step}
 	}
@@ -171,16 +181,17 @@ func (t *tile[T]) target(s source, count int, buffer *[]T) view {
 }
 
 // askForNext asks for the rows of the next strip, which follow count rows of this one.
-func (t *tile[T]) askForNext(s source, count int) {
-	if t.simd != nil && t.simd.prefetch != nil {
-		t.simd.prefetch(unsafe.Add(s.p, count*s.step), t.walk.tile, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
+func (t *tile[T]) askForNext(s lineRows, count int) {
+	next := min(t.walk.tile, s.count-count)
+	if next > 0 && t.simd != nil && t.simd.prefetch != nil {
+		t.simd.prefetch(unsafe.Add(s.p, count*s.step), next, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
 	}
 }
 
 // keep stores what kernels wrote to the target of s.
-func (t *tile[T]) keep(s source, count int, buffer []T) {
+func (t *tile[T]) keep(s lineRows, count int, buffer []T) {
 	if !t.direct(s.channels) {
-		t.storeRows(s, buffer, padded(s.channels), count, t.strip.factors[1:], 0)
+		t.storeRows(s.source, buffer, padded(s.channels), count, t.strip.factors[1:], 0)
 	}
 }
 
@@ -231,7 +242,7 @@ func (t *tile[T]) sumStretches(dst view, weights []T, keys view, channels int, f
 			continue
 		}
 		t.strip.call = stripCall{
-			dst: dst.row(s.item), vectors: unsafe.Pointer(&weights[s.item*pitch+s.low-t.low]), rows: keys.row(s.low - t.low),
+			dst: dst.row(s.item - o.first), vectors: unsafe.Pointer(&weights[s.item*pitch+s.low-t.low]), rows: keys.row(s.low - t.low),
 			factors: at[T](unsafe.Pointer(factors), s.item*factorStep), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: dst.step, vectorStep: (pitch + s.advance) * size, advance: s.advance * keys.step, step: keys.step,
 			factorStep: factorStep * size, weightStep: size,

@@ -83,6 +83,21 @@ func (t *tile[T]) address(role core.Role, n0, n1, n2, head int) unsafe.Pointer {
 	return x.row(t.sample, n0, n1, n2, head)
 }
 
+// rowStep is the number of bytes from a row of channels to the next one along the
+// fastest axis of the lines.
+func (t *tile[T]) rowStep(role core.Role) int {
+	x, l := &t.tensors[role], &t.lines[2]
+	switch role {
+	case core.Query, core.DQuery:
+		return l.query.step * x.strides[3]
+	case core.Key, core.Value, core.DKey, core.DValue:
+		return l.key.step * x.strides[3]
+	case core.ExtraKey, core.ExtraValue, core.DExtraKey, core.DExtraValue:
+		return x.strides[1]
+	}
+	return l.output.step * x.strides[3]
+}
+
 // roles of the tensors that a walk's items and columns come from.
 func (t *tile[T]) itemRoles() (first, second core.Role) {
 	switch {
@@ -274,8 +289,7 @@ func (t *tile[T]) packColumn(c *column) {
 
 // lane returns the address of the first packed column and the bytes to the next.
 func (t *tile[T]) lane(role core.Role, c *column, head int) (p unsafe.Pointer, step int) {
-	p = t.address(role, c.n0, c.n1, t.from, head)
-	return p, int(uintptr(t.address(role, c.n0, c.n1, t.from+1, head)) - uintptr(p))
+	return t.address(role, c.n0, c.n1, t.from, head), t.rowStep(role)
 }
 
 // packScalars packs lse and delta of queries.
