@@ -152,8 +152,10 @@ def machine_limits() -> dict[str, float]:
     """Run the Go benchmarks of a register FMA peak, GFLOP/s of one core, and of copies on all
     cores, GB/s by megabytes of what is read and written."""
     command = ["go", "test", "-run", "^$", "-bench", "^Benchmark(Peak|Copy)$", "./core/cpu"]
-    text = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True).stdout
-    found = {}
+    done = subprocess.run(command, cwd=HERE.parents[1], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"bench: {' '.join(command)} ended with {done.returncode}")
+    text, found = done.stdout, {}
     peak = re.search(r"^BenchmarkPeak\b.*?([\d.]+) GFLOP/s", text, re.M)
     if peak:
         found[PEAK] = float(peak[1])
@@ -208,6 +210,7 @@ def main() -> None:
     except NotImplementedError as error:
         raise SystemExit(f"bench: nothing to time: {error}") from error
     load = os.getloadavg()[0]
+    limits = machine_limits() if options.suite == "cpu" else {}
     cases = [CALL, *ROWS, *(SWEEP if options.suite == "cpu" else [])]
     cases = [case for case in cases if options.only in case.name]
     contenders = start(options)
@@ -228,7 +231,7 @@ def main() -> None:
     report = {
         "machine": f"{describe_machine()}, load {load:.1f} at the start",
         "contenders": {c.name: c.about for c in contenders},
-        "limits": machine_limits() if options.suite == "cpu" else {},
+        "limits": limits,
         "c_us": c_calls() if options.suite == "cpu" else [],
         "command": "./build.sh bench " + " ".join(sys.argv[1:]),
         "version": natten_mps.__version__,
