@@ -186,6 +186,43 @@ def test_a_failing_compiler_is_named():
         ops.attn(q, k, v, window=odd)
 
 
+@pytest.mark.parametrize(("wrong", "text"), [(8, "is no Objective-C object"), (0, "has 4 bytes")])
+@pytest.mark.skipif(TIER == "2", reason="torch's own launches take tensors")
+def test_a_wrong_handle_is_named(monkeypatch, scale, wrong, text):
+    q, k, v = _inputs()
+    short = torch.zeros(1)
+
+    def locate(self, tensor):
+        handle, offset = sim.locate(short if wrong == 0 else tensor)
+        return handle + wrong, offset
+
+    monkeypatch.setattr(sim.Carrier, "locate", locate)
+    _mps.forget()
+    with pytest.raises(ValueError, match=text):
+        _enqueue(q, k, v, scale)
+
+
+@pytest.mark.skipif(TIER == "2", reason="torch allocates")
+def test_no_memory_is_an_exception():
+    q, k, v = (torch.rand(1, 96, 9, 2, 8).requires_grad_() for _ in range(3))  # larger than others
+    out, _ = ops.attn(q, k, v, window=WINDOW)
+    sim.set_option("fail", "buffer")
+    with pytest.raises(MemoryError, match="no memory for"):
+        torch.autograd.grad(out.sum(), (q, k, v))
+    sim.set_option("fail", "")
+    torch.autograd.grad(ops.attn(q, k, v, window=WINDOW)[0].sum(), (q, k, v))
+
+
+@pytest.mark.skipif(TIER == "2", reason="torch compiles")
+def test_a_refused_kernel_has_a_plainer_one():
+    _train_step()  # chooses the tier, which compiles as well
+    q, k, v = (torch.rand(1, 9, 7, 2, 44) for _ in range(3))
+    sim.set_option("fail", "pipeline@1")
+    out, _ = ops.attn(q, k, v, window=WINDOW)
+    torch.testing.assert_close(out, pure.attn(q, k, v, window=WINDOW)[0], atol=1e-5, rtol=0)
+    assert "exceeds available temporary registers" in backend.details("metal")
+
+
 def test_scaled_values_are_finite():
     q, k, v = _inputs()
     out, lse = ops.attn(q, k, v, window=WINDOW)
