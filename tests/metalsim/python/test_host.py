@@ -215,7 +215,7 @@ def test_no_memory_is_an_exception():
 
 @pytest.mark.skipif(TIER == "2", reason="torch compiles")
 def test_a_refused_kernel_has_a_plainer_one():
-    _train_step()  # chooses the tier, which compiles as well
+    _mps.stream()  # chooses the tier, which compiles as well
     q, k, v = (torch.rand(1, 9, 7, 2, 44) for _ in range(3))
     sim.set_option("fail", "pipeline@1")
     out, _ = ops.attn(q, k, v, window=WINDOW)
