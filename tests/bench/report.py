@@ -59,8 +59,8 @@ def markdown(report: Report) -> str:
     head += ["native's memory, MiB"]
     lines = [
         f"{report['machine']}; natten-mps {report['version']}; `{report['command'].strip()}`; "
-        "medians, float32 unless said; GFLOP/s, shares of limits and what stands below the table are"
-        " those of the quickest calls; memory is what the first call adds to the resident set.",
+        "medians, float32 unless said; GFLOP/s, shares of limits and what stands below the table"
+        " are those of the quickest calls; memory is what the first call adds to the resident set.",
         "",
         "| " + " | ".join(head) + " |",
         "| --- | --- |" + " ---: |" * (len(head) - 2),
