@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Count instructions of the kernels' hot loops and predict times on Apple GPUs.
+"""Count instructions of the kernels' hot loops.
 
     census.py DIR [--ptxas PATH]
 
@@ -8,11 +8,6 @@ DIR is what `NATTEN_GPU_BENCH=DIR go test ./core/metal -run TestExportBenchmarks
 are of PTX, which no vendor's scheduler has seen yet: what they say of an Apple GPU is how much
 work there is, not how well it is arranged. With ptxas (of the package nvidia-cuda-nvcc-cu12)
 registers are told as well.
-
-The prediction is a model, not a measurement. It takes the longest of: memory traffic, each tensor
-once, at the bandwidth that Apple publishes; instructions of the hot loop at the rates of the
-metal-benchmarks project (a core and cycle: 128 simple, 32 exponential or integer multiplication,
-64 shuffles); loads of the hot loop at 64 bytes a core and cycle; and adds 10 us for the launch.
 """
 
 import argparse
@@ -21,7 +16,7 @@ import re
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 LABEL = re.compile(r"^(\$L__BB\w+):")
 INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+ )?([a-z][a-z0-9]*(?:\.[a-z0-9]+)*)\s")
@@ -42,27 +37,6 @@ NO_ALU = ("load", "memory", "control", "move", "convert")
 # A lane-instruction's share of a core's cycle.
 RATE = {"shuffle": 1 / 64, "special": 1 / 32, "multiply": 1 / 32}
 VECTOR = re.compile(r"\.v(\d)\.[a-z](\d+)|\.[a-z](\d+)")
-LAUNCH_MS = 0.01
-
-
-class Chip(NamedTuple):
-    """GPU cores, clock in GHz, memory in GB/s."""
-
-    cores: int
-    clock: float
-    bandwidth: float
-
-
-CHIPS = {"M1": Chip(8, 1.278, 68), "M1 Max": Chip(32, 1.296, 400), "M4 Max": Chip(40, 1.58, 546)}
-# Forward times in ms that natten-mps 0.3.3 publishes for an M4 Max, float32.
-PUBLISHED = {
-    "1d-l256-k7": 0.9,
-    "1d-l1024-k7": 1.1,
-    "2d-32x32-k7": 1.3,
-    "2d-64x64-k7": 2.9,
-    "2d-32x32-k7-causal": 1.1,
-    "3d-16x16x16-k3": 1.7,
-}
 
 
 def kind(op: str) -> str:
@@ -130,38 +104,6 @@ def registers(ptxas: Path, ptx: Path) -> str:
     )
 
 
-def parameter(name: str, letter: str) -> int:
-    """A number that a kernel's name spells."""
-    m = re.search(rf"_{letter}(\d+)", name)
-    if m is None:
-        raise ValueError(f"{name} spells no {letter}")
-    return int(m[1])
-
-
-def predict(
-    entry: dict[str, Any], row: dict[str, Any], loop: Loop, chip: Chip
-) -> tuple[float, str]:
-    """Milliseconds of a forward launch, and what bounds it."""
-    name = entry["dispatches"][0]["ptx"]
-    lanes, reuse, block = (parameter(name, x) for x in "grk")
-    lines = 1
-    for k in row["kernel"][:-1]:
-        lines *= k
-    blocks = lines * -(-(row["kernel"][-1] + reuse - 1) // block)
-    queries = row["batch"] * row["heads"]
-    for n in row["lengths"]:
-        queries *= n
-    lane_loops = queries / reuse * blocks * lanes
-    per_ms = chip.cores * chip.clock * 1e6
-    bounds = {
-        "memory": entry["minimum"] / chip.bandwidth / 1e6,
-        "arithmetic": lane_loops * loop.cycles / per_ms,
-        "cache": lane_loops * loop.bytes / 64 / per_ms,
-    }
-    bound = max(bounds, key=lambda b: bounds[b])
-    return bounds[bound] + LAUNCH_MS, bound
-
-
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -169,8 +111,6 @@ def main() -> None:
     parser.add_argument("--ptxas", type=Path)
     options = parser.parse_args()
     entries = json.loads((options.dir / "bench.json").read_text())
-    table = json.loads((Path(__file__).parents[2] / "cases.json").read_text())
-    rows = {row["name"]: row for row in table["bench"]}
     names = sorted({d["ptx"] for e in entries if e["design"] != "twin" for d in e["dispatches"]})
     loops = {name: hot_loop(options.dir / name) for name in names}
     print("Hot loops: instructions of one step of one lane")
@@ -178,20 +118,6 @@ def main() -> None:
         counts = ", ".join(f"{k} {n}" for k, n in sorted(loop.counts.items()))
         extra = "" if options.ptxas is None else ", " + registers(options.ptxas, options.dir / name)
         print(f"{name.removesuffix('.ptx'):45} {100 * loop.useful:3.0f} % useful: {counts}{extra}")
-    print("\nPREDICTED forward times in ms, float32 (nobody has run this on an Apple GPU)")
-    print(f"{'':20}" + "".join(f"{chip:>20}" for chip in CHIPS) + "   natten-mps 0.3.3, M4 Max")
-    for e in entries:
-        if (e["design"], e["multiplier"], e["op"], e["dtype"]) != (
-            "default",
-            1,
-            "attn_forward",
-            "float32",
-        ):
-            continue
-        loop = loops[e["dispatches"][0]["ptx"]]
-        cells = [predict(e, rows[e["row"]], loop, chip) for chip in CHIPS.values()]
-        text = "".join(f"{f'{ms:.3f} {bound}':>20}" for ms, bound in cells)
-        print(f"{e['row']:20}{text}   {PUBLISHED[e['row']]:.1f}")
 
 
 if __name__ == "__main__":

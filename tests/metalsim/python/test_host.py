@@ -8,6 +8,7 @@ import os
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 if not os.environ.get("NATTEN_MPS_SIMULATOR"):
     pytest.skip("NATTEN_MPS_SIMULATOR names no simulator", allow_module_level=True)
@@ -59,6 +60,40 @@ def test_training_leaves_no_finding_and_nothing_behind():
     assert {name: sim.live(name) for name in classes} == before
     assert sim.stat("dispatches") > dispatches
     assert sim.stat("buffers") == buffers, "scratch memory is used again"
+
+
+class _Recorder(TorchDispatchMode):
+    """Keeps the names of what torch is asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def _moved_or_filled(names):
+    words = ("copy", "clone", "contiguous", "zero", "fill", "full", "cat", "pad", "_to_")
+    return [name for name in names if any(word in name for word in words)]
+
+
+def test_one_launch_forward_and_two_backward_without_copies_or_fills():
+    _train_step()
+    leaves = [t.transpose(1, 2).requires_grad_() for t in _inputs()]
+    gradient = torch.rand(SHAPE).transpose(1, 2)
+    kept = ("fills", "copies", "writes")
+    before = {name: sim.stat(name) for name in (*kept, "dispatches")}
+    with _Recorder() as forward:
+        out, _ = ops.attn(*leaves, window=WINDOW)
+    assert sim.stat("dispatches") == before["dispatches"] + 1
+    with _Recorder() as backward:
+        torch.autograd.grad(out, leaves, gradient)
+    assert sim.stat("dispatches") == before["dispatches"] + 3
+    assert {name: sim.stat(name) for name in kept} == {name: before[name] for name in kept}
+    assert forward.names and backward.names
+    assert _moved_or_filled(forward.names + backward.names) == []
 
 
 @pytest.mark.skipif(TIER == "2", reason="torch keeps its libraries")
