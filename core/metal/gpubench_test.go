@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -227,15 +228,27 @@ func sweepTuning(l lanes) (string, *tuning) {
 	return fmt.Sprintf("c%d-r%d-k%d-t%d-a%d", l.channels, l.reuse, l.block, l.threads, l.aspect), &t
 }
 
+// benchRows are the rows of tests/cases.json, and each as natten-mps 0.3.3 compares
+// itself with other frameworks: one sample of 4 heads of 32 channels.
+func benchRows() []tests.Case {
+	rows := slices.Clone(tests.Bench())
+	for _, c := range tests.Bench() {
+		c.Name += "-d32"
+		c.Batch, c.Heads, c.KVHeads, c.HeadDim, c.ValueDim = 1, 4, 4, 32, 32
+		rows = append(rows, c)
+	}
+	return rows
+}
+
 func TestExportBenchmarksForAGPU(t *testing.T) {
 	dir := os.Getenv(exportDir)
 	if dir == "" {
 		t.Skipf("%s names no folder to write to", exportDir)
 	}
 	e := &exporter{t: t, dir: dir, done: map[string]bool{}}
-	for _, c := range tests.Bench() {
+	for _, c := range benchRows() {
 		batch := c.Batch
-		for _, multiplier := range []int64{1, 16, 64, 256} {
+		for _, multiplier := range []int64{1, 16, 64, 256, 1024} {
 			c.Batch = batch * multiplier
 			for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
 				for _, dtype := range []core.DType{core.Float32, core.Float16} {
