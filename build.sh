@@ -349,6 +349,7 @@ bench_gpu() {
     mkdir -p -- "$folder"
     NATTEN_GPU_BENCH=$folder go test -count=1 -timeout 60m -run TestExportBenchmarks ./core/metal
     .venv/bin/python tests/metalsim/gpu/census.py "$folder"
+    .venv/bin/python tests/metalsim/gpu/roofline.py "$folder" --plot "$folder/roofline.png"
     if ldconfig -p | grep -q libcuda.so.1; then
         .venv/bin/python tests/metalsim/gpu/bench.py "$folder" --json "$folder/figures.json"
     else
