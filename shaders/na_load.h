@@ -37,28 +37,26 @@ inline float4 na_floats<half>(ushort4 bits) {
   return float4(as_type<half4>(bits));
 }
 
-// Loads of 4 and 8 elements from an address space.
-#define NA_READS(space)                                                        \
-  template <typename T>                                                        \
-  inline float4 na_read4(space const T* p) {                                   \
-    return na_floats<T>(*(space const ushort4*)p);                             \
-  }                                                                            \
-  inline float4 na_read4(space const float* p) {                               \
-    return *(space const float4*)p;                                            \
-  }                                                                            \
-  template <typename T>                                                        \
-  inline void na_read8(space const T* p, thread float4& x, thread float4& y) { \
-    uint4 bits = *(space const uint4*)p;                                       \
-    x = na_floats<T>(as_type<ushort4>(bits.xy));                               \
-    y = na_floats<T>(as_type<ushort4>(bits.zw));                               \
-  }                                                                            \
-  inline void na_read8(                                                        \
-      space const float* p, thread float4& x, thread float4& y) {              \
-    x = na_read4(p);                                                           \
-    y = na_read4(p + 4);                                                       \
-  }
-NA_READS(device)
-NA_READS(threadgroup)
+template <typename T>
+inline float4 na_read4(device const T* p) {
+  return na_floats<T>(*(device const ushort4*)p);
+}
+inline float4 na_read4(device const float* p) {
+  return *(device const float4*)p;
+}
+
+template <typename T>
+inline void na_read8(device const T* p, thread float4& x, thread float4& y) {
+  uint4 bits = *(device const uint4*)p;
+  x = na_floats<T>(as_type<ushort4>(bits.xy));
+  y = na_floats<T>(as_type<ushort4>(bits.zw));
+}
+inline void na_read8(device const float* p,
+                     thread float4& x,
+                     thread float4& y) {
+  x = na_read4(p);
+  y = na_read4(p + 4);
+}
 
 inline void na_write4(device float* p, float4 v) { *(device float4*)p = v; }
 inline void na_write4(device half* p, float4 v) {
@@ -71,9 +69,8 @@ inline void na_write4(device bfloat* p, float4 v) {
                                 as_type<ushort>(bfloat(v.w)));
 }
 
-// P is a pointer to device or threadgroup memory.
-template <int D, int G, int VEC, typename P, int N>
-inline void na_load(P row, int lane, thread NaRow<N>& x) {
+template <int D, int G, int VEC, typename T, int N>
+inline void na_load(device const T* row, int lane, thread NaRow<N>& x) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     int c = na_channel<D, G, VEC>(i, lane);

@@ -14,7 +14,7 @@ type lanes struct {
 	reuse    int   // neighbouring queries or keys that share loads: 1, 2 or 4
 	block    int   // of the forward kernel and qk: keys between two updates, at most
 	threads  int   // of a threadgroup
-	aspect   int   // of a tile: its length along axis 2 by that along others
+	aspect   int   // of a tile: its length along axis 2 by that along others; 0: no tiles
 }
 
 // tuning is the row of choices for a GPU generation.
@@ -117,7 +117,7 @@ func (d *design) share(p *core.Problem, c *lanes) {
 	}
 	d.reuse[1] = c.reuse
 	if c.aspect == 0 {
-		return // a split operation
+		return // a split operation, whose groups take one line
 	}
 	d.lanes = max(d.lanes, c.reuse)
 	if p.Axes[1].Kernel > 1 && c.reuse == 4 {
