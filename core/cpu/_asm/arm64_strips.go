@@ -71,10 +71,12 @@ func (g *arm64) dotGroup(n int) {
 	g.op("MOVD R3, R21")
 	g.op("MOVD R7, R22")
 	g.repeat(22, func() {
-		g.op("VLD1.P 32(R21), [V16.S4, V17.S4]")
+		g.pair(16, 17, 21, 0)
+		g.op("ADD $32, R21")
 		for i, r := range rows {
 			v := 18 + i%4*2
-			g.op("VLD1.P 32(R%d), [V%d.S4, V%d.S4]", r, v, v+1)
+			g.pair(v, v+1, r, 0)
+			g.op("ADD $32, R%d", r)
 			g.three("FMLA", 2*i, v, 16)
 			g.three("FMLA", 2*i+1, v+1, 17)
 		}

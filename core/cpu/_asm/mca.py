@@ -62,7 +62,7 @@ def main() -> None:
         environment = {**os.environ, "GOARCH": "arm64", "CGO_ENABLED": "0"}
         command = ["go", "test", "-c", "-o", binary, "."]
         subprocess.run(command, cwd=PACKAGE, env=environment, check=True)
-        for function in ("scoreRowsNEON", "accumulateNEON"):
+        for function in ("scoreRowsNEON", "accumulateNEON", "dotsNEON", "sumsNEON"):
             body = inner_loop(binary, function)
             alone = [f"fmla v{i}.4s, v30.4s, v31.s[0]" for i in range(24)]
             multiply_adds = sum("fmla" in text for text in body)
