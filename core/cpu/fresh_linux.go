@@ -18,10 +18,13 @@ func absent(x piece) bool {
 	return errno == 0 && resident&1 == 0
 }
 
-// populate makes the pages of a piece, ready to be written. Kernels before 5.14
-// refuse, and the pages then come one by one.
-func populate(x piece) {
+// populate makes the pages of a piece, ready to be written, or returns why not.
+// Kernels before 5.14 refuse, and the pages then come one by one.
+func populate(x piece) error {
 	const populateWrite = 23 // MADV_POPULATE_WRITE
 	from := uintptr(x.p) &^ (pageBytes - 1)
-	_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, from, uintptr(x.p)+uintptr(x.size)-from, populateWrite)
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, from, uintptr(x.p)+uintptr(x.size)-from, populateWrite); errno != 0 {
+		return errno
+	}
+	return nil
 }

@@ -242,7 +242,7 @@ func (u *run[T]) runTasks(j *job) {
 		return
 	case freshening:
 		for n, ok := j.take(); ok; n, ok = j.take() {
-			populate(u.fresh[n])
+			_ = populate(u.fresh[n]) // then they come when they are written
 		}
 		return
 	}
