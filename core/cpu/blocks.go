@@ -15,8 +15,11 @@ type block struct {
 // blockRun is neighbouring blocks whose lanes take the same number of vectors.
 type blockRun struct{ first, count, wide int }
 
-// metGroup is a group of rows of columns that items meet, and where it is packed.
-type metGroup struct{ n0, member, group, slot int }
+// place is a row, or a group of rows, of columns and where it is packed.
+type place struct{ n0, member, number, slot int }
+
+// tag tells places of a slot apart.
+func (p *place) tag() int { return p.n0<<32 | p.number }
 
 // metRow is a row of columns that items meet: bytes to it in a row panel and in the
 // weights of an item. Its layout is known to the generator.

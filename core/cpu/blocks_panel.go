@@ -12,9 +12,10 @@ import (
 // and unused channels hold is undefined.
 type blockPanel[T number] struct {
 	turned     [2][]T // [channel][slot][lane][row of the group] of first and second channels, to score with
-	rows       [2][]T // [slot][row of the group][lane][channel], to sum up
+	rows       [2][]T // [slot of a row][lane][channel], to sum up
 	lse, delta []T    // [slot][lane][row of the group], inverse walk
-	tags       []int  // [slot] group along the ring that is packed, or -1
+	tags       []int  // [slot] tag of the group that is packed, or -1
+	rowTags    []int  // [slot of a row] tag of the row that is packed, or -1
 	loaded     []T    // [row of the group][lane][channel] on the way to turned
 	from       [blockLanes]unsafe.Pointer
 }
@@ -35,47 +36,90 @@ func (t *tile[T]) sizeBlockPanel() {
 		size := s.slots()*s.width*s.rows + mostWide*blockLanes
 		b.lse, b.delta = grow(b.lse, size), grow(b.delta, size)
 	}
-	b.tags = grow(b.tags, s.slots())
-	b.forget()
+	b.tags, b.rowTags = grow(b.tags, s.slots()), grow(b.rowTags, s.heads*s.planes*s.ring)
 }
 
 func (b *blockPanel[T]) forget() {
 	for i := range b.tags {
 		b.tags[i] = -1
 	}
-}
-
-// packGroup fills a slot with the columns of a group of rows.
-func (t *tile[T]) packGroup(g *metGroup) {
-	first, second := t.columnRoles()
-	c, slot := column{n0: g.n0, member: g.member}, g.slot
-	from := g.group*t.blocking.rows - t.blocking.phase
-	t.packGroupOf(0, first, c, from, slot, int(t.p.HeadDim), t.parts.scoreFirst, t.parts.sumFirst)
-	t.packGroupOf(1, second, c, from, slot, int(t.p.ValueDim), t.parts.scoreSecond, t.parts.sumSecond)
-	if t.pass.kind.inverse() {
-		t.packLaneNumbers(c, from, slot)
+	for i := range b.rowTags {
+		b.rowTags[i] = -1
 	}
 }
 
-// packGroupOf packs the first or second channels of the rows that begin with row
-// from.
-func (t *tile[T]) packGroupOf(which int, role core.Role, c column, from, slot, channels int, turn, sum bool) {
-	s, b := &t.blocking, &t.blocked
+// packBlocks packs what is not packed yet of what the items meet.
+func (t *tile[T]) packBlocks() {
+	b := &t.blocked
+	for i := range b.groups {
+		if g := &b.groups[i]; b.tags[g.slot] != g.tag() {
+			t.packGroup(g)
+			b.tags[g.slot] = g.tag()
+		}
+	}
+	if !t.parts.sumFirst && !t.parts.sumSecond {
+		return
+	}
+	for i := range b.sources {
+		if r := &b.sources[i]; b.rowTags[r.slot] != r.tag() {
+			t.packRow(r)
+			b.rowTags[r.slot] = r.tag()
+		}
+	}
+}
+
+// packGroup turns a group of rows into its slot of the score panels.
+func (t *tile[T]) packGroup(g *place) {
+	first, second := t.columnRoles()
+	c := column{n0: g.n0, member: g.member}
+	from := g.number*t.blocking.step - t.blocking.phase
+	if t.parts.scoreFirst {
+		t.turnGroup(0, first, c, from, g.slot, int(t.p.HeadDim))
+	}
+	if t.parts.scoreSecond {
+		t.turnGroup(1, second, c, from, g.slot, int(t.p.ValueDim))
+	}
+	if t.pass.kind.inverse() {
+		t.packLaneNumbers(c, from, g.slot)
+	}
+}
+
+// packRow packs a row into its slot of the row panels.
+func (t *tile[T]) packRow(r *place) {
+	s := &t.blocking
+	first, second := t.columnRoles()
+	c := column{n0: r.n0, n1: r.number, member: r.member}
+	if t.parts.sumFirst {
+		p, step := t.lane(first, &c, t.columnHead(&c))
+		t.loadRows(t.blocked.rows[0][r.slot*s.rowPitch():], s.depth, source{p, step, int(t.p.HeadDim), t.p.DType}, t.to-t.from, 1)
+	}
+	if t.parts.sumSecond {
+		p, step := t.lane(second, &c, t.columnHead(&c))
+		t.loadRows(t.blocked.rows[1][r.slot*s.rowPitch():], s.depth, source{p, step, int(t.p.ValueDim), t.p.DType}, t.to-t.from, 1)
+	}
+}
+
+// turnGroup turns the first or second channels of the rows of a group, which begins
+// with row from. Absent rows and lanes repeat their neighbours.
+func (t *tile[T]) turnGroup(which int, role core.Role, c column, from, slot, channels int) {
+	s := &t.blocking
 	end := min(from+s.rows, t.columnRows())
 	var rows [4]source
 	for i := range s.rows {
 		c.n1 = min(max(from+i, 0), end-1)
 		p, step := t.lane(role, &c, t.columnHead(&c))
-		x := source{p, step, channels, t.p.DType}
-		if turn {
-			rows[i] = t.turnable(x, i)
-		}
-		if sum && c.n1 == from+i {
-			t.loadRows(b.rows[which][(slot*s.rows+i)*s.rowPitch():], s.depth, x, t.to-t.from, 1)
-		}
+		rows[i] = t.turnable(source{p, step, channels, t.p.DType}, i)
 	}
-	if turn {
-		t.turnGroup(b.turned[which][slot*s.width*s.rows:], rows[:s.rows])
+	dst := t.blocked.turned[which][slot*s.width*s.rows:]
+	lanes, step := t.to-t.from, blockLanes/s.rows
+	blocks, pitch := wholeVectors(channels)/blockLanes, s.channelPitch()*float32Bytes
+	pointers := &t.blocked.from
+	for first := 0; first < lanes; first += step {
+		for i := range pointers {
+			r := &rows[i%s.rows]
+			pointers[i] = unsafe.Add(r.p, min(first+i/s.rows, lanes-1)*r.step)
+		}
+		t.simd.block.turn(unsafe.Pointer(&dst[first*s.rows]), unsafe.Pointer(pointers), blocks, pitch)
 	}
 }
 
@@ -91,20 +135,6 @@ func (t *tile[T]) turnable(x source, i int) source {
 	row := b.loaded[i*size:]
 	t.loadRows(row, s.depth, x, t.to-t.from, 1)
 	return source{unsafe.Pointer(&row[0]), s.depth * float32Bytes, x.channels, core.Float32}
-}
-
-// turnGroup turns rows of a group into a slot. Lanes beyond the last repeat it.
-func (t *tile[T]) turnGroup(dst []T, rows []source) {
-	lanes, step := t.to-t.from, blockLanes/len(rows)
-	channels, pitch := wholeVectors(rows[0].channels)/blockLanes, t.blocking.channelPitch()*float32Bytes
-	from := &t.blocked.from
-	for first := 0; first < lanes; first += step {
-		for i := range from {
-			r := &rows[i%len(rows)]
-			from[i] = unsafe.Add(r.p, min(first+i/len(rows), lanes-1)*r.step)
-		}
-		t.simd.block.turn(unsafe.Pointer(&dst[first*len(rows)]), unsafe.Pointer(from), channels, pitch)
-	}
 }
 
 // packLaneNumbers packs lse and delta of queries.

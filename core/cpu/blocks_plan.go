@@ -6,21 +6,25 @@ import "github.com/natten-mps/natten-mps/core"
 
 // blocking is how a walk treats its items in blocks; rows is 0 if it does not.
 // A vector of 16 elements holds some lanes of a group of neighbouring rows of
-// columns, so that two rows of items share what is loaded. The groups are aligned
-// to where the windows of most pairs of rows begin.
+// columns, so that two rows of items share what is loaded. Groups are aligned to where
+// the windows of most pairs of rows begin; those of 4 rows overlap, so that each pair
+// finds one.
 type blocking struct {
 	rows   int // of a group
-	phase  int // the first row of group g is g*rows - phase
+	step   int // rows from a group to the next
+	phase  int // the first row of group g is g*step - phase
 	wide   int // most vectors that the lanes of two items take
 	groups int // of the ring along axis 1
-	planes int // that the panel holds along axis 0, times query heads in the inverse walk
+	ring   int // rows of it in row panels
+	planes int // of the ring along axis 0, for each query head in the inverse walk
+	heads  int // query heads in the inverse walk
 	width  int // lanes
 	depth  int // elements of a lane in row panels
 }
 
 const (
 	blockPanelBytes = 5 << 18 // of packed columns of blocks that a goroutine holds
-	widestBlocks    = 64      // positions of a tile
+	widestBlocks    = 32      // positions of a tile
 	blockTaskWork   = 1 << 25 // multiply-adds from which a task of blocks is not made larger
 )
 
@@ -40,7 +44,7 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	if widest[1] < 2 || widest[2] < 2 || most > mostWide*blockLanes {
 		return false
 	}
-	b := blocking{rows: 1, planes: widest[0], depth: padded(int(max(p.HeadDim, p.ValueDim)))}
+	b := blocking{rows: 1, planes: widest[0], heads: 1, depth: padded(int(max(p.HeadDim, p.ValueDim)))}
 	for b.rows < 4 && lanes <= blockLanes/(2*b.rows) && most <= mostWide*blockLanes/(2*b.rows) && b.rows < widest[1] {
 		b.rows *= 2
 	}
@@ -48,7 +52,7 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	b.align(&p.Axes[1], w.pairMeets(p, 1), kind.inverse())
 	union := widest[2] - 1 // lanes of a tile beyond one for each position
 	if kind.inverse() {
-		b.planes *= w.group
+		b.heads = w.group
 		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
 	for tiles := parted(w.extent[2], widestBlocks); ; tiles++ {
@@ -62,7 +66,10 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 			return false
 		}
 	}
-	w.blocking, w.width, w.depth, w.ring = b, b.width, b.planes, b.groups*b.rows
+	if whole := b.whole(w.columns[1]); b.planes > 1 && whole.bytes(p, w.parts) <= blockPanelBytes {
+		b = whole
+	}
+	w.blocking, w.width, w.depth, w.ring = b, b.width, b.planes, b.ring
 	return true
 }
 
@@ -87,19 +94,36 @@ func (b *blocking) align(a *core.Axis, most int, inverse bool) {
 	case inverse:
 		before = int(a.Kernel - 1 - a.Kernel/2)
 	}
-	b.phase = before % b.rows
-	b.groups = parted(most+b.rows-1, b.rows)
-	if b.rows == 2 && !inverse {
+	b.step = min(b.rows, 2)
+	b.phase = before % b.step
+	most += b.step - 1
+	if !inverse {
 		// Pairs begin at even items: all of most rows are aligned, fewer always fit.
-		b.groups = parted(min(int(a.Kernel)+1, most+b.phase), 2)
+		most = min(int(a.Kernel)+1, most)
 	}
+	b.hold((parted(most, b.rows)-1)*(b.rows/b.step) + 1)
+}
+
+// hold sets the number of groups of the ring.
+func (b *blocking) hold(groups int) {
+	b.groups, b.ring = groups, (groups-1)*b.step+b.rows
+}
+
+// whole is a panel for all rows along axis 1: what it holds serves the next places on
+// axis 0 too.
+func (b *blocking) whole(rows int) blocking {
+	w := *b
+	w.hold(parted(rows+b.phase, b.step))
+	return w
 }
 
 // slots is the number of groups that a panel holds.
-func (b *blocking) slots() int { return b.planes * b.groups }
+func (b *blocking) slots() int { return b.heads * b.planes * b.groups }
 
-// slot is where a group of a plane is packed.
+// slot is where a group of a plane is packed, and rowSlot where a row is.
 func (b *blocking) slot(plane, group int) int { return plane*b.groups + group%b.groups }
+
+func (b *blocking) rowSlot(plane, row int) int { return plane*b.ring + row%b.ring }
 
 // rowPitch and channelPitch are the distances, in elements, of rows of a row panel and
 // of channels of a score panel: odd numbers of cache lines, so that what a block
@@ -112,7 +136,7 @@ func (b *blocking) scoreSize(channels int) int {
 	return b.channelPitch()*wholeVectors(channels) + mostWide*blockLanes
 }
 
-func (b *blocking) rowsSize() int { return b.rowPitch()*b.slots()*b.rows + 2*blockLanes }
+func (b *blocking) rowsSize() int { return b.rowPitch()*b.heads*b.planes*b.ring + 2*blockLanes }
 
 // bytes is the size of the panels.
 func (b *blocking) bytes(p *core.Problem, parts parts) (size int) {

@@ -13,7 +13,8 @@ type blockState[T number] struct {
 	blockPanel[T]
 	blocks  []block
 	runs    []blockRun
-	groups  []metGroup
+	groups  []place     // [vector]
+	sources []place     // [row of columns]
 	offsets []int       // [vector] bytes to the groups in use in score panels
 	masks   [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
 	parts   []metPart
@@ -59,8 +60,8 @@ func (t *tile[T]) planBlocks() {
 
 // blockColumn walks a tile of blocks down the slow axes.
 func (t *tile[T]) blockColumn(from, to [3]int) {
+	t.blocked.forget()
 	for n0 := from[0]; n0 < to[0]; n0++ {
-		t.blocked.forget()
 		for n1 := from[1]; n1 < to[1]; n1 += 2 {
 			t.meetRows(n0, n1, min(2, to[1]-n1))
 			t.blockRows(n0, n1, to[1])
@@ -71,7 +72,7 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 // blockRows computes up to two rows of items from n1 on; end is the end of the rows.
 func (t *tile[T]) blockRows(n0, n1, end int) {
 	rows, b, member := min(2, end-n1), &t.blocked, t.member
-	t.packGroups()
+	t.packBlocks()
 	t.items = t.positions
 	members := 1
 	if !t.pass.kind.inverse() {
@@ -107,19 +108,23 @@ func (t *tile[T]) meetRows(n0, n1, rows int) {
 	}
 	s, b := &t.blocking, &t.blocked
 	b.pitch = 2 * len(b.blocks)
-	first := (lo[0] + s.phase) / s.rows
-	end := (max(hi[0], hi[1])-1+s.phase)/s.rows + 1
-	b.groups, b.offsets, b.masks, b.parts, b.met = b.groups[:0], b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
-	plane, step := 0, max(partRows/s.rows, 1)
+	first := (lo[0] + s.phase) / s.step
+	end, step := max(hi[0], hi[1])+s.phase, s.rows/s.step
+	b.groups, b.sources = b.groups[:0], b.sources[:0]
+	b.offsets, b.masks, b.parts, b.met = b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
 	for member := range t.members() {
 		for n0 := lo0; n0 < hi0; n0++ {
-			for g := first; g < end; g++ {
-				b.groups = append(b.groups, metGroup{n0, member, g, s.slot(plane, g)})
+			plane := member*s.planes + n0%s.planes
+			for g, vectors := first, 0; g*s.step < end; g += step {
+				b.groups = append(b.groups, place{n0, member, g, s.slot(plane, g)})
+				if vectors++; vectors*s.rows >= partRows {
+					t.meetPart(plane, vectors, lo, hi)
+					vectors = 0
+				}
+				if (g+step)*s.step >= end && vectors > 0 {
+					t.meetPart(plane, vectors, lo, hi)
+				}
 			}
-			for from := first; from < end; from += step {
-				t.meetPart(plane, from, min(from+step, end), lo, hi)
-			}
-			plane++
 		}
 	}
 	t.rowPitch = len(b.offsets) * s.wide * blockLanes
@@ -130,41 +135,32 @@ func (t *tile[T]) meetRows(n0, n1, rows int) {
 	}
 }
 
-// packGroups packs what is not packed yet.
-func (t *tile[T]) packGroups() {
-	b := &t.blocked
-	for i := range b.groups {
-		if g := &b.groups[i]; b.tags[g.slot] != g.group {
-			t.packGroup(g)
-			b.tags[g.slot] = g.group
-		}
-	}
-}
-
-// meetPart lists the rows of some groups of a plane.
-func (t *tile[T]) meetPart(plane, from, to int, lo, hi [2]int) {
+// meetPart lists the rows of the last groups.
+func (t *tile[T]) meetPart(plane, groups int, lo, hi [2]int) {
 	s, b := &t.blocking, &t.blocked
 	rowBytes, vector := s.rowPitch()*float32Bytes, s.wide*blockLanes
-	part, first := metPart{first: len(b.met)}, len(b.offsets)
-	for g := from; g < to; g++ {
-		b.offsets = append(b.offsets, s.slot(plane, g)*s.width*s.rows*float32Bytes)
+	part, from := metPart{first: len(b.met)}, len(b.offsets)
+	last := b.groups[len(b.groups)-groups:]
+	for i := range last {
+		b.offsets = append(b.offsets, last[i].slot*s.width*s.rows*float32Bytes)
 		var masks [2]uint32
+		at := last[i].number*s.step - s.phase
 		for i := range masks {
-			at := g*s.rows - s.phase
 			masks[i] = repeatBits(laneBits(min(max(lo[i]-at, 0), s.rows), max(min(hi[i]-at, s.rows), 0), 1), s.rows)
 		}
 		b.masks = append(b.masks, masks)
 	}
 	for class, count := range [3]*int{&part.upper, &part.both, &part.lower} {
-		for v := first; v < len(b.offsets); v++ {
-			g := from + v - first
+		for i := range last {
 			for r := range s.rows {
-				n := g*s.rows - s.phase + r
+				n := last[i].number*s.step - s.phase + r
 				upper, lower := lo[0] <= n && n < hi[0], lo[1] <= n && n < hi[1]
 				if upper != (class < 2) || lower != (class > 0) {
 					continue
 				}
-				b.met = append(b.met, metRow{(s.slot(plane, g)*s.rows + r) * rowBytes, (v*vector + r) * float32Bytes})
+				slot := s.rowSlot(plane, n)
+				b.sources = append(b.sources, place{last[i].n0, last[i].member, n, slot})
+				b.met = append(b.met, metRow{slot * rowBytes, ((from+i)*vector + r) * float32Bytes})
 				*count++
 			}
 		}

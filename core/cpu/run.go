@@ -81,7 +81,7 @@ func (r *runner[T]) Variant() string {
 		return fmt.Sprintf(name+", strips of %d", w.tile)
 	}
 	if b := &w.blocking; b.rows > 0 {
-		return fmt.Sprintf("%s, blocks of 2 x 2, tile %d, panel %d x %d x %d rows x %d lanes", name, w.tile, b.planes, b.groups, b.rows, b.width)
+		return fmt.Sprintf("%s, blocks of 2 x 2, tile %d, panel %d x %d rows in groups of %d x %d lanes", name, w.tile, b.planes, b.ring, b.rows, b.width)
 	}
 	return fmt.Sprintf(name+", tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
 }
