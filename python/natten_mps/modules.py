@@ -10,6 +10,7 @@ from . import checks, ops
 from .utils.params import (
     Bools,
     Ints,
+    check_stride_vs_kernel,
     make_window,
     normalize_causal,
     normalize_kernel_size,
@@ -21,9 +22,15 @@ _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _window(rank: int, kernel_size: Any, dilation: Any, stride: Any, is_causal: Any) -> Window:
-    """The window of a module, whose attributes are constants for a compiler."""
-    return make_window(rank, kernel_size, dilation, stride, is_causal)
+def _constant_window(
+    rank: int, kernel_size: Any, dilation: Any, stride: Any, is_causal: Any, padded: bool
+) -> Window:
+    """The window for a compiler, to whom a module's attributes are constants, checked as far as the
+    operation does not do it itself."""
+    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    if not padded:
+        check_stride_vs_kernel(window.query_step, window.kernel)
+    return window
 
 
 class _NeighborhoodAttention(nn.Module):
@@ -134,13 +141,15 @@ class _NeighborhoodAttention(nn.Module):
             raise ValueError(
                 f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim})."
             )
-        window = _window(self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal)
+        rules = (self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal)
+        compiling = torch.compiler.is_compiling()
+        window = _constant_window(*rules, sizes is not None) if compiling else make_window(*rules)
         query, key, value = self._project(x)
         function = f"na{self.rank}d"
         if sizes is not None:
             checks.varlen(f"{function}_varlen", query.shape, key.shape, value.shape, window)
             sizes = checks.sizes(sizes, x.shape[0], x.shape[1:-1], window)
-        else:
+        elif not compiling:
             checks.fused(function, query.shape, key.shape, value.shape, window)
         rule: dict[str, Any] = {"window": window, "sizes": sizes}
         if self.training and self.attn_drop.p > 0:

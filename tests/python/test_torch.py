@@ -213,6 +213,9 @@ def test_compiled_functions_refuse_what_eager_ones_do(length):
     ):
         with pytest.raises(Exception, match=message):
             torch.compile(lambda q, o=options: nm.na1d(q, q, q, **o), fullgraph=True)(q)
+        module = nm.NeighborhoodAttention1D(8, 1, **options)
+        with pytest.raises(Exception, match=message):
+            torch.compile(module, fullgraph=True)(q.flatten(-2))
 
 
 @pytest.mark.usefixtures("fresh")
