@@ -92,7 +92,8 @@ def test_one_launch_forward_and_two_backward_without_copies_or_fills():
         torch.autograd.grad(out, leaves, gradient)
     assert sim.stat("dispatches") == before["dispatches"] + 3
     assert {name: sim.stat(name) for name in kept} == {name: before[name] for name in kept}
-    assert forward.names and backward.names
+    assert forward.names
+    assert backward.names
     assert _moved_or_filled(forward.names + backward.names) == []
 
 
