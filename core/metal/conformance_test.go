@@ -56,3 +56,14 @@ func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {
 	b.tune, b.wide = &everywhereMatrix, true
 	conform(t, b, 5)
 }
+
+// Logits so far apart that the softmax has to follow its maximum along the walk.
+func TestLogitsFarApart(t *testing.T) {
+	b := newSimulator(t, nil).backend()
+	p := core.Problem{DType: core.Float32, Rank: 2, Batch: 1, Heads: 2, HeadDim: 16, Scale: 3, HasScale: true}
+	p.Axes[0] = core.Axis{Length: 9, Kernel: 5}
+	p.Axes[1] = core.Axis{Length: 11, Kernel: 7}
+	for _, p.Op = range []core.Op{core.AttnForward, core.AttnBackward} {
+		conformance.Check(t, conformance.Backend(b), p, nil, 0)
+	}
+}
