@@ -115,9 +115,12 @@ func (t *tile[T]) turnGroup(which int, role core.Role, c column, from, slot, cha
 	blocks, pitch := wholeVectors(channels)/blockLanes, s.channelPitch()*float32Bytes
 	pointers := &t.blocked.from
 	for first := 0; first < lanes; first += step {
-		for i := range pointers {
-			r := &rows[i%s.rows]
-			pointers[i] = unsafe.Add(r.p, min(first+i/s.rows, lanes-1)*r.step)
+		next := 0
+		for lane := first; lane < first+step; lane++ {
+			for i := range rows[:s.rows] {
+				pointers[next%blockLanes] = unsafe.Add(rows[i].p, min(lane, lanes-1)*rows[i].step)
+				next++
+			}
 		}
 		t.simd.block.turn(unsafe.Pointer(&dst[first*s.rows]), unsafe.Pointer(pointers), blocks, pitch)
 	}

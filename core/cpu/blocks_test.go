@@ -72,24 +72,24 @@ func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
 		p = core.Problem{Op: []core.Op{core.AttnForward, core.AttnBackward}[r.IntN(2)], DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
 		p.KVHeads = 1 + r.Int64N(2)
 		p.Heads = p.KVHeads * (1 + r.Int64N(3))
-		p.HeadDim, p.ValueDim = 1+r.Int64N(36), 1+r.Int64N(36)
-		if r.IntN(4) == 0 {
-			p.HeadDim, p.ValueDim = 16*(1+r.Int64N(9)), 16*(1+r.Int64N(9))
+		p.HeadDim, p.ValueDim = 1+r.Int64N(9), 1+r.Int64N(9)
+		switch r.IntN(12) {
+		case 0:
+			p.HeadDim, p.ValueDim = 16*(1+r.Int64N(4)), 16*(1+r.Int64N(8))
+		case 1:
+			p.HeadDim, p.ValueDim = 1+r.Int64N(70), 1+r.Int64N(70)
 		}
-		if p.Rank == 3 {
-			p.HeadDim, p.ValueDim = min(p.HeadDim, 20), min(p.ValueDim, 20)
-		}
-		longest := []int64{0, 14, 6}[p.Rank-1]
+		longest := []int64{0, 9, 5}[p.Rank-1]
 		for i := range p.Rank {
 			a := core.Axis{Length: 2 + r.Int64N(longest), Dilation: 1, Causal: r.IntN(3) == 0}
-			if i == p.Rank-1 {
-				a.Length += r.Int64N(3) * longest
+			if i == p.Rank-1 && r.IntN(5) == 0 { // several tiles
+				a.Length += 30 + r.Int64N(40)
 			}
 			if r.IntN(3) == 0 {
 				a.Dilation = 1 + r.Int64N(max(a.Length/2, 1))
 			}
 			a.Kernel = 1 + r.Int64N(min(a.Length/a.Dilation, 7))
-			if r.IntN(4) == 0 {
+			if r.IntN(8) == 0 {
 				a.Kernel = 1 + r.Int64N(min(a.Length/a.Dilation, 17))
 			}
 			p.Axes[i] = a
