@@ -15,6 +15,9 @@ type block struct {
 // blockRun is neighbouring blocks whose lanes take the same number of vectors.
 type blockRun struct{ first, count, wide int }
 
+// reach is the query heads and the planes of columns that are taken at once.
+type reach struct{ member, members, plane, planes int } // from one up to another
+
 // place is a row, or a group of rows, of columns and where it is packed.
 type place struct{ n0, member, number, slot int }
 

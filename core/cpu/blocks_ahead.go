@@ -49,19 +49,19 @@ func (t *tile[T]) askFor(n0, n1, rows int, columns bool) {
 	}
 	t.place = place
 	if columns {
-		t.askForColumns(n0, n1, rows)
+		t.askForColumns(n1, rows)
 	}
 }
 
 // askForColumns asks for the last rows of columns of the rows of items from n1 on.
-func (t *tile[T]) askForColumns(n0, n1, rows int) {
-	lo0, hi0, _ := t.span(0, n0)
+func (t *tile[T]) askForColumns(n1, rows int) {
+	r := &t.blocked.reach
 	_, before, _ := t.span(1, max(n1-1, 0))
 	_, hi, _ := t.span(1, n1+rows-1)
 	first, second := t.columnRoles()
-	for n := lo0; n < hi0; n++ {
+	for n := r.plane; n < r.planes; n++ {
 		c := column{n0: n}
-		for c.member = range t.members() {
+		for c.member = r.member; c.member < r.members; c.member++ {
 			for c.n1 = before; c.n1 < hi; c.n1++ {
 				t.askColumns(first, &c, int(t.p.HeadDim))
 				t.askColumns(second, &c, int(t.p.ValueDim))

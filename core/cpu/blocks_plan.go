@@ -10,22 +10,28 @@ import "github.com/natten-mps/natten-mps/core"
 // the windows of most pairs of rows begin; those of 4 rows overlap, so that each pair
 // finds one.
 type blocking struct {
-	rows   int // of a group
-	step   int // rows from a group to the next
-	phase  int // the first row of group g is g*step - phase
-	wide   int // most vectors that the lanes of two items take
-	groups int // of the ring along axis 1
-	ring   int // rows of it in row panels
-	planes int // of the ring along axis 0, for each query head in the inverse walk
-	heads  int // query heads in the inverse walk
-	width  int // lanes
-	depth  int // elements of a lane in row panels
+	rows   int  // of a group
+	step   int  // rows from a group to the next
+	phase  int  // the first row of group g is g*step - phase
+	wide   int  // most vectors that the lanes of two items take
+	groups int  // of the ring along axis 1
+	ring   int  // rows of it in row panels
+	planes int  // of the ring along axis 0, for each query head in the inverse walk
+	heads  int  // query heads in the inverse walk
+	width  int  // lanes
+	depth  int  // elements of a lane in row panels
+	slabs  bool // one plane of one query head at a time, as all do not fit: inverse walk
 }
 
+// slabRows is the most rows along axis 1 that a task of slabs keeps the sums of.
+const slabRows = 32
+
+// blockPanelBytes bounds the packed columns of blocks that a goroutine holds.
+var blockPanelBytes = 5 << 18
+
 const (
-	blockPanelBytes = 5 << 18 // of packed columns of blocks that a goroutine holds
-	widestBlocks    = 32      // positions of a tile
-	blockTaskWork   = 1 << 25 // multiply-adds from which a task of blocks is not made larger
+	widestBlocks  = 32      // positions of a tile
+	blockTaskWork = 1 << 25 // multiply-adds from which a task of blocks is not made larger
 )
 
 // chooseBlocks makes the walk one of blocks if that pays.
@@ -50,19 +56,14 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	}
 	b.wide = parted(most, blockLanes/b.rows)
 	b.align(&p.Axes[1], w.pairMeets(p, 1), kind.inverse())
-	union := widest[2] - 1 // lanes of a tile beyond one for each position
+	union := widest[2] - 1
 	if kind.inverse() {
 		b.heads = w.group
 		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
-	for tiles := parted(w.extent[2], widestBlocks); ; tiles++ {
-		w.tile = parted(w.extent[2], tiles)
-		w.tile += w.tile & 1
-		b.width = parted(min(w.tile+union, w.columns[2]), blockLanes) * blockLanes
-		if b.bytes(p, w.parts) <= blockPanelBytes {
-			break
-		}
-		if w.tile <= 8 {
+	if !w.fitBlocks(p, &b, union) {
+		b.heads, b.planes, b.slabs = 1, 1, true
+		if !kind.inverse() || !w.fitBlocks(p, &b, union) {
 			return false
 		}
 	}
@@ -71,6 +72,22 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	}
 	w.blocking, w.width, w.depth, w.ring = b, b.width, b.planes, b.ring
 	return true
+}
+
+// fitBlocks chooses the positions of a tile so that the panel has room for the
+// columns that they meet; union is the lanes of a tile beyond one for each position.
+func (w *walk) fitBlocks(p *core.Problem, b *blocking, union int) bool {
+	for tiles := parted(w.extent[2], widestBlocks); ; tiles++ {
+		w.tile = parted(w.extent[2], tiles)
+		w.tile += w.tile & 1
+		b.width = parted(min(w.tile+union, w.columns[2]), blockLanes) * blockLanes
+		if b.bytes(p, w.parts) <= blockPanelBytes {
+			return true
+		}
+		if w.tile <= 8 {
+			return false
+		}
+	}
 }
 
 // pairMeets is the most columns along an axis that two neighbouring items meet.
@@ -169,6 +186,9 @@ func (w *walk) blockScratch(p *core.Problem) int {
 	b, items := &w.blocking, 2*w.tile
 	scores := 2 * items * b.slots() * b.wide * blockLanes
 	vectors := 2 * items * (b.depth + wholeVectors(b.depth) + 3)
+	if b.slabs {
+		vectors += slabRows * w.tile * 2 * wholeVectors(b.depth)
+	}
 	loaded := b.rows * b.width * b.depth
 	return b.bytes(p, w.parts) + (scores+vectors+loaded+2*b.slots()*b.width*b.rows)*float32Bytes
 }

@@ -138,6 +138,25 @@ func TestBlocksEqualReference(t *testing.T) {
 	}
 }
 
+// Panels too small for all planes and query heads of an inverse walk.
+func TestSlabsEqualReference(t *testing.T) {
+	given := blockPanelBytes
+	blockPanelBytes = 1 << 15
+	defer func() { blockPanelBytes = given }()
+	withTwins(t, func(t *testing.T) {
+		slabs := 0
+		for seed := uint64(0); slabs < 10; seed++ {
+			p, _ := randomBlocks(t, rand.New(rand.NewPCG(31, seed)))
+			n, err := p.Normalize()
+			require.NoError(t, err)
+			if walks := newRunner[float32](n).(*runner[float32]).walks; walks[len(walks)-1].blocking.slabs {
+				checkBlocks(t, seed)
+				slabs++
+			}
+		}
+	})
+}
+
 func FuzzBlocks(f *testing.F) {
 	if simd == nil || simd.block == nil {
 		f.Skip("no kernels for blocks")

@@ -19,10 +19,14 @@ type blockState[T number] struct {
 	masks   [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
 	parts   []metPart
 	met     []metRow
-	pitch   int // elements of numbers from a row of items to the next
-	item    int // elements of items and sums from one to the next
-	numbers []T // [lse, 1/sum of weights or delta][row of items][item]
-	factors []T // scale and 1
+	reach   reach
+	at      int  // elements to the sums of the present rows of items
+	fresh   bool // the sums are not begun yet
+	last    bool // they are complete with the present reach
+	pitch   int  // elements of numbers from a row of items to the next
+	item    int  // elements of items and sums from one to the next
+	numbers []T  // [lse, 1/sum of weights or delta][row of items][item]
+	factors []T  // scale and 1
 	ahead   []stream
 }
 
@@ -60,12 +64,47 @@ func (t *tile[T]) planBlocks() {
 
 // blockColumn walks a tile of blocks down the slow axes.
 func (t *tile[T]) blockColumn(from, to [3]int) {
-	t.blocked.forget()
+	b := &t.blocked
+	b.forget()
+	b.pitch = 2 * len(b.blocks)
 	for n0 := from[0]; n0 < to[0]; n0++ {
-		for n1 := from[1]; n1 < to[1]; n1 += 2 {
-			t.meetRows(n0, n1, min(2, to[1]-n1))
-			t.blockRows(n0, n1, to[1])
+		lo0, hi0, _ := t.span(0, n0)
+		b.reach, b.fresh, b.last = reach{0, t.members(), lo0, hi0}, true, true
+		if !t.blocking.slabs {
+			t.blockSlab(n0, from[1], to[1])
+			continue
 		}
+		for member := range t.members() {
+			for plane := lo0; plane < hi0; plane++ {
+				b.forget()
+				b.reach = reach{member, member + 1, plane, plane + 1}
+				b.fresh = member == 0 && plane == lo0
+				b.last = member == t.members()-1 && plane == hi0-1
+				t.blockSlab(n0, from[1], to[1])
+			}
+		}
+	}
+}
+
+// blockSlab takes what is in reach into the rows of items from first to end.
+func (t *tile[T]) blockSlab(n0, first, end int) {
+	b := &t.blocked
+	size, pairs := 2*b.pitch*b.item, 1
+	if t.blocking.slabs {
+		pairs = parted(end-first, 2)
+	}
+	if t.parts.sumFirst {
+		t.sumFirst = grow(t.sumFirst, pairs*size)
+	}
+	if t.parts.sumSecond {
+		t.sumSecond = grow(t.sumSecond, pairs*size)
+	}
+	for n1 := first; n1 < end; n1 += 2 {
+		if b.at = 0; t.blocking.slabs {
+			b.at = (n1 - first) / 2 * size
+		}
+		t.meetRows(n1, min(2, end-n1))
+		t.blockRows(n0, n1, end)
 	}
 }
 
@@ -91,14 +130,15 @@ func (t *tile[T]) blockRows(n0, n1, end int) {
 		}
 		t.member = member + i
 		t.computeBlocks()
-		t.storeBlockItems(n0, n1, rows)
+		if b.last {
+			t.storeBlockItems(n0, n1, rows)
+		}
 	}
 	t.member = member
 }
 
 // meetRows lists the groups of rows that up to two rows of items from n1 on meet.
-func (t *tile[T]) meetRows(n0, n1, rows int) {
-	lo0, hi0, _ := t.span(0, n0)
+func (t *tile[T]) meetRows(n1, rows int) {
 	var lo, hi [2]int
 	for i := range rows {
 		lo[i], hi[i], _ = t.span(1, n1+i)
@@ -107,14 +147,13 @@ func (t *tile[T]) meetRows(n0, n1, rows int) {
 		lo[1], hi[1] = hi[0], hi[0]
 	}
 	s, b := &t.blocking, &t.blocked
-	b.pitch = 2 * len(b.blocks)
 	first := (lo[0] + s.phase) / s.step
 	end, step := max(hi[0], hi[1])+s.phase, s.rows/s.step
 	b.groups, b.sources = b.groups[:0], b.sources[:0]
 	b.offsets, b.masks, b.parts, b.met = b.offsets[:0], b.masks[:0], b.parts[:0], b.met[:0]
-	for member := range t.members() {
-		for n0 := lo0; n0 < hi0; n0++ {
-			plane := member*s.planes + n0%s.planes
+	for member := b.reach.member; member < b.reach.members; member++ {
+		for n0 := b.reach.plane; n0 < b.reach.planes; n0++ {
+			plane := (member-b.reach.member)*s.planes + n0%s.planes
 			for g, vectors := first, 0; g*s.step < end; g += step {
 				b.groups = append(b.groups, place{n0, member, g, s.slot(plane, g)})
 				if vectors++; vectors*s.rows >= partRows {
@@ -233,10 +272,10 @@ func (t *tile[T]) computeBlocks() {
 		weights = t.gradients
 	}
 	if t.parts.sumSecond {
-		t.sumSecond = t.accumulateBlocks(t.sumSecond, t.scores, b.rows[1], dv, asked())
+		t.accumulateBlocks(t.sumSecond, t.scores, b.rows[1], dv, asked())
 	}
 	if t.parts.sumFirst {
-		t.sumFirst = t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d, asked())
+		t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d, asked())
 	}
 }
 
@@ -286,11 +325,13 @@ func (t *tile[T]) scoreBlocks(dst, items, turned []T, depth int, asked []stream)
 }
 
 // accumulateBlocks sums up the rows that the blocks meet, times their weights.
-func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int, asked []stream) []T {
+func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int, asked []stream) {
 	s, b := &t.blocking, &t.blocked
 	item := b.item * float32Bytes
-	sums = grow(sums, 2*b.pitch*b.item)
-	clear(sums)
+	sums = sums[b.at:][:2*b.pitch*b.item]
+	if b.fresh {
+		clear(sums)
+	}
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.upper+p.both+p.lower == 0 {
@@ -301,7 +342,6 @@ func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int, asked 
 			unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.met[p.first]), ahead, len(b.blocks), wholeVectors(channels),
 			p.upper, p.both, p.lower, s.depth*float32Bytes, s.rows*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item, streams)
 	}
-	return sums
 }
 
 // storeBlockItems writes what was summed up for rows of items.
@@ -315,15 +355,15 @@ func (t *tile[T]) storeBlockItems(n0, n1, rows int) {
 		switch t.pass.kind {
 		case attnOut:
 			t.storeBlockLSE(i)
-			t.storeBlockRow(core.Out, t.sumSecond[i*size:], int(t.p.ValueDim), b.numbers[(2+i)*b.pitch:], 1)
+			t.storeBlockRow(core.Out, t.sumSecond[b.at+i*size:], int(t.p.ValueDim), b.numbers[(2+i)*b.pitch:], 1)
 		case attnQuery:
-			t.storeBlockRow(core.DQuery, t.sumFirst[i*size:], int(t.p.HeadDim), scale, 0)
+			t.storeBlockRow(core.DQuery, t.sumFirst[b.at+i*size:], int(t.p.HeadDim), scale, 0)
 		default:
 			if t.parts.sumFirst {
-				t.storeBlockRow(core.DKey, t.sumFirst[i*size:], int(t.p.HeadDim), scale, 0)
+				t.storeBlockRow(core.DKey, t.sumFirst[b.at+i*size:], int(t.p.HeadDim), scale, 0)
 			}
 			if t.parts.sumSecond {
-				t.storeBlockRow(core.DValue, t.sumSecond[i*size:], int(t.p.ValueDim), one, 0)
+				t.storeBlockRow(core.DValue, t.sumSecond[b.at+i*size:], int(t.p.ValueDim), one, 0)
 			}
 		}
 	}

@@ -152,7 +152,11 @@ func (w *walk) chooseTasks(p *core.Problem, widest [3]int) {
 			*n = step
 		}
 	}
-	widen(&w.block[1], w.extent[1])
+	rows := w.extent[1]
+	if w.blocking.slabs {
+		rows = min(rows, slabRows)
+	}
+	widen(&w.block[1], rows)
 	if w.pass.outputs[len(w.pass.outputs)-1] != core.DRPB || !p.RPB {
 		widen(&w.heads, heads)
 	}
