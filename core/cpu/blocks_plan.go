@@ -59,6 +59,9 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	union := widest[2] - 1
 	if kind.inverse() {
 		b.heads = w.group
+		if kernel := int(p.Axes[0].Kernel); p.Ragged || w.columns[0] < 3*kernel {
+			b.planes = min(2*kernel-1, w.columns[0]) // on a shorter axis a key may be near both ends
+		}
 		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
 	if !w.fitBlocks(p, &b, union) {

@@ -138,6 +138,11 @@ func TestBlocksEqualReference(t *testing.T) {
 	}
 }
 
+// A key that is near both ends of a shorter sample's axis, but not of the longest.
+func TestBlocksOfShortSamples(t *testing.T) {
+	withTwins(t, func(t *testing.T) { checkBlocks(t, 5085) })
+}
+
 // Panels too small for all planes and query heads of an inverse walk.
 func TestSlabsEqualReference(t *testing.T) {
 	given := blockPanelBytes
