@@ -38,7 +38,7 @@ const (
 func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	kind := w.pass.kind
 	if simd == nil || simd.block == nil || element != float32Bytes || kind != attnOut && kind != attnQuery && kind != attnKey ||
-		w.pass.tokens || p.Extra > 0 || p.RPB {
+		w.pass.tokens || p.Extra > 0 {
 		return false
 	}
 	for a := range p.Axes {

@@ -52,7 +52,6 @@ func TestBlocksAreChosen(t *testing.T) {
 			"one row":           func(p *core.Problem) { p.Axes[0].Kernel = 1 },
 			"one lane":          func(p *core.Problem) { p.Axes[1].Kernel = 1 },
 			"wide windows":      func(p *core.Problem) { p.Axes[1] = core.Axis{Length: 64, Kernel: 33} },
-			"bias":              func(p *core.Problem) { p.RPB = true },
 			"additional tokens": func(p *core.Problem) { p.Extra = 1 },
 			"stride":            func(p *core.Problem) { p.Axes[0].Stride = 2 },
 			"query step":        func(p *core.Problem) { p.Axes[1].QueryStep = 2 },
@@ -70,7 +69,7 @@ func TestBlocksAreChosen(t *testing.T) {
 func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
 	for {
 		p = core.Problem{Op: []core.Op{core.AttnForward, core.AttnBackward}[r.IntN(2)], DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
-		p.KVHeads = 1 + r.Int64N(2)
+		p.KVHeads, p.RPB = 1+r.Int64N(2), r.IntN(3) == 0
 		p.Heads = p.KVHeads * (1 + r.Int64N(3))
 		p.HeadDim, p.ValueDim = 1+r.Int64N(9), 1+r.Int64N(9)
 		switch r.IntN(12) {

@@ -28,10 +28,14 @@ type blockState[T number] struct {
 	numbers []T  // [lse, 1/sum of weights or delta][row of items][item]
 	factors []T  // scale and 1
 	ahead   []stream
+	bias    []T    // [query head of the key head][entry]
+	biasOf  int    // key head that bias is of, or -1
+	lo, hi  [2]int // [row of items] rows of columns that are met
 }
 
 func (t *tile[T]) beginBlocks() {
 	t.sizeBlockPanel()
+	t.blocked.biasOf = -1
 	t.blocked.item = wholeVectors(t.blocking.depth)
 }
 
@@ -129,7 +133,7 @@ func (t *tile[T]) blockRows(n0, n1, end int) {
 			t.askFor(n0, n1+2, min(2, end-n1-2), true)
 		}
 		t.member = member + i
-		t.computeBlocks()
+		t.computeBlocks(n0, n1, rows, i)
 		if b.last {
 			t.storeBlockItems(n0, n1, rows)
 		}
@@ -147,6 +151,7 @@ func (t *tile[T]) meetRows(n1, rows int) {
 		lo[1], hi[1] = hi[0], hi[0]
 	}
 	s, b := &t.blocking, &t.blocked
+	b.lo, b.hi = lo, hi
 	first := (lo[0] + s.phase) / s.step
 	end, step := max(hi[0], hi[1])+s.phase, s.rows/s.step
 	b.groups, b.sources = b.groups[:0], b.sources[:0]
@@ -246,8 +251,9 @@ func (t *tile[T]) itemNumbers(role core.Role) (p unsafe.Pointer, step int) {
 	return p, step
 }
 
-// computeBlocks takes the rows that the items meet into their sums.
-func (t *tile[T]) computeBlocks() {
+// computeBlocks takes the rows that rows of items from n1 on meet into their sums; nth is
+// the number of the query head in its group.
+func (t *tile[T]) computeBlocks(n0, n1, rows, nth int) {
 	b := &t.blocked
 	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
 	products, done := 0, 0
@@ -261,12 +267,14 @@ func (t *tile[T]) computeBlocks() {
 		return share(b.ahead, done-1, products)
 	}
 	t.scoreBlocks(t.scores, t.first, b.turned[0], d, asked())
+	t.addBlockBias(n0, n1, rows)
 	if t.parts.scoreSecond {
 		t.scoreBlocks(t.gradients, t.second, b.turned[1], dv, asked())
 	}
 	for i := range b.runs {
 		t.weighBlocks(&b.runs[i])
 	}
+	t.binBlockGradients(n0, n1, rows, nth)
 	weights := t.scores // of the first channels
 	if t.pass.kind == attnKey {
 		weights = t.gradients
@@ -357,7 +365,9 @@ func (t *tile[T]) storeBlockItems(n0, n1, rows int) {
 			t.storeBlockLSE(i)
 			t.storeBlockRow(core.Out, t.sumSecond[b.at+i*size:], int(t.p.ValueDim), b.numbers[(2+i)*b.pitch:], 1)
 		case attnQuery:
-			t.storeBlockRow(core.DQuery, t.sumFirst[b.at+i*size:], int(t.p.HeadDim), scale, 0)
+			if t.parts.sumFirst {
+				t.storeBlockRow(core.DQuery, t.sumFirst[b.at+i*size:], int(t.p.HeadDim), scale, 0)
+			}
 		default:
 			if t.parts.sumFirst {
 				t.storeBlockRow(core.DKey, t.sumFirst[b.at+i*size:], int(t.p.HeadDim), scale, 0)
