@@ -249,8 +249,8 @@ def report(results: list[dict[str, Any]], bandwidth: float) -> bool:
         large = twin["ms"] >= ENOUGH_MS
         if large and r["design"] != "twin":
             rows = "32 channels" if r["row"].endswith("-d32") else "rows as published"
-            for key in ("all", rows):
-                gains[r["op"], r["dtype"], r["design"], key].append(gain)
+            for group in ("all", rows):
+                gains[r["op"], r["dtype"], r["design"], group].append(gain)
         print(
             f"{r['row']:24} x{r['multiplier']:<4} {r['op']:13} {r['dtype']:8} {r['design']:10} "
             f"{r['ms']:9.4f} ms {gain:7.2f} x twin {rate:7.0f} GB/s "
