@@ -58,7 +58,7 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	b.align(&p.Axes[1], w.pairMeets(p, 1), kind.inverse())
 	union := widest[2] - 1
 	if kind.inverse() {
-		b.heads = w.group
+		b.heads = w.stacked
 		if kernel := int(p.Axes[0].Kernel); p.Ragged || w.columns[0] < 3*kernel {
 			b.planes = min(2*kernel-1, w.columns[0]) // on a shorter axis a key may be near both ends
 		}

@@ -211,3 +211,22 @@ func TestLongAxesMatch(t *testing.T) {
 		}
 	}
 }
+
+// Query heads of a key head that add to one another's gradients.
+func TestGroupedGradients(t *testing.T) {
+	for i, op := range []core.Op{core.AttnBackward, core.QKBackward, core.AVBackward} {
+		for _, dtype := range dtypes {
+			p := plain(op, []int64{13, 21}, []int64{5, 4}, 6, 16)
+			p.DType, p.KVHeads, p.ValueDim, p.Batch = dtype, 2, 8, 2
+			p.Axes[1].Dilation = 2
+			p.Axes[0].QueryStep = 1 + int64(i)
+			n, err := p.Normalize()
+			require.NoError(t, err)
+			require.Equal(t, dtype == core.Float32 || dtype == core.Float64, apart(n, pass{}))
+			for _, odd := range []bool{false, true} {
+				r := rand.New(rand.NewPCG(41, uint64(i)))
+				newTrial(t, r, p, nil, odd).check(t, r, odd, fmt.Sprintf("%v %v odd=%v", op, dtype, odd))
+			}
+		}
+	}
+}

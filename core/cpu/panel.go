@@ -142,6 +142,10 @@ func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
 // storeRows stores rows of channels, each times a factor; pitch and step are the
 // distances of rows of src and of factors in elements.
 func (t *tile[T]) storeRows(s source, src []T, pitch, rows int, factors []T, step int) {
+	if t.pass.kind.inverse() && t.member > 0 {
+		t.addRows(s, src, pitch, rows, factors, step)
+		return
+	}
 	size, done := int(s.dtype.Size()), 0
 	if t.simd != nil && s.channels >= 8 {
 		done = s.channels &^ 7
@@ -154,4 +158,15 @@ func (t *tile[T]) storeRows(s source, src []T, pitch, rows int, factors []T, ste
 	for r := range rows {
 		store(unsafe.Add(s.p, r*s.step+done*size), size, s.dtype, src[r*pitch+done:r*pitch+s.channels], factors[r*step])
 	}
+}
+
+// addRows is storeRows on top of what another query head of the group stored.
+func (t *tile[T]) addRows(s source, src []T, pitch, rows int, factors []T, step int) {
+	size := elementSize[T]()
+	t.strip.factors[1] = 1
+	t.strip.call = stripCall{
+		dst: s.p, vectors: unsafe.Pointer(&factors[0]), rows: unsafe.Pointer(&src[0]), factors: unsafe.Pointer(&t.strip.factors[1]),
+		items: rows, count: 1, blocks: s.channels / 8, dstStep: s.step, vectorStep: step * size, advance: pitch * size, add: 1,
+	}
+	t.sums()
 }

@@ -67,12 +67,16 @@ func (t *tile[T]) task(n int64) {
 		default:
 			t.plan(n2, count)
 		}
-		groups := 1
-		if !t.pass.kind.inverse() {
+		groups, turns := 1, 1
+		if t.pass.kind.inverse() {
+			turns = t.group / t.stacked
+		} else {
 			groups = parted(t.group, t.walk.member)
 		}
 		for head := at[5] * t.walk.heads; head < min((at[5]+1)*t.walk.heads, int(t.p.KVHeads)*groups); head++ {
-			t.column(head/groups, head%groups*t.walk.member, from, to)
+			for turn := range turns {
+				t.column(head/groups, head%groups*t.walk.member+turn, from, to)
+			}
 		}
 	}
 }

@@ -141,7 +141,7 @@ func (t *tile[T]) position(r int) int {
 
 func (t *tile[T]) columnHead(c *column) int {
 	if t.pass.kind.inverse() {
-		return t.kvHead*t.group + c.member
+		return t.kvHead*t.group + t.member + c.member
 	}
 	return t.kvHead
 }
@@ -188,7 +188,7 @@ func (t *tile[T]) row(n0, n1 int) {
 // members is the number of query heads that columns have.
 func (t *tile[T]) members() int {
 	if t.pass.kind.inverse() {
-		return t.group
+		return t.stacked
 	}
 	return 1
 }

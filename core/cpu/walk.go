@@ -21,6 +21,7 @@ type walk struct {
 	parts   parts
 	group   int    // query heads of a key head
 	member  int    // query heads that are items together, forward walk
+	stacked int    // query heads whose columns are met together, inverse walk
 	tile    int    // positions along the fastest axis
 	width   int    // lanes of a slot
 	depth   int    // columns of axis 0 that the panel holds
@@ -38,7 +39,10 @@ type walk struct {
 }
 
 func newWalk(p *core.Problem, q pass, element int) *walk {
-	w := &walk{pass: q, parts: partsOf[q.kind], group: int(p.Group()), member: 1}
+	w := &walk{pass: q, parts: partsOf[q.kind], group: int(p.Group()), member: 1, stacked: int(p.Group())}
+	if q.kind.inverse() && apart(p, q) {
+		w.stacked = 1
+	}
 	var widest [3]int
 	for a := range 3 {
 		w.extent[a], widest[a] = extents(&p.Axes[a], q)
@@ -59,6 +63,13 @@ func newWalk(p *core.Problem, q pass, element int) *walk {
 	}
 	w.chooseTasks(p, widest)
 	return w
+}
+
+// apart reports whether the query heads of a key head follow one another, each
+// adding to the gradients of the one before: where those are stored as they are
+// summed up. The columns of one head stay near the core, those of all do not.
+func apart(p *core.Problem, q pass) bool {
+	return !q.tokens && p.DType.Accumulator() == p.DType && p.HeadDim%8 == 0 && p.ValueDim%8 == 0
 }
 
 // extents returns the most items of a dilation group and the most columns that
@@ -108,7 +119,7 @@ func (w *walk) choosePanel(p *core.Problem, widest [3]int, element int) {
 	w.depth, w.ring = widest[0], widest[1]
 	planes := 1
 	if w.pass.kind.inverse() {
-		planes = w.group
+		planes = w.stacked
 	}
 	if planes > limit || w.depth > limit/planes || w.ring > limit/planes/w.depth {
 		w.depth, w.ring = 0, 0
@@ -119,7 +130,7 @@ func (w *walk) choosePanel(p *core.Problem, widest [3]int, element int) {
 func (w *walk) slots(p *core.Problem, element int) int {
 	if w.ring > 0 {
 		if w.pass.kind.inverse() {
-			return w.group * w.depth * w.ring
+			return w.stacked * w.depth * w.ring
 		}
 		return w.depth * w.ring
 	}
