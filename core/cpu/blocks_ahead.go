@@ -39,7 +39,7 @@ func (t *tile[T]) askFor(n0, n1, rows int, columns bool) {
 			t.ask(t.ofHead(second, 0, dv))
 		}
 		for _, role := range t.pass.outputs {
-			if t.tensors[role].given() {
+			if role != core.DRPB && t.tensors[role].given() {
 				t.ask(t.ofHead(role, 0, dv))
 			}
 		}
