@@ -151,28 +151,34 @@ func withoutMatrix(t tuning) tuning {
 // checker, in ascending and in shuffled order, and none is left out.
 func TestEveryVariantRuns(t *testing.T) {
 	for n, dtype := range dtypes {
-		if n > 0 && testing.Short() {
-			t.Skip("float16 and bfloat16 run without -short")
-		}
-		runs := map[string]int{}
-		for _, order := range []string{"ascending", "shuffled"} {
-			s := newSimulator(t, map[string]string{"order": order, "seed": "7"})
-			sweep(t, s, dtype)
-			for function, count := range s.runs {
-				runs[kindOf(function)] += count
+		t.Run(dtype.String(), func(t *testing.T) {
+			if n > 0 && testing.Short() {
+				t.Skip("float16 and bfloat16 run without -short")
 			}
-		}
-		table := kinds(dtype)
-		for _, kind := range table {
-			t.Logf("%-50s %4d runs", kind, runs[kind])
-			if runs[kind] == 0 {
-				t.Errorf("variant %s was never executed", kind)
-			}
-			delete(runs, kind)
-		}
-		require.Empty(t, slices.Collect(maps.Keys(runs)), "variants that the table lacks")
-		t.Logf("%v: %d variants", dtype, len(table))
+			everyVariantRuns(t, dtype)
+		})
 	}
+}
+
+func everyVariantRuns(t *testing.T, dtype core.DType) {
+	runs := map[string]int{}
+	for _, order := range []string{"ascending", "shuffled"} {
+		s := newSimulator(t, map[string]string{"order": order, "seed": "7"})
+		sweep(t, s, dtype)
+		for function, count := range s.runs {
+			runs[kindOf(function)] += count
+		}
+	}
+	table := kinds(dtype)
+	for _, kind := range table {
+		t.Logf("%-50s %4d runs", kind, runs[kind])
+		if runs[kind] == 0 {
+			t.Errorf("variant %s was never executed", kind)
+		}
+		delete(runs, kind)
+	}
+	require.Empty(t, slices.Collect(maps.Keys(runs)), "variants that the table lacks")
+	t.Logf("%v: %d variants", dtype, len(table))
 }
 
 var (
