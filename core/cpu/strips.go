@@ -142,12 +142,13 @@ type lineRows struct {
 }
 
 func (t *tile[T]) rows(role core.Role, n2, head, channels int) lineRows {
-	count := t.lines[2].queries
+	count, n0, n1 := t.lines[2].queries, t.place[0], t.place[1]
 	switch role {
 	case core.Key, core.Value, core.DKey, core.DValue:
 		count = t.lines[2].keys
+		n0, n1 = t.lines[0].position.at(n0), t.lines[1].position.at(n1) // the row of queries meets its own row of keys only
 	}
-	p := t.address(role, t.place[0], t.place[1], n2, head)
+	p := t.address(role, n0, n1, n2, head)
 	return lineRows{source{p, t.rowStep(role), channels, t.p.DType}, count - n2}
 }
 
