@@ -191,7 +191,7 @@ verb_dispatch() {
 verb_fuzz() {
     local count=${1:-20000} row
     verb_build
-    for row in "./core FuzzWindow" "./core FuzzProblem" "./core/cpu FuzzConformance" "./tests/exported FuzzCAPI"; do
+    for row in "./core FuzzWindow" "./core FuzzProblem" "./core/cpu FuzzConformance" "./core/cpu FuzzBlocks" "./tests/exported FuzzCAPI"; do
         echo "== fuzz $row, $count inputs"
         go test -run '^$' -fuzz "^${row#* }\$" -fuzztime "${count}x" "${row% *}"
     done
