@@ -151,7 +151,8 @@ def plot(report: Report, path: Path) -> None:
         axis.set_title(
             ("forward + backward" if backward else "forward") + "; x: pure / native", fontsize=10
         )
-        axis.legend(fontsize=8, loc="lower right")
+        axis.margins(y=0.01)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(report["machine"], fontsize=9)
     figure.savefig(path, dpi=100)
     plt.close(figure)

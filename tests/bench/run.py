@@ -181,6 +181,19 @@ def c_calls() -> list[float]:
     return [float(x) for x in done.stdout.split()]
 
 
+PICTURE = """![Times of the CPU engine and of PyTorch operations](tests/bench/speed.png)
+
+More rows, more contenders and what bounds each: [tests/bench/speed.md](tests/bench/speed.md).
+
+"""
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """Return the command without the folders of this machine."""
+    hidden = {str(options.peer): "FOLDER", str(options.out): "FOLDER"}
+    return " ".join(["./build.sh bench", *(hidden.get(a, a) for a in sys.argv[1:])])
+
+
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -234,7 +247,7 @@ def main() -> None:
         "contenders": {c.name: c.about for c in contenders},
         "limits": limits,
         "c_us": c_calls() if options.suite == "cpu" else [],
-        "command": "./build.sh bench " + " ".join(sys.argv[1:]),
+        "command": command_line(options),
         "version": natten_mps.__version__,
         "results": results,
     }
@@ -246,7 +259,7 @@ def main() -> None:
     print("\n" + table)
     if options.readme:
         kept = [r for r in results if r["case"] in {case.name for case in (CALL, *ROWS)}]
-        fill("speed", markdown({**report, "results": kept}))
+        fill("speed", PICTURE + markdown({**report, "results": kept}))
         (HERE / "speed.md").write_text(f"# `./build.sh bench {options.suite}`\n\n{table}")
         plot(report, HERE / "speed.png")
     print(f"written: {options.out}/{options.suite}.json, .md, .png")
