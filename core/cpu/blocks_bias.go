@@ -59,9 +59,7 @@ func (t *tile[T]) addBlockBias(n0, n1, rows int) {
 		t.loadBias()
 	}
 	t.eachMetRow(n0, n1, rows, func(to, entry, lanes, member int) {
-		if !t.pass.kind.inverse() {
-			member = t.member
-		}
+		member += t.member
 		bias, scores := b.bias[member*size:(member+1)*size], t.scores[to:to+(lanes-1)*step+1]
 		for i := 0; i < len(scores); i += step {
 			scores[i] += bias[entry]

@@ -35,7 +35,7 @@ type blockState[T number] struct {
 
 func (t *tile[T]) beginBlocks() {
 	t.sizeBlockPanel()
-	t.blocked.biasOf = -1
+	t.blocked.biasOf, t.tokens = -1, false
 	t.blocked.item = wholeVectors(t.blocking.depth)
 }
 

@@ -19,6 +19,7 @@ func FuzzConformance(f *testing.F) {
 	for seed := range uint64(200) {
 		f.Add(seed, seed)
 	}
+	f.Add(uint64(273), uint64(30))  // blocks after additional tokens
 	f.Add(uint64(130), uint64(104)) // down-sampled rows, each of which is a window
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		p, sizes := conformance.Random(rand.New(rand.NewPCG(a, b)))
