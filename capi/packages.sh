@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154  # root and library are build.sh's
+#
+# The verbs of build.sh that hand the library to others: install, wheel, sdist, and
+# the tests of what they make.
+
+## install PREFIX        header, library, pkg-config file and CMake package for C and C++
+verb_install() {
+    [[ $# -eq 1 ]] || fail "install wants one argument: the prefix, such as /usr/local"
+    verb_build
+    local template target prefix=$1
+    [[ $prefix == /* ]] || prefix=$OLDPWD/$prefix
+    mkdir -p -- "$prefix"/include "$prefix"/lib/{pkgconfig,cmake/natten_mps}
+    install -m 644 include/natten_mps.h include/natten_mps.hpp "$prefix/include"
+    install -m 755 "$library" "$prefix/lib"
+    for template in capi/install/*; do
+        target=$(basename -- "${template%.in}")
+        case $target in
+            *.pc) target=pkgconfig/$target ;;
+            *) target=cmake/natten_mps/$target ;;
+        esac
+        sed "s/@version@/$(version)/" "$template" >"$prefix/lib/$target"
+    done
+    echo "installed natten_mps $(version) in $prefix"
+}
+
+# What a wheel's target is called by Go, by zig and by pip.
+wheel_targets=(
+    "linux-x86_64 linux amd64 x86_64-linux-gnu.2.17 manylinux2014_x86_64"
+    "linux-aarch64 linux arm64 aarch64-linux-gnu.2.17 manylinux2014_aarch64"
+    "macos-arm64 darwin arm64 aarch64-macos.14.0 macosx_14_0_arm64"
+)
+
+# One wheel, from a staged copy of the tracked sources: TARGET GOOS GOARCH ZIG-TARGET TAG.
+wheel() {
+    local stage=$root/build/wheel/$1 name=libnatten_mps.so zig="$root/.venv/bin/python -m ziglang cc -target $4"
+    if [[ $2 == darwin ]]; then
+        name=libnatten_mps.dylib
+        zig+=" -F$root/capi/macos -L$root/capi/macos"
+    fi
+    rm -rf -- "$stage"
+    mkdir -p -- "$stage"
+    git ls-files -z pyproject.toml setup.py README.md LICENSE python/natten_mps |
+        xargs -0 cp --parents -t "$stage"
+    echo "== wheel $5"
+    GOOS=$2 GOARCH=$3 CC=$zig CGO_LDFLAGS=-s compile "$stage/python/natten_mps/lib/$name"
+    (cd -- "$stage" && NATTEN_MPS_WHEEL_PLATFORM=$5 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
+        "$root/.venv/bin/python" -m pip wheel -q --no-deps -w "$root/dist" .)
+}
+
+## wheel [all|linux-x86_64|linux-aarch64|macos-arm64]  wheels in dist, cross-compiled; default: this machine's
+verb_wheel() {
+    local wanted=${1:-} row fields
+    verb_setup
+    .venv/bin/python -m pip install -q --disable-pip-version-check ziglang==0.17.1 auditwheel
+    if [[ -z $wanted ]]; then
+        wanted=$(uname -s | sed 's/Darwin/macos/; s/Linux/linux/')-$(uname -m)
+    fi
+    for row in "${wheel_targets[@]}"; do
+        read -ra fields <<<"$row"
+        [[ $wanted != all && $wanted != "${fields[0]}" ]] || wheel "${fields[@]}"
+    done
+    .venv/bin/python tests/packages/check_wheels.py dist/*.whl
+}
+
+## sdist                 the source distribution in dist
+verb_sdist() {
+    verb_setup
+    .venv/bin/python -m build --sdist >/dev/null
+    echo "written: dist/natten_mps-$(version).tar.gz"
+}
+
+# What `check` asks of packages: three wheels, twice the same; those for Linux, the source
+# distribution and the Swift package at work.
+test_packages() {
+    rm -rf -- dist
+    verb_wheel all
+    (cd -- dist && sha256sum -- *.whl) >build/wheel/SHA256SUMS
+    verb_wheel all >/dev/null
+    (cd -- dist && sha256sum --check "$root/build/wheel/SHA256SUMS")
+    verb_sdist
+    tests/packages/smoke.sh dist
+    tests/packages/swift.sh
+}
