@@ -164,6 +164,7 @@ test_slow() {
     .venv/bin/python -m pytest -q -m slow tests/python
     local packages
     mapfile -t packages < <(go list ./... | grep -v /tests/exported)
+    (cd -- core/cpu/_asm && go test ./...)
     go test -shuffle=on -tags noasm "${packages[@]}"
     go test -shuffle=on -race -short "${packages[@]}"
     local tier simulator
@@ -306,7 +307,7 @@ source "$root/capi/packages.sh"
 verb_gen() {
     local generator
     while IFS= read -r generator; do
-        (cd -- "$generator" && go generate ./...)
+        (cd -- "$generator" && go run .)
     done < <(find core -type d -name _asm)
 }
 
