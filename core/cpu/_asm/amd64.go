@@ -38,7 +38,7 @@ func writeAMD64() {
 	g.conversions()
 	g.dot()
 	g.prefetch()
-	g.peak()
+	g.peak("AVX2", 8, g.YMM)
 	g.features()
 	g.write("kernels_amd64")
 	g = &amd64{Context: build.NewContext()}
@@ -133,10 +133,11 @@ func (g *amd64) repeatIfAny(count reg.Register, loop func()) {
 	g.Label(done)
 }
 
-func (g *amd64) vectors(n int) []reg.VecVirtual {
+// registers takes n registers of a width.
+func (g *amd64) registers(n int, register func() reg.VecVirtual) []reg.VecVirtual {
 	v := make([]reg.VecVirtual, n)
 	for i := range v {
-		v[i] = g.YMM()
+		v[i] = register()
 	}
 	return v
 }

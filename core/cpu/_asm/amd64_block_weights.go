@@ -202,7 +202,7 @@ func (g *amd64) softmaxBlocks(e *exponent) {
 	g.VMOVUPS(quarters, order)
 	scores, blocks, statistics := g.arg("scores"), g.arg("blocks"), g.arg("statistics")
 	g.repeat(g.arg("count"), func() {
-		tops := g.wides(4)
+		tops := g.registers(4, g.ZMM)
 		for _, t := range tops {
 			g.VMOVAPS(lowest, t)
 		}
@@ -213,11 +213,11 @@ func (g *amd64) softmaxBlocks(e *exponent) {
 		g.VMOVAPS(top, lse)
 		g.VCMPPS(operand.U8(4), lowest, top, some) // not equal
 		g.VMOVAPS_Z(top, some, top)
-		totals := g.wides(4)
+		totals := g.registers(4, g.ZMM)
 		for q := range 4 {
 			g.VSHUFF32X4(operand.U8(0x55*q), top, top, tops[q])
 		}
-		g.clear(totals)
+		g.zero(totals)
 		g.eachBlockVector(blockVectors{blocks: blocks, scores: scores, each: func(q int, at, _ operand.Mem, mask reg.Register) {
 			x := g.ZMM()
 			g.VMOVUPS(at, x)
@@ -252,7 +252,7 @@ func (g *amd64) gradientBlocks(e *exponent) {
 	scores, gradients, blocks := g.arg("scores"), g.arg("gradients"), g.arg("blocks")
 	lse, delta := g.arg("lse"), g.arg("delta")
 	g.repeat(g.arg("count"), func() {
-		offsets, deltas, row := g.wides(4), g.wides(4), g.arg("row")
+		offsets, deltas, row := g.registers(4, g.ZMM), g.registers(4, g.ZMM), g.arg("row")
 		for q := range 4 {
 			at := []operand.Mem{mem(lse, 0), mem(lse, 4), sum(lse, row), sum(lse, row)}[q]
 			by := []operand.Mem{mem(delta, 0), mem(delta, 4), sum(delta, row), sum(delta, row)}[q]

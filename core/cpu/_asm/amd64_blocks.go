@@ -26,20 +26,6 @@ const (
 	mostVectors = 4  // of scoreBlocksAVX512: 4 x 4 sums, 4 vectors and 4 broadcasts
 )
 
-func (g *amd64) wides(n int) []reg.VecVirtual {
-	v := make([]reg.VecVirtual, n)
-	for i := range v {
-		v[i] = g.ZMM()
-	}
-	return v
-}
-
-func (g *amd64) clear(v []reg.VecVirtual) {
-	for _, r := range v {
-		g.VPXORD(r, r, r)
-	}
-}
-
 func (g *amd64) blocks() {
 	e := g.newExponent()
 	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
@@ -49,7 +35,7 @@ func (g *amd64) blocks() {
 	g.accumulateBlocks()
 	g.turnBlock()
 	g.dotRows()
-	g.peakWide()
+	g.peak("AVX512", 16, g.ZMM)
 }
 
 // ask prefetches two rows of each stream and moves the streams on. Layout of stream
@@ -111,10 +97,10 @@ func (g *amd64) scoreBlocksOf(n int) {
 			g.MOVQ(mem(offsets, 8*i), further[i])
 			g.SUBQ(mem(offsets, 0), further[i])
 		}
-		depth, pitch, sums := g.arg("depth"), g.arg("pitch"), g.wides(4*n)
-		g.clear(sums)
+		depth, pitch, sums := g.arg("depth"), g.arg("pitch"), g.registers(4*n, g.ZMM)
+		g.zero(sums)
 		channel := func(i int) {
-			p, v := g.wides(n), g.wides(4)
+			p, v := g.registers(n, g.ZMM), g.registers(4, g.ZMM)
 			g.VMOVUPS(mem(panel, 0), p[0])
 			for i := 1; i < n; i++ {
 				g.VMOVUPS(sum(panel, further[i]), p[i])
@@ -228,7 +214,7 @@ func (g *amd64) blockItems(at operand.Mem, f func(q int, at operand.Mem)) {
 func (g *amd64) accumulateBlockOf(n int, to operand.Mem, weights, panel, blocks reg.Register) {
 	var sums [4][]reg.VecVirtual
 	g.blockItems(to, func(q int, at operand.Mem) {
-		sums[q] = g.wides(n)
+		sums[q] = g.registers(n, g.ZMM)
 		for i := range n {
 			at.Disp = wide * i
 			g.VMOVUPS(at, sums[q][i])
@@ -276,7 +262,7 @@ func (g *amd64) accumulateBlockOf(n int, to operand.Mem, weights, panel, blocks 
 
 // accumulateLane adds one lane to the sums of some items, whose weights are at of.
 func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual) {
-	x := g.wides(n)
+	x := g.registers(n, g.ZMM)
 	for i := range n {
 		g.VMOVUPS(mem(p, wide*i), x[i])
 	}
@@ -308,7 +294,7 @@ func (g *amd64) turnBlock() {
 	g.repeat(blocks, func() {
 		var z [4][]reg.VecVirtual
 		for quad := range z {
-			z[quad] = g.wides(4)
+			z[quad] = g.registers(4, g.ZMM)
 		}
 		for lane := range 16 {
 			p := g.GP64()
@@ -323,7 +309,7 @@ func (g *amd64) turnBlock() {
 			}
 		}
 		for quad := range z {
-			r, t := z[quad], g.wides(4)
+			r, t := z[quad], g.registers(4, g.ZMM)
 			// Rows lane, lane+4, ... of a lane group are in the quarters: as lanes
 			// 4i..4i+3 are wanted in quarter i, r[k] has rows k, k+4, k+8, k+12.
 			g.VUNPCKLPS(r[1], r[0], t[0])
@@ -369,21 +355,6 @@ func (g *amd64) dotRows() {
 		g.ADDQ(aStep, a)
 		g.ADDQ(bStep, b)
 		g.ADDQ(step, dst)
-	})
-	g.leave()
-}
-
-// peakWide writes the loop that benchmarks measure arithmetic against.
-func (g *amd64) peakWide() {
-	g.function("peakAVX512", "func(rounds int)",
-		"peakAVX512 does 12 multiply-adds of 16 lanes a round, in registers only.")
-	rounds, v, one := g.arg("rounds"), g.wides(12), g.ZMM()
-	g.clear(v)
-	g.VPXORD(one, one, one)
-	g.repeat(rounds, func() {
-		for _, r := range v {
-			g.VFMADD231PS(one, one, r)
-		}
 	})
 	g.leave()
 }

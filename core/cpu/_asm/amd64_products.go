@@ -3,6 +3,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -80,7 +82,7 @@ func (g *amd64) scoreLoop(n int, half bool, pairs reg.Register) {
 	if half {
 		registers = (n + 1) / 2
 	}
-	first, second := g.vectors(registers), g.vectors(registers)
+	first, second := g.registers(registers, g.YMM), g.registers(registers, g.YMM)
 	g.zero(first)
 	g.zero(second)
 	g.repeat(depth, func() {
@@ -148,7 +150,7 @@ func (g *amd64) scorePairs() {
 			panels[i] = g.moved("panel", mem(pairs, scorePairBytes*i+16))
 			vectors[i] = g.scaled("vectors", mem(pairs, scorePairBytes*i+8), item)
 		}
-		sums := g.vectors(8)
+		sums := g.registers(8, g.YMM)
 		g.zero(sums)
 		g.repeat(depth, func() {
 			for i := range panels {
@@ -215,7 +217,7 @@ func (g *amd64) accumulate() {
 
 // accumulateBlock does n vectors of channels.
 func (g *amd64) accumulateBlock(n int, pairs, sum0, sum1, panel, row reg.Register) {
-	a, b := g.vectors(n), g.vectors(n)
+	a, b := g.registers(n, g.YMM), g.registers(n, g.YMM)
 	for i := range n {
 		g.VMOVUPS(mem(sum0, vector*i), a[i])
 		g.VMOVUPS(mem(sum1, vector*i), b[i])
@@ -276,14 +278,14 @@ func (g *amd64) turn() {
 	pitches, steps := g.multiples(g.arg("pitch"), 8), g.multiples(g.arg("step"), 8)
 	g.repeat(blocks, func() {
 		for half := range 2 {
-			r := g.vectors(4)
+			r := g.registers(4, g.YMM)
 			for i := range r {
 				low, high := at(src, steps, i), at(src, steps, i+4)
 				low.Disp, high.Disp = 16*half, 16*half
 				g.VBROADCASTF128(low, r[i])
 				g.VINSERTF128(operand.U8(1), high, r[i], r[i])
 			}
-			t := g.vectors(4)
+			t := g.registers(4, g.YMM)
 			g.VUNPCKLPS(r[1], r[0], t[0])
 			g.VUNPCKHPS(r[1], r[0], t[1])
 			g.VUNPCKLPS(r[3], r[2], t[2])
@@ -348,11 +350,11 @@ func (g *amd64) prefetch() {
 	g.RET()
 }
 
-// peak writes the loop that benchmarks measure arithmetic against.
-func (g *amd64) peak() {
-	g.function("peakAVX2", "func(rounds int)",
-		"peakAVX2 does 12 multiply-adds of 8 lanes a round, in registers only.")
-	rounds, v, one := g.arg("rounds"), g.vectors(12), g.YMM()
+// peak writes the loop that benchmarks measure an instruction set's arithmetic against.
+func (g *amd64) peak(set string, lanes int, register func() reg.VecVirtual) {
+	g.function("peak"+set, "func(rounds int)",
+		fmt.Sprintf("peak%s does 12 multiply-adds of %d lanes a round, in registers only.", set, lanes))
+	rounds, v, one := g.arg("rounds"), g.registers(12, register), register()
 	g.zero(v)
 	g.VXORPS(one, one, one)
 	g.repeat(rounds, func() {
