@@ -236,19 +236,10 @@ func (t *tile[T]) loadBlockItems(n0, n1, rows int) {
 		if t.pass.kind != attnQuery {
 			continue
 		}
-		p, step := t.itemNumbers(core.LSE)
-		load(b.numbers[i*b.pitch:][:t.positions], p, step, t.p.DType.Accumulator())
+		lse := t.ofHead(core.LSE, 0, 1)
+		load(b.numbers[i*b.pitch:][:t.positions], lse.p, lse.step, t.p.DType.Accumulator())
 		t.deltas(b.numbers[(2+i)*b.pitch:], 1, n0, n1+i, t.place[2], t.positions, t.itemHead(0))
 	}
-}
-
-// itemNumbers returns the address of the first item's number and the bytes to the next.
-func (t *tile[T]) itemNumbers(role core.Role) (p unsafe.Pointer, step int) {
-	p = t.item(role, 0)
-	if t.positions > 1 {
-		step = int(uintptr(t.item(role, 1)) - uintptr(p))
-	}
-	return p, step
 }
 
 // computeBlocks takes the rows that rows of items from n1 on meet into their sums; nth is
@@ -389,6 +380,6 @@ func (t *tile[T]) storeBlockLSE(i int) {
 	if !t.tensors[core.LSE].given() {
 		return
 	}
-	p, step := t.itemNumbers(core.LSE)
-	store(p, step, t.p.DType.Accumulator(), t.blocked.numbers[i*t.blocked.pitch:][:t.positions], 1)
+	lse := t.ofHead(core.LSE, 0, 1)
+	store(lse.p, lse.step, t.p.DType.Accumulator(), t.blocked.numbers[i*t.blocked.pitch:][:t.positions], 1)
 }
