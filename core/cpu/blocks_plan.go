@@ -36,28 +36,19 @@ const (
 
 // chooseBlocks makes the walk one of blocks if that pays.
 func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
-	kind := w.pass.kind
-	if simd == nil || simd.block == nil || element != float32Bytes || kind != attnOut && kind != attnQuery && kind != attnKey ||
-		w.pass.tokens || p.Extra > 0 {
-		return false
-	}
-	for a := range p.Axes {
-		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {
-			return false
-		}
-	}
 	lanes, most := min(int(p.Axes[2].Kernel)+1, w.columns[2]), w.pairMeets(p, 2)
-	if widest[1] < 2 || widest[2] < 2 || most > mostWide*blockLanes {
+	if !w.admitsBlocks(p, element) || widest[1] < 2 || widest[2] < 2 || most > mostWide*blockLanes {
 		return false
 	}
+	inverse := w.pass.kind.inverse()
 	b := blocking{rows: 1, planes: widest[0], heads: 1, depth: padded(int(max(p.HeadDim, p.ValueDim)))}
 	for b.rows < 4 && lanes <= blockLanes/(2*b.rows) && most <= mostWide*blockLanes/(2*b.rows) && b.rows < widest[1] {
 		b.rows *= 2
 	}
 	b.wide = parted(most, blockLanes/b.rows)
-	b.align(&p.Axes[1], w.pairMeets(p, 1), kind.inverse())
+	b.align(&p.Axes[1], w.pairMeets(p, 1), inverse)
 	union := widest[2] - 1
-	if kind.inverse() {
+	if inverse {
 		b.heads = w.stacked
 		if kernel := int(p.Axes[0].Kernel); p.Ragged || w.columns[0] < 3*kernel {
 			b.planes = min(2*kernel-1, w.columns[0]) // on a shorter axis a key may be near both ends
@@ -66,7 +57,7 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	}
 	if !w.fitBlocks(p, &b, union) {
 		b.heads, b.planes, b.slabs = 1, 1, true
-		if !kind.inverse() || !w.fitBlocks(p, &b, union) {
+		if !inverse || !w.fitBlocks(p, &b, union) {
 			return false
 		}
 	}
@@ -75,6 +66,24 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 	}
 	w.blocking, w.width, w.depth, w.ring = b, b.width, b.planes, b.ring
 	return true
+}
+
+// admitsBlocks reports whether there are kernels, and a walk over blocks, for what the
+// problem asks for.
+func (w *walk) admitsBlocks(p *core.Problem, element int) bool {
+	if simd == nil || simd.block == nil || element != float32Bytes || w.pass.tokens || p.Extra > 0 {
+		return false
+	}
+	for a := range p.Axes {
+		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {
+			return false
+		}
+	}
+	switch w.pass.kind {
+	case attnOut, attnQuery, attnKey:
+		return true
+	}
+	return false
 }
 
 // fitBlocks chooses the positions of a tile so that the panel has room for the
