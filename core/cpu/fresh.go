@@ -78,8 +78,6 @@ func (u *run[T]) freshen() {
 		}
 	}
 	if len(u.fresh) > 0 {
-		u.phase = freshening
-		u.job.run(int64(len(u.fresh)), u.threads, u)
-		clear(u.fresh)
+		u.stages = append(u.stages, stage{other: freshening, count: int64(len(u.fresh))})
 	}
 }

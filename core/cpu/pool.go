@@ -20,6 +20,7 @@ type job struct {
 	wait    sync.WaitGroup // for workers that have begun
 	engaged []*worker
 	panic   atomic.Pointer[string] // of the first task that did
+	caller  int                    // its processor
 }
 
 // taskRunner runs tasks until next gives none.
@@ -62,6 +63,7 @@ func (w *worker) loop() {
 		if j == nil {
 			continue // the caller had done everything before this goroutine woke
 		}
+		leave(j.caller)
 		j.work()
 		w.rest()
 		j.wait.Done()
@@ -116,6 +118,9 @@ func (j *job) run(tasks int64, threads int, do taskRunner) {
 // engage wakes up to n workers.
 func (j *job) engage(n int64) {
 	j.engaged = j.engaged[:0]
+	if n > 0 {
+		j.caller = processor()
+	}
 	for range n {
 		w := idleWorker()
 		if w == nil {

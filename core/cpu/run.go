@@ -40,7 +40,7 @@ func borrowTile[T number]() *tile[T] {
 }
 
 func (t *tile[T]) giveBack() {
-	t.run, t.strip.call = nil, stripCall{}
+	t.run, t.stage, t.strip.call = nil, nil, stripCall{}
 	switch any(t).(type) {
 	case *tile[float64]:
 		tiles64.Put(t)
@@ -102,23 +102,30 @@ func (r *runner[T]) ScratchBytes() int64 {
 // run is one run of a problem.
 type run[T number] struct {
 	*runner[T]
-	*walk
 	tensors [core.NumRoles]tensor
 	sizes   []int64
 	threads int
-	parts   parts
+	stages  []stage // of the job in hand
 	job     job
-	partial []T // d_rpb by part: [part][head][entry]
-	phase   phase
+	partial []T     // d_rpb by part: [part][head][entry]
 	fresh   []piece // of outputs, without pages yet
 }
 
-// phase says what the tasks of a run are.
-type phase uint8
+// stage is the tasks of a job that are alike: of a walk, or without one of other work.
+// Stages of one job do not wait for one another.
+type stage struct {
+	*walk
+	parts   parts // that the given outputs need
+	binning bool  // the walk sums up d_rpb
+	other   otherWork
+	count   int64 // of tasks
+}
+
+// otherWork is what tasks without a walk do.
+type otherWork uint8
 
 const (
-	walking phase = iota
-	zeroing
+	zeroing otherWork = iota
 	freshening
 )
 
@@ -137,25 +144,35 @@ func (r *runner[T]) Run(b *core.Buffers) error {
 	if r.sparse {
 		u.zero()
 	}
+	var binning *walk
 	for _, w := range r.walks {
-		u.walk = w
-		u.runWalk()
+		if s := u.stage(w); s.count > 0 {
+			u.stages = append(u.stages, s)
+			if s.binning {
+				binning = w
+			}
+		}
+	}
+	u.runStages()
+	if binning != nil {
+		u.storeBins(binning)
 	}
 	return nil
 }
 
 func (u *run[T]) release() {
 	clear(u.tensors[:])
-	u.sizes = nil
+	clear(u.fresh)
+	clear(u.stages)
+	u.sizes, u.stages = nil, u.stages[:0]
 	u.runs.Put(u)
 }
 
-// choose drops the products that no given output needs; false if there is none
-// left.
-func (u *run[T]) choose() bool {
-	u.parts = u.walk.parts
+// stage returns the tasks of a walk, none if no given output needs them.
+func (u *run[T]) stage(w *walk) stage {
+	s := stage{walk: w, parts: w.parts}
 	first, second := false, false
-	for _, role := range u.pass.outputs {
+	for _, role := range w.pass.outputs {
 		if !u.tensors[role].given() {
 			continue
 		}
@@ -166,33 +183,34 @@ func (u *run[T]) choose() bool {
 			second = true
 		}
 	}
-	u.parts.sumFirst = u.parts.sumFirst && first
-	if u.pass.kind == attnKey {
-		u.parts.sumSecond = second
-		u.parts.scoreSecond = first
+	s.parts.sumFirst = s.parts.sumFirst && first
+	if w.pass.kind == attnKey {
+		s.parts.sumSecond = second
+		s.parts.scoreSecond = first
 	}
-	return first || second
-}
-
-func (u *run[T]) binning() bool {
-	return (u.pass.kind == attnQuery || u.pass.kind == qkQuery) && u.tensors[core.DRPB].given()
-}
-
-func (u *run[T]) runWalk() {
-	if !u.choose() || (u.tasks == 0 && !u.binning()) {
-		return
-	}
-	tasks := u.tasks
-	if u.binning() {
-		tasks = int64(u.counts[5] * u.bins)
-		u.partial = grow(u.partial, u.bins*int(u.p.Heads)*biasSize(u.p))
+	s.binning = (w.pass.kind == attnQuery || w.pass.kind == qkQuery) && u.tensors[core.DRPB].given()
+	switch {
+	case !first && !second:
+	case s.binning:
+		s.count = int64(w.counts[5] * w.bins)
+		u.partial = grow(u.partial, w.bins*int(u.p.Heads)*biasSize(u.p))
 		clear(u.partial)
+	default:
+		s.count = w.tasks
 	}
-	u.phase = walking
-	u.job.run(tasks, u.limit(), u)
-	if u.binning() {
-		u.storeBins()
+	return s
+}
+
+// runStages does the tasks of all stages as one job.
+func (u *run[T]) runStages() {
+	var tasks int64
+	for i := range u.stages {
+		tasks += u.stages[i].count
 	}
+	if tasks > 0 {
+		u.job.run(tasks, u.limit(), u)
+	}
+	u.stages = u.stages[:0]
 }
 
 // limit is the number of goroutines worth using.
@@ -215,13 +233,13 @@ func biasSize(p *core.Problem) int {
 }
 
 // storeBins adds up the parts of d_rpb in their order.
-func (u *run[T]) storeBins() {
+func (u *run[T]) storeBins(w *walk) {
 	size, x := biasSize(u.p), &u.tensors[core.DRPB]
 	heads := int(u.p.Heads)
 	n1, n2 := int(2*u.p.Axes[1].Kernel-1), int(2*u.p.Axes[2].Kernel-1)
 	for head := range heads {
 		sum := u.partial[head*size : (head+1)*size]
-		for part := 1; part < u.bins; part++ {
+		for part := 1; part < w.bins; part++ {
 			for i, v := range u.partial[(part*heads+head)*size:][:size] {
 				sum[i] += v
 			}
@@ -234,26 +252,33 @@ func (u *run[T]) storeBins() {
 }
 
 func (u *run[T]) runTasks(j *job) {
-	switch u.phase {
-	case zeroing:
-		for n, ok := j.take(); ok; n, ok = j.take() {
-			u.zeroSample(int(n))
-		}
-		return
-	case freshening:
-		for n, ok := j.take(); ok; n, ok = j.take() {
-			_ = populate(u.fresh[n]) // then they come when they are written
-		}
-		return
-	}
-	t := borrowTile[T]()
-	t.begin(u)
+	var t *tile[T]
 	for n, ok := j.take(); ok; n, ok = j.take() {
-		if u.binning() {
-			t.bin(int(n))
-			continue
+		s := &u.stages[0]
+		for i := 1; n >= s.count; i++ {
+			n -= s.count
+			s = &u.stages[i]
 		}
-		t.task(n)
+		switch {
+		case s.walk == nil && s.other == zeroing:
+			u.zeroSample(int(n))
+		case s.walk == nil:
+			_ = populate(u.fresh[n]) // then they come when they are written
+		default:
+			if t == nil {
+				t = borrowTile[T]()
+			}
+			if t.stage != s {
+				t.begin(u, s)
+			}
+			if s.binning {
+				t.bin(int(n))
+			} else {
+				t.task(n)
+			}
+		}
 	}
-	t.giveBack()
+	if t != nil {
+		t.giveBack()
+	}
 }

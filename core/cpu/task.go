@@ -3,23 +3,23 @@
 package cpu
 
 // begin readies a tile for a walk.
-func (t *tile[T]) begin(u *run[T]) {
-	t.run, t.bins, t.simd = u, nil, nil
+func (t *tile[T]) begin(u *run[T], s *stage) {
+	t.run, t.stage, t.bins, t.simd = u, s, nil, nil
 	if elementSize[T]() == float32Bytes {
 		t.simd = simd
 	}
-	if u.walk.strip {
+	if s.walk.strip {
 		return
 	}
-	if u.blocking.rows > 0 {
+	if s.blocking.rows > 0 {
 		t.beginBlocks()
 		return
 	}
 	d, dv := int(u.p.HeadDim), int(u.p.ValueDim)
-	slots := u.slots(u.p, elementSize[T]())
-	t.panels[0].size(slots, u.width, d, dv, u.parts, u.pass.kind == attnKey)
-	if u.p.Extra > 0 && !u.pass.kind.inverse() {
-		t.panels[1].size(1, u.width, d, dv, u.parts, false)
+	slots := s.slots(u.p, elementSize[T]())
+	t.panels[0].size(slots, s.width, d, dv, s.parts, s.pass.kind == attnKey)
+	if u.p.Extra > 0 && !s.pass.kind.inverse() {
+		t.panels[1].size(1, s.width, d, dv, s.parts, false)
 	}
 }
 
@@ -30,7 +30,7 @@ func (t *tile[T]) bin(n int) {
 	groups := parted(t.group, t.walk.member)
 	first := head/groups*t.group + head%groups*t.walk.member
 	t.bins = t.partial[(part*int(t.p.Heads)+first)*biasSize(t.p):]
-	for i := int64(part); i < perHead; i += int64(t.run.walk.bins) {
+	for i := int64(part); i < perHead; i += int64(t.walk.bins) {
 		t.task(i*int64(t.counts[5]) + int64(head))
 	}
 }

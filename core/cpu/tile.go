@@ -15,6 +15,7 @@ import (
 // follow one another.
 type tile[T number] struct {
 	*run[T]
+	*stage
 	lines          [3]line
 	sample, kvHead int
 	member         int // first query head of the group that takes part

@@ -10,10 +10,10 @@ import (
 )
 
 // zero clears the positions of outputs that belong to no item: padding, and the
-// gradients of queries that are not computed.
+// gradients of queries that are not computed. What the walks write comes after it.
 func (u *run[T]) zero() {
-	u.phase = zeroing
-	u.job.run(u.p.Batch, u.threads, u)
+	u.stages = append(u.stages, stage{other: zeroing, count: u.p.Batch})
+	u.runStages()
 }
 
 func (u *run[T]) zeroSample(sample int) {

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !linux
+
+package cpu
+
+// processor is not known here.
+func processor() int { return -1 }
+
+func leave(int) {}
