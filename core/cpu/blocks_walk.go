@@ -103,7 +103,8 @@ func (t *tile[T]) blockSlab(n0, first, end int) {
 	if t.parts.sumSecond {
 		t.sumSecond = grow(t.sumSecond, pairs*size)
 	}
-	for n1 := first; n1 < end; n1 += 2 {
+	t.offerRows(n0, first, end)
+	for n1, end, ok := t.left.take(2); ok; n1, end, ok = t.left.take(2) {
 		if b.at = 0; t.blocking.slabs {
 			b.at = (n1 - first) / 2 * size
 		}

@@ -109,6 +109,8 @@ type run[T number] struct {
 	job     job
 	partial []T     // d_rpb by part: [part][head][entry]
 	fresh   []piece // of outputs, without pages yet
+
+	remainders remainders
 }
 
 // stage is the tasks of a job that are alike: of a walk, or without one of other work.
@@ -164,6 +166,8 @@ func (u *run[T]) release() {
 	clear(u.tensors[:])
 	clear(u.fresh)
 	clear(u.stages)
+	clear(u.remainders.all) // those of goroutines that panicked
+	u.remainders.all = u.remainders.all[:0]
 	u.sizes, u.stages = nil, u.stages[:0]
 	u.runs.Put(u)
 }
@@ -252,7 +256,9 @@ func (u *run[T]) storeBins(w *walk) {
 }
 
 func (u *run[T]) runTasks(j *job) {
-	var t *tile[T]
+	t := borrowTile[T]()
+	t.run = u
+	u.remainders.add(&t.left)
 	for n, ok := j.take(); ok; n, ok = j.take() {
 		s := &u.stages[0]
 		for i := 1; n >= s.count; i++ {
@@ -265,9 +271,6 @@ func (u *run[T]) runTasks(j *job) {
 		case s.walk == nil:
 			_ = populate(u.fresh[n]) // then they come when they are written
 		default:
-			if t == nil {
-				t = borrowTile[T]()
-			}
 			if t.stage != s {
 				t.begin(u, s)
 			}
@@ -278,7 +281,7 @@ func (u *run[T]) runTasks(j *job) {
 			}
 		}
 	}
-	if t != nil {
-		t.giveBack()
-	}
+	t.help()
+	u.remainders.remove(&t.left)
+	t.giveBack()
 }

@@ -55,18 +55,7 @@ func (t *tile[T]) task(n int64) {
 	from[2] = at[4] * t.block[2] * t.walk.tile
 	to[2] = min(from[2]+t.block[2]*t.walk.tile, items[2])
 	for n2 := from[2]; n2 < to[2]; n2 += t.walk.tile {
-		switch count := min(t.walk.tile, to[2]-n2); {
-		case t.pass.kind == attnStrip:
-			t.planGradients(n2, count)
-		case t.walk.strip:
-			t.strip.own.first, t.strip.own.count = 0, count
-			t.planStrip(n2, count)
-		case t.blocking.rows > 0:
-			t.plan(n2, count)
-			t.planBlocks()
-		default:
-			t.plan(n2, count)
-		}
+		t.planTile(n2, min(t.walk.tile, to[2]-n2))
 		groups, turns := 1, 1
 		if t.pass.kind.inverse() {
 			turns = t.group / t.stacked
@@ -81,9 +70,27 @@ func (t *tile[T]) task(n int64) {
 	}
 }
 
+// planTile sets the positions of the tile, as plan does, and what its kind of walk
+// needs to know of them.
+func (t *tile[T]) planTile(n, count int) {
+	switch {
+	case t.pass.kind == attnStrip:
+		t.planGradients(n, count)
+	case t.walk.strip:
+		t.strip.own.first, t.strip.own.count = 0, count
+		t.planStrip(n, count)
+	case t.blocking.rows > 0:
+		t.plan(n, count)
+		t.planBlocks()
+	default:
+		t.plan(n, count)
+	}
+}
+
 // lay sets the lines of a dilation class and returns the number of items on
 // each axis.
 func (t *tile[T]) lay(class int) (items [3]int) {
+	t.class = class
 	axes := t.p.SampleAxes(t.sizes, int64(t.sample))
 	if t.pass.tokens {
 		t.lines = [3]line{tokenLine(axes[0], 1), tokenLine(axes[1], 1), tokenLine(axes[2], int(t.p.Extra))}
@@ -115,8 +122,9 @@ func (t *tile[T]) column(kvHead, member int, from, to [3]int) {
 	t.panels[1].forget()
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.panels[0].forget()
-		for n1 := from[1]; n1 < to[1]; n1++ {
-			if n1+1 < to[1] {
+		t.offerRows(n0, from[1], to[1])
+		for n1, end, ok := t.left.take(1); ok; n1, end, ok = t.left.take(1) {
+			if n1+1 < end {
 				t.expect(n0, n1+1)
 			}
 			t.row(n0, n1)

@@ -18,6 +18,8 @@ type tile[T number] struct {
 	*stage
 	lines          [3]line
 	sample, kvHead int
+	class          int // of dilation
+	left           remainder
 	member         int // first query head of the group that takes part
 
 	simd *kernels // nil: portable Go

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+func TestRemainderIsSplitInPairs(t *testing.T) {
+	var r remainder
+	r.offer(4, 20, rowsOf{kvHead: 3}, false)
+	row, end, ok := r.take(2)
+	require.Equal(t, []any{4, 20, true}, []any{row, end, ok})
+	from, end, of, ok := r.split()
+	require.Equal(t, []any{12, 20, 3, true}, []any{from, end, of.kvHead, ok})
+	from, end, _, ok = r.split()
+	require.Equal(t, []any{0, 0, false}, []any{from, end, ok}, "six rows are left")
+	for want := 6; want < 12; want += 2 {
+		row, end, ok = r.take(2)
+		require.Equal(t, []any{want, 12, true}, []any{row, end, ok})
+	}
+	_, _, ok = r.take(2)
+	require.False(t, ok)
+	r.offer(0, 100, rowsOf{}, true)
+	_, _, _, ok = r.split()
+	require.False(t, ok, "nobody may take rows off")
+}
+
+// A goroutine that offers a column and does not come to compute it stands for a slow
+// one: another one computes the rows that it takes off, and no others.
+func TestHelpComputesTheRowsThatItTakes(t *testing.T) {
+	for name, kernel := range map[string][]int64{"blocks": {1, 5, 5}, "panels": {1, 5, 1}} {
+		for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+			t.Run(name+"/"+op.String(), func(t *testing.T) {
+				tr := newTrial(t, rand.New(rand.NewPCG(1, 2)), plain(op, []int64{1, 24, 9}, kernel, 1, 16), nil, false)
+				testHelp(t, tr)
+			})
+		}
+	}
+}
+
+func testHelp(t *testing.T, tr *trial) {
+	shuffle, first := rand.New(rand.NewPCG(3, 4)), outputsOf[tr.p.Op][0]
+	whole := tr.run(t, New(), shuffle, false)
+	n, err := tr.p.Normalize()
+	require.NoError(t, err)
+	r := newRunner[float32](n).(*runner[float32])
+	u := r.runs.New().(*run[float32])
+	out := newArray(shuffle, n, first, false, false)
+	out.fill(math.NaN)
+	for role, a := range tr.inputs {
+		u.tensors[role] = newTensor(a.tensor(), dtypeOf(n, role))
+	}
+	u.tensors[first] = newTensor(out.tensor(), dtypeOf(n, first))
+	u.threads = 1
+	u.stages = append(u.stages, u.stage(r.walks[0]))
+
+	var slow, helper tile[float32]
+	slow.begin(u, &u.stages[0])
+	u.remainders.add(&slow.left)
+	helper.run = u
+	u.remainders.add(&helper.left)
+	slow.lay(0)
+	slow.planTile(0, 9)
+	slow.offerRows(0, 0, 24)
+	helper.help()
+
+	row, end, ok := slow.left.take(2)
+	require.Equal(t, []any{0, 6, true}, []any{row, end, ok})
+	want, got, perRow := whole[first].values(), out.values(), 9*16
+	for i, v := range got {
+		if i < 6*perRow {
+			require.True(t, math.IsNaN(v), "element %d", i)
+		} else {
+			require.Equal(t, want[i], v, "element %d", i)
+		}
+	}
+}
