@@ -32,6 +32,10 @@ type metRow struct{ panel, weights int }
 // items meets, then those of both, then those of the second.
 type metPart struct{ first, upper, both, lower int }
 
+// laneKernel is a kernel for the lanes that blocks meet; vectors are channels of items or
+// their sums.
+type laneKernel = func(vectors, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
+
 // blockKernels are float32 kernels for blocks. What each computes is written at
 // its Go prototype.
 type blockKernels struct {
@@ -39,7 +43,8 @@ type blockKernels struct {
 	softmax       func(scores, blocks, masks, statistics unsafe.Pointer, count, vectors, wide, step, item, row int)
 	gradientItems func(scores, gradients, blocks, masks, lse, delta unsafe.Pointer, count, vectors, wide, step, item, row int)
 	gradientLanes func(scores, gradients, blocks, masks, lse, delta, offsets unsafe.Pointer, count, vectors, wide, step, item int)
-	accumulate    func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
+	accumulate    laneKernel
+	scatter       laneKernel
 	turn          func(dst, rows unsafe.Pointer, blocks, pitch int)
 	dotRows       func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)
 }

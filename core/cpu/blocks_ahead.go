@@ -39,7 +39,7 @@ func (t *tile[T]) askFor(n0, n1, rows int, columns bool) {
 			t.ask(t.ofHead(second, 0, dv))
 		}
 		for _, role := range t.pass.outputs {
-			if role != core.DRPB && t.tensors[role].given() {
+			if role != core.DRPB && t.tensors[role].given() && (!t.parts.scatter || role == core.DQuery) {
 				t.ask(t.ofHead(role, 0, dv))
 			}
 		}
@@ -67,6 +67,10 @@ func (t *tile[T]) askForColumns(n1, rows int) {
 				t.askColumns(second, &c, int(t.p.ValueDim))
 				if t.pass.kind.inverse() {
 					t.askColumns(core.Out, &c, int(t.p.ValueDim))
+				}
+				if leaves := (column{n0: n, n1: c.n1 - t.blocking.ring}); t.parts.scatter && leaves.n1 >= 0 {
+					t.askColumns(core.DKey, &leaves, int(t.p.HeadDim))
+					t.askColumns(core.DValue, &leaves, int(t.p.ValueDim))
 				}
 			}
 		}

@@ -76,7 +76,7 @@ func (t *tile[T]) binBlockGradients(n0, n1, rows, nth int) {
 	}
 	bins, step := t.bins[nth*biasSize(t.p):], t.blocking.rows
 	t.eachMetRow(n0, n1, rows, func(to, entry, lanes, _ int) {
-		sums, scores := bins[entry:entry+lanes], t.scores[to:]
+		sums, scores := bins[entry:entry+lanes], t.gradients[to:]
 		for i := range sums {
 			sums[i] += scores[i*step]
 		}

@@ -14,7 +14,7 @@ import (
 // twins are the block kernels in Go, element by element.
 var twins = blockKernels{
 	score: scoreTwin, softmax: softmaxTwin, gradientItems: gradientItemsTwin, gradientLanes: gradientLanesTwin,
-	accumulate: accumulateTwin, turn: turnTwin, dotRows: dotRowsTwin,
+	accumulate: accumulateTwin, scatter: scatterTwin, turn: turnTwin, dotRows: dotRowsTwin,
 }
 
 func number32(p unsafe.Pointer, bytes int) *float32 { return (*float32)(unsafe.Add(p, bytes)) }
@@ -86,7 +86,8 @@ func gradientItemsTwin(scores, gradients, blocks, masks, lse, delta unsafe.Point
 			first, place := (4*i+q)*item, q/2*row+(2*i+q%2)*4
 			blockVector(&b, masks, q, vectors, wide, step, func(at, _ int, met bool) {
 				x, y := number32(scores, first+at), number32(gradients, first+at)
-				*x = weight(*x, *number32(lse, place), met) * (*y - *number32(delta, place))
+				*x = weight(*x, *number32(lse, place), met)
+				*y = *x * (*y - *number32(delta, place))
 			})
 		}
 	}
@@ -126,6 +127,27 @@ func movedOn(p unsafe.Pointer, blocks int) [2]stream {
 
 func accumulateTwin(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int) {
 	askTwin(ahead, count, streams)
+	eachMetLane(blocks, rows, count, upper, both, lower, func(i, q, l int, b *block, r [2]int) {
+		w := *number32(weights, (4*i+q)*weightItem+r[1]+l*column)
+		for c := range channels {
+			*number32(sums, (2*i+q%2)*item+q/2*row+4*c) += w * *number32(panel, b.rows+r[0]+l*lane+4*c)
+		}
+	})
+}
+
+func scatterTwin(items, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int) {
+	askTwin(ahead, count, streams)
+	eachMetLane(blocks, rows, count, upper, both, lower, func(i, q, l int, b *block, r [2]int) {
+		w := *number32(weights, (4*i+q)*weightItem+r[1]+l*column)
+		for c := range channels {
+			*number32(panel, b.rows+r[0]+l*lane+4*c) += w * *number32(items, (2*i+q%2)*item+q/2*row+4*c)
+		}
+	})
+}
+
+// eachMetLane calls f for the items q of blocks i, the rows that they meet, with their
+// offsets, and the lanes.
+func eachMetLane(blocks, rows unsafe.Pointer, count, upper, both, lower int, f func(i, q, lane int, b *block, row [2]int)) {
 	offsets := unsafe.Slice((*[2]int)(rows), upper+both+lower)
 	for i, b := range unsafe.Slice((*block)(blocks), count) {
 		for q := range 4 {
@@ -138,10 +160,7 @@ func accumulateTwin(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, co
 			}
 			for _, r := range offsets[from:to] {
 				for l := first; l < last; l++ {
-					w := *number32(weights, (4*i+q)*weightItem+r[1]+l*column)
-					for c := range channels {
-						*number32(sums, (2*i+q%2)*item+q/2*row+4*c) += w * *number32(panel, b.rows+r[0]+l*lane+4*c)
-					}
+					f(i, q, l, &b, r)
 				}
 			}
 		}
@@ -249,10 +268,11 @@ func TestGradientBlocks(t *testing.T) {
 		scores, gradients := guarded(r, 4*count*item, normal(r)), guarded(r, 4*count*item, normal(r))
 		lse, delta := guarded(r, 140, normal(r)), guarded(r, 140, normal(r))
 		got, by, want, wantBy := scores.copy(), gradients.copy(), scores.copy(), gradients.copy()
-		gradientItemsTwin(want.p(), gradients.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
-		simd.block.gradientItems(got.p(), gradients.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
+		gradientItemsTwin(want.p(), wantBy.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
+		simd.block.gradientItems(got.p(), by.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), count, vectors, wide, 4*step, 4*item, 4*row)
 		same(t, want, got, 1e-6, "items %d", try)
-		got, want = scores.copy(), scores.copy()
+		same(t, wantBy, by, 1e-6, "items %d", try)
+		got, by, want, wantBy = scores.copy(), gradients.copy(), scores.copy(), gradients.copy()
 		gradientLanesTwin(want.p(), wantBy.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), unsafe.Pointer(&offsets[0]), count, vectors, wide, 4*step, 4*item)
 		simd.block.gradientLanes(got.p(), by.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&masks[0]), lse.p(), delta.p(), unsafe.Pointer(&offsets[0]), count, vectors, wide, 4*step, 4*item)
 		same(t, want, got, 1e-6, "lanes %d", try)
@@ -262,6 +282,17 @@ func TestGradientBlocks(t *testing.T) {
 
 func TestAccumulateBlocks(t *testing.T) {
 	r := needBlocks(t)
+	checkLaneKernel(t, r, simd.block.accumulate, accumulateTwin, true)
+}
+
+func TestScatterBlocks(t *testing.T) {
+	r := needBlocks(t)
+	checkLaneKernel(t, r, simd.block.scatter, scatterTwin, false)
+}
+
+// checkLaneKernel compares a kernel, which writes its first argument or the panel, with
+// its twin.
+func checkLaneKernel(t *testing.T, r *rand.Rand, kernel, twin laneKernel, first bool) {
 	for _, channels := range []int{16, 32, 48, 64, 80, 112, 128} {
 		for shape := range 27 {
 			classes := [3]int{shape % 3, shape / 3 % 3, shape / 9}
@@ -279,18 +310,23 @@ func TestAccumulateBlocks(t *testing.T) {
 			item := channels + r.IntN(3)
 			row := 2*count*item + r.IntN(4)
 			weights, panel := guarded(r, 4*count*weightItem, normal(r)), guarded(r, len(rows)*rowPitch, normal(r))
-			got := guarded(r, 2*row, normal(r))
-			want := got.copy()
+			vectors := guarded(r, 2*row, normal(r))
+			wantVectors, wantPanel := vectors.copy(), panel.copy()
 			for _, k := range []struct {
-				f    func(sums, weights, panel, blocks, rows, ahead unsafe.Pointer, count, channels, upper, both, lower, lane, column, weightItem, item, row, streams int)
-				sums numbers
-			}{{accumulateTwin, want}, {simd.block.accumulate, got}} {
+				f              laneKernel
+				vectors, panel numbers
+			}{{twin, wantVectors, wantPanel}, {kernel, vectors, panel}} {
 				ahead := askedFor(panel.p())
-				k.f(k.sums.p(), weights.p(), panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&rows[0]), unsafe.Pointer(&ahead), count, channels,
+				k.f(k.vectors.p(), weights.p(), k.panel.p(), unsafe.Pointer(&blocks[0]), unsafe.Pointer(&rows[0]), unsafe.Pointer(&ahead), count, channels,
 					classes[0], classes[1], classes[2], 4*lane, 4*column, 4*weightItem, 4*item, 4*row, 2)
 				require.Equal(t, movedOn(panel.p(), count), ahead)
 			}
-			same(t, want, got, 1e-5, "channels %d rows %v blocks %v", channels, classes, blocks)
+			of := [2]float64{1e-5, 0}
+			if !first {
+				of = [2]float64{0, 1e-5}
+			}
+			same(t, wantVectors, vectors, of[0], "channels %d rows %v blocks %v", channels, classes, blocks)
+			same(t, wantPanel, panel, of[1], "channels %d rows %v blocks %v", channels, classes, blocks)
 		}
 	}
 }

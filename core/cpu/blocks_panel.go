@@ -13,6 +13,8 @@ import (
 type blockPanel[T number] struct {
 	turned     [2][]T // [channel][slot][lane][row of the group] of first and second channels, to score with
 	rows       [2][]T // [slot of a row][lane][channel], to sum up
+	given      [2][]T // [slot of a row][lane][channel] sums for the columns, walk of all gradients
+	unwritten  []bool // [slot of a row] nothing was stored for the row yet
 	lse, delta []T    // [slot][lane][row of the group], inverse walk
 	tags       []int  // [slot] tag of the group that is packed, or -1
 	rowTags    []int  // [slot of a row] tag of the row that is packed, or -1
@@ -31,6 +33,10 @@ func (t *tile[T]) sizeBlockPanel() {
 		if want {
 			b.rows[i] = grow(b.rows[i], s.rowsSize())
 		}
+	}
+	if t.parts.scatter {
+		b.given[0], b.given[1] = grow(b.given[0], s.rowsSize()), grow(b.given[1], s.rowsSize())
+		b.unwritten = grow(b.unwritten, s.heads*s.planes*s.ring)
 	}
 	if t.pass.kind.inverse() {
 		size := s.slots()*s.width*s.rows + mostWide*blockLanes
@@ -62,6 +68,10 @@ func (t *tile[T]) packBlocks() {
 	}
 	for i := range b.sources {
 		if r := &b.sources[i]; b.rowTags[r.slot] != r.tag() {
+			if t.parts.scatter {
+				t.storeColumn(r.slot)
+				t.beginColumn(r)
+			}
 			t.packRow(r)
 			b.rowTags[r.slot] = r.tag()
 		}

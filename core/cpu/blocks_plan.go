@@ -41,7 +41,7 @@ func (w *walk) chooseBlocks(p *core.Problem, widest [3]int, element int) bool {
 		return false
 	}
 	inverse := w.pass.kind.inverse()
-	b := blocking{rows: 1, planes: widest[0], heads: 1, depth: padded(int(max(p.HeadDim, p.ValueDim)))}
+	b := blocking{rows: 1, planes: widest[0], heads: 1, depth: wholeVectors(int(max(p.HeadDim, p.ValueDim)))}
 	for b.rows < 4 && lanes <= blockLanes/(2*b.rows) && most <= mostWide*blockLanes/(2*b.rows) && b.rows < widest[1] {
 		b.rows *= 2
 	}
@@ -180,6 +180,9 @@ func (b *blocking) bytes(p *core.Problem, parts parts) (size int) {
 	}
 	if parts.sumSecond {
 		size += b.rowsSize()
+	}
+	if parts.scatter {
+		size += 2 * b.rowsSize()
 	}
 	return size * float32Bytes
 }

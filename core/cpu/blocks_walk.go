@@ -11,26 +11,27 @@ import (
 // blockState is what a tile needs for items in blocks.
 type blockState[T number] struct {
 	blockPanel[T]
-	blocks  []block
-	runs    []blockRun
-	groups  []place     // [vector]
-	sources []place     // [row of columns]
-	offsets []int       // [vector] bytes to the groups in use in score panels
-	masks   [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
-	parts   []metPart
-	met     []metRow
-	reach   reach
-	at      int  // elements to the sums of the present rows of items
-	fresh   bool // the sums are not begun yet
-	last    bool // they are complete with the present reach
-	pitch   int  // elements of numbers from a row of items to the next
-	item    int  // elements of items and sums from one to the next
-	numbers []T  // [lse, 1/sum of weights or delta][row of items][item]
-	factors []T  // scale and 1
-	ahead   []stream
-	bias    []T    // [query head of the key head][entry]
-	biasOf  int    // key head that bias is of, or -1
-	lo, hi  [2]int // [row of items] rows of columns that are met
+	blocks     []block
+	runs       []blockRun
+	groups     []place     // [vector]
+	sources    []place     // [row of columns]
+	offsets    []int       // [vector] bytes to the groups in use in score panels
+	masks      [][2]uint32 // [vector][row of items] bits of the elements of the rows of columns that are met
+	parts      []metPart
+	met        []metRow
+	reach      reach
+	at         int  // elements to the sums of the present rows of items
+	fresh      bool // the sums are not begun yet
+	last       bool // they are complete with the present reach
+	pitch      int  // elements of numbers from a row of items to the next
+	item       int  // elements of items and sums from one to the next
+	numbers    []T  // [lse, 1/sum of weights or delta][row of items][item]
+	factors    []T  // scale and 1
+	ahead      []stream
+	bias       []T    // [query head of the key head][entry]
+	biasOf     int    // key head that bias is of, or -1
+	lo, hi     [2]int // [row of items] rows of columns that are met
+	first, end [3]int // items of the task, by axis
 }
 
 func (t *tile[T]) beginBlocks() {
@@ -70,6 +71,7 @@ func (t *tile[T]) planBlocks() {
 func (t *tile[T]) blockColumn(from, to [3]int) {
 	b := &t.blocked
 	b.forget()
+	b.first, b.end = from, to
 	b.pitch = 2 * len(b.blocks)
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		lo0, hi0, _ := t.span(0, n0)
@@ -86,6 +88,11 @@ func (t *tile[T]) blockColumn(from, to [3]int) {
 				b.last = member == t.members()-1 && plane == hi0-1
 				t.blockSlab(n0, from[1], to[1])
 			}
+		}
+	}
+	if t.parts.scatter {
+		for slot := range b.rowTags {
+			t.storeColumn(slot)
 		}
 	}
 }
@@ -116,6 +123,7 @@ func (t *tile[T]) blockSlab(n0, first, end int) {
 // blockRows computes up to two rows of items from n1 on; end is the end of the rows.
 func (t *tile[T]) blockRows(n0, n1, end int) {
 	rows, b, member := min(2, end-n1), &t.blocked, t.member
+	t.place[0] = n0
 	t.packBlocks()
 	t.items = t.positions
 	members := 1
@@ -249,7 +257,7 @@ func (t *tile[T]) computeBlocks(n0, n1, rows, nth int) {
 	b := &t.blocked
 	d, dv := int(t.p.HeadDim), int(t.p.ValueDim)
 	products, done := 0, 0
-	for _, wanted := range [4]bool{true, t.parts.scoreSecond, t.parts.sumFirst, t.parts.sumSecond} {
+	for _, wanted := range [6]bool{true, t.parts.scoreSecond, t.parts.sumFirst, t.parts.sumSecond, t.parts.scatter, t.parts.scatter} {
 		if wanted {
 			products++
 		}
@@ -268,7 +276,7 @@ func (t *tile[T]) computeBlocks(n0, n1, rows, nth int) {
 	}
 	t.binBlockGradients(n0, n1, rows, nth)
 	weights := t.scores // of the first channels
-	if t.pass.kind == attnKey {
+	if t.pass.kind != attnOut {
 		weights = t.gradients
 	}
 	if t.parts.sumSecond {
@@ -276,6 +284,10 @@ func (t *tile[T]) computeBlocks(n0, n1, rows, nth int) {
 	}
 	if t.parts.sumFirst {
 		t.accumulateBlocks(t.sumFirst, weights, b.rows[0], d, asked())
+	}
+	if t.parts.scatter {
+		t.eachBlockPart(t.simd.block.scatter, t.second, t.scores, b.given[1], dv, asked())
+		t.eachBlockPart(t.simd.block.scatter, t.first, weights, b.given[0], d, asked())
 	}
 }
 
@@ -326,19 +338,25 @@ func (t *tile[T]) scoreBlocks(dst, items, turned []T, depth int, asked []stream)
 
 // accumulateBlocks sums up the rows that the blocks meet, times their weights.
 func (t *tile[T]) accumulateBlocks(sums, weights, rows []T, channels int, asked []stream) {
-	s, b := &t.blocking, &t.blocked
-	item := b.item * float32Bytes
+	b := &t.blocked
 	sums = sums[b.at:][:2*b.pitch*b.item]
 	if b.fresh {
 		clear(sums)
 	}
+	t.eachBlockPart(t.simd.block.accumulate, sums, weights, rows, channels, asked)
+}
+
+// eachBlockPart runs a kernel for the lanes that the blocks meet, part by part.
+func (t *tile[T]) eachBlockPart(kernel laneKernel, vectors, weights, rows []T, channels int, asked []stream) {
+	s, b := &t.blocking, &t.blocked
+	item := b.item * float32Bytes
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.upper+p.both+p.lower == 0 {
 			continue
 		}
 		ahead, streams := aheadOf(share(asked, i, len(b.parts)))
-		t.simd.block.accumulate(unsafe.Pointer(&sums[0]), unsafe.Pointer(&weights[0]), unsafe.Pointer(&rows[0]),
+		kernel(unsafe.Pointer(&vectors[0]), unsafe.Pointer(&weights[0]), unsafe.Pointer(&rows[0]),
 			unsafe.Pointer(&b.blocks[0]), unsafe.Pointer(&b.met[p.first]), ahead, len(b.blocks), wholeVectors(channels),
 			p.upper, p.both, p.lower, s.depth*float32Bytes, s.rows*float32Bytes, t.rowPitch*float32Bytes, item, b.pitch*item, streams)
 	}

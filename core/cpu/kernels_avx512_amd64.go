@@ -35,7 +35,8 @@ func softmaxBlocksAVX512(scores unsafe.Pointer, blocks unsafe.Pointer, masks uns
 // gradientItemsAVX512 is, with x, y and mask of scores and gradients as in softmaxBlocksAVX512
 // and a number of lse and of delta for every item, at q/2*row+2*i+q%2,
 //
-//	x = e**(x-lse) * (y-delta) in the mask, otherwise undefined
+//	x = e**(x-lse) in the mask, otherwise 0
+//	y = x * (y-delta) in the mask, otherwise undefined
 //
 //go:noescape
 func gradientItemsAVX512(scores unsafe.Pointer, gradients unsafe.Pointer, blocks unsafe.Pointer, masks unsafe.Pointer, lse unsafe.Pointer, delta unsafe.Pointer, count int, vectors int, wide int, step int, item int, row int)
@@ -62,6 +63,18 @@ func gradientLanesAVX512(scores unsafe.Pointer, gradients unsafe.Pointer, blocks
 //
 //go:noescape
 func accumulateBlocksAVX512(sums unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, rows unsafe.Pointer, ahead unsafe.Pointer, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int, streams int)
+
+// scatterBlocksAVX512 is accumulateBlocksAVX512 the other way round: it adds the items to the
+// lanes of the panel that they meet.
+//
+//	for i, b := range blocks[:count] { for q := range 4 { for each row r and lane l that item q meets { for c := range channels {
+//		panel[b.rows+r.panel+l*lane+c] +=
+//			weights[(4*i+q)*weightItem+r.weights+l*column] * items[(2*i+q%2)*item+q/2*row+c] } } } }
+//
+// and asks, before every block, for two rows of each of the streams of ahead.
+//
+//go:noescape
+func scatterBlocksAVX512(items unsafe.Pointer, weights unsafe.Pointer, panel unsafe.Pointer, blocks unsafe.Pointer, rows unsafe.Pointer, ahead unsafe.Pointer, count int, channels int, upper int, both int, lower int, lane int, column int, weightItem int, item int, row int, streams int)
 
 // turnBlockAVX512 is, with rows as 16 addresses and pitch in bytes,
 //

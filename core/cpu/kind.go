@@ -28,6 +28,7 @@ func (k kind) inverse() bool { return k >= attnKey }
 type parts struct {
 	scoreFirst, scoreSecond bool // items . columns
 	sumFirst, sumSecond     bool // weights times columns
+	scatter                 bool // weights times items, both channels, to what columns hold
 }
 
 var partsOf = [...]parts{

@@ -19,7 +19,8 @@ const serialWork = 1 << 17
 type runner[T number] struct {
 	p      *core.Problem
 	walks  []*walk
-	sparse bool // some positions of outputs belong to no item
+	all    *walk // for all gradients at once, or nil
+	sparse bool  // some positions of outputs belong to no item
 	large  []large
 	runs   sync.Pool
 }
@@ -65,6 +66,7 @@ func newRunner[T number](p *core.Problem) core.Runner {
 			r.walks = append(r.walks, newWalk(p, q, elementSize[T]()))
 		}
 	}
+	r.all = newGradientWalk(p, elementSize[T]())
 	for a := range p.Axes {
 		r.sparse = r.sparse || p.Axes[a].QueryStep > 1
 	}
@@ -74,6 +76,9 @@ func newRunner[T number](p *core.Problem) core.Runner {
 
 func (r *runner[T]) Variant() string {
 	w, name := r.walks[0], "portable"
+	if r.all != nil {
+		w = r.all
+	}
 	if simd != nil && elementSize[T]() == float32Bytes {
 		name = simd.name
 	}
@@ -81,6 +86,9 @@ func (r *runner[T]) Variant() string {
 		return fmt.Sprintf(name+", strips of %d", w.tile)
 	}
 	if b := &w.blocking; b.rows > 0 {
+		if r.all != nil {
+			name += ", all gradients"
+		}
 		return fmt.Sprintf("%s, blocks of 2 x 2, tile %d, panel %d x %d rows in groups of %d x %d lanes", name, w.tile, b.planes, b.ring, b.rows, b.width)
 	}
 	return fmt.Sprintf(name+", tile %d, panel %d x %d x %d lanes", w.tile, w.depth, w.ring, w.width)
@@ -89,7 +97,10 @@ func (r *runner[T]) Variant() string {
 // ScratchBytes counts on one goroutine a processor.
 func (r *runner[T]) ScratchBytes() int64 {
 	var most int
-	for _, w := range r.walks {
+	for _, w := range append([]*walk{r.all}, r.walks...) {
+		if w == nil {
+			continue
+		}
 		size := w.scratch(r.p, elementSize[T]()) * runtime.GOMAXPROCS(0)
 		if w.pass.outputs[len(w.pass.outputs)-1] == core.DRPB && r.p.RPB {
 			size += w.bins * int(r.p.Heads) * biasSize(r.p) * elementSize[T]()
@@ -121,6 +132,7 @@ type stage struct {
 	binning bool  // the walk sums up d_rpb
 	other   otherWork
 	count   int64 // of tasks
+	colour  int   // of tasks of a coloured walk: 0 or 1
 }
 
 // otherWork is what tasks without a walk do.
@@ -146,8 +158,16 @@ func (r *runner[T]) Run(b *core.Buffers) error {
 	if r.sparse {
 		u.zero()
 	}
+	walks := r.walks
+	if r.all != nil && u.wantsAll() {
+		if r.all.coloured {
+			u.runColours()
+			return nil
+		}
+		walks = []*walk{r.all}
+	}
 	var binning *walk
-	for _, w := range r.walks {
+	for _, w := range walks {
 		if s := u.stage(w); s.count > 0 {
 			u.stages = append(u.stages, s)
 			if s.binning {
@@ -219,12 +239,15 @@ func (u *run[T]) runStages() {
 
 // limit is the number of goroutines worth using.
 func (u *run[T]) limit() int {
-	p := u.p
-	work := float64(p.Batch*p.Heads) * float64(p.Outputs()) * float64(p.Slots()) * float64(p.HeadDim+p.ValueDim)
-	if work < serialWork {
+	if multiplyAdds(u.p) < serialWork {
 		return 1
 	}
 	return u.threads
+}
+
+// multiplyAdds is the number of them in a forward pass.
+func multiplyAdds(p *core.Problem) float64 {
+	return float64(p.Batch*p.Heads) * float64(p.Outputs()) * float64(p.Slots()) * float64(p.HeadDim+p.ValueDim)
 }
 
 // biasSize is the number of bias entries of a head.

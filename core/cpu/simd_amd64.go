@@ -33,7 +33,7 @@ var avx512 = func() kernels {
 	k.block = &blockKernels{
 		score: scoreBlocksAVX512, softmax: softmaxBlocksAVX512,
 		gradientItems: gradientItemsAVX512, gradientLanes: gradientLanesAVX512,
-		accumulate: accumulateBlocksAVX512, turn: turnBlockAVX512, dotRows: dotRowsAVX512,
+		accumulate: accumulateBlocksAVX512, scatter: scatterBlocksAVX512, turn: turnBlockAVX512, dotRows: dotRowsAVX512,
 	}
 	k.dots, k.sums = widened(dotsAVX512, dotsAVX2), widened(sumsAVX512, sumsAVX2)
 	k.peak, k.peakLanes = peakAVX512, 12*16

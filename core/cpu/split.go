@@ -112,5 +112,5 @@ func (t *tile[T]) help() {
 func (t *tile[T]) offerRows(n0, from, end int) {
 	turns := t.pass.kind.inverse() && t.group > t.stacked // query heads that add to the same gradients
 	t.left.offer(from, end, rowsOf{t.stage, t.sample, t.class, t.place[2], t.positions, t.kvHead, t.member, n0},
-		t.binning || t.blocking.slabs || t.walk.strip || turns || end-from < leastSplit)
+		t.binning || t.parts.scatter || t.blocking.slabs || t.walk.strip || turns || end-from < leastSplit)
 }

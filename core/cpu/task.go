@@ -39,8 +39,14 @@ func (t *tile[T]) bin(n int) {
 func (t *tile[T]) task(n int64) {
 	var at [6]int
 	for i := 5; i >= 0; i-- {
-		at[i] = int(n % int64(t.counts[i]))
-		n /= int64(t.counts[i])
+		count := int64(t.counts[i])
+		if i == 2+t.colourAxis && t.coloured {
+			count = int64(t.ofColour(t.colour))
+			at[i] = t.colour + 2*int(n%count)
+		} else {
+			at[i] = int(n % count)
+		}
+		n /= count
 	}
 	t.sample = at[0]
 	items := t.lay(at[1])

@@ -17,33 +17,45 @@ const (
 
 // walk is a pass with its sizes.
 type walk struct {
-	pass    pass
-	parts   parts
-	group   int    // query heads of a key head
-	member  int    // query heads that are items together, forward walk
-	stacked int    // query heads whose columns are met together, inverse walk
-	tile    int    // positions along the fastest axis
-	width   int    // lanes of a slot
-	depth   int    // columns of axis 0 that the panel holds
-	ring    int    // columns of axis 1 that the panel holds
-	extent  [3]int // items of the longest dilation group, by axis
-	columns [3]int // an upper bound of columns of a dilation group, by axis
-	block   [3]int // positions of a task on axes 0 and 1, tiles on axis 2
-	heads   int    // key heads, or parts of their groups, of a task
-	counts  [6]int // sizes of the task grid: batch, class, axis 0, axis 1, axis 2, heads
-	tasks   int64  // product of counts
-	bins    int    // partial sums of d_rpb
-	strip   bool   // tiles are strips
+	pass       pass
+	parts      parts
+	group      int    // query heads of a key head
+	member     int    // query heads that are items together, forward walk
+	stacked    int    // query heads whose columns are met together, inverse walk
+	tile       int    // positions along the fastest axis
+	width      int    // lanes of a slot
+	depth      int    // columns of axis 0 that the panel holds
+	ring       int    // columns of axis 1 that the panel holds
+	extent     [3]int // items of the longest dilation group, by axis
+	columns    [3]int // an upper bound of columns of a dilation group, by axis
+	block      [3]int // positions of a task on axes 0 and 1, tiles on axis 2
+	heads      int    // key heads, or parts of their groups, of a task
+	counts     [6]int // sizes of the task grid: batch, class, axis 0, axis 1, axis 2, heads
+	tasks      int64  // product of counts
+	coloured   bool   // tasks with an even place on colourAxis come first, as neighbours meet the same keys
+	colourAxis int
+	bins       int  // partial sums of d_rpb
+	strip      bool // tiles are strips
 
 	blocking blocking
 }
 
 func newWalk(p *core.Problem, q pass, element int) *walk {
-	w := &walk{pass: q, parts: partsOf[q.kind], group: int(p.Group()), member: 1, stacked: int(p.Group())}
+	w, widest := newSizes(p, q)
+	if !w.chooseBlocks(p, widest, element) {
+		w.chooseTile(widest)
+		w.choosePanel(p, widest, element)
+	}
+	w.chooseTasks(p, widest)
+	return w
+}
+
+// newSizes is a walk with the sizes that the problem gives it.
+func newSizes(p *core.Problem, q pass) (w *walk, widest [3]int) {
+	w = &walk{pass: q, parts: partsOf[q.kind], group: int(p.Group()), member: 1, stacked: int(p.Group())}
 	if q.kind.inverse() && apart(p, q) {
 		w.stacked = 1
 	}
-	var widest [3]int
 	for a := range 3 {
 		w.extent[a], widest[a] = extents(&p.Axes[a], q)
 	}
@@ -57,12 +69,7 @@ func newWalk(p *core.Problem, q pass, element int) *walk {
 	if !q.kind.inverse() {
 		w.member = min(w.group, largestGroup)
 	}
-	if !w.chooseBlocks(p, widest, element) {
-		w.chooseTile(widest)
-		w.choosePanel(p, widest, element)
-	}
-	w.chooseTasks(p, widest)
-	return w
+	return w, widest
 }
 
 // apart reports whether the query heads of a key head follow one another, each
@@ -178,11 +185,15 @@ func (w *walk) chooseTasks(p *core.Problem, widest [3]int) {
 		int(p.Batch), classes, parted(w.extent[0], w.block[0]), parted(w.extent[1], w.block[1]),
 		parted(tiles, w.block[2]), parted(heads, w.heads),
 	}
+	w.countTasks()
+	w.bins = int(min(16, max(w.tasks/int64(max(w.counts[5], 1)), 1)))
+}
+
+func (w *walk) countTasks() {
 	w.tasks = 1
 	for _, n := range w.counts {
 		w.tasks *= int64(n)
 	}
-	w.bins = int(min(16, max(w.tasks/int64(max(w.counts[5], 1)), 1)))
 }
 
 func parted(n, size int) int { return (n + size - 1) / size }

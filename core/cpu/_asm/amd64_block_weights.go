@@ -247,7 +247,8 @@ func (g *amd64) gradientBlocks(e *exponent) {
 		"gradientItemsAVX512 is, with x, y and mask of scores and gradients as in softmaxBlocksAVX512",
 		"and a number of lse and of delta for every item, at q/2*row+2*i+q%2,",
 		"",
-		"\tx = e**(x-lse) * (y-delta) in the mask, otherwise undefined")
+		"\tx = e**(x-lse) in the mask, otherwise 0",
+		"\ty = x * (y-delta) in the mask, otherwise undefined")
 	constants := g.newWideExponent(e)
 	scores, gradients, blocks := g.arg("scores"), g.arg("gradients"), g.arg("blocks")
 	lse, delta := g.arg("lse"), g.arg("delta")
@@ -266,10 +267,11 @@ func (g *amd64) gradientBlocks(e *exponent) {
 				g.VMOVUPS(at, x)
 				g.VSUBPS(offsets[q], x, x)
 				g.wideExp(&constants, x, mask)
+				g.VMOVUPS(x, at)
 				g.VMOVUPS(by, y)
 				g.VSUBPS(deltas[q], y, y)
 				g.VMULPS(y, x, x)
-				g.VMOVUPS(x, at)
+				g.VMOVUPS(x, by)
 			}})
 		g.ADDQ(operand.U8(8), lse)
 		g.ADDQ(operand.U8(8), delta)

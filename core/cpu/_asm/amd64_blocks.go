@@ -33,6 +33,7 @@ func (g *amd64) blocks() {
 	g.softmaxBlocks(&e)
 	g.gradientBlocks(&e)
 	g.accumulateBlocks()
+	g.scatterBlocks()
 	g.turnBlock()
 	g.dotRows()
 	g.peak("AVX512", 16, g.ZMM)
@@ -161,7 +162,19 @@ func (g *amd64) accumulateBlocks() {
 		"\t\t\tweights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+c] } } } }",
 		"",
 		"and asks, before every block, for two rows of each of the streams of ahead.")
-	sums, weights, blocks := g.arg("sums"), g.arg("weights"), g.arg("blocks")
+	g.eachBlock(metLanes{items: "sums", sums: true, lane: g.accumulateLane})
+}
+
+// metLanes is what a kernel does with the lanes that blocks of items meet in rows of a panel.
+type metLanes struct {
+	items string // the parameter with the channels of items, which are in registers
+	sums  bool   // they are sums: stored again
+	lane  func(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual)
+}
+
+// eachBlock goes through blocks, and their channels by up to four vectors.
+func (g *amd64) eachBlock(k metLanes) {
+	sums, weights, blocks := g.arg(k.items), g.arg("weights"), g.arg("blocks")
 	count := g.kept(g.arg("count")) // in memory: the loops need every register
 	next := g.label("next")
 	g.Label(next)
@@ -175,7 +188,7 @@ func (g *amd64) accumulateBlocks() {
 		g.CMPQ(left, operand.U8(16*n))
 		g.JLT(operand.LabelRef(done))
 		at, rest := g.kept(to), g.kept(left)
-		g.accumulateBlockOf(n, at, weights, panel, blocks)
+		g.eachMetLane(k, n, at, weights, panel, blocks)
 		g.MOVQ(at, to)
 		g.MOVQ(rest, left)
 		g.ADDQ(operand.U32(wide*n), to)
@@ -211,7 +224,8 @@ func (g *amd64) blockItems(at operand.Mem, f func(q int, at operand.Mem)) {
 	}
 }
 
-func (g *amd64) accumulateBlockOf(n int, to operand.Mem, weights, panel, blocks reg.Register) {
+// eachMetLane goes through the lanes that a block meets, for n vectors of channels.
+func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, blocks reg.Register) {
 	var sums [4][]reg.VecVirtual
 	g.blockItems(to, func(q int, at operand.Mem) {
 		sums[q] = g.registers(n, g.ZMM)
@@ -245,12 +259,15 @@ func (g *amd64) accumulateBlockOf(n int, to operand.Mem, weights, panel, blocks 
 							items = append(items, first+q)
 						}
 					}
-					g.accumulateLane(n, p, of, items, &sums)
+					k.lane(n, p, of, items, &sums)
 					g.ADDQ(lane, p)
 					g.ADDQ(column, w)
 				})
 			}
 		})
+	}
+	if !k.sums {
+		return
 	}
 	g.blockItems(to, func(q int, at operand.Mem) {
 		for i := range n {
@@ -262,6 +279,11 @@ func (g *amd64) accumulateBlockOf(n int, to operand.Mem, weights, panel, blocks 
 
 // accumulateLane adds one lane to the sums of some items, whose weights are at of.
 func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual) {
+	g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(x, weight, sums[q][i]) })
+}
+
+// loadLane loads a lane and runs product for each vector of it and each of the items.
+func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, product func(q, i int, x, weight reg.VecVirtual)) []reg.VecVirtual {
 	x := g.registers(n, g.ZMM)
 	for i := range n {
 		g.VMOVUPS(mem(p, wide*i), x[i])
@@ -270,9 +292,10 @@ func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []
 		v := g.ZMM()
 		g.VBROADCASTSS(of[q], v)
 		for i := range n {
-			g.VFMADD231PS(x[i], v, sums[q][i])
+			product(q, i, x[i], v)
 		}
 	}
+	return x
 }
 
 // turnBlock writes the packer of score panels.

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/ref"
+	"github.com/natten-mps/natten-mps/tests"
+)
+
+// gradientWalk is the walk of all gradients of a problem, or nil.
+func gradientWalk(t testing.TB, p core.Problem) *walk {
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	r, err := New().Prepare(n)
+	require.NoError(t, err)
+	w := (*walk)(nil)
+	if x, ok := r.(*runner[float32]); ok {
+		w = x.all
+	}
+	require.Equal(t, w != nil, strings.Contains(r.Variant(), ", all gradients, blocks of 2 x 2"))
+	return w
+}
+
+func TestAllGradientsAreChosen(t *testing.T) {
+	withTwins(t, func(t *testing.T) {
+		p := plain(core.AttnBackward, []int64{32, 32}, []int64{7, 7}, 4, 64)
+		for name, change := range map[string]func(p *core.Problem){
+			"heads":                     func(*core.Problem) {},
+			"bias":                      func(p *core.Problem) { p.RPB = true },
+			"float16":                   func(p *core.Problem) { p.DType = core.Float16 },
+			"some channels":             func(p *core.Problem) { p.HeadDim = 60 },
+			"float16 in three axes":     func(p *core.Problem) { *p = cube(core.Float16) },
+			"ragged":                    func(p *core.Problem) { p.Ragged = true },
+			"small problem of a head":   func(p *core.Problem) { p.Axes[0].Length, p.Axes[1].Length, p.Heads, p.HeadDim = 8, 8, 1, 16 },
+			"columns and a kernel of 1": func(p *core.Problem) { *p = cube(core.Float32); p.Axes[0].Kernel = 1 },
+		} {
+			q := p
+			change(&q)
+			w := gradientWalk(t, q)
+			require.NotNil(t, w, name)
+			require.False(t, w.coloured, name)
+		}
+		for name, change := range map[string]func(p *core.Problem){
+			"one head":       func(p *core.Problem) { p.Heads = 1 },
+			"one key head":   func(p *core.Problem) { p.KVHeads = 1 },
+			"large pictures": func(p *core.Problem) { p.Axes[0].Length, p.Axes[1].Length = 128, 128 },
+			"volumes":        func(p *core.Problem) { *p = cube(core.Float32); p.Heads, p.Axes[0].Length = 1, 24 },
+		} {
+			q := p
+			change(&q)
+			w := gradientWalk(t, q)
+			require.NotNil(t, w, name)
+			require.True(t, w.coloured, name)
+		}
+		for name, change := range map[string]func(p *core.Problem){
+			"forward":                   func(p *core.Problem) { p.Op = core.AttnForward },
+			"one row":                   func(p *core.Problem) { p.Axes[0].Kernel = 1 },
+			"additional tokens":         func(p *core.Problem) { p.Extra = 1 },
+			"double":                    func(p *core.Problem) { p.DType = core.Float64 },
+			"float16 in several tiles":  func(p *core.Problem) { p.DType, p.Axes[1].Length = core.Float16, 200 },
+			"some channels, two tiles":  func(p *core.Problem) { p.HeadDim, p.Axes[1].Length = 60, 200 },
+			"float16 of one head":       func(p *core.Problem) { p.DType, p.Heads = core.Float16, 1 },
+			"one head of few long rows": func(p *core.Problem) { p.Heads, p.Axes[0].Length, p.Axes[1].Length = 1, 14, 200 },
+			"large groups":              func(p *core.Problem) { p.Heads, p.KVHeads = 66, 2 },
+		} {
+			q := p
+			change(&q)
+			require.Nil(t, gradientWalk(t, q), name)
+		}
+	})
+}
+
+// cube is a problem of three axes whose panel holds all rows.
+func cube(dtype core.DType) core.Problem {
+	p := plain(core.AttnBackward, []int64{16, 16, 16}, []int64{3, 3, 3}, 4, 32)
+	p.DType = dtype
+	return p
+}
+
+// Cases that the walk of all gradients takes, of those that all backends are held to.
+func TestCasesOfAllGradients(t *testing.T) {
+	withTwins(t, func(t *testing.T) {
+		taken := map[string]bool{}
+		for _, c := range tests.Cases() {
+			taken[c.Name] = gradientWalk(t, c.Problem(core.AttnBackward, core.Float32)) != nil
+		}
+		for _, name := range []string{"2d", "2d-rect", "2d-even", "2d-full", "2d-dilated", "2d-causal", "2d-rpb", "2d-ragged", "2d-head-dim-64", "3d", "3d-dilated", "3d-causal", "3d-ragged"} {
+			require.True(t, taken[name], name)
+		}
+		for _, name := range []string{"1d", "2d-k7", "2d-kernel-1", "2d-stride", "2d-step", "2d-gqa-extra"} {
+			require.False(t, taken[name], name)
+		}
+	})
+}
+
+// Chunks that are not neighbours meet no key in common.
+func TestChunksAreApart(t *testing.T) {
+	withTwins(t, func(t *testing.T) {
+		r, coloured := rand.New(rand.NewPCG(51, 52)), 0
+		for coloured < 100 {
+			p, _ := tallBlocks(r)
+			w := gradientWalk(t, p)
+			if w == nil || !w.coloured {
+				continue
+			}
+			coloured++
+			a, size := p.Axes[w.colourAxis+p.Rank-3], w.block[w.colourAxis]
+			for length := a.Kernel * a.Dilation; length <= a.Length; length++ {
+				if !p.Ragged {
+					length = a.Length
+				}
+				a := core.Axis{Length: length, Kernel: a.Kernel, Dilation: a.Dilation, Causal: a.Causal, Stride: 1, QueryStep: 1}
+				for residue := range a.Dilation {
+					l := newLine(a, residue)
+					for key := range l.keys {
+						lo, hi := l.queriesOf(key)
+						require.LessOrEqual(t, (hi-1)/size-lo/size, 1, "%+v in chunks of %d: key %d", a, size, key)
+					}
+				}
+			}
+		}
+	})
+}
+
+// tallBlocks draws a problem of few heads whose rows are parted.
+func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
+	p = core.Problem{Op: core.AttnBackward, DType: core.Float32, Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2), KVHeads: 1, HeadDim: 8 * (1 + r.Int64N(3)), ValueDim: 8 * (1 + r.Int64N(3))}
+	p.Heads, p.RPB = 1+r.Int64N(3), r.IntN(4) == 0
+	lengths := [][]int64{{16 + r.Int64N(30), 4 + r.Int64N(75)}, {12 + r.Int64N(12), 2 + r.Int64N(6), 2 + r.Int64N(8)}}[p.Rank-2]
+	for i, length := range lengths {
+		a := core.Axis{Length: length, Dilation: 1, Causal: r.IntN(3) == 0}
+		if r.IntN(3) == 0 {
+			a.Dilation = 1 + r.Int64N(2)
+		}
+		a.Kernel = min(2+r.Int64N(4), a.Length/a.Dilation)
+		p.Axes[i] = a
+	}
+	if p.Ragged = r.IntN(4) == 0; p.Ragged {
+		for range p.Batch {
+			for i := range p.Rank {
+				least := p.Axes[i].Kernel * p.Axes[i].Dilation
+				sizes = append(sizes, least+r.Int64N(p.Axes[i].Length-least+1))
+			}
+		}
+	}
+	return p, sizes
+}
+
+// eachTall calls f with trials of coloured walks.
+func eachTall(t *testing.T, count int, f func(tr *trial, r *rand.Rand, odd bool, name string)) {
+	for seed := uint64(0); count > 0; seed++ {
+		r := rand.New(rand.NewPCG(53, seed))
+		p, sizes := tallBlocks(r)
+		if w := gradientWalk(t, p); w == nil || !w.coloured {
+			continue
+		}
+		count--
+		odd := r.IntN(2) == 0
+		f(newTrial(t, r, p, sizes, odd), r, odd, fmt.Sprintf("seed %d: %+v sizes %v", seed, p, sizes))
+	}
+}
+
+func TestChunksEqualReference(t *testing.T) {
+	check := func(tr *trial, r *rand.Rand, odd bool, name string) {
+		tr.skip[core.DRPB] = r.IntN(2) == 0
+		tr.check(t, r, odd, name)
+	}
+	t.Run("twins", func(t *testing.T) {
+		withTwins(t, func(t *testing.T) { eachTall(t, 10, check) })
+	})
+	needBlocks(t)
+	eachTall(t, 50, check)
+}
+
+// One query that is not a number reaches the keys that it meets and no others.
+func TestNotANumberStaysInItsWindow(t *testing.T) {
+	check := func(tr *trial, r *rand.Rand, odd bool, name string) {
+		for _, role := range []core.Role{core.Query, core.DOut}[r.IntN(2):] {
+			a, n := tr.inputs[role], 0
+			values := a.values()
+			at := r.IntN(len(values))
+			a.fill(func() float64 {
+				n++
+				if n-1 == at {
+					return math.NaN()
+				}
+				return values[n-1]
+			})
+		}
+		tr.skip[core.DRPB] = true
+		want := tr.run(t, ref.New(), r, false)
+		for role, a := range tr.run(t, New(), r, odd) {
+			other := want[role].values()
+			for i, v := range a.values() {
+				if math.IsNaN(v) != math.IsNaN(other[i]) {
+					require.Failf(t, "different", "%s: %v element %d is %v (want %v)", name, role, i, v, other[i])
+				}
+			}
+		}
+	}
+	t.Run("twins", func(t *testing.T) {
+		withTwins(t, func(t *testing.T) { eachTall(t, 4, check) })
+	})
+	needBlocks(t)
+	eachTall(t, 20, check)
+}
+
+func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
+	needBlocks(t)
+	problems := []core.Problem{
+		plain(core.AttnBackward, []int64{60, 70}, []int64{7, 6}, 1, 16),
+		plain(core.AttnBackward, []int64{40, 12, 9}, []int64{5, 4, 3}, 1, 16),
+		plain(core.AttnBackward, []int64{32, 32}, []int64{7, 7}, 8, 64),
+		plain(core.AttnBackward, []int64{64, 40}, []int64{5, 5}, 4, 24),
+		cube(core.BFloat16),
+	}
+	problems[1].Axes[0].Causal = true
+	problems[2].KVHeads = 1
+	problems[3].Axes[0].Dilation, problems[3].Axes[1].Dilation = 2, 3
+	for i, p := range problems {
+		require.NotNil(t, gradientWalk(t, p), i)
+		r := rand.New(rand.NewPCG(55, uint64(i)))
+		tr := newTrial(t, r, p, nil, false)
+		tr.threads = 1
+		want := tr.run(t, New(), r, false)
+		for _, threads := range []int{1, 2, 5} {
+			tr.threads = threads
+			for role, a := range tr.run(t, New(), r, false) {
+				require.Equal(t, want[role].bytes(), a.bytes(), "problem %d, %v on %d threads", i, role, threads)
+			}
+		}
+	}
+}
+
+// The walk of all gradients gives what the two walks give.
+func TestSomeGradients(t *testing.T) {
+	needBlocks(t)
+	p := plain(core.AttnBackward, []int64{40, 36}, []int64{5, 4}, 2, 16)
+	p.RPB = true
+	require.NotNil(t, gradientWalk(t, p))
+	for skipped := range 16 {
+		r := rand.New(rand.NewPCG(57, uint64(skipped)))
+		tr := newTrial(t, r, p, nil, false)
+		for i, role := range []core.Role{core.DQuery, core.DKey, core.DValue, core.DRPB} {
+			tr.skip[role] = skipped>>i&1 != 0
+		}
+		tr.check(t, r, false, fmt.Sprintf("without %v", tr.skip))
+	}
+}
+
+// Rows of keys that leave the panel with each plane of queries.
+func TestPlanesEqualReference(t *testing.T) {
+	given := blockPanelBytes
+	defer func() { blockPanelBytes = given }()
+	check := func(t *testing.T, count int) {
+		for seed := uint64(0); count > 0; seed++ {
+			r := rand.New(rand.NewPCG(59, seed))
+			p, sizes := tallBlocks(r)
+			blockPanelBytes = given
+			w := gradientWalk(t, p)
+			if p.Rank < 3 || w == nil {
+				continue
+			}
+			blockPanelBytes = w.blocking.bytes(&p, w.parts) - 1
+			if w = gradientWalk(t, p); w == nil || w.blocking.ring >= w.columns[1] {
+				continue
+			}
+			count--
+			odd := r.IntN(2) == 0
+			newTrial(t, r, p, sizes, odd).check(t, r, odd, fmt.Sprintf("seed %d: %+v sizes %v", seed, p, sizes))
+		}
+	}
+	t.Run("twins", func(t *testing.T) {
+		withTwins(t, func(t *testing.T) { check(t, 4) })
+	})
+	needBlocks(t)
+	check(t, 12)
+}
