@@ -36,7 +36,7 @@ func withTwins(t *testing.T, f func(t *testing.T)) {
 		t.Skip("portable kernels")
 	}
 	given, changed := simd, *simd
-	changed.block = &twins
+	changed.block, changed.stencil = &twins, nil
 	simd = &changed
 	defer func() { simd = given }()
 	f(t)

@@ -94,3 +94,21 @@ func dotRowsAVX512(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows 
 //
 //go:noescape
 func peakAVX512(rounds int)
+
+// stencilDotsAVX512 is, for a stencilCall with offsets and steps in bytes and 1, 2, 4 or 8 as parts,
+//
+//	for i := range items { for j := range count { dst[i*dstStep+j] = *factors *
+//		sum over c < 16*parts of vectors[i*vectorStep+c] * rows[starts[i]+offsets[j]+c] } }
+//
+// count is a multiple of 4. It writes whole vectors of 16 elements of dst.
+//
+//go:noescape
+func stencilDotsAVX512(call unsafe.Pointer)
+
+// stencilSumsAVX512 is, for a stencilCall with offsets and steps in bytes and 1, 2, 4 or 8 as parts,
+//
+//	for i := range items { for c := range 16*parts { dst[i*dstStep+c] = factors[i*factorStep] *
+//		sum over j < count of vectors[i*vectorStep+j] * rows[starts[i]+offsets[j]+c] } }
+//
+//go:noescape
+func stencilSumsAVX512(call unsafe.Pointer)

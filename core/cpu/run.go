@@ -41,7 +41,7 @@ func borrowTile[T number]() *tile[T] {
 }
 
 func (t *tile[T]) giveBack() {
-	t.run, t.stage, t.strip.call = nil, nil, stripCall{}
+	t.run, t.stage, t.strip.call, t.stencil.call = nil, nil, stripCall{}, stencilCall{}
 	switch any(t).(type) {
 	case *tile[float64]:
 		tiles64.Put(t)
@@ -58,8 +58,11 @@ func elementSize[T number]() int {
 func newRunner[T number](p *core.Problem) core.Runner {
 	r := &runner[T]{p: p, sparse: p.Ragged, large: largeOutputs(p)}
 	passes := passesOf[p.Op]
-	if striped(p) {
+	switch {
+	case striped(p):
 		r.walks, passes = append(r.walks, newStripWalk(p)), nil
+	case stencilled(p):
+		r.walks, passes = append(r.walks, newStencilWalk(p)), nil
 	}
 	for _, q := range passes {
 		if !q.tokens || p.Extra > 0 {
@@ -82,7 +85,10 @@ func (r *runner[T]) Variant() string {
 	if simd != nil && elementSize[T]() == float32Bytes {
 		name = simd.name
 	}
-	if w.strip {
+	switch {
+	case w.stencil:
+		return fmt.Sprintf(name+", stencils, strips of %d", w.tile)
+	case w.strip:
 		return fmt.Sprintf(name+", strips of %d", w.tile)
 	}
 	if b := &w.blocking; b.rows > 0 {

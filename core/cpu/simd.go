@@ -34,6 +34,7 @@ type kernels struct {
 	block                  *blockKernels // nil: not in this set
 	load, store            [core.Float64]conversion
 	dots, sums             func(call unsafe.Pointer)
+	stencil                *stencilKernels // nil: not in this set
 	stripGradients         func(rows, gradients, masks, lses, deltas unsafe.Pointer, items, columns, rowStep int)
 	finish                 func(lses, tops, totals unsafe.Pointer, vectors int)
 	prefetch               func(p unsafe.Pointer, rows, step, lines int)

@@ -35,6 +35,7 @@ var avx512 = func() kernels {
 		gradientItems: gradientItemsAVX512, gradientLanes: gradientLanesAVX512,
 		accumulate: accumulateBlocksAVX512, scatter: scatterBlocksAVX512, turn: turnBlockAVX512, dotRows: dotRowsAVX512,
 	}
+	k.stencil = &stencilKernels{stencilDotsAVX512, stencilSumsAVX512}
 	k.dots, k.sums = widened(dotsAVX512, dotsAVX2), widened(sumsAVX512, sumsAVX2)
 	k.peak, k.peakLanes = peakAVX512, 12*16
 	return k

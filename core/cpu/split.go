@@ -21,6 +21,7 @@ type rowsOf struct {
 	sample, class          int
 	position, positions    int // of the tile along axis 2
 	kvHead, member, place0 int
+	first, end             int // heads of stencils
 }
 
 // remainder is the rows along axis 1 that a goroutine has not begun.
@@ -103,6 +104,7 @@ func (t *tile[T]) help() {
 		}
 		t.sample = of.sample
 		t.lay(of.class)
+		t.stencil.first, t.stencil.end = of.first, of.end
 		t.planTile(of.position, of.positions)
 		t.column(of.kvHead, of.member, [3]int{of.place0, from}, [3]int{of.place0 + 1, end})
 	}
@@ -111,6 +113,6 @@ func (t *tile[T]) help() {
 // offerRows offers the rows of the column in hand at a place of axis 0 to others.
 func (t *tile[T]) offerRows(n0, from, end int) {
 	turns := t.pass.kind.inverse() && t.group > t.stacked // query heads that add to the same gradients
-	t.left.offer(from, end, rowsOf{t.stage, t.sample, t.class, t.place[2], t.positions, t.kvHead, t.member, n0},
-		t.binning || t.parts.scatter || t.blocking.slabs || t.walk.strip || turns || end-from < leastSplit)
+	t.left.offer(from, end, rowsOf{t.stage, t.sample, t.class, t.place[2], t.positions, t.kvHead, t.member, n0, t.stencil.first, t.stencil.end},
+		t.binning || t.parts.scatter || t.blocking.slabs || t.walk.strip && !t.walk.stencil || turns || end-from < leastSplit)
 }

@@ -35,11 +35,15 @@ func TestRemainderIsSplitInPairs(t *testing.T) {
 // A goroutine that offers a column and does not come to compute it stands for a slow
 // one: another one computes the rows that it takes off, and no others.
 func TestHelpComputesTheRowsThatItTakes(t *testing.T) {
-	for name, kernel := range map[string][]int64{"blocks": {1, 5, 5}, "panels": {1, 5, 1}} {
+	for name, p := range map[string]core.Problem{
+		"blocks":   plain(core.AttnForward, []int64{1, 24, 9}, []int64{1, 6, 6}, 1, 16),
+		"panels":   plain(core.AttnForward, []int64{1, 24, 9}, []int64{1, 5, 1}, 1, 24),
+		"stencils": plain(core.AttnForward, []int64{1, 24, 9}, []int64{1, 3, 3}, 1, 16),
+	} {
 		for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+			p.Op = op
 			t.Run(name+"/"+op.String(), func(t *testing.T) {
-				tr := newTrial(t, rand.New(rand.NewPCG(1, 2)), plain(op, []int64{1, 24, 9}, kernel, 1, 16), nil, false)
-				testHelp(t, tr)
+				testHelp(t, newTrial(t, rand.New(rand.NewPCG(1, 2)), p, nil, false))
 			})
 		}
 	}
@@ -67,13 +71,14 @@ func testHelp(t *testing.T, tr *trial) {
 	helper.run = u
 	u.remainders.add(&helper.left)
 	slow.lay(0)
+	slow.stencil.end = 1
 	slow.planTile(0, 9)
 	slow.offerRows(0, 0, 24)
 	helper.help()
 
 	row, end, ok := slow.left.take(2)
 	require.Equal(t, []any{0, 6, true}, []any{row, end, ok})
-	want, got, perRow := whole[first].values(), out.values(), 9*16
+	want, got, perRow := whole[first].values(), out.values(), 9*int(tr.p.HeadDim)
 	for i, v := range got {
 		if i < 6*perRow {
 			require.True(t, math.IsNaN(v), "element %d", i)

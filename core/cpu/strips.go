@@ -41,14 +41,19 @@ func newStripWalk(p *core.Problem) *walk {
 		w.pass = pass{attnStrip, false, []core.Role{core.DQuery, core.DKey, core.DValue}}
 		w.member = w.group
 	}
+	w.chooseStrip(p, [3]int{1, 1, int(p.Axes[2].Kernel)})
+	return w
+}
+
+// chooseStrip chooses the positions of a strip and the tasks.
+func (w *walk) chooseStrip(p *core.Problem, widest [3]int) {
 	for a := range 3 {
 		w.extent[a], _ = extents(&p.Axes[a], w.pass)
 	}
 	w.tile = stripTile
 	tiles := max(parted(w.extent[2], w.tile), 1)
 	w.tile = max(parted(w.extent[2], tiles), 1)
-	w.chooseTasks(p, [3]int{1, 1, int(p.Axes[2].Kernel)})
-	return w
+	w.chooseTasks(p, widest)
 }
 
 // stripScratch is scratch for a strip: rows that are converted, weights and their

@@ -68,7 +68,12 @@ func (t *tile[T]) task(n int64) {
 		} else {
 			groups = parted(t.group, t.walk.member)
 		}
-		for head := at[5] * t.walk.heads; head < min((at[5]+1)*t.walk.heads, int(t.p.KVHeads)*groups); head++ {
+		first, end := at[5]*t.walk.heads, min((at[5]+1)*t.walk.heads, int(t.p.KVHeads)*groups)
+		if t.walk.stencil {
+			t.stencil.first, t.stencil.end = first, end
+			end = first + 1 // the others go along
+		}
+		for head := first; head < end; head++ {
 			for turn := range turns {
 				t.column(head/groups, head%groups*t.walk.member+turn, from, to)
 			}
@@ -80,6 +85,8 @@ func (t *tile[T]) task(n int64) {
 // needs to know of them.
 func (t *tile[T]) planTile(n, count int) {
 	switch {
+	case t.walk.stencil:
+		t.planStencil(n, count)
 	case t.pass.kind == attnStrip:
 		t.planGradients(n, count)
 	case t.walk.strip:

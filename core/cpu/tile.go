@@ -58,6 +58,7 @@ type tile[T number] struct {
 	bins              []T // d_rpb of the group's heads
 
 	strip   strip[T]
+	stencil stencil
 	blocked blockState[T]
 }
 
@@ -168,7 +169,11 @@ func (t *tile[T]) plan(n, count int) {
 // row computes the items of the tile at one place of the slow axes.
 func (t *tile[T]) row(n0, n1 int) {
 	t.place[0], t.place[1] = n0, n1
-	if t.walk.strip {
+	switch {
+	case t.walk.stencil:
+		t.stencilRow()
+		return
+	case t.walk.strip:
 		t.computeStrip()
 		return
 	}

@@ -36,6 +36,7 @@ type walk struct {
 	colourAxis int
 	bins       int  // partial sums of d_rpb
 	strip      bool // tiles are strips
+	stencil    bool // of windows of several rows
 
 	blocking blocking
 }
@@ -169,6 +170,9 @@ func (w *walk) chooseTasks(p *core.Problem, widest [3]int) {
 			work *= float64(step) / float64(*n)
 			*n = step
 		}
+	}
+	if w.stencil {
+		widen(&w.heads, heads)
 	}
 	rows := w.extent[1]
 	if w.blocking.slabs {

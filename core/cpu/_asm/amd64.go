@@ -43,6 +43,7 @@ func writeAMD64() {
 	g.write("kernels_amd64")
 	g = &amd64{Context: build.NewContext()}
 	g.blocks()
+	g.stencils()
 	g.write("kernels_avx512_amd64")
 }
 
