@@ -4375,14 +4375,14 @@ loop229:
 TEXT ·stencilDotsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts147
+	JNE  parts230
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop148:
+loop231:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z0
@@ -4391,9 +4391,9 @@ loop148:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole149:
+whole232:
 	CMPQ       R10, $0x10
-	JLT        rest150
+	JLT        rest233
 	MOVQ       (R9), R12
 	VMULPS     (BX)(R12*1), Z0, Z1
 	MOVQ       8(R9), R12
@@ -4475,11 +4475,11 @@ whole149:
 	ADDQ       $0x00000080, R9
 	ADDQ       $0x40, R11
 	SUBQ       $0x10, R10
-	JMP        whole149
+	JMP        whole232
 
-rest150:
+rest233:
 	CMPQ       R10, $0x0c
-	JNE        fewer152
+	JNE        fewer235
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4541,11 +4541,11 @@ rest150:
 	VSHUFF32X4 $0xdd, Z0, Z3, Z0
 	VADDPS     Z0, Z1, Z1
 	VMOVUPS    Z1, (R11)
-	JMP        done151
+	JMP        done234
 
-fewer152:
+fewer235:
 	CMPQ       R10, $0x08
-	JNE        fewer153
+	JNE        fewer236
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4587,11 +4587,11 @@ fewer152:
 	VSHUFF32X4 $0xdd, Z2, Z2, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done151
+	JMP        done234
 
-fewer153:
+fewer236:
 	CMPQ       R10, $0x04
-	JNE        fewer154
+	JNE        fewer237
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4616,29 +4616,29 @@ fewer153:
 	VSHUFF32X4 $0xdd, Z1, Z1, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done151
+	JMP        done234
 
-fewer154:
-done151:
+fewer237:
+done234:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop148
+	JNZ  loop231
 	VZEROUPPER
 	RET
 
-parts147:
+parts230:
 	CMPQ 64(AX), $0x02
-	JNE  parts155
+	JNE  parts238
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop156:
+loop239:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z1
@@ -4648,9 +4648,9 @@ loop156:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole157:
+whole240:
 	CMPQ        R10, $0x10
-	JLT         rest158
+	JLT         rest241
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z2
 	VFMADD231PS 64(BX)(R12*1), Z1, Z2
@@ -4748,11 +4748,11 @@ whole157:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole157
+	JMP         whole240
 
-rest158:
+rest241:
 	CMPQ        R10, $0x0c
-	JNE         fewer160
+	JNE         fewer243
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -4826,11 +4826,11 @@ rest158:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done159
+	JMP         done242
 
-fewer160:
+fewer243:
 	CMPQ        R10, $0x08
-	JNE         fewer161
+	JNE         fewer244
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -4880,11 +4880,11 @@ fewer160:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done159
+	JMP         done242
 
-fewer161:
+fewer244:
 	CMPQ        R10, $0x04
-	JNE         fewer162
+	JNE         fewer245
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -4913,29 +4913,29 @@ fewer161:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done159
+	JMP         done242
 
-fewer162:
-done159:
+fewer245:
+done242:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop156
+	JNZ  loop239
 	VZEROUPPER
 	RET
 
-parts155:
+parts238:
 	CMPQ 64(AX), $0x04
-	JNE  parts163
+	JNE  parts246
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop164:
+loop247:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z3
@@ -4947,9 +4947,9 @@ loop164:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole165:
+whole248:
 	CMPQ        R10, $0x10
-	JLT         rest166
+	JLT         rest249
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z4
 	VFMADD231PS 64(BX)(R12*1), Z1, Z4
@@ -5079,11 +5079,11 @@ whole165:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole165
+	JMP         whole248
 
-rest166:
+rest249:
 	CMPQ        R10, $0x0c
-	JNE         fewer168
+	JNE         fewer251
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5181,11 +5181,11 @@ rest166:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done167
+	JMP         done250
 
-fewer168:
+fewer251:
 	CMPQ        R10, $0x08
-	JNE         fewer169
+	JNE         fewer252
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5251,11 +5251,11 @@ fewer168:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done167
+	JMP         done250
 
-fewer169:
+fewer252:
 	CMPQ        R10, $0x04
-	JNE         fewer170
+	JNE         fewer253
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5292,27 +5292,27 @@ fewer169:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done167
+	JMP         done250
 
-fewer170:
-done167:
+fewer253:
+done250:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop164
+	JNZ  loop247
 	VZEROUPPER
 	RET
 
-parts163:
+parts246:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop172:
+loop255:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z7
@@ -5328,9 +5328,9 @@ loop172:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole173:
+whole256:
 	CMPQ        R10, $0x10
-	JLT         rest174
+	JLT         rest257
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z8
 	VFMADD231PS 64(BX)(R12*1), Z1, Z8
@@ -5524,11 +5524,11 @@ whole173:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole173
+	JMP         whole256
 
-rest174:
+rest257:
 	CMPQ        R10, $0x0c
-	JNE         fewer176
+	JNE         fewer259
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -5674,11 +5674,11 @@ rest174:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done175
+	JMP         done258
 
-fewer176:
+fewer259:
 	CMPQ        R10, $0x08
-	JNE         fewer177
+	JNE         fewer260
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -5776,11 +5776,11 @@ fewer176:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done175
+	JMP         done258
 
-fewer177:
+fewer260:
 	CMPQ        R10, $0x04
-	JNE         fewer178
+	JNE         fewer261
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -5833,16 +5833,16 @@ fewer177:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done175
+	JMP         done258
 
-fewer178:
-done175:
+fewer261:
+done258:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop172
+	JNZ  loop255
 	VZEROUPPER
 	RET
 
@@ -5851,14 +5851,14 @@ done175:
 TEXT ·stencilSumsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts179
+	JNE  parts262
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop180:
+loop263:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -5869,9 +5869,9 @@ loop180:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none181
+	JZ     none264
 
-loop182:
+loop265:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R13*1), Z2, Z0
@@ -5887,23 +5887,23 @@ loop182:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop182
+	JNZ          loop265
 
-none181:
+none264:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none183
+	JZ    none266
 
-loop184:
+loop267:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R11*1), Z2, Z0
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop184
+	JNZ          loop267
 
-none183:
+none266:
 	VBROADCASTSS (SI), Z2
 	VADDPS       Z1, Z0, Z0
 	VMULPS       Z2, Z0, Z0
@@ -5913,20 +5913,20 @@ none183:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop180
+	JNZ          loop263
 	VZEROUPPER
 	RET
 
-parts179:
+parts262:
 	CMPQ 64(AX), $0x02
-	JNE  parts185
+	JNE  parts268
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop186:
+loop269:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -5939,9 +5939,9 @@ loop186:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none187
+	JZ     none270
 
-loop188:
+loop271:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R13*1), Z4, Z0
@@ -5961,14 +5961,14 @@ loop188:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop188
+	JNZ          loop271
 
-none187:
+none270:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none189
+	JZ    none272
 
-loop190:
+loop273:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R11*1), Z4, Z0
@@ -5976,9 +5976,9 @@ loop190:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop190
+	JNZ          loop273
 
-none189:
+none272:
 	VBROADCASTSS (SI), Z4
 	VADDPS       Z2, Z0, Z0
 	VMULPS       Z4, Z0, Z0
@@ -5991,20 +5991,20 @@ none189:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop186
+	JNZ          loop269
 	VZEROUPPER
 	RET
 
-parts185:
+parts268:
 	CMPQ 64(AX), $0x04
-	JNE  parts191
+	JNE  parts274
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop192:
+loop275:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6021,9 +6021,9 @@ loop192:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none193
+	JZ     none276
 
-loop194:
+loop277:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R13*1), Z8, Z0
@@ -6051,14 +6051,14 @@ loop194:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop194
+	JNZ          loop277
 
-none193:
+none276:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none195
+	JZ    none278
 
-loop196:
+loop279:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R11*1), Z8, Z0
@@ -6068,9 +6068,9 @@ loop196:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop196
+	JNZ          loop279
 
-none195:
+none278:
 	VBROADCASTSS (SI), Z8
 	VADDPS       Z4, Z0, Z0
 	VMULPS       Z8, Z0, Z0
@@ -6089,18 +6089,18 @@ none195:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop192
+	JNZ          loop275
 	VZEROUPPER
 	RET
 
-parts191:
+parts274:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop198:
+loop281:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6125,9 +6125,9 @@ loop198:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none199
+	JZ     none282
 
-loop200:
+loop283:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R13*1), Z16, Z0
@@ -6171,14 +6171,14 @@ loop200:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop200
+	JNZ          loop283
 
-none199:
+none282:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none201
+	JZ    none284
 
-loop202:
+loop285:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R11*1), Z16, Z0
@@ -6192,9 +6192,9 @@ loop202:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop202
+	JNZ          loop285
 
-none201:
+none284:
 	VBROADCASTSS (SI), Z16
 	VADDPS       Z8, Z0, Z0
 	VMULPS       Z16, Z0, Z0
@@ -6225,6 +6225,6 @@ none201:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop198
+	JNZ          loop281
 	VZEROUPPER
 	RET
