@@ -7,17 +7,22 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxWorkers bounds the goroutines of the pool, whatever a caller asks for.
 const maxWorkers = 256
+
+// linger is how long a caller looks whether its workers are done before it sleeps.
+const linger = 100 * time.Microsecond
 
 // job is work in numbered tasks, which goroutines take as they come.
 type job struct {
 	tasks   int64
 	next    atomic.Int64
 	do      taskRunner
-	wait    sync.WaitGroup // for workers that have begun
+	busy    atomic.Int32   // workers that are not done
+	wait    sync.WaitGroup // for them
 	engaged []*worker
 	panic   atomic.Pointer[string] // of the first task that did
 	caller  int                    // its processor
@@ -66,7 +71,7 @@ func (w *worker) loop() {
 		leave(j.caller)
 		j.work()
 		w.rest()
-		j.wait.Done()
+		j.done()
 	}
 }
 
@@ -104,15 +109,28 @@ func (j *job) run(tasks int64, threads int, do taskRunner) {
 	j.work()
 	for _, w := range j.engaged {
 		if w.job.CompareAndSwap(j, nil) {
-			j.wait.Done()
+			j.done()
 			w.rest()
 		}
 	}
-	j.wait.Wait()
+	j.await()
 	j.do = nil
 	if text := j.panic.Swap(nil); text != nil {
 		panic(*text)
 	}
+}
+
+func (j *job) done() {
+	j.busy.Add(-1)
+	j.wait.Done()
+}
+
+// await returns when all workers are done. To sleep and wake again takes longer than
+// most workers do.
+func (j *job) await() {
+	for start := time.Now(); j.busy.Load() > 0 && time.Since(start) < linger; {
+	}
+	j.wait.Wait()
 }
 
 // engage wakes up to n workers.
@@ -126,6 +144,7 @@ func (j *job) engage(n int64) {
 		if w == nil {
 			return
 		}
+		j.busy.Add(1)
 		j.wait.Add(1)
 		j.engaged = append(j.engaged, w)
 		w.job.Store(j)
