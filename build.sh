@@ -181,11 +181,11 @@ verb_dispatch() {
     local cpu
     for cpu in Haswell:avx2 qemu64:generic; do
         echo "== dispatch x86-64 ${cpu%:*}, ${cpu#*:} required"
-        NATTEN_TEST_REQUIRE=${cpu#*:} go test -short -exec "qemu-x86_64 -cpu ${cpu%:*}" ./core/...
+        NATTEN_TEST_REQUIRE=${cpu#*:} go test -short -timeout 60m -exec "qemu-x86_64 -cpu ${cpu%:*}" ./core ./core/cpu
     done
     echo "== dispatch arm64, neon required"
     CGO_ENABLED=0 GOOS=linux GOARCH=arm64 NATTEN_TEST_REQUIRE=neon \
-        go test -short -exec qemu-aarch64 ./core/...
+        go test -short -timeout 60m -exec qemu-aarch64 ./core ./core/cpu
 }
 
 ## fuzz [N]              N inputs (default 20000) to each fuzz target

@@ -156,8 +156,12 @@ func TestStencilsAreChosen(t *testing.T) {
 }
 
 func TestStencilsEqualReference(t *testing.T) {
+	count := uint64(150)
+	if testing.Short() {
+		count = 30
+	}
 	withStencils(t, func(t *testing.T) {
-		for seed := range uint64(150) {
+		for seed := range count {
 			r := rand.New(rand.NewPCG(61, seed))
 			tr := randomStencil(t, r)
 			odd := r.IntN(2) == 0
