@@ -30,8 +30,9 @@ const slabRows = 32
 var blockPanelBytes = 5 << 18
 
 const (
-	widestBlocks  = 32      // positions of a tile
-	blockTaskWork = 1 << 25 // multiply-adds from which a task of blocks is not made larger
+	widestBlocks    = 32      // positions of a tile
+	widestGradients = 64      // of the walk of all gradients
+	blockTaskWork   = 1 << 25 // multiply-adds from which a task of blocks is not made larger
 )
 
 // chooseBlocks makes the walk one of blocks if that pays.
@@ -89,7 +90,14 @@ func (w *walk) admitsBlocks(p *core.Problem, element int) bool {
 // fitBlocks chooses the positions of a tile so that the panel has room for the
 // columns that they meet; union is the lanes of a tile beyond one for each position.
 func (w *walk) fitBlocks(p *core.Problem, b *blocking, union int) bool {
-	for tiles := parted(w.extent[2], widestBlocks); ; tiles++ {
+	most := widestBlocks
+	switch {
+	case w.parts.scatter && !apart(p, w.pass):
+		most = w.extent[2] // the keys that two tiles meet cannot be added up
+	case w.parts.scatter:
+		most = widestGradients
+	}
+	for tiles := parted(w.extent[2], most); ; tiles++ {
 		w.tile = parted(w.extent[2], tiles)
 		w.tile += w.tile & 1
 		b.width = parted(min(w.tile+union, w.columns[2]), blockLanes) * blockLanes

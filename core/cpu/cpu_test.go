@@ -138,15 +138,25 @@ func TestRunsAllocateNothing(t *testing.T) {
 		p := plain(op, []int64{24, 24}, []int64{5, 5}, 4, 16)
 		p.RPB = op.UsesQK()
 		p.Extra = 3
-		for threads := range 3 {
-			run := timed(t, p, threads+1)
-			// A goroutine that is late once makes another set of scratch memory.
-			allocs := 1.0
-			for try := 0; try < 10 && allocs > 0; try++ {
-				allocs = testing.AllocsPerRun(20, run)
-			}
-			require.Zero(t, allocs, "%v on %d threads", op, threads+1)
+		allocatesNothing(t, p)
+	}
+	for _, heads := range []int64{1, 8} { // the walk of all gradients, in two colours and without
+		p := plain(core.AttnBackward, []int64{40, 24}, []int64{5, 5}, heads, 16)
+		w := gradientWalk(t, p)
+		require.True(t, simd == nil || simd.block == nil || w != nil && w.coloured == (heads == 1))
+		allocatesNothing(t, p)
+	}
+}
+
+func allocatesNothing(t *testing.T, p core.Problem) {
+	for threads := range 3 {
+		run := timed(t, p, threads+1)
+		// A goroutine that is late once makes another set of scratch memory.
+		allocs := 1.0
+		for try := 0; try < 10 && allocs > 0; try++ {
+			allocs = testing.AllocsPerRun(20, run)
 		}
+		require.Zero(t, allocs, "%v on %d threads", p.Op, threads+1)
 	}
 }
 
