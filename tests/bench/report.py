@@ -26,15 +26,17 @@ def copy_rate(limits: dict[str, float], megabytes: float) -> float:
 
 def bounds(report: Report, result: Result) -> list[str]:
     """Return what share of all cores' multiply-adds and of their copy rate `native` reached in its
-    quickest call, and which of the two bounds it: the one that would take longer."""
+    quickest call, which of the two bounds it, as it would take longer, and how many times as quick
+    as `pure` a call is that takes no longer than that."""
     limits, ms = report["limits"], result["least_ms"]["native"]
     if not limits:
         return []
     peak = limits[PEAK] * report["contenders"]["native"]["threads"]
-    arithmetic = 1e3 * result["gflop"] / peak / ms
-    memory = result["mb"] / copy_rate(limits, result["mb"]) / ms
+    arithmetic = 1e3 * result["gflop"] / peak
+    memory = result["mb"] / copy_rate(limits, result["mb"])
     bound = "arithmetic" if arithmetic > memory else "memory"
-    return [f"{100 * arithmetic:.0f} %", f"{100 * memory:.0f} %", bound]
+    most = result["ms"]["pure"] / max(arithmetic, memory)
+    return [f"{100 * arithmetic / ms:.0f} %", f"{100 * memory / ms:.0f} %", bound, f"{most:.3g}"]
 
 
 def step(result: Result) -> str:
@@ -55,7 +57,7 @@ def markdown(report: Report) -> str:
     head = ["case", "pass", *(f"{n}, ms" for n in names), *(f"{n} / native" for n in baselines)]
     head += ["native's quickest, ms", "GFLOP/s"]
     if report["limits"]:
-        head += ["of multiply-add peak", "of copy rate", "bound by"]
+        head += ["of multiply-add peak", "of copy rate", "bound by", "pure / bound"]
     head += ["native's memory, MiB"]
     lines = [
         f"{report['machine']}; natten-mps {report['version']}; `{report['command'].strip()}`; "
