@@ -16,10 +16,13 @@ import (
 // which they are added is that of the walk, whatever the number of threads.
 
 const (
-	fewestAtOnce = 2       // tasks that can run at the same time: with fewer, two walks are quicker
-	tasksAtOnce  = 8       // for which heads are parted if that leaves
-	chunkWork    = 1 << 22 // multiply-adds of a forward pass to each
+	fewestAtOnce = 2 // tasks that can run at the same time: with fewer, two walks are quicker
+	tasksAtOnce  = 8 // for which heads are parted
 )
+
+// chunkWork is the number of multiply-adds of a forward pass that are worth a task of their
+// own and its wait for those of the other colour.
+var chunkWork = float64(1 << 21)
 
 // newGradientWalk is the walk that gives all gradients, or nil if the problem has none.
 func newGradientWalk(p *core.Problem, element int) *walk {
@@ -59,7 +62,7 @@ func (w *walk) chooseChunks(p *core.Problem, widest [3]int, adds bool) bool {
 		if w.colourAxis == 1 {
 			size += size & 1 // groups of rows fit pairs that begin at even ones
 		}
-		if !w.keysApart(p, size) || atOnce >= fewestAtOnce && work/float64(chunks) < chunkWork {
+		if !w.keysApart(p, size) || work/float64(chunks) < chunkWork {
 			break
 		}
 		w.coloured, w.block[w.colourAxis] = true, size
@@ -68,7 +71,7 @@ func (w *walk) chooseChunks(p *core.Problem, widest [3]int, adds bool) bool {
 	w.counts[2+w.colourAxis] = max(parted(w.extent[w.colourAxis], w.block[w.colourAxis]), 1)
 	w.countTasks()
 	w.bins = int(min(16, max(w.tasks/int64(max(w.counts[5], 1)), 1)))
-	return atOnce >= fewestAtOnce || multiplyAdds(p) < serialWork
+	return atOnce >= fewestAtOnce || work < 4*chunkWork // then one goroutine takes no longer than two with two walks
 }
 
 // keysApart reports whether chunks of so many rows meet no key in common unless they are

@@ -140,6 +140,7 @@ func TestRunsAllocateNothing(t *testing.T) {
 		p.Extra = 3
 		allocatesNothing(t, p)
 	}
+	partAll(t)
 	for _, heads := range []int64{1, 8} { // the walk of all gradients, in two colours and without
 		p := plain(core.AttnBackward, []int64{40, 24}, []int64{5, 5}, heads, 16)
 		w := gradientWalk(t, p)
