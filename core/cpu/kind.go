@@ -12,7 +12,7 @@ const (
 	attnOut   kind = iota // out, lse
 	qkAttn                // attn
 	avOut                 // out
-	attnQuery             // d_query, d_rpb of fused attention
+	attnQuery             // d_query, d_rpb of fused attention; with parts.scatter d_key and d_value too
 	qkQuery               // d_query, d_rpb of qk
 	avAttn                // d_attn
 	attnStrip             // d_query, d_key, d_value of fused attention in strips
