@@ -134,8 +134,12 @@ func TestRunsAllocateNothing(t *testing.T) {
 	if raceDetector {
 		t.Skip("scratch memory does not stay in its pool")
 	}
+	length := int64(24)
+	if testing.Short() {
+		length = 12
+	}
 	for _, op := range ops {
-		p := plain(op, []int64{24, 24}, []int64{5, 5}, 4, 16)
+		p := plain(op, []int64{length, length}, []int64{5, 5}, 4, 16)
 		p.RPB = op.UsesQK()
 		p.Extra = 3
 		allocatesNothing(t, p)
@@ -150,12 +154,16 @@ func TestRunsAllocateNothing(t *testing.T) {
 }
 
 func allocatesNothing(t *testing.T, p core.Problem) {
+	runs := 20
+	if testing.Short() {
+		runs = 4
+	}
 	for threads := range 3 {
 		run := timed(t, p, threads+1)
 		// A goroutine that is late once makes another set of scratch memory.
 		allocs := 1.0
 		for try := 0; try < 10 && allocs > 0; try++ {
-			allocs = testing.AllocsPerRun(20, run)
+			allocs = testing.AllocsPerRun(runs, run)
 		}
 		require.Zero(t, allocs, "%v on %d threads", p.Op, threads+1)
 	}
