@@ -184,10 +184,10 @@ func TestChunksEqualReference(t *testing.T) {
 		tr.check(t, r, odd, name)
 	}
 	t.Run("twins", func(t *testing.T) {
-		withTwins(t, func(t *testing.T) { eachTall(t, 10, check) })
+		withTwins(t, func(t *testing.T) { eachTall(t, fewer(10), check) })
 	})
 	needBlocks(t)
-	eachTall(t, 50, check)
+	eachTall(t, fewer(50), check)
 }
 
 // One query that is not a number reaches the keys that it meets and no others.
@@ -217,10 +217,10 @@ func TestNotANumberStaysInItsWindow(t *testing.T) {
 		}
 	}
 	t.Run("twins", func(t *testing.T) {
-		withTwins(t, func(t *testing.T) { eachTall(t, 4, check) })
+		withTwins(t, func(t *testing.T) { eachTall(t, fewer(4), check) })
 	})
 	needBlocks(t)
-	eachTall(t, 20, check)
+	eachTall(t, fewer(20), check)
 }
 
 func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
@@ -291,8 +291,8 @@ func TestPlanesEqualReference(t *testing.T) {
 		}
 	}
 	t.Run("twins", func(t *testing.T) {
-		withTwins(t, func(t *testing.T) { check(t, 4) })
+		withTwins(t, func(t *testing.T) { check(t, fewer(4)) })
 	})
 	needBlocks(t)
-	check(t, 12)
+	check(t, fewer(12))
 }

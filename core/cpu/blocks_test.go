@@ -122,18 +122,14 @@ func checkBlocks(t testing.TB, seed uint64) {
 func TestBlocksEqualReference(t *testing.T) {
 	t.Run("twins", func(t *testing.T) {
 		withTwins(t, func(t *testing.T) {
-			for seed := range uint64(40) {
-				checkBlocks(t, seed)
+			for seed := range fewer(40) {
+				checkBlocks(t, uint64(seed))
 			}
 		})
 	})
 	needBlocks(t)
-	count := uint64(400)
-	if testing.Short() {
-		count = 60
-	}
-	for seed := range count {
-		checkBlocks(t, seed)
+	for seed := range fewer(400) {
+		checkBlocks(t, uint64(seed))
 	}
 }
 

@@ -79,12 +79,8 @@ func checkRandom(t testing.TB, a, b uint64) {
 }
 
 func TestRandomProblemsEqualReference(t *testing.T) {
-	count := uint64(500)
-	if testing.Short() {
-		count = 100
-	}
-	for i := range count {
-		checkRandom(t, 1, i)
+	for i := range fewer(500) {
+		checkRandom(t, 1, uint64(i))
 	}
 }
 
@@ -154,10 +150,7 @@ func TestRunsAllocateNothing(t *testing.T) {
 }
 
 func allocatesNothing(t *testing.T, p core.Problem) {
-	runs := 20
-	if testing.Short() {
-		runs = 4
-	}
+	runs := fewer(20)
 	for threads := range 3 {
 		run := timed(t, p, threads+1)
 		// A goroutine that is late once makes another set of scratch memory.

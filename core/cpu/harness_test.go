@@ -171,6 +171,14 @@ func (a *array) guarded() bool {
 	return true
 }
 
+// fewer is a number of trials, or a fifth of it with -short, as for emulators.
+func fewer(count int) int {
+	if testing.Short() {
+		return max(count/5, 1)
+	}
+	return count
+}
+
 // trial is a problem with data, to be run on several backends.
 type trial struct {
 	p       core.Problem

@@ -156,13 +156,9 @@ func TestStencilsAreChosen(t *testing.T) {
 }
 
 func TestStencilsEqualReference(t *testing.T) {
-	count := uint64(150)
-	if testing.Short() {
-		count = 30
-	}
 	withStencils(t, func(t *testing.T) {
-		for seed := range count {
-			r := rand.New(rand.NewPCG(61, seed))
+		for seed := range fewer(150) {
+			r := rand.New(rand.NewPCG(61, uint64(seed)))
 			tr := randomStencil(t, r)
 			odd := r.IntN(2) == 0
 			again := newTrial(t, r, tr.p, tr.sizes, odd)
