@@ -5,7 +5,8 @@
 //   p = exp(scale * q.k - lse); dv += p * dout; dk += p * (dout.v - delta) * q
 //
 // A threadgroup, which is one simdgroup, takes one token (grid x), one part
-// (y), and one sample and key/value head (z).
+// (y), and one sample and key/value head (z). shift is that of
+// attn_bwd_q.metal.
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int DV, int G, int VEC>
@@ -14,12 +15,11 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     device const T* query [[buffer(1)]],
     device const T* extra_key [[buffer(2)]],
     device const T* extra_value [[buffer(3)]],
-    device const float* lse [[buffer(4)]],
-    device const T* d_out [[buffer(5)]],
-    device const float* delta [[buffer(6)]],
-    device float* key_sums [[buffer(7)]],
-    device float* value_sums [[buffer(8)]],
-    constant int* sizes [[buffer(9)]],
+    device const T* d_out [[buffer(4)]],
+    device const float2* shift [[buffer(5)]],
+    device float* key_sums [[buffer(6)]],
+    device float* value_sums [[buffer(7)]],
+    constant int* sizes [[buffer(8)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   int lane = int(thread_index) % G, groups = 32 / G;
@@ -48,28 +48,25 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
       NaRow<NA_CHUNKS(DV, G)> dout;
       na_clear(q);
       na_clear(dout);
-      float top = 0.0f, shift = 0.0f;
+      float2 less = float2(0.0f);
       if (at.live) {
         na_load<D, G, VEC>(query + na_base(p, 0, batch, head) +
                                na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
                            lane,
                            q);
-        na_load<DV, G, VEC>(d_out + na_base(p, 4, batch, head) +
-                                na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2]),
+        na_load<DV, G, VEC>(d_out + na_base(p, 3, batch, head) +
+                                na_at<Off>(p, 3, at.o[0], at.o[1], at.o[2]),
                             lane,
                             dout);
-        top = max(NA_LOG2E * lse[na_base(p, 3, batch, head) +
-                                 na_at<Off>(p, 3, at.o[0], at.o[1], at.o[2])],
-                  NA_LOWEST);
-        shift = delta[na_base(p, 5, batch, head) +
-                      na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2])];
+        less = shift[na_base(p, 4, batch, head) +
+                     na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2])];
       }
       float s = na_group_sum<G>(na_dot(q, k));
       float dp = na_group_sum<G>(na_dot(dout, v));
       if (at.live) {
-        float weight = fast::exp2(s - top);
+        float weight = fast::exp2(s - less.x);
         na_axpy(weight, dout, dv);
-        na_axpy(weight * (dp - shift), q, dk);
+        na_axpy(weight * (dp - less.y), q, dk);
       }
     }
   }

@@ -15,61 +15,67 @@ struct NaKeyGradient {
   NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
 };
 
-// A line of queries at n = 0, whose neighbours are `step` apart. bias is that
-// of the lane's own key; what does not see may be outside.
+// A line of queries at n = 0 and at the lane's first channel, whose neighbours
+// are `step` apart. bias is that of the lane's own key; what does not see may
+// be outside. shift is that of attn_bwd_q.metal.
 template <typename T, typename Off>
 struct NaQueryLine {
   device const T *query, *d_out, *bias;
-  device const float *lse, *delta;
-  Off query_step, d_out_step, lse_step, delta_step, bias_step;
+  device const float2* shift;
+  Off query_step, d_out_step, shift_step, bias_step;
 };
 
-// A query, the gradient of its output, and what its weights need.
-template <int D, int DV, int G>
+// A query and the gradient of its output on their way.
+template <typename T, int D, int DV, int G>
 struct NaQuery {
-  NaRow<NA_CHUNKS(D, G)> q;
-  NaRow<NA_CHUNKS(DV, G)> dout;
-  float lse, delta;
+  NaPacked<T, NA_CHUNKS(D, G)> q;
+  NaPacked<T, NA_CHUNKS(DV, G)> dout;
+  float2 shift;
 };
 
 template <int VEC, int D, int DV, int G, typename T, typename Off>
-inline void na_read(thread NaQuery<D, DV, G>& x,
+inline void na_read(thread NaQuery<T, D, DV, G>& x,
                     NaQueryLine<T, Off> line,
                     int n,
                     int lane) {
-  na_load<D, G, VEC>(line.query + Off(n) * line.query_step, lane, x.q);
-  na_load<DV, G, VEC>(line.d_out + Off(n) * line.d_out_step, lane, x.dout);
-  x.lse = line.lse[Off(n) * line.lse_step];
-  x.delta = line.delta[Off(n) * line.delta_step];
+  na_fetch<D, G, VEC>(line.query + Off(n) * line.query_step, lane, x.q);
+  na_fetch<DV, G, VEC>(line.d_out + Off(n) * line.d_out_step, lane, x.dout);
+  x.shift = line.shift[Off(n) * line.shift_step];
 }
 
 // Takes query n.
 template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
 inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
-                       thread const NaQuery<D, DV, G>& x,
+                       thread const NaQuery<T, D, DV, G>& x,
                        NaQueryLine<T, Off> line,
                        NaSpanOf c,
                        int n) {
+  NaRow<NA_CHUNKS(D, G)> q;
+  NaRow<NA_CHUNKS(DV, G)> dout;
+  na_unpack<T>(x.q, q);
+  na_unpack<T>(x.dout, dout);
   NaSlots<R> logits, products;
-  na_dots(f.k, x.q, logits);
-  na_dots(f.v, x.dout, products);
+  na_dots(f.k, q, logits);
+  na_dots(f.v, dout, products);
   float s = na_own_sum<G>(logits), dp = na_own_sum<G>(products);
   bool seen = na_sees_at(c, n);
   if (RPB && seen) {
     s = fma(NA_LOG2E, float(line.bias[Off(n) * line.bias_step]), s);
   }
-  float weight = fast::exp2(s - max(NA_LOG2E * x.lse, NA_LOWEST));
-  float ds = seen ? weight * (dp - x.delta) : 0.0f;
+  float weight = fast::exp2(s - x.shift.x);
+  float ds = seen ? weight * (dp - x.shift.y) : 0.0f;
   weight = seen ? weight : 0.0f;
   NA_UNROLL
   for (int i = 0; i < R; i++) {
-    na_axpy(na_slot<G, R>(weight, i), x.dout, f.dv[i]);
-    na_axpy(na_slot<G, R>(ds, i), x.q, f.dk[i]);
+    na_axpy(na_slot<G, R>(weight, i), dout, f.dv[i]);
+    na_axpy(na_slot<G, R>(ds, i), q, f.dk[i]);
   }
 }
 
-// Takes the queries of a line; a query is under way while another is worked on.
+// Takes the queries of a line, of which x holds the first; a query is under way
+// while another is worked on. If AHEAD leaves in x the first of the line next.
 template <bool RPB,
+          bool AHEAD,
           int VEC,
           int D,
           int DV,
@@ -78,30 +84,38 @@ template <bool RPB,
           typename T,
           typename Off>
 inline void na_scatter_line(thread NaKeyGradient<D, DV, G, R>& f,
+                            thread NaQuery<T, D, DV, G>& x,
                             NaQueryLine<T, Off> line,
+                            NaQueryLine<T, Off> next,
                             NaSpanOf c,
                             int lane) {
-  NaQuery<D, DV, G> x, y;
-  na_read<VEC>(x, line, c.first, lane);
-  for (int t = 0; t < c.count; t += 2) {
-    int n = c.first + t;
+  NaQuery<T, D, DV, G> y;
+  int n = c.first;
+  for (int pairs = c.count / 2; pairs > 0; pairs--, n += 2) {
     na_read<VEC>(y, line, min(n + 1, c.top), lane);
     na_scatter<RPB>(f, x, line, c, n);
-    na_read<VEC>(x, line, min(n + 2, c.top), lane);
+    bool more = !AHEAD || n + 2 < c.first + c.count;
+    na_read<VEC>(
+        x, more ? line : next, more ? min(n + 2, c.top) : c.first, lane);
     na_scatter<RPB>(f, y, line, c, n + 1);
+  }
+  if (c.count % 2 != 0) {
+    na_scatter<RPB>(f, x, line, c, n);
+    if (AHEAD) {
+      na_read<VEC>(x, next, c.first, lane);
+    }
   }
 }
 
-// The line w of tensors at buffers 1, 4, 5, 6 and 10, which begin at x.
-template <typename T, typename Off>
+// The line w of tensors at buffers 1, 4, 5 and 8, which begin at x.
+template <typename T, typename Off, int A>
 inline NaQueryLine<T, Off> na_query_line(constant NaParams& p,
                                          NaQueryLine<T, Off> x,
-                                         NaOwn own,
+                                         NaOwn<A> own,
                                          NaLines w) {
   x.query += na_line_at<Off>(p, 0, own, w);
-  x.lse += na_line_at<Off>(p, 4, own, w);
-  x.d_out += na_line_at<Off>(p, 5, own, w);
-  x.delta += na_line_at<Off>(p, 8, own, w);
+  x.d_out += na_line_at<Off>(p, 4, own, w);
+  x.shift += na_line_at<Off>(p, 7, own, w);
   x.bias += na_bias_of<Off>(p, own, w.n0, w.n1);
   return x;
 }
@@ -113,6 +127,7 @@ template <typename T,
           int G,
           int R1,
           int R2,
+          int A,
           bool RPB,
           int VEC>
 [[kernel, max_total_threads_per_threadgroup(384)]] void attn_bwd_kv(
@@ -121,20 +136,21 @@ template <typename T,
     device const T* key [[buffer(2)]],
     device const T* value [[buffer(3)]],
     device const T* rpb [[buffer(4)]],
-    device const float* lse [[buffer(5)]],
-    device const T* d_out [[buffer(6)]],
-    device T* d_key [[buffer(7)]],
-    device T* d_value [[buffer(8)]],
-    device const float* delta [[buffer(9)]],
-    constant int* sizes [[buffer(10)]],
+    device const T* d_out [[buffer(5)]],
+    device T* d_key [[buffer(6)]],
+    device T* d_value [[buffer(7)]],
+    device const float2* shift [[buffer(8)]],
+    constant int* sizes [[buffer(9)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   const int R = R1 * R2;
-  NaTile w = na_tile<G, R1, R2>(p, tg, thread_index);
+  NaTile w = na_tile<G, R1, R2, A>(p, tg, thread_index);
   int lane = w.lane;
-  NaOwn own = na_own<true>(p, sizes, w);
+  NaOwn<A> own = na_own<true, A>(p, sizes, w);
   key += na_base(p, 1, w.batch, w.head);
   value += na_base(p, 2, w.batch, w.head);
+  query += na_first<D, G, VEC>(lane);
+  d_out += na_first<DV, G, VEC>(lane);
 
   NaKeyGradient<D, DV, G, R> f;
   NA_UNROLL
@@ -148,32 +164,42 @@ template <typename T,
     na_scale(f.k[i], p.scale * NA_LOG2E);
   }
   NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
-  NaLines first = na_lines<G, R>(p, own);
+  NaLines first = na_lines<G, R>(own);
   NaQueryLine<T, Off> rows;
   rows.query_step = na_at<Off>(p, 0, 0, 0, own.x[2].step);
-  rows.lse_step = na_at<Off>(p, 4, 0, 0, own.x[2].step);
-  rows.d_out_step = na_at<Off>(p, 5, 0, 0, own.x[2].step);
-  rows.delta_step = na_at<Off>(p, 8, 0, 0, own.x[2].step);
+  rows.d_out_step = na_at<Off>(p, 4, 0, 0, own.x[2].step);
+  rows.shift_step = na_at<Off>(p, 7, 0, 0, own.x[2].step);
   rows.bias_step = -na_at<Off>(p, 3, 0, 0, own.x[2].advance);
-  for (int g = 0; g < p.group; g++) {
+  for (int g = 0; na_more(first) && g < p.group; g++) {
     int head = w.head * p.group + g;
     rows.query = query + na_base(p, 0, w.batch, head);
     rows.bias = rpb + na_base(p, 3, 0, head);
-    rows.lse = lse + na_base(p, 4, w.batch, head);
-    rows.d_out = d_out + na_base(p, 5, w.batch, head);
-    rows.delta = delta + na_base(p, 8, w.batch, head);
-    for (NaLines at = first; na_more(at); at = na_after(at)) {
+    rows.d_out = d_out + na_base(p, 4, w.batch, head);
+    rows.shift = shift + na_base(p, 7, w.batch, head);
+    NaQuery<T, D, DV, G> x;
+    NaLines at = first;
+    NaQueryLine<T, Off> line = na_query_line(p, rows, own, at);
+    if (NA_AHEAD(A)) {
+      na_read<VEC>(x, line, span.first, lane);
+    }
+    while (na_more(at)) {
+      if (!NA_AHEAD(A)) {
+        na_read<VEC>(x, line, span.first, lane);
+      }
       NaSpanOf c = span;
       c.seen = na_has(own, at) ? span.seen : 0u;
-      na_scatter_line<RPB, VEC>(f, na_query_line(p, rows, own, at), c, lane);
+      at = na_after(at);
+      NaQueryLine<T, Off> next = na_query_line(p, rows, own, at);
+      na_scatter_line<RPB, NA_AHEAD(A), VEC>(f, x, line, next, c, lane);
+      line = next;
     }
   }
-  d_key += na_base(p, 6, w.batch, w.head);
-  d_value += na_base(p, 7, w.batch, w.head);
+  d_key += na_base(p, 5, w.batch, w.head);
+  d_value += na_base(p, 6, w.batch, w.head);
   NA_UNROLL
   for (int i = 0; i < R; i++) {
-    Off key_at = na_row_at<Off, G, R>(p, 6, own, own.inside, i),
-        value_at = na_row_at<Off, G, R>(p, 7, own, own.inside, i);
+    Off key_at = na_row_at<Off, G, R>(p, 5, own, own.inside, i),
+        value_at = na_row_at<Off, G, R>(p, 6, own, own.inside, i);
     if (na_slot<G, R>(int(own.inside), i) == 0) {
       continue;
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradients of keys and values, "matrix" design; see
-// na_matrix.h. Rows are keys, columns are the queries that see them.
+// na_matrix.h. Rows are keys, columns are the queries that see them. shift is
+// that of attn_bwd_q.metal.
 //
 //   P^T = exp(K Q^T - lse); dV += P^T dO; dS^T = P^T (V dO^T - delta); dK +=
 //   dS^T Q
@@ -21,12 +22,11 @@ template <typename T,
     device const T* key [[buffer(2)]],
     device const T* value [[buffer(3)]],
     device const T* rpb [[buffer(4)]],
-    device const float* lse [[buffer(5)]],
-    device const T* d_out [[buffer(6)]],
-    device T* d_key [[buffer(7)]],
-    device T* d_value [[buffer(8)]],
-    device const float* delta [[buffer(9)]],
-    constant int* sizes [[buffer(10)]],
+    device const T* d_out [[buffer(5)]],
+    device T* d_key [[buffer(6)]],
+    device T* d_value [[buffer(7)]],
+    device const float2* shift [[buffer(8)]],
+    constant int* sizes [[buffer(9)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<32>(p, tg, thread_index);
@@ -52,9 +52,8 @@ template <typename T,
   for (int g = 0; g < p.group; g++) {
     int head = w.head * p.group + g;
     device const T* q_head = query + na_base(p, 0, w.batch, head);
-    device const T* dout_head = d_out + na_base(p, 5, w.batch, head);
-    device const float* lse_head = lse + na_base(p, 4, w.batch, head);
-    device const float* delta_head = delta + na_base(p, 8, w.batch, head);
+    device const T* dout_head = d_out + na_base(p, 4, w.batch, head);
+    device const float2* shift_head = shift + na_base(p, 7, w.batch, head);
     for (int p0 = k.box[0].first; p0 < k.box[0].end; p0++) {
       for (int p1 = k.box[1].first; p1 < k.box[1].end; p1++) {
         int q0 = na_index(p, k.box[0], 0, p0),
@@ -74,8 +73,8 @@ template <typename T,
                                  has1,
                                  s);
           float2 dp = na_products(value_rows,
-                                  dout_head + na_at<Off>(p, 5, q0, q1, c0),
-                                  dout_head + na_at<Off>(p, 5, q0, q1, c1),
+                                  dout_head + na_at<Off>(p, 4, q0, q1, c0),
+                                  dout_head + na_at<Off>(p, 4, q0, q1, c1),
                                   has0,
                                   has1,
                                   s);
@@ -95,15 +94,13 @@ template <typename T,
                                                k.line[1].position - p1,
                                                k.line[2].position - c - j)]);
             }
-            float top = max(NA_LOG2E * lse_head[na_at<Off>(p, 4, q0, q1, q2)],
-                            NA_LOWEST);
-            weight[j] = fast::exp2(fma(x[j], scale, NA_LOG2E * bias) - top);
-            ds[j] =
-                weight[j] * (dp[j] - delta_head[na_at<Off>(p, 8, q0, q1, q2)]);
+            float2 less = shift_head[na_at<Off>(p, 7, q0, q1, q2)];
+            weight[j] = fast::exp2(fma(x[j], scale, NA_LOG2E * bias) - less.x);
+            ds[j] = weight[j] * (dp[j] - less.y);
           }
           na_accumulate<VEC>(dv,
                              weight,
-                             dout_head + na_at<Off>(p, 5, q0, q1, own),
+                             dout_head + na_at<Off>(p, 4, q0, q1, own),
                              has_own,
                              s);
           na_accumulate<VEC>(
@@ -117,12 +114,12 @@ template <typename T,
   }
   if ((p.flags & NA_D_FIRST) != 0) {
     Off at =
-        na_at<Off>(p, 6, k.line[0].index, k.line[1].index, k.line[2].index);
-    na_store_panel(dk, d_key + na_base(p, 6, w.batch, w.head) + at, p.scale, s);
+        na_at<Off>(p, 5, k.line[0].index, k.line[1].index, k.line[2].index);
+    na_store_panel(dk, d_key + na_base(p, 5, w.batch, w.head) + at, p.scale, s);
   }
   if ((p.flags & NA_D_SECOND) != 0) {
     Off at =
-        na_at<Off>(p, 7, k.line[0].index, k.line[1].index, k.line[2].index);
-    na_store_panel(dv, d_value + na_base(p, 7, w.batch, w.head) + at, 1.0f, s);
+        na_at<Off>(p, 6, k.line[0].index, k.line[1].index, k.line[2].index);
+    na_store_panel(dv, d_value + na_base(p, 6, w.batch, w.head) + at, 1.0f, s);
   }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradient of the queries, "matrix" design; see na_matrix.h.
-// delta is that of attn_bwd_q.metal.
+// shift is that of attn_bwd_q.metal.
 //
 //   P = exp(Q K^T - lse); dS = P (dO V^T - delta); dQ += dS K
 #include "na_matrix.h"
@@ -57,7 +57,7 @@ template <typename T,
     device const T* d_out [[buffer(9)]],
     device const float* d_lse [[buffer(10)]],
     device T* d_query [[buffer(11)]],
-    device float* delta [[buffer(12)]],
+    device float2* shift [[buffer(12)]],
     constant int* sizes [[buffer(13)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
@@ -75,7 +75,7 @@ template <typename T,
   lse += na_base(p, 7, w.batch, w.head);
   d_out += na_base(p, 8, w.batch, w.head);
   d_lse += na_base(p, 9, w.batch, w.head);
-  delta += na_base(p, 11, w.batch, w.head);
+  shift += na_base(p, 11, w.batch, w.head);
 
   int i0 = q.live ? q.line[0].index : 0, i1 = q.live ? q.line[1].index : 0,
       i2 = q.live ? q.line[2].index : 0;
@@ -98,7 +98,7 @@ template <typename T,
       f.delta -= d_lse[na_at<Off>(p, 9, i0, i1, i2)];
     }
     if (s.col == 0) {
-      delta[na_at<Off>(p, 11, i0, i1, i2)] = f.delta;
+      shift[na_at<Off>(p, 11, i0, i1, i2)] = float2(f.lse, f.delta);
     }
   }
   if ((p.flags & NA_D_FIRST) == 0) {

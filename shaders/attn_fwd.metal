@@ -22,14 +22,14 @@ struct NaForward {
   float m, l;  // of this lane's own query
 };
 
-// KB keys.
-template <int N, int KB>
+// KB keys on their way.
+template <typename T, int N, int KB>
 struct NaKeys {
-  NaRow<N> k[KB];
+  NaPacked<T, N> k[KB];
 };
 
 template <int D, int G, int VEC, int KB, typename T, typename Off>
-inline void na_read(thread NaKeys<NA_CHUNKS(D, G), KB>& x,
+inline void na_read(thread NaKeys<T, NA_CHUNKS(D, G), KB>& x,
                     device const T* key,
                     Off step,
                     int n,
@@ -37,7 +37,7 @@ inline void na_read(thread NaKeys<NA_CHUNKS(D, G), KB>& x,
                     int lane) {
   NA_UNROLL
   for (int j = 0; j < KB; j++) {
-    na_load<D, G, VEC>(key + Off(min(n + j, top)) * step, lane, x.k[j]);
+    na_fetch<D, G, VEC>(key + Off(min(n + j, top)) * step, lane, x.k[j]);
   }
 }
 
@@ -54,7 +54,7 @@ template <bool RPB,
           typename T,
           typename Off>
 inline void na_attend(thread NaForward<D, DV, G, R>& f,
-                      thread NaKeys<NA_CHUNKS(D, G), KB>& x,
+                      thread NaKeys<T, NA_CHUNKS(D, G), KB>& x,
                       NaKeyLine<T, Off> line,
                       device const T* next,
                       NaSpanOf c,
@@ -62,17 +62,19 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
   for (int t = 0; t < c.count; t += KB) {
     int n = c.first + t;
     bool more = t + KB < c.count;
-    NaRow<NA_CHUNKS(DV, G)> v[KB];
+    NaPacked<T, NA_CHUNKS(DV, G)> v[KB];
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
-      na_load<DV, G, VEC>(
+      na_fetch<DV, G, VEC>(
           line.value + Off(min(n + j, c.top)) * line.value_step, lane, v[j]);
     }
     float s[KB];
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
+      NaRow<NA_CHUNKS(D, G)> k;
+      na_unpack<T>(x.k[j], k);
       NaSlots<R> parts;
-      na_dots(f.q, x.k[j], parts);
+      na_dots(f.q, k, parts);
       s[j] = na_own_sum<G>(parts);
       bool seen = na_sees_at(c, n + j);
       if (RPB && seen) {
@@ -105,9 +107,11 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
     for (int j = 0; j < KB; j++) {
       s[j] = fast::exp2(s[j] - f.m);
       f.l += s[j];
+      NaRow<NA_CHUNKS(DV, G)> row;
+      na_unpack<T>(v[j], row);
       NA_UNROLL
       for (int i = 0; i < R; i++) {
-        na_axpy(na_slot<G, R>(s[j], i), v[j], f.o[i]);
+        na_axpy(na_slot<G, R>(s[j], i), row, f.o[i]);
       }
     }
   }
@@ -120,6 +124,7 @@ template <typename T,
           int G,
           int R1,
           int R2,
+          int A,
           int KB,
           bool RPB,
           int VEC>
@@ -137,10 +142,14 @@ template <typename T,
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   const int R = R1 * R2;
-  NaTile w = na_tile<G, R1, R2>(p, tg, thread_index);
+  NaTile w = na_tile<G, R1, R2, A>(p, tg, thread_index);
   int lane = w.lane;
-  NaOwn own = na_own<false>(p, sizes, w);
+  NaOwn<A> own = na_own<false, A>(p, sizes, w);
   query += na_base(p, 0, w.batch, w.head);
+  key += na_first<D, G, VEC>(lane);
+  value += na_first<DV, G, VEC>(lane);
+  extra_key += na_first<D, G, VEC>(lane);
+  extra_value += na_first<DV, G, VEC>(lane);
 
   NaForward<D, DV, G, R> f;
   f.m = NA_LOWEST * 0.5f;
@@ -152,9 +161,9 @@ template <typename T,
         query + na_row_at<Off, G, R>(p, 0, own, own.live, i), lane, f.q[i]);
     na_scale(f.q[i], p.scale * NA_LOG2E);
   }
-  NaKeys<NA_CHUNKS(D, G), KB> x;
+  NaKeys<T, NA_CHUNKS(D, G), KB> x;
   NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
-  NaLines at = na_lines<G, R>(p, own);
+  NaLines at = na_lines<G, R>(own);
   if (na_more(at)) {
     NaKeyLine<T, Off> keys =
         na_keys_of<T, Off>(p, w.batch, w.head, own.x[2], key, value, rpb);

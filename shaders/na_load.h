@@ -16,18 +16,43 @@ struct NaRow {
   float4 v[N];
 };
 
-// First channel of chunk i. Neighbouring chunks make one load of 16 bytes if
-// all lanes have pairs of them.
+// First channel of chunk i, counted from that of chunk 0. Neighbouring chunks
+// make one load of 16 bytes if all lanes have pairs of them.
 template <int D, int G, int VEC>
-inline int na_channel(int i, int lane) {
-  return VEC == 8 && D % (8 * G) == 0 ? 8 * (lane + G * (i / 2)) + 4 * (i % 2)
-                                      : 4 * (lane + G * i);
+inline int na_channel(int i) {
+  return VEC == 8 && D % (8 * G) == 0 ? 8 * G * (i / 2) + 4 * (i % 2)
+                                      : 4 * G * i;
 }
+
+// First channel of a lane.
+template <int D, int G, int VEC>
+inline int na_first(int lane) {
+  return VEC == 8 && D % (8 * G) == 0 ? 8 * lane : 4 * lane;
+}
+
+// Four channels as they are in memory.
+template <typename T>
+struct NaChunk {
+  typedef ushort word;
+  typedef ushort4 type;
+};
+template <>
+struct NaChunk<float> {
+  typedef float word;
+  typedef float4 type;
+};
+
+// A lane's N chunks of a row that is on its way: elements of 16 bits take half
+// the registers until they are worked on.
+template <typename T, int N>
+struct NaPacked {
+  typename NaChunk<T>::type v[N];
+};
 
 // A bfloat is the upper half of a float; before Apple9 its conversion is
 // emulated.
 template <typename T>
-inline float4 na_floats(ushort4 bits);
+inline float4 na_floats(typename NaChunk<T>::type bits);
 template <>
 inline float4 na_floats<bfloat>(ushort4 bits) {
   return as_type<float4>(uint4(bits) << 16u);
@@ -36,26 +61,23 @@ template <>
 inline float4 na_floats<half>(ushort4 bits) {
   return float4(as_type<half4>(bits));
 }
-
-template <typename T>
-inline float4 na_read4(device const T* p) {
-  return na_floats<T>(*(device const ushort4*)p);
-}
-inline float4 na_read4(device const float* p) {
-  return *(device const float4*)p;
+template <>
+inline float4 na_floats<float>(float4 bits) {
+  return bits;
 }
 
-template <typename T>
-inline void na_read8(device const T* p, thread float4& x, thread float4& y) {
+inline void na_read8(device const ushort* p,
+                     thread ushort4& x,
+                     thread ushort4& y) {
   uint4 bits = *(device const uint4*)p;
-  x = na_floats<T>(as_type<ushort4>(bits.xy));
-  y = na_floats<T>(as_type<ushort4>(bits.zw));
+  x = as_type<ushort4>(bits.xy);
+  y = as_type<ushort4>(bits.zw);
 }
 inline void na_read8(device const float* p,
                      thread float4& x,
                      thread float4& y) {
-  x = na_read4(p);
-  y = na_read4(p + 4);
+  x = *(device const float4*)p;
+  y = *(device const float4*)(p + 4);
 }
 
 inline void na_write4(device float* p, float4 v) { *(device float4*)p = v; }
@@ -69,32 +91,50 @@ inline void na_write4(device bfloat* p, float4 v) {
                                 as_type<ushort>(bfloat(v.w)));
 }
 
+// A row of which `own` is the lane's first channel.
 template <int D, int G, int VEC, typename T, int N>
-inline void na_load(device const T* row, int lane, thread NaRow<N>& x) {
+inline void na_fetch(device const T* own, int lane, thread NaPacked<T, N>& x) {
+  typedef typename NaChunk<T>::word Word;
+  typedef typename NaChunk<T>::type Chunk;
   NA_UNROLL
   for (int i = 0; i < N; i++) {
-    int c = na_channel<D, G, VEC>(i, lane);
+    int at = na_channel<D, G, VEC>(i), c = at + na_first<D, G, VEC>(lane);
     if (VEC == 8 && D % (8 * G) == 0) {
       if (i % 2 == 0) {
-        na_read8(row + c, x.v[i], x.v[(i + 1) % N]);
+        na_read8((device const Word*)(own + at), x.v[i], x.v[(i + 1) % N]);
       }
       continue;
     }
-    x.v[i] = float4(0.0f);
+    x.v[i] = Chunk(0);
     if (D % (4 * G) != 0 && c >= D) {
       continue;
     }
     if (VEC > 1) {
-      x.v[i] = na_read4(row + c);
+      x.v[i] = *(device const Chunk*)(own + at);
       continue;
     }
     NA_UNROLL
     for (int j = 0; j < 4; j++) {
       if (D % 4 == 0 || c + j < D) {
-        x.v[i][j] = float(row[c + j]);
+        x.v[i][j] = ((device const Word*)own)[at + j];
       }
     }
   }
+}
+
+template <typename T, int N>
+inline void na_unpack(thread const NaPacked<T, N>& x, thread NaRow<N>& y) {
+  NA_UNROLL
+  for (int i = 0; i < N; i++) {
+    y.v[i] = na_floats<T>(x.v[i]);
+  }
+}
+
+template <int D, int G, int VEC, typename T, int N>
+inline void na_load(device const T* row, int lane, thread NaRow<N>& x) {
+  NaPacked<T, N> packed;
+  na_fetch<D, G, VEC>(row + na_first<D, G, VEC>(lane), lane, packed);
+  na_unpack<T>(packed, x);
 }
 
 template <int D, int G, int VEC, typename T, int N>
@@ -104,7 +144,7 @@ inline void na_store(device T* row,
                      float factor) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
-    int c = na_channel<D, G, VEC>(i, lane);
+    int c = na_channel<D, G, VEC>(i) + na_first<D, G, VEC>(lane);
     if (D % (4 * G) != 0 && c >= D) {
       continue;
     }

@@ -57,15 +57,16 @@ struct NaTile {
   int unit[3], rows[3], row[3];
 };
 
-template <int G, int R1, int R2>
+// Kernels know the problem's number of axes A; the first 3 - A have length 1.
+template <int G, int R1, int R2, int A>
 inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
   NaTile w;
   int g = int(thread_index) / G;
   w.lane = int(thread_index) % G;
   int own = w.lane / (G / (R1 * R2));
   w.unit[2] = int(tg.x);
-  w.unit[1] = int(tg.y) % p.units[1];
-  w.unit[0] = int(tg.y) / p.units[1];
+  w.unit[1] = A < 3 ? int(tg.y) : int(tg.y) % p.units[1];
+  w.unit[0] = A < 3 ? 0 : int(tg.y) / p.units[1];
   w.rows[0] = 1 << p.tile[0];
   w.rows[1] = R1 << p.tile[1];
   w.rows[2] = R2 << p.tile[2];
@@ -134,21 +135,42 @@ inline NaSight na_sight(
   return r;
 }
 
+// Of an axis that the problem lacks.
+inline NaSight na_no_axis() {
+  NaSight r;
+  r.index = 0;
+  r.position = 0;
+  r.base = 0;
+  r.step = 1;
+  r.origin = 0;
+  r.advance = 1;
+  r.lo = 0;
+  r.hi = 1;
+  r.inside = true;
+  r.live = true;
+  return r;
+}
+
 inline bool na_has(NaSight r, int n) { return n >= r.lo && n < r.hi; }
 
 // The lane's own row: an axis each.
+template <int A>
 struct NaOwn {
   NaSight x[3];
   bool inside, live;
 };
 
-template <bool KEYS>
-inline NaOwn na_own(constant NaParams& p, constant int* sizes, NaTile w) {
-  NaOwn own;
+template <bool KEYS, int A>
+inline NaOwn<A> na_own(constant NaParams& p, constant int* sizes, NaTile w) {
+  NaOwn<A> own;
   own.inside = true;
   own.live = true;
   NA_UNROLL
   for (int i = 0; i < 3; i++) {
+    if (i < 3 - A) {
+      own.x[i] = na_no_axis();
+      continue;
+    }
     own.x[i] = na_sight<KEYS>(p.axis[i],
                               na_length(p, sizes, w.batch, i),
                               w.unit[i],
@@ -163,15 +185,15 @@ inline NaOwn na_own(constant NaParams& p, constant int* sizes, NaTile w) {
 
 // Offset of slot i's row in the tensor at buffer t + 1. Rows that the sample
 // lacks read the first one, which nothing sees.
-template <typename Off, int G, int R>
+template <typename Off, int G, int R, int A>
 inline Off na_row_at(
-    constant NaParams& p, int t, NaOwn own, bool exists, int i) {
+    constant NaParams& p, int t, NaOwn<A> own, bool exists, int i) {
   int i1 = exists ? own.x[1].index : 0, i2 = exists ? own.x[2].index : 0;
   int i0 = exists ? own.x[0].index : 0;
   return na_at<Off>(p,
                     t,
-                    R == 1 ? i0 : na_slot<G, R>(i0, i),
-                    na_slot<G, R>(i1, i),
+                    A < 3 ? 0 : na_slot<G, R>(i0, i),
+                    A < 2 ? 0 : na_slot<G, R>(i1, i),
                     na_slot<G, R>(i2, i));
 }
 
@@ -207,14 +229,10 @@ inline int na_group_top(NaSight s) {
 }
 
 // Of the simdgroup, so that its lanes meet at every shuffle.
-inline NaRange na_simd_range(constant NaAxis& a, NaSight s) {
+inline NaRange na_simd_range(NaSight s) {
   NaRange u;
-  u.first = 0;
-  u.end = 1;
-  if (a.length > 1) {
-    u.first = simd_min(s.hi > s.lo ? s.lo : 0x7fffffff);
-    u.end = simd_max(s.hi);
-  }
+  u.first = simd_min(s.hi > s.lo ? s.lo : 0x7fffffff);
+  u.end = simd_max(s.hi);
   return u;
 }
 
@@ -250,8 +268,8 @@ inline NaSpanOf na_span_of_tokens(constant NaParams& p, bool sees) {
 
 // The relative position bias of this lane's own key for the first query of the
 // line at n0 and n1.
-template <typename Off>
-inline Off na_bias_of(constant NaParams& p, NaOwn own, int n0, int n1) {
+template <typename Off, int A>
+inline Off na_bias_of(constant NaParams& p, NaOwn<A> own, int n0, int n1) {
   return na_bias_at<Off>(
       p,
       3,
@@ -269,17 +287,30 @@ struct NaLines {
   int top0, top1, n0, n1;
 };
 
-template <int G, int R>
-inline NaLines na_lines(constant NaParams& p, NaOwn own) {
+template <int G, int R, int A>
+inline NaLines na_lines(NaOwn<A> own) {
   NaLines w;
-  w.u0 = na_simd_range(p.axis[0], own.x[0]);
-  w.u1 = na_simd_range(p.axis[1], own.x[1]);
-  w.top0 = na_group_top<G, R>(own.x[0]);
-  w.top1 = na_group_top<G, R>(own.x[1]);
+  w.u0.first = 0;
+  w.u0.end = 1;
+  w.top0 = 0;
+  w.u1 = w.u0;
+  w.top1 = 0;
+  if (A > 2) {
+    w.u0 = na_simd_range(own.x[0]);
+    w.top0 = na_group_top<G, R>(own.x[0]);
+  }
+  if (A > 1) {
+    w.u1 = na_simd_range(own.x[1]);
+    w.top1 = na_group_top<G, R>(own.x[1]);
+  }
   w.n0 = w.u0.first;
   w.n1 = w.u1.first;
   return w;
 }
+
+// With three axes, whose lines are short, what a line begins with is read while
+// the line before is worked on.
+#define NA_AHEAD(A) ((A) == 3)
 
 inline bool na_more(NaLines w) { return w.n0 < w.u0.end && w.n1 < w.u1.end; }
 
@@ -291,8 +322,8 @@ inline NaLines na_after(NaLines w) {
 }
 
 // Offset of a line's n = 0 in the tensor at buffer t + 1.
-template <typename Off>
-inline Off na_line_at(constant NaParams& p, int t, NaOwn own, NaLines w) {
+template <typename Off, int A>
+inline Off na_line_at(constant NaParams& p, int t, NaOwn<A> own, NaLines w) {
   return na_at<Off>(p,
                     t,
                     own.x[0].base + min(w.n0, w.top0) * own.x[0].step,
@@ -300,12 +331,14 @@ inline Off na_line_at(constant NaParams& p, int t, NaOwn own, NaLines w) {
                     own.x[2].base);
 }
 
-inline bool na_has(NaOwn own, NaLines w) {
+template <int A>
+inline bool na_has(NaOwn<A> own, NaLines w) {
   return na_has(own.x[0], w.n0) && na_has(own.x[1], w.n1);
 }
 
-// A line of keys, or of the tokens, at n = 0, whose neighbours are `step`
-// apart. bias is that of the lane's own query; what is not seen may be outside.
+// A line of keys, or of the tokens, at n = 0 and at the lane's first channel,
+// whose neighbours are `step` apart. bias is that of the lane's own query; what
+// is not seen may be outside.
 template <typename T, typename Off>
 struct NaKeyLine {
   device const T *key, *value, *bias;
@@ -313,10 +346,10 @@ struct NaKeyLine {
 };
 
 // The line w of tensors at buffers 2, 3 and 4, which begin at x.
-template <typename T, typename Off>
+template <typename T, typename Off, int A>
 inline NaKeyLine<T, Off> na_key_line(constant NaParams& p,
                                      NaKeyLine<T, Off> x,
-                                     NaOwn own,
+                                     NaOwn<A> own,
                                      NaLines w) {
   x.key += na_line_at<Off>(p, 1, own, w);
   x.value += na_line_at<Off>(p, 2, own, w);
@@ -334,14 +367,27 @@ inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
                                     int head,
                                     NaSight s,
                                     device const T* key,
-                                    device const T* value,
-                                    device const T* rpb) {
+                                    device const T* value) {
   NaKeyLine<T, Off> x;
   x.key = key + na_base(p, 1, batch, head / p.group);
   x.value = value + na_base(p, 2, batch, head / p.group);
-  x.bias = rpb + na_base(p, 3, 0, head);
+  x.bias = key;  // of no use
   x.key_step = na_at<Off>(p, 1, 0, 0, s.step);
   x.value_step = na_at<Off>(p, 2, 0, 0, s.step);
+  x.bias_step = 0;
+  return x;
+}
+
+template <typename T, typename Off>
+inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
+                                    int batch,
+                                    int head,
+                                    NaSight s,
+                                    device const T* key,
+                                    device const T* value,
+                                    device const T* rpb) {
+  NaKeyLine<T, Off> x = na_keys_of<T, Off>(p, batch, head, s, key, value);
+  x.bias = rpb + na_base(p, 3, 0, head);
   x.bias_step = na_at<Off>(p, 3, 0, 0, 1);
   return x;
 }

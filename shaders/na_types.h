@@ -15,11 +15,12 @@ enum NaFlags {
   NA_RAGGED = 1,   // sizes holds the lengths of each sample
   NA_LSE = 2,      // lse is written
   NA_D_LSE = 4,    // d_lse is read
-  NA_D_FIRST = 8,  // the first of two gradients is wanted
+  NA_D_FIRST = 8,  // the first of up to three gradients is wanted
   NA_D_SECOND = 16,
   NA_CAUSAL = 32,     // some axis is causal: windows have masked slots
   NA_ZERO_MASK = 64,  // which are written as 0, not -infinity
   NA_CELLS = 128,     // av writes gradients of queries, not outputs
+  NA_D_THIRD = 256,
 };
 
 struct NaAxis {

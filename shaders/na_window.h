@@ -19,9 +19,14 @@ inline int na_group_length(constant NaAxis& a, int length, int residue) {
                          : (length - residue + a.dilation - 1) / a.dilation;
 }
 
+// The first of the queries that share a leader with that at a position.
+inline int na_stride_first(constant NaAxis& a, int position) {
+  return a.stride == 1 ? position : position / a.stride * a.stride;
+}
+
 inline NaReach na_reach(constant NaAxis& a, int group, int position) {
   NaReach r;
-  int first = a.stride == 1 ? position : position / a.stride * a.stride;
+  int first = na_stride_first(a, position);
   if (a.causal != 0) {
     int leader = min(first + a.stride - 1, group - 1);
     r.start = leader - a.slots + 1;
@@ -42,17 +47,16 @@ inline int2 na_seen_by(constant NaAxis& a, int group, int p) {
   int first = 0, last = group - 1;
   if (a.causal != 0) {
     if (p + a.slots - 1 < last) {
-      last = min((p + a.slots) / a.stride * a.stride, group) - 1;
+      last = min(na_stride_first(a, p + a.slots), group) - 1;
     }
     return int2(p, last);
   }
   int left = a.slots / 2, center = a.stride / 2;
   if (p < group - a.slots) {
-    last = min(((p + left - center) / a.stride + 1) * a.stride, group) - 1;
+    last = min(na_stride_first(a, p + left - center) + a.stride, group) - 1;
   }
   if (p >= a.slots) {
-    first =
-        (p - a.slots + 1 + left - center + a.stride - 1) / a.stride * a.stride;
+    first = na_stride_first(a, p - a.slots + 1 + left - center + a.stride - 1);
   }
   return int2(first, last);
 }

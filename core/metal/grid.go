@@ -57,6 +57,11 @@ func (x *step) arrange(threads int, samples int) {
 	d := &x.variant.design
 	x.threads = threads
 	rows := d.rows()
+	if x.variant.function == "attn_bwd_strip" {
+		x.params.units = units(x.extents, [3]int{1, 1, stripKeys(threads/d.lanes, int(x.params.axes[2].Kernel))})
+		x.groups = Size{x.params.units[2], 1, samples}
+		return
+	}
 	if !x.variant.tiled() {
 		x.params.units = units(x.extents, rows)
 		x.params.tile = tile(x.params.units, rows, threads/d.lanes, 1)
@@ -77,6 +82,22 @@ func (x *step) arrange(threads int, samples int) {
 	}
 	x.params.units = units(x.extents, rows)
 	x.groups = Size{x.params.units[2], x.params.units[1] * x.params.units[0], samples}
+}
+
+// stripRows is the number of rows of a lane group of attn_bwd_strip
+// (NA_STRIP_ROWS), and stripSlots how many keys of a query its memory holds.
+const stripRows, stripSlots = 4, 16
+
+// stripKeys is the number of keys of one of its threadgroups, as na_strip_keys
+// of the shader counts them.
+func stripKeys(groups, slots int) int {
+	return max((groups*stripRows-slots+1)/stripRows, 1) * stripRows
+}
+
+// stripFits reports whether a strip of so many lane groups has room for all keys
+// that share loads, and is long beside the window.
+func stripFits(groups, slots int) bool {
+	return slots+stripRows-1 <= stripSlots && stripKeys(groups, slots) >= 2*slots
 }
 
 // shrink is the step with threadgroups of at most limit threads.

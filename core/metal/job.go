@@ -121,12 +121,15 @@ func (x *step) wanted(b *core.Buffers) bool {
 	return len(x.wants) == 0
 }
 
+// gradientFlags are those of a step's wants.
+var gradientFlags = [...]int{flagFirst, flagSecond, flagThird}
+
 // givenFlags tells the kernel which optional tensors are there.
 func (x *step) givenFlags(b *core.Buffers) int {
 	flags := 0
 	for i, role := range x.wants {
 		if b.Given(role) {
-			flags |= flagFirst << i
+			flags |= gradientFlags[i]
 		}
 	}
 	for i := range x.args {

@@ -29,6 +29,7 @@ const (
 	flagCausal
 	flagZeroMask
 	flagCells
+	flagThird
 )
 
 // params is NaParams but for the strides.

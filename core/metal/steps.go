@@ -39,8 +39,8 @@ var (
 	absent = argument{kind: absentArgument}
 )
 
-// scratch is a temporary buffer of 4-byte floats, and its strides where a kernel
-// reads them from the parameter block.
+// scratch is a temporary buffer of floats, or of pairs of them, and its strides
+// where a kernel reads them from the parameter block.
 type scratch struct {
 	bytes   int64
 	strides [strideNumbers]int64
@@ -51,7 +51,7 @@ type step struct {
 	variant variant // of the common layout
 	args    []argument
 	// wants lists the tensors of which one must be given for the launch to happen;
-	// none: it always does. The kernel is told of the first two by flags.
+	// none: it always does. The kernel is told of them by flags.
 	wants   []core.Role
 	params  params
 	extents [3]extent // of what lane groups work on
@@ -170,7 +170,7 @@ func (l *lister) variant(function string, rpb bool, d design) variant {
 	}
 	v := variant{
 		family: templates[function].family, function: function, dtype: p.DType,
-		dim: dim, valueDim: p.ValueDim, design: d, rpb: rpb,
+		dim: dim, valueDim: p.ValueDim, rank: p.Rank, design: d, rpb: rpb,
 	}
 	v.layout.vec = v.alignment()
 	return v
@@ -204,29 +204,40 @@ func (l *lister) attnForward() {
 
 func (l *lister) attnBackward() {
 	p := l.problem
+	if l.tune.strip(p) {
+		l.strip()
+		return
+	}
 	n := p.Shape(core.LSE)
-	delta := l.addScratch(scratch{
-		bytes:   4 * p.Batch * p.Outputs() * p.Heads,
+	shift := l.addScratch(scratch{ // pairs, see attn_bwd_q.metal
+		bytes:   8 * p.Batch * p.Outputs() * p.Heads,
 		strides: [strideNumbers]int64{n[1] * n[2] * n[3] * n[4], n[2] * n[3] * n[4], n[3] * n[4], n[4], 1},
 	})
 	rpb := l.optional(reads(core.RPB))
 	l.add("attn_bwd_q", p.RPB, 0, querySide, nil,
 		queries(), reads(core.Key), reads(core.Value), rpb, l.optional(reads(core.ExtraKey)),
 		l.optional(reads(core.ExtraValue)), reads(core.Out), reads(core.LSE), reads(core.DOut), reads(core.DLSE),
-		writes(core.DQuery), writesScratch(delta))
+		writes(core.DQuery), writesScratch(shift))
 	l.add("attn_bwd_kv", p.RPB, 0, keySide, []core.Role{core.DKey, core.DValue},
-		queries(), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
-		writes(core.DKey), writes(core.DValue), readsScratch(delta))
+		queries(), reads(core.Key), reads(core.Value), rpb, reads(core.DOut),
+		writes(core.DKey), writes(core.DValue), readsScratch(shift))
 	if p.RPB {
 		l.sum("attn_bwd_rpb", l.cells(), []core.Role{core.DRPB},
-			queries(), reads(core.Key), reads(core.Value), rpb, reads(core.LSE), reads(core.DOut),
-			readsScratch(delta))
+			queries(), reads(core.Key), reads(core.Value), rpb, reads(core.DOut),
+			readsScratch(shift))
 	}
 	if p.Extra > 0 {
 		l.sum("attn_bwd_extra", l.tokens(), []core.Role{core.DExtraKey, core.DExtraValue},
-			queries(), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.LSE), reads(core.DOut),
-			readsScratch(delta))
+			queries(), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.DOut),
+			readsScratch(shift))
 	}
+}
+
+// strip takes all gradients of a problem of one axis in one launch.
+func (l *lister) strip() {
+	l.add("attn_bwd_strip", false, 0, keySide, []core.Role{core.DQuery, core.DKey, core.DValue},
+		reads(core.Query), reads(core.Key), reads(core.Value), reads(core.Out), reads(core.LSE), reads(core.DOut),
+		reads(core.DLSE), writes(core.DQuery), writes(core.DKey), writes(core.DValue))
 }
 
 func (l *lister) qk(row, key, rpb, extra, attn core.Role) {

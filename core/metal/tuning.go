@@ -13,6 +13,7 @@ type lanes struct {
 	channels int64 // that one lane holds of a row, at most, as far as a simdgroup has lanes
 	reuse    int   // neighbouring queries or keys that share loads: 1, 2 or 4
 	block    int   // of the forward kernel and qk: keys between two updates, at most
+	block16  int   // the same for 4 rows of 16-bit elements, which wait in half the registers; 0: block
 	threads  int   // of a threadgroup
 	aspect   int   // of a tile: its length along axis 2 by that along others; 0: no tiles
 }
@@ -26,7 +27,8 @@ type tuning struct {
 	// matrixDims the largest head dimensions whose panels fit the registers.
 	matrixSlots, matrixDims int64
 	// fill is the number of simdgroups that fill the GPU, for sums over queries.
-	fill int64
+	fill   int64
+	strips bool // attn_bwd_strip where it applies
 }
 
 // boxes are the shapes of 8 queries by rank: the nearer to a cube, the more of the
@@ -41,11 +43,11 @@ var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 // times as long as wide keeps a simdgroup's queries on two lines.
 var tunings = []tuning{{
 	generation:  0,
-	forward:     lanes{channels: 8, reuse: 4, block: 2, threads: 128, aspect: 4},
+	forward:     lanes{channels: 8, reuse: 4, block: 2, block16: 4, threads: 128, aspect: 4},
 	query:       lanes{channels: 8, reuse: 4, threads: 128, aspect: 4},
 	keys:        lanes{channels: 8, reuse: 2, threads: 128, aspect: 4},
 	split:       lanes{channels: 16, reuse: 2, block: 4, threads: 128},
-	matrixSlots: 100, matrixDims: 128, fill: 1024,
+	matrixSlots: 100, matrixDims: 128, fill: 1024, strips: true,
 }}
 
 // plainest is the design with the fewest registers.
@@ -75,12 +77,22 @@ func (t *tuning) matrix(p *core.Problem) bool {
 		p.HeadDim%8 == 0 && p.ValueDim%8 == 0
 }
 
+// strip reports whether all gradients of a problem come from one launch: of one
+// axis, with windows that fit the weights' memory and are short beside the strip.
+func (t *tuning) strip(p *core.Problem) bool {
+	a, d := &p.Axes[2], t.design(p, "attn_bwd_strip")
+	slots := int(a.Kernel)
+	plain := p.Rank == 1 && a.QueryStep == 1 && a.Stride == 1 && p.Group() == 1 && p.Extra == 0 && !p.RPB
+	return t.strips && plain && max(p.HeadDim, p.ValueDim) <= int64(d.lanes)*t.query.channels &&
+		stripFits(d.threads/d.lanes, slots)
+}
+
 // lanes are the choices for a kernel in the "lanes" design.
 func (t *tuning) lanes(function string) *lanes {
 	switch function {
 	case "attn_fwd":
 		return &t.forward
-	case "attn_bwd_q":
+	case "attn_bwd_q", "attn_bwd_strip":
 		return &t.query
 	case "attn_bwd_kv":
 		return &t.keys
@@ -105,12 +117,21 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	if dim <= int64(d.lanes)*c.channels {
 		d.share(p, c)
 	}
-	d.block = int(evenly(p.Axes[2].Kernel+int64(d.reuse[1])-1, int64(max(c.block, 1))))
+	if function == "attn_bwd_strip" {
+		d.lanes, d.reuse = max(d.lanes, stripRows), [2]int{1, stripRows}
+	}
+	block := c.block
+	if c.block16 > 0 && p.DType.Size() == 2 && d.reuse[0]*d.reuse[1] == 4 {
+		block = c.block16
+	}
+	d.block = int(evenly(p.Axes[2].Kernel+int64(d.reuse[1])-1, int64(max(block, 1))))
 	return d
 }
 
-// share decides which neighbours share loads: fused kernels take a square of them
-// if windows have two axes.
+// share decides which neighbours share loads: if windows have two axes, fused
+// kernels take a square of them, or two along axis 1, because a simdgroup's lane
+// groups, which are neighbours along axis 2, then walk the same lines, and each
+// line as far as one row sees.
 func (d *design) share(p *core.Problem, c *lanes) {
 	if p.Axes[2].Kernel == 1 || !everyQuery(p) {
 		return
@@ -119,9 +140,12 @@ func (d *design) share(p *core.Problem, c *lanes) {
 	if c.aspect == 0 {
 		return // a split operation, whose groups take one line
 	}
-	d.lanes = max(d.lanes, c.reuse)
-	if p.Axes[1].Kernel > 1 && c.reuse == 4 {
-		d.reuse = [2]int{2, 2}
+	if p.Rank == 1 && d.lanes < 8 {
+		d.reuse[1] = min(c.reuse, 2) // rows of 64 bytes, 4 apart, are too far from one another
+	}
+	d.lanes = max(d.lanes, d.reuse[1])
+	if p.Axes[1].Kernel > 1 && c.reuse > 1 {
+		d.reuse = [2]int{2, c.reuse / 2}
 	}
 }
 

@@ -24,6 +24,7 @@ type variant struct {
 	dtype    core.DType
 	dim      int64 // channels of queries and keys, or the only ones
 	valueDim int64
+	rank     int // axes of the problem
 	design   design
 	rpb      bool
 	layout   layout
@@ -66,6 +67,7 @@ const (
 	rowsParameter
 	blockParameter
 	boxParameter
+	axesParameter
 	rpbParameter
 )
 
@@ -88,6 +90,8 @@ func (v *variant) spell(p parameter) (name, argument string) {
 	case boxParameter:
 		b := v.design.box
 		return fmt.Sprintf("b%d%d%d", b[0], b[1], b[2]), fmt.Sprintf("%d, %d", b[1], b[2])
+	case axesParameter:
+		return fmt.Sprintf("a%d", v.rank), fmt.Sprint(v.rank)
 	default:
 		if v.rpb {
 			return "rpb", "true"
@@ -132,11 +136,11 @@ type template struct {
 }
 
 var forwardParameters = []parameter{
-	dimParameter, valueDimParameter, lanesParameter, rowsParameter, blockParameter, rpbParameter,
+	dimParameter, valueDimParameter, lanesParameter, rowsParameter, axesParameter, blockParameter, rpbParameter,
 }
 
 var backwardParameters = []parameter{
-	dimParameter, valueDimParameter, lanesParameter, rowsParameter, rpbParameter,
+	dimParameter, valueDimParameter, lanesParameter, rowsParameter, axesParameter, rpbParameter,
 }
 
 var matrixParameters = []parameter{dimParameter, valueDimParameter, boxParameter, rpbParameter}
@@ -145,6 +149,7 @@ var templates = map[string]template{
 	"attn_fwd":        {"attn_fwd", forwardParameters},
 	"attn_bwd_q":      {"attn_bwd_q", backwardParameters},
 	"attn_bwd_kv":     {"attn_bwd_kv", backwardParameters},
+	"attn_bwd_strip":  {"attn_bwd_strip", []parameter{dimParameter, valueDimParameter, lanesParameter}},
 	"attn_fwd_mat":    {"attn_fwd_mat", matrixParameters},
 	"attn_bwd_q_mat":  {"attn_bwd_q_mat", matrixParameters},
 	"attn_bwd_kv_mat": {"attn_bwd_kv_mat", matrixParameters},
