@@ -7,8 +7,8 @@
 DIR is what `NATTEN_GPU_BENCH=DIR go test ./core/metal -run TestExportBenchmarks` wrote. This is a
 model, not a measurement: nobody has run these kernels on an Apple GPU. It takes the longest of
 
-- memory: each tensor once, in the backward pass 1.5 times, as traffic.py counts on an H100, at the
-  bandwidth that Apple publishes;
+- memory: each tensor once, in a backward pass of two kernels 1.5 times, as traffic.py counts on an
+  H100, at the bandwidth that Apple publishes;
 - arithmetic: the instructions of the hot loops (census.py) at the rates of the metal-benchmarks
   project: a core and cycle 128 simple ones, 32 exponentials or integer multiplications, 64
   shuffles;
@@ -28,8 +28,10 @@ from typing import Any, NamedTuple
 from census import Loop, hot_loop
 
 LAUNCH_MS = 0.01
-# Bytes of a backward pass by those of all its tensors once.
+# Bytes of a backward pass of two kernels by those of all its tensors once.
 TWICE_READ = 1.5
+# Work of attn_bwd_strip by that of its hot loop, which has two of the five products.
+STRIP = 5 / 2
 
 
 class Chip(NamedTuple):
@@ -72,16 +74,17 @@ def turns(ptx: str, row: dict[str, Any]) -> float:
     lanes = int(re.search(r"_g(\d+)", ptx)[1])  # type: ignore[index]
     reuse = re.search(r"_r(\d)(\d)", ptx)
     block = re.search(r"_k(\d+)", ptx)
-    if reuse is None:
+    strip = ptx.startswith("attn_bwd_strip")
+    if reuse is None and not strip:
         raise ValueError(f"{ptx} is no kernel of the lanes design")
-    r1, r2 = int(reuse[1]), int(reuse[2])
+    r1, r2 = (int(reuse[1]), int(reuse[2])) if reuse is not None else (1, 4)
     kernel = [1] * (3 - len(row["kernel"])) + row["kernel"]
     step = int(block[1]) if block else 2
     loops = kernel[0] * (kernel[1] + r1 - 1) * -(-(kernel[2] + r2 - 1) // step)
     groups = row["batch"] * row["heads"] / (r1 * r2)
     for n in row["lengths"]:
         groups *= n
-    return groups * loops * lanes
+    return groups * loops * lanes * (STRIP if strip else 1)
 
 
 def predict(
