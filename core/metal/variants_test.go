@@ -23,9 +23,9 @@ import (
 // alignments are the values of layout.vec for each element type, each with a head
 // dimension that leads to it; the first is the best.
 var alignments = map[core.DType][]struct{ vec, dim int64 }{
-	core.Float32:  {{4, 8}, {1, 3}},
-	core.Float16:  {{8, 8}, {4, 12}, {1, 3}},
-	core.BFloat16: {{8, 8}, {4, 12}, {1, 3}},
+	core.Float32:  {{4, 8}, {1, 5}},
+	core.Float16:  {{8, 8}, {4, 12}, {1, 5}},
+	core.BFloat16: {{8, 8}, {4, 12}, {1, 5}},
 }
 
 var unimportant = regexp.MustCompile(`_[degk]\d+`)
