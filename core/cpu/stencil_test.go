@@ -112,14 +112,15 @@ func TestStencilSums(t *testing.T) {
 	}
 }
 
-// withStencils runs a test with stencil kernels: those in Go if the processor has none.
+// withStencils runs a test with stencil kernels: those in Go if the processor has none,
+// as it then has none for the blocks either that randomBlocks draws.
 func withStencils(t *testing.T, f func(t *testing.T)) {
 	if simd == nil {
 		t.Skip("portable kernels")
 	}
 	given, changed := simd, *simd
 	if changed.stencil == nil {
-		changed.stencil = &stencilTwins
+		changed.stencil, changed.block = &stencilTwins, &twins
 	}
 	simd = &changed
 	defer func() { simd = given }()
