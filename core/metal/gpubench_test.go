@@ -245,6 +245,7 @@ func TestExportBenchmarksForAGPU(t *testing.T) {
 	if dir == "" {
 		t.Skipf("%s names no folder to write to", exportDir)
 	}
+	require.NoError(t, os.MkdirAll(dir, 0o755))
 	e := &exporter{t: t, dir: dir, done: map[string]bool{}}
 	for _, c := range benchRows() {
 		batch := c.Batch
