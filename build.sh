@@ -15,38 +15,8 @@ command -v go >/dev/null || {
     echo "build.sh: Go 1.26 or newer is needed, and \`go\` is not on PATH" >&2
     exit 2
 }
-goos=$(go env GOOS)
-case $goos in
-    darwin) library=$root/python/natten_mps/lib/libnatten_mps.dylib ;;
-    *) library=$root/python/natten_mps/lib/libnatten_mps.so ;;
-esac
-
-version() {
-    sed -n 's/^__version__ = "\(.*\)"$/\1/p' python/natten_mps/version.py
-}
-
-# Only natten_mps_* leaves the library: an ELF version script, on macOS the
-# header's visibility attributes.
-link_flags() {
-    if [[ $(go env GOOS) == darwin ]]; then
-        echo "-Wl,-install_name,@rpath/libnatten_mps.dylib"
-    else
-        echo "'-Wl,--version-script=$root/capi/exports.map' -Wl,-soname,libnatten_mps.so"
-    fi
-}
-
-# Compiles the library to the file named; GOOS, GOARCH and CC choose the platform.
-compile() {
-    local output=$1 partial=$1.partial cflags=${CGO_CFLAGS:--O2}
-    mkdir -p -- "$(dirname -- "$output")"
-    [[ $(go env GOOS) != darwin ]] || cflags+=" -fvisibility=hidden"
-    CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false \
-        -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
-        -o "$partial" ./capi
-    # cgo writes a header of its own, which nobody is to use.
-    rm -f -- "$output.h" "${partial%.*}.h"
-    mv -- "$partial" "$output"
-}
+# shellcheck source=capi/packaging/compile.sh
+source "$root/capi/packaging/compile.sh"
 
 # Whether the library is older than anything that it is made of.
 is_stale() {
@@ -108,44 +78,11 @@ test_py() {
     .venv/bin/python -m pytest -q -m "not slow" tests/python
 }
 
-tiers=(1-block 1-queue 2 3)
-
-# The GPU's side on the simulated Metal: every kernel under the checker, the host
-# side and the table of problems in each tier, and the Python suite in the first.
+# Kernels and their host side, on the GPU that there is or on a simulated one.
 test_metal() {
     verb_setup
     verb_build
-    local tier simulator
-    simulator=$(go run ./tests/metalsim/cmd/simbuild)
-    go test -shuffle=on -timeout 60m ./tests/metalsim/... ./metalrt ./core/metal
-    for tier in "${tiers[@]}"; do
-        echo "== test metal, tier $tier"
-        on_simulator "$simulator" "$tier" checked tests/metalsim/python
-        on_simulator "$simulator" "$tier" fast tests/python/test_metal.py
-    done
-    test_tier "$simulator" "${tiers[0]}"
-}
-
-# test_tier LIBRARY TIER runs the Python suite in a tier.
-test_tier() {
-    echo "== test the Python suite in tier $2"
-    on_simulator "$1" "$2" fast -m "not slow" tests/python
-}
-
-# on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS tensors.
-on_simulator() {
-    NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
-        PYTHONPATH=$root/tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
-}
-
-## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file
-verb_shadercov() {
-    local folder=$root/build/shadercov
-    rm -rf -- "$folder"
-    mkdir -p -- "$folder"
-    METALSIM_MODE=coverage METALSIM_CACHE=$folder \
-        go test -count=1 -timeout 60m -run 'Conformance|EveryVariant' ./core/metal
-    go run ./tests/metalsim/cmd/shadercov "$folder"
+    tests/metalsim/test.sh quick
 }
 
 ## mutate [TEXT]         break shaders and host side in one place after the other; a test has to fail each time
@@ -167,13 +104,9 @@ test_slow() {
     (cd -- core/cpu/_asm && go test ./...)
     go test -shuffle=on -tags noasm "${packages[@]}"
     go test -shuffle=on -race -short "${packages[@]}"
-    local tier simulator
-    simulator=$(go run ./tests/metalsim/cmd/simbuild)
-    for tier in "${tiers[@]:1}"; do
-        test_tier "$simulator" "$tier"
-    done
+    tests/metalsim/test.sh slow
     verb_dispatch
-    test_packages
+    packages test
 }
 
 ## dispatch              the engine's Go tests on emulated processors, with each one's kernels required
@@ -254,7 +187,7 @@ verb_demo() {
 verb_bench() {
     verb_setup
     if [[ ${1:-} == gpu ]]; then
-        bench_gpu
+        tests/bench/gpu.sh
         return
     fi
     verb_build
@@ -272,22 +205,6 @@ bench_call() {
     PYTHONPATH=tests .venv/bin/python tests/bench/overhead.py --peer "$folder" "$@"
 }
 
-# Writes kernels as PTX, their launches and counts of their instructions, and times them
-# where there is a driver; the folder can be taken to a machine that has one.
-bench_gpu() {
-    local folder=$root/build/gpubench
-    rm -rf -- "$folder"
-    mkdir -p -- "$folder"
-    NATTEN_GPU_BENCH=$folder go test -count=1 -timeout 60m -run TestExportBenchmarks ./core/metal
-    .venv/bin/python tests/metalsim/gpu/census.py "$folder"
-    .venv/bin/python tests/metalsim/gpu/roofline.py "$folder" --plot "$folder/roofline.png"
-    if ldconfig -p | grep -q libcuda.so.1; then
-        .venv/bin/python tests/metalsim/gpu/bench.py "$folder" --json "$folder/figures.json"
-    else
-        echo "no NVIDIA driver here; there: python3 tests/metalsim/gpu/bench.py $folder"
-    fi
-}
-
 ## docs                  the reference and the guides as pages in build/docs
 verb_docs() {
     verb_setup
@@ -297,9 +214,14 @@ verb_docs() {
     echo "written: build/docs/index.html"
 }
 
-# ------------------------------------------------------------------ packages --
+# ----------------------------------------------------------------- programs --
 
-source "$root/capi/packages.sh"
+# The verbs of packages.sh; a relative prefix is that of the caller's folder.
+packages() { (cd -- "$OLDPWD" && "$root/capi/packaging/packages.sh" "$@"); }
+verb_install() { packages install "$@"; }
+verb_wheel() { packages wheel "$@"; }
+verb_sdist() { packages sdist; }
+verb_shadercov() { tests/metalsim/test.sh shadercov; }
 
 # ------------------------------------------------------------------ quality --
 
@@ -408,7 +330,7 @@ fail() {
 ## help                  this list
 verb_help() {
     echo "usage: ./build.sh VERB [ARGUMENTS]"
-    sed -n 's/^## /  /p' build.sh capi/packages.sh
+    sed -n 's/^## /  /p' build.sh capi/packaging/packages.sh tests/metalsim/test.sh
 }
 
 main() {

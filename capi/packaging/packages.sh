@@ -1,19 +1,28 @@
+#!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154  # root and library are build.sh's
 #
-# The verbs of build.sh that hand the library to others: install, wheel, sdist, and
-# the tests of what they make.
+# Hands the library to others: packages.sh install|wheel|sdist|test, the verbs of
+# build.sh, and the tests of what they make.
+# shellcheck disable=SC2317  # verbs are called by name
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+cd -- "$root"
+# shellcheck source=capi/packaging/compile.sh
+source "$root/capi/packaging/compile.sh"
 
 ## install PREFIX        header, library, pkg-config file and CMake package for C and C++
 verb_install() {
-    [[ $# -eq 1 ]] || fail "install wants one argument: the prefix, such as /usr/local"
-    verb_build
+    [[ $# -eq 1 ]] || {
+        echo "build.sh: install wants one argument: the prefix, such as /usr/local" >&2
+        exit 2
+    }
+    ./build.sh build
     local template target prefix=$1
     [[ $prefix == /* ]] || prefix=$OLDPWD/$prefix
     mkdir -p -- "$prefix"/include "$prefix"/lib/{pkgconfig,cmake/natten_mps}
     install -m 644 include/natten_mps.h include/natten_mps.hpp "$prefix/include"
     install -m 755 "$library" "$prefix/lib"
-    for template in capi/install/*; do
+    for template in capi/packaging/install/*; do
         target=$(basename -- "${template%.in}")
         case $target in
             *.pc) target=pkgconfig/$target ;;
@@ -36,7 +45,7 @@ wheel() {
     local stage=$root/build/wheel/$1 name=libnatten_mps.so zig="$root/.venv/bin/python -m ziglang cc -target $4"
     if [[ $2 == darwin ]]; then
         name=libnatten_mps.dylib
-        zig+=" -F$root/capi/macos -L$root/capi/macos"
+        zig+=" -F$root/capi/packaging/macos -L$root/capi/packaging/macos"
     fi
     rm -rf -- "$stage"
     mkdir -p -- "$stage"
@@ -51,7 +60,7 @@ wheel() {
 ## wheel [all|linux-x86_64|linux-aarch64|macos-arm64]  wheels in dist, cross-compiled; default: this machine's
 verb_wheel() {
     local wanted=${1:-} row fields
-    verb_setup
+    ./build.sh setup
     .venv/bin/python -m pip install -q --disable-pip-version-check ziglang==0.17.1 auditwheel
     if [[ -z $wanted ]]; then
         wanted=$(uname -s | sed 's/Darwin/macos/; s/Linux/linux/')-$(uname -m)
@@ -65,14 +74,14 @@ verb_wheel() {
 
 ## sdist                 the source distribution in dist
 verb_sdist() {
-    verb_setup
+    ./build.sh setup
     .venv/bin/python -m build --sdist >/dev/null
     echo "written: dist/natten_mps-$(version).tar.gz"
 }
 
 # What `check` asks of packages: three wheels, twice the same; those for Linux, the source
 # distribution and the Swift package at work.
-test_packages() {
+verb_test() {
     rm -rf -- dist
     verb_wheel all
     (cd -- dist && sha256sum -- *.whl) >build/wheel/SHA256SUMS
@@ -82,3 +91,5 @@ test_packages() {
     tests/packages/smoke.sh dist
     tests/packages/swift.sh
 }
+
+"verb_$1" "${@:2}"

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154,SC2034  # root is the reader's, and library is for it
+#
+# How the library is compiled, for build.sh and packages.sh.
+
+goos=$(go env GOOS)
+case $goos in
+    darwin) library=$root/python/natten_mps/lib/libnatten_mps.dylib ;;
+    *) library=$root/python/natten_mps/lib/libnatten_mps.so ;;
+esac
+
+version() {
+    sed -n 's/^__version__ = "\(.*\)"$/\1/p' python/natten_mps/version.py
+}
+
+# Only natten_mps_* leaves the library: an ELF version script, on macOS the
+# header's visibility attributes.
+link_flags() {
+    if [[ $(go env GOOS) == darwin ]]; then
+        echo "-Wl,-install_name,@rpath/libnatten_mps.dylib"
+    else
+        echo "'-Wl,--version-script=$root/capi/exports.map' -Wl,-soname,libnatten_mps.so"
+    fi
+}
+
+# Compiles the library to the file named; GOOS, GOARCH and CC choose the platform.
+compile() {
+    local output=$1 partial=$1.partial cflags=${CGO_CFLAGS:--O2}
+    mkdir -p -- "$(dirname -- "$output")"
+    [[ $(go env GOOS) != darwin ]] || cflags+=" -fvisibility=hidden"
+    CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false \
+        -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
+        -o "$partial" ./capi
+    # cgo writes a header of its own, which nobody is to use.
+    rm -f -- "$output.h" "${partial%.*}.h"
+    mv -- "$partial" "$output"
+}
