@@ -184,7 +184,12 @@ verb_demo() {
 ## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help);
 ##                       bench gpu: shaders against their naive twin, on an NVIDIA GPU if there is one
 ##                       bench call: what a call costs, beside natten-mps 0.3.3
+##                       bench compare bits|speed OLD NEW: two builds of the library
 verb_bench() {
+    if [[ ${1:-} == compare ]]; then
+        go run ./tests/bench/compare "${@:2}"
+        return
+    fi
     verb_setup
     if [[ ${1:-} == gpu ]]; then
         tests/bench/gpu.sh
