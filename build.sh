@@ -21,7 +21,7 @@ source "$root/capi/packaging/compile.sh"
 # Whether the library is older than anything that it is made of.
 is_stale() {
     [[ ! -e $library ]] || [[ -n $(find capi core include metalrt shaders go.mod go.sum build.sh \
-        python/natten_mps/version.py -type f ! -name '*_test.go' -newer "$library" -print -quit) ]]
+        python/natten_mps/version.py -type f ! -name '*_test.go' -newer "$library") ]]
 }
 
 ## build                 compile the Go core into python/natten_mps/lib (skipped when up to date)
@@ -53,11 +53,20 @@ verb_test() {
     done
 }
 
+# go_test EXCEPT OPTIONS... tests the packages whose path does not match; macOS has
+# bash 3.2, which has no mapfile.
+go_test() {
+    local package packages=()
+    while IFS= read -r package; do
+        packages+=("$package")
+    done < <(go list ./... | grep -v -E "$1")
+    [[ ${#packages[@]} -gt 0 ]] || fail "no package is left without those that match $1"
+    go test -shuffle=on "${@:2}" "${packages[@]}"
+}
+
 # The packages that neither open the built library nor compile kernels.
 test_go() {
-    local packages
-    mapfile -t packages < <(go list ./... | grep -v -e /tests/exported -e /tests/metalsim -e /core/metal)
-    go test -shuffle=on "${packages[@]}"
+    go_test '/(tests/exported|tests/metalsim|core/metal)(/|$)'
 }
 
 # The built library, through its exported symbols.
@@ -87,6 +96,7 @@ test_metal() {
 
 ## mutate [TEXT]         break shaders and host side in one place after the other; a test has to fail each time
 verb_mutate() {
+    [[ $goos != darwin ]] || fail "mutate breaks what the simulated Metal runs, which needs Linux"
     verb_setup
     .venv/bin/python tests/metalsim/mutate/mutate.py --only "${1:-}" --report build/mutations.md build/mutate
 }
@@ -99,11 +109,12 @@ test_slow() {
     verb_clients
     NATTEN_TEST_REQUIRE=clients .venv/bin/python -m pytest -q tests/python/test_compat_clients.py
     .venv/bin/python -m pytest -q -m slow tests/python
-    local packages
-    mapfile -t packages < <(go list ./... | grep -v /tests/exported)
     (cd -- core/cpu/_asm && go test ./...)
-    go test -shuffle=on -tags noasm "${packages[@]}"
-    go test -shuffle=on -race -short "${packages[@]}"
+    # The simulator needs ELF and GNU ld.
+    local except='/tests/exported$'
+    [[ $goos != darwin ]] || except='/tests/(exported|metalsim)(/|$)'
+    go_test "$except" -tags noasm
+    go_test "$except" -race -short
     tests/metalsim/test.sh slow
     verb_dispatch
     packages test
@@ -111,6 +122,10 @@ test_slow() {
 
 ## dispatch              the engine's Go tests on emulated processors, with each one's kernels required
 verb_dispatch() {
+    if [[ $goos == darwin ]]; then
+        echo "== dispatch: skipped, programs of other processors run under qemu-user, which needs Linux"
+        return
+    fi
     local cpu
     for cpu in Haswell:avx2 qemu64:generic; do
         echo "== dispatch x86-64 ${cpu%:*}, ${cpu#*:} required"
@@ -239,7 +254,7 @@ verb_gen() {
 }
 
 c_sources() {
-    git ls-files -- '*.h' '*.hpp' '*.c' '*.cc' '*.metal' ':!tests/metalsim'
+    git ls-files -z -- '*.h' '*.hpp' '*.c' '*.cc' '*.metal' ':!tests/metalsim'
 }
 
 python_sources=(setup.py python tests)
@@ -263,7 +278,7 @@ verb_fmt() {
     else
         gofmt -w capi core metalrt shaders tests
     fi
-    c_sources | xargs -r -d '\n' -- "$root/build.sh" clang-format -i
+    c_sources | xargs -0 "$root/build.sh" clang-format -i
     .venv/bin/ruff check --fix -q "${python_sources[@]}"
     .venv/bin/ruff format -q "${python_sources[@]}"
 }
@@ -291,12 +306,12 @@ verb_lint() {
     unformatted=$(gofmt -l capi core metalrt shaders tests)
     [[ -z $unformatted ]] || fail "gofmt would change: $unformatted"
     echo "== clang-format"
-    c_sources | xargs -r -d '\n' -- "$root/build.sh" clang-format --dry-run -Werror
+    c_sources | xargs -0 "$root/build.sh" clang-format --dry-run -Werror
     echo "== ruff, mypy, shellcheck"
     .venv/bin/ruff check "${python_sources[@]}"
     .venv/bin/ruff format --check "${python_sources[@]}"
     .venv/bin/mypy
-    git ls-files -- '*.sh' .ci/run | xargs -d '\n' shellcheck
+    git ls-files -z -- '*.sh' .ci/run | xargs -0 shellcheck
     if [[ -x build/tools/golangci-lint ]]; then
         echo "== golangci-lint"
         build/tools/golangci-lint run ./...

@@ -50,7 +50,7 @@ wheel() {
     rm -rf -- "$stage"
     mkdir -p -- "$stage"
     git ls-files -z pyproject.toml setup.py README.md LICENSE python/natten_mps |
-        xargs -0 cp --parents -t "$stage"
+        xargs -0 tar -cf - | tar -xf - -C "$stage"
     echo "== wheel $5"
     GOOS=$2 GOARCH=$3 CC=$zig CGO_LDFLAGS=-s compile "$stage/python/natten_mps/lib/$name"
     (cd -- "$stage" && NATTEN_MPS_WHEEL_PLATFORM=$5 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
@@ -84,9 +84,10 @@ verb_sdist() {
 verb_test() {
     rm -rf -- dist
     verb_wheel all
-    (cd -- dist && sha256sum -- *.whl) >build/wheel/SHA256SUMS
+    rm -rf -- build/wheel/first
+    mv -- dist build/wheel/first
     verb_wheel all >/dev/null
-    (cd -- dist && sha256sum --check "$root/build/wheel/SHA256SUMS")
+    diff -r build/wheel/first dist
     verb_sdist
     tests/packages/smoke.sh dist
     tests/packages/swift.sh

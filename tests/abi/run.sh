@@ -110,7 +110,7 @@ check_symbols() {
     echo "symbols: as listed"
 }
 
-# changed NAME SED-COMMAND: a copy of the header with one thing changed.
+# changed NAME SED-COMMAND: a copy of the header with one thing changed (Linux only).
 changed() {
     mkdir -p -- "$build/$1"
     sed "$2" "$root/include/natten_mps.h" >"$build/$1/natten_mps.h"
@@ -120,7 +120,8 @@ changed() {
     }
 }
 
-# What the frozen layouts and the list of symbols are there for, done once each.
+# What the frozen layouts and the list of symbols are there for, done once each
+# (Linux only).
 check_that_changes_are_seen() {
     local name missed=()
     changed reordered '/^typedef struct natten_mps_axis/,/^}/ { /int64_t kernel;/ { h; d }; /int64_t dilation;/ { G } }'
@@ -140,7 +141,8 @@ check_that_changes_are_seen() {
     echo "mutations: a reordered field, another enumerator and a removed symbol are seen"
 }
 
-# stub HEADER-FOLDER OUTPUT: a library of empty functions with debug information.
+# stub HEADER-FOLDER OUTPUT: a library of empty functions with debug information
+# (Linux only).
 stub() {
     gcc -E -P "$1/natten_mps.h" | sed -z 's/\(natten_mps_[a-z_]*([^;{}]*)\);/\1 { return 0; }/g' |
         gcc -w -g -shared -fPIC -x c -o "$2" -
@@ -162,7 +164,7 @@ compare_with_base() {
     report=$(abidiff --harmless --no-added-syms "$build/old.so" "$build/new.so") || true
     # What remains allowed is data members inserted at the end of structs.
     if grep -E '[1-9][0-9]* Removed|member (change|deletion)|enumerator (change|deletion)|type.* changed:$' <<<"$report" |
-        grep -v 'underlying type .struct\|has sub-type changes:' >&2; then
+        grep -v -e 'underlying type .struct' -e 'has sub-type changes:' >&2; then
         echo "$report" >&2
         echo "tests/abi: the header breaks programs made with $base" >&2
         return 1

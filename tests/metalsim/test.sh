@@ -3,28 +3,43 @@
 #
 # Kernels and their host side: test.sh quick|slow|shadercov, with the library built and
 # .venv made. On macOS the Metal of the machine, elsewhere a simulated one.
-# shellcheck disable=SC2317  # parts are called by name
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 cd -- "$root"
 
 tiers=(1-block 1-queue 2 3)
 
-# on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS tensors.
+# on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS
+# tensors (Linux only).
 on_simulator() {
     NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
         PYTHONPATH=$root/tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
 }
 
-# python_suite LIBRARY TIER runs all of it in a tier.
+# python_suite LIBRARY TIER runs all of it in a tier (Linux only).
 python_suite() {
     echo "== test the Python suite in tier $2"
     on_simulator "$1" "$2" fast -m "not slow" tests/python
 }
 
+# on_gpu TIER ARGUMENTS... runs pytest with MPS tensors.
+on_gpu() {
+    NATTEN_MPS_TIER=$1 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal .venv/bin/python -m pytest -q "${@:2}"
+}
+
+# The host side, every kernel and the table of problems on the GPU that there is.
+quick_on_gpu() {
+    local tier
+    NATTEN_TEST_REQUIRE=metal go test -shuffle=on -timeout 60m ./metalrt ./core/metal
+    for tier in "${tiers[@]}"; do
+        echo "== test metal, tier $tier"
+        on_gpu "$tier" tests/python/test_metal.py
+    done
+}
+
 # Every kernel under the checker, the host side and the table of problems in each tier,
-# and the Python suite in the first.
-run_quick() {
+# and the Python suite in the first (Linux only).
+quick_on_simulator() {
     local tier simulator
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
     go test -shuffle=on -timeout 60m ./tests/metalsim/... ./metalrt ./core/metal
@@ -36,8 +51,8 @@ run_quick() {
     python_suite "$simulator" "${tiers[0]}"
 }
 
-# The Python suite in the other tiers.
-run_slow() {
+# The Python suite in the other tiers (Linux only).
+slow_on_simulator() {
     local tier simulator
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
     for tier in "${tiers[@]:1}"; do
@@ -46,7 +61,8 @@ run_slow() {
 }
 
 ## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file
-run_shadercov() {
+#                       (Linux only)
+shader_coverage() {
     local folder=$root/build/shadercov
     rm -rf -- "$folder"
     mkdir -p -- "$folder"
@@ -55,4 +71,15 @@ run_shadercov() {
     go run ./tests/metalsim/cmd/shadercov "$folder"
 }
 
-"run_$1"
+# The simulator needs ELF and GNU ld, and macOS would not load it: it has a Metal.
+case $1-$(uname -s) in
+    quick-Darwin) quick_on_gpu ;;
+    quick-*) quick_on_simulator ;;
+    slow-Darwin) echo "== test the Python suite in the other tiers: skipped, the simulated Metal needs Linux" ;;
+    slow-*) slow_on_simulator ;;
+    shadercov-Darwin)
+        echo "build.sh: shadercov counts lines on the simulated Metal, which needs Linux" >&2
+        exit 2
+        ;;
+    shadercov-*) shader_coverage ;;
+esac

@@ -11,7 +11,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 
-now() { date +%s.%N; }
+now() { "$root/.venv/bin/python" -c "import time; print(time.time())"; }
 
 report() {
     awk -v a="$started" -v b="$(now)" -v what="$1" 'BEGIN { printf "%s: %.1f s\n", what, b - a }'

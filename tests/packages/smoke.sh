@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Packages at work: smoke.sh FOLDER. The x86-64 wheel is installed into a clean
+# Packages at work: smoke.sh FOLDER. This machine's wheel is installed into a clean
 # environment and used with no compiler and no Go on PATH. The source
 # distribution is built there by pip, and without Go or a C compiler says what is
 # missing. The arm64 wheel's library serves the C example on an emulated
@@ -39,9 +39,13 @@ refused() {
     rm -r -- "$path"
 }
 
-echo "== x86-64 wheel in a clean environment"
+case $(uname -s)-$(uname -m) in
+    Darwin-*) tag=macosx_14_0_arm64 ;;
+    *) tag=manylinux2014_$(uname -m) ;;
+esac
+echo "== wheel for $tag in a clean environment"
 clean_environment "$scratch/wheel"
-install_into "$scratch/wheel" "$packages"/*-manylinux2014_x86_64.whl
+install_into "$scratch/wheel" "$packages"/*-"$tag".whl
 use "$scratch/wheel"
 
 echo "== source distribution in a clean environment"
@@ -60,6 +64,10 @@ CC=absent-cc refused "needs a C compiler (cgo links the library with it), but \`
 install_into "$scratch/source" "$sdist"
 use "$scratch/source"
 
+if [[ $(uname -s) != Linux ]]; then
+    echo "== arm64 wheel's library: skipped, emulation needs Linux"
+    exit
+fi
 echo "== arm64 wheel's library through the C example, emulated"
 "$root/.venv/bin/python" -m zipfile -e "$packages"/*-manylinux2014_aarch64.whl "$scratch/arm64"
 aarch64-linux-gnu-gcc -std=c99 "-I$root/include" "$root/tests/examples/attention.c" -o "$scratch/attention" \

@@ -11,6 +11,7 @@ tree=$root/build/_swift
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 
+# Makes it (Linux only).
 fill_tree() {
     rm -rf -- "$tree" &&
         mkdir -p -- "$tree" &&
@@ -21,6 +22,7 @@ fill_tree() {
         touch -- "$tree/ready"
 }
 
+# Makes it once (Linux only).
 make_tree() {
     [[ ! -e $tree/ready ]] || return 0
     echo "== making a Debian with Swift in build/_swift"
@@ -30,12 +32,13 @@ make_tree() {
     }
 }
 
-# Both run the package in the folder $1 with the library installed in $2.
+# Runs the package in the folder $1 with the library installed in $2.
 run_here() {
     (cd -- "$1" && PKG_CONFIG_PATH=$2/lib/pkgconfig swift run -Xlinker -rpath -Xlinker "$2/lib" Example)
 }
 
-# Swift finds its own files through /proc; the mount ends with its namespace.
+# The same in the tree (Linux only). Swift finds its own files through /proc; the mount
+# ends with its namespace.
 run_in_tree() {
     rm -rf -- "$tree/package" "$tree/prefix"
     cp -r -- "$1" "$tree/package"
