@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._problem import Prepared
+from ._prepared import Prepared
 
 Tensors = Sequence[Tensor | None]
 

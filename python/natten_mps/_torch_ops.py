@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import _dense, _problem, backend
+from . import _dense, _layout, _operation, _prepared, backend
 from ._grad import second_order
-from ._problem import Operation
+from ._operation import Operation
 from .utils.window import Window
 
 Tensors = Sequence[Tensor | None]
@@ -64,7 +64,7 @@ def call(
     compiling = torch.compiler.is_compiling()
     if (
         compiling
-        and op is _problem.ATTN
+        and op is _operation.ATTN
         and sizes is None
         and backend.choice in ("auto", "pure")  # else the chosen one is left its work
         and not torch.compiler.is_exporting()
@@ -75,11 +75,11 @@ def call(
         assert key is not None
         assert value is not None
         return _dense.attn(query, key, value, window=window, scale=scale, heads_first=heads_first)
-    _problem.check_kinds(op, inputs)
-    _problem.check_scale(scale)
+    _layout.check_kinds(op, inputs)
+    _layout.check_scale(scale)
     if not compiling and transformed():
         given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
-        _problem.layout(op, given, window, heads_first)
+        _layout.layout(op, given, window, heads_first)
         return op.pure(*inputs, window=window, scale=scale, sizes=sizes, heads_first=heads_first)
     function = getattr(torch.ops.natten_mps, op.name)
     return function(*inputs, sizes, *window, scale, heads_first)
@@ -105,13 +105,13 @@ class _Call:
         self.scale, self.heads_first = rule[7:]
         self.rest = arguments[tensors + _RULE_LENGTH :]
 
-    def layout(self) -> _problem.Layout:
+    def layout(self) -> _layout.Layout:
         names = zip(self.op.inputs, self.inputs, strict=True)
         shapes = {name: t.shape for name, t in names if t is not None}
-        return _problem.layout(self.op, shapes, self.window, self.heads_first)
+        return _layout.layout(self.op, shapes, self.window, self.heads_first)
 
-    def prepare(self) -> _problem.Prepared:
-        return _problem.prepare(
+    def prepare(self) -> _prepared.Prepared:
+        return _prepared.prepare(
             self.op,
             self.inputs,
             self.window,
@@ -157,11 +157,11 @@ def _fake_forward(op: Operation) -> Callable[..., Any]:
     def fake(*arguments: Any) -> Any:
         call = _Call(op, len(op.inputs), arguments)
         first = arguments[0]
-        shapes = _problem.output_shapes(op, call.layout(), call.window, call.heads_first)
+        shapes = _layout.output_shapes(op, call.layout(), call.window, call.heads_first)
         out = first.new_empty(shapes[0])
         if not op.keeps_outputs:
             return out
-        return out, first.new_empty(shapes[1], dtype=_problem.lse_dtype(first.dtype))
+        return out, first.new_empty(shapes[1], dtype=_layout.lse_dtype(first.dtype))
 
     return fake
 
@@ -328,8 +328,8 @@ def _count_flops(op: Operation) -> None:
         rule = arguments[tensors : tensors + _RULE_LENGTH]
         window = _window(rule)
         given = {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
-        sizes = _problem.layout(op, given, window, rule[8])
-        queries = sizes.batch * sizes.heads * prod(_problem.outputs_of(sizes.lengths, window))
+        sizes = _layout.layout(op, given, window, rule[8])
+        queries = sizes.batch * sizes.heads * prod(_layout.outputs_of(sizes.lengths, window))
         slots = prod(window.kernel) + sizes.extra
         return 2 * queries * slots * sizes.head_dim, 2 * queries * slots * sizes.value_dim
 
@@ -345,6 +345,6 @@ def _count_flops(op: Operation) -> None:
     register_flop_formula(getattr(torch.ops.natten_mps, op.name + "_backward"))(backward)
 
 
-for _operation in (_problem.ATTN, _problem.QK, _problem.AV):
-    _define(_operation)
-    _count_flops(_operation)
+for _op in (_operation.ATTN, _operation.QK, _operation.AV):
+    _define(_op)
+    _count_flops(_op)

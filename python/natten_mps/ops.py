@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from . import _problem, _torch_ops
+from . import _operation, _prepared, _torch_ops
 from ._grad import Differentiable
-from ._problem import Operation
+from ._operation import Operation
 from .utils.window import Window
 
 __all__ = ["Window", "attn", "attn_out", "av", "qk"]
@@ -44,7 +44,7 @@ def attn(
     `[B, *queries, H]` (float32, or float64 for float64), both differentiable.
     """
     inputs = (query, key, value, rpb, extra_key, extra_value)
-    return _call(_problem.ATTN, inputs, window, scale, sizes, heads_first)
+    return _call(_operation.ATTN, inputs, window, scale, sizes, heads_first)
 
 
 def attn_out(
@@ -61,7 +61,7 @@ def attn_out(
 ) -> Tensor:
     """`attn` for heads last without lse, which then is computed only where gradients need it."""
     inputs = (query, key, value, rpb, extra_key, extra_value)
-    out: Tensor = _call(_problem.ATTN, inputs, window, scale, sizes, False, first_only=True)
+    out: Tensor = _call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=True)
     return out
 
 
@@ -81,7 +81,7 @@ def qk(
     scale None: 1. Masked slots are -inf. Shapes as for `attn`; logits of extra keys come last.
     """
     inputs = (query, key, rpb, extra_key)
-    return _call(_problem.QK, inputs, window, scale, sizes, heads_first)
+    return _call(_operation.QK, inputs, window, scale, sizes, heads_first)
 
 
 def av(
@@ -98,7 +98,7 @@ def av(
     Weights of masked slots are ignored and get gradient 0.
     """
     inputs = (attn, value, extra_value)
-    return _call(_problem.AV, inputs, window, None, sizes, heads_first)
+    return _call(_operation.AV, inputs, window, None, sizes, heads_first)
 
 
 def _call(
@@ -120,7 +120,7 @@ def _call(
     if not plain:
         result = _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
         return result[0] if first_only else result
-    prepared = _problem.prepare(op, inputs, window, scale, sizes is not None, heads_first)
+    prepared = _prepared.prepare(op, inputs, window, scale, sizes is not None, heads_first)
     if prepared.plan is None:
         result = prepared.pure(inputs, sizes)
         return result[0] if first_only else result

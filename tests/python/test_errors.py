@@ -74,7 +74,7 @@ VALUES = {
     "av slots 1": (lambda: nm.na1d_av(t(1, 12, 4, 5), Q, 3), "na1d_av attn last dim (5) must match kernel_size (3)."),
     "av slots 2": (lambda: nm.na2d_av(t(1, 5, 6, 2, 5), Q2, 3), "na2d_av attn last dim (5) must match kernel area (9)."),
     "av slots 3": (lambda: nm.na3d_av(t(1, 5, 6, 7, 2, 5), Q3, 3), "na3d_av attn last dim (5) must match kernel volume (27)."),
-    "av short": (lambda: nm.na1d_av(t(1, 11, 4, 3), Q, 3), "attn has sizes (1, 11, 3), which do not fit that of value (want (1, 12, 3))"),
+    "av short": (lambda: nm.na1d_av(t(1, 11, 4, 3), Q, 3), "attn has positions (11,), which do not fit value's (12,) (want (12,))"),
     "varlen rank": (lambda: nm.na1d_varlen(Q2, Q2, Q2, seq(5), 3), "na1d_varlen expects query/key/value with shape [B, L, H, D]."),
     "varlen shapes": (lambda: nm.na1d_varlen(Q, t(1, 11, 4, 8), Q, seq(5), 3), "query, key, and value must have identical shapes."),
     "varlen sizes": (lambda: nm.na1d_varlen(Q, Q, Q, seq(5)[None], 3), "seq_lens must be a 1-D tensor of length B=1, got shape (1, 1)."),

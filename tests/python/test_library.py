@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import natten_mps as nm
-from natten_mps import _abi, _lib, _plan, _problem, backend, ops
+from natten_mps import _abi, _lib, _operation, _plan, _prepared, backend, ops
 from natten_mps.ops import Window
 from natten_mps.version import __version__
 
@@ -187,7 +187,9 @@ def test_data_loader_workers(method, tmp_path):
 
 
 def plan_of(q, window):
-    return _problem.prepare(_problem.ATTN, (q, q, q, None, None, None), window, None, False, False)
+    return _prepared.prepare(
+        _operation.ATTN, (q, q, q, None, None, None), window, None, False, False
+    )
 
 
 K3 = Window((3,), (1,), (1,), (1,), (False,))
@@ -252,13 +254,13 @@ def test_threads_share_plans():
 
 
 def test_evicted_plans_are_destroyed_with_their_last_user(monkeypatch):
-    monkeypatch.setattr(_problem, "_prepared", {})
-    monkeypatch.setattr(_problem, "CAPACITY", 4)
+    monkeypatch.setattr(_prepared, "_prepared", {})
+    monkeypatch.setattr(_prepared, "CAPACITY", 4)
     held = plan_of(torch.randn(1, 10, 1, 2), K3)
     handle = held.plan._handle
     for length in range(11, 20):
         plan_of(torch.randn(1, length, 1, 2), K3)
-    assert len(_problem._prepared) == 4
+    assert len(_prepared._prepared) == 4
     q = torch.randn(1, 10, 1, 2)
     held.forward((q, q, q, None, None, None), None)
     del held
@@ -276,7 +278,7 @@ def test_plan_says_what_it_chose():
 
 def test_fallback_is_logged_with_its_reason(caplog, monkeypatch):
     monkeypatch.setattr(_plan, "reasons_against", lambda problem, backend: "it is Tuesday")
-    monkeypatch.setattr(_problem, "_prepared", {})
+    monkeypatch.setattr(_prepared, "_prepared", {})
     q = torch.randn(1, 6, 1, 2)
     with caplog.at_level(logging.INFO, "natten_mps"):
         assert nm.na1d(q, q, q, 3).shape == q.shape

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Which backend computes a problem."""
+
+import warnings
+
+import torch
+
+from . import _abi, _lib, _mps, _plan, backend
+from ._log import logger
+
+
+def in_metal_memory(device: torch.device) -> bool:
+    return device.type == "mps" or (backend.choice == "metal" and _mps.plays(device))
+
+
+def choose(problem: _plan.Problem, device: torch.device) -> str:
+    """The backend that computes a problem: the chosen one, or with "auto" the first that takes it,
+    which is `pure` where the library has none. Meta tensors have only shapes, for `pure` to give.
+    """
+    chosen = backend.choice
+    if chosen == "pure" or device.type == "meta":
+        return "pure"
+    if chosen != "auto":
+        against = _against(problem, device, chosen)
+        if against is not None:
+            raise NotImplementedError(f"backend {chosen!r} does not take this problem: {against}")
+        return chosen
+    best = {"cpu": "native", "mps": "metal"}.get(device.type)
+    if best is None:
+        against = f"no backend but 'pure' computes on {device.type}"
+    else:
+        try:
+            against = _against(problem, device, best)
+        except _lib.ForkedError as error:
+            against = str(error)
+            _warn_forked(against)
+    if against is None and best is not None:
+        return best
+    logger.info("pure computes %s: %s", problem, against)
+    return "pure"
+
+
+def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | None:
+    if device.type not in ("cpu", "mps"):
+        return f"tensors are on {device.type} (want cpu or mps)"
+    if all(b["name"] != name for b in _lib.backends()):
+        return backend.details(name)
+    against = _plan.reasons_against(problem, name)
+    if against is None and problem.memory == _abi.METAL and _mps.choice().stream is None:
+        return _mps.choice().why_not()
+    return against
+
+
+_warned = False
+
+
+def _warn_forked(text: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(f"natten_mps computes with 'pure' in this process: {text}", stacklevel=2)

@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: MIT
+"""The one validator: sizes of a problem, read off its tensors, or a Misfit that says what is wrong.
+
+Kinds of Misfit, with their own facts (`name` and `other` are names of tensors):
+
+| kind | facts | what is wrong |
+| --- | --- | --- |
+| type | name, got | no tensor |
+| dims | name, got, want | the number of dimensions |
+| batch, lengths, head_dim, kv_heads, tokens | name, got, other, want | two tensors differ |
+| heads | heads, kv_heads | kv_heads do not divide heads |
+| slots | name, got, want | weights of one query |
+| alone | name, other | extra_key without extra_value, or the other way round |
+| rpb | got, want | shape of the bias |
+| window | name, got | an entry of the window is less than 1 |
+| kernel, span | axis, kernel, dilation, length | the window, or the dilated one, is too long |
+| stride | axis, stride, kernel | the stride is longer than the window |
+| dtype, device | name, got, other, want | tensors of two kinds |
+| element | name, got | a dtype that nothing computes |
+| scale | got | not a finite number |
+| sizes | got, want | shape of the samples' sizes |
+| sizes_dtype | got | dtype of the samples' sizes |
+| size | sample, axis, got, least, most | the size of a sample |
+
+Every Misfit of shapes also has the facts `op` (name of the operation), `shapes` (by name of
+tensor), `window` and `heads_first`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite, prod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _plan
+from ._operation import ATTN, AV, QK, Operation
+from .utils.window import Window
+
+Tensors = Sequence[Tensor | None]
+Shape = tuple[int, ...]
+
+
+class Misfit(Exception):  # noqa: N818 - base of the three below
+    """Arguments that do not make a problem. `str()` says so in the package's own words."""
+
+    def __init__(self, kind: str, text: str, facts: dict[str, Any]) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.facts = facts
+
+
+class ValueMisfit(Misfit, ValueError):  # noqa: N818
+    """Values or shapes that do not fit."""
+
+
+class TypeMisfit(Misfit, TypeError):  # noqa: N818
+    """What is no tensor."""
+
+
+class UnsupportedMisfit(Misfit, NotImplementedError):  # noqa: N818
+    """What nothing here computes."""
+
+
+class Layout(NamedTuple):
+    """Sizes of a problem, read off its tensors' shapes."""
+
+    batch: int
+    lengths: Shape
+    heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    extra: int
+
+
+class _Sizes(NamedTuple):
+    """Sizes of one tensor: batch, positions along the axes, heads, last dimension."""
+
+    batch: int
+    lengths: Shape
+    heads: int
+    dim: int
+
+
+def _split(shape: Shape, heads_first: bool) -> _Sizes:
+    if heads_first:
+        return _Sizes(shape[0], tuple(shape[2:-1]), shape[1], shape[-1])
+    return _Sizes(shape[0], tuple(shape[1:-2]), shape[-2], shape[-1])
+
+
+def outputs_of(lengths: Shape, window: Window) -> Shape:
+    """Number of computed queries along each axis."""
+    return tuple(-(-n // step) for n, step in zip(lengths, window.query_step, strict=True))
+
+
+def must(good: bool, kind: str, text: Callable[[], str], **facts: Any) -> None:
+    """`text` is called only on failure: formatting would fix the sizes that are traced."""
+    if not good:
+        raise ValueMisfit(kind, text(), facts)
+
+
+def _equal(kind: str, what: str, name: str, got: Any, other: str, want: Any) -> None:
+    must(
+        got == want,
+        kind,
+        lambda: f"{name} has {what} {got} but {other} has {want} (want the same)",
+        name=name,
+        got=got,
+        other=other,
+        want=want,
+    )
+
+
+def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool) -> Layout:
+    """Read the sizes of a problem, checking that the shapes fit one another and the window."""
+    try:
+        return _layout(op, shapes, window, heads_first)
+    except Misfit as misfit:
+        given = {name: tuple(shape) for name, shape in shapes.items()}
+        misfit.facts.update(op=op.name, shapes=given, window=window, heads_first=heads_first)
+        raise
+
+
+def _layout(
+    op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool
+) -> Layout:
+    _dims(shapes, len(window.kernel))
+    first, second = op.inputs[:2]
+    q, k = _split(shapes[first], heads_first), _split(shapes[second], heads_first)
+    value_dim = k.dim
+    _equal("batch", "batch size", first, q.batch, second, k.batch)
+    wanted = k.lengths if op is not AV else outputs_of(k.lengths, window)
+    must(
+        q.lengths == wanted,
+        "lengths",
+        lambda: (
+            f"{first} has positions {q.lengths}, which do not fit {second}'s"
+            f" {k.lengths} (want {wanted})"
+        ),
+        name=first,
+        got=q.lengths,
+        other=second,
+        want=wanted,
+    )
+    if op is not AV:
+        _equal("head_dim", "head dim", first, q.dim, second, k.dim)
+    if op is ATTN:
+        value_dim = _value(k, _split(shapes["value"], heads_first))
+    must(
+        k.heads >= 1 and q.heads >= 1 and q.heads % k.heads == 0,
+        "heads",
+        lambda: f"{first} has {q.heads} heads, which {k.heads} key/value heads do not divide",
+        heads=q.heads,
+        kv_heads=k.heads,
+    )
+    extra = _extra(op, shapes, k, value_dim, heads_first)
+    if op is AV:
+        slots = prod(window.kernel) + extra
+        must(
+            q.dim == slots,
+            "slots",
+            lambda: f"{first} has {q.dim} weights a query (want {slots}, window and extra tokens)",
+            name=first,
+            got=q.dim,
+            want=slots,
+        )
+    _rpb(shapes, q.heads, window)
+    _check_window(window, k.lengths)
+    return Layout(k.batch, k.lengths, q.heads, k.heads, k.dim, value_dim, extra)
+
+
+def _dims(shapes: Mapping[str, Shape], rank: int) -> None:
+    for name, shape in shapes.items():
+        want = 4 if name.startswith("extra") else rank + (1 if name == "rpb" else 3)
+        got = len(shape)
+        must(
+            got == want,
+            "dims",
+            lambda name=name, shape=shape, want=want: (  # type: ignore[misc]
+                f"{name} has shape {tuple(shape)} (want {want} dimensions for a {rank}-D problem)"
+            ),
+            name=name,
+            got=got,
+            want=want,
+        )
+
+
+def _value(k: _Sizes, v: _Sizes) -> int:
+    _equal("batch", "batch size", "value", v.batch, "key", k.batch)
+    _equal("lengths", "token layout", "value", v.lengths, "key", k.lengths)
+    _equal("kv_heads", "heads", "value", v.heads, "key", k.heads)
+    return v.dim
+
+
+def _extra(
+    op: Operation, shapes: Mapping[str, Shape], k: _Sizes, value_dim: int, heads_first: bool
+) -> int:
+    """Number of extra tokens."""
+    given = [name for name in ("extra_key", "extra_value") if name in shapes]
+    if not given:
+        return 0
+    missing = "extra_value" if given[0] == "extra_key" else "extra_key"
+    must(
+        op is not ATTN or len(given) == 2,
+        "alone",
+        lambda: f"{given[0]} is given alone (want both or none)",
+        name=given[0],
+        other=missing,
+    )
+    split = {name: _split(shapes[name], heads_first) for name in given}
+    tokens = split[given[0]].lengths[0]
+    for name, own in split.items():
+        of = "value" if name == "extra_value" else "key"
+        _equal("batch", "batch size", name, own.batch, of, k.batch)
+        _equal("tokens", "tokens", name, own.lengths[0], given[0], tokens)
+        _equal("kv_heads", "heads", name, own.heads, of, k.heads)
+        dim = value_dim if name == "extra_value" else k.dim
+        _equal("head_dim", "head dim", name, own.dim, of, dim)
+    return tokens
+
+
+def _rpb(shapes: Mapping[str, Shape], heads: int, window: Window) -> None:
+    if "rpb" not in shapes:
+        return
+    got, want = tuple(shapes["rpb"]), (heads, *(2 * k - 1 for k in window.kernel))
+    must(
+        got == want,
+        "rpb",
+        lambda: f"rpb has sizes {got}, which do not fit the window (want {want})",
+        got=got,
+        want=want,
+    )
+
+
+def _check_window(window: Window, lengths: Shape) -> None:
+    for name, values in zip(Window._fields[:4], window[:4], strict=True):
+        must(
+            min(values) >= 1,
+            "window",
+            lambda name=name, values=values: (  # type: ignore[misc]
+                f"{name} is {values} (want >= 1 on every axis)"
+            ),
+            name=name,
+            got=values,
+        )
+    for axis, sizes in enumerate(zip(*window[:3], lengths, strict=True)):
+        _check_axis(axis, *sizes)
+
+
+def _check_axis(axis: int, kernel: int, dilation: int, stride: int, length: int) -> None:
+    facts = {"axis": axis, "kernel": kernel, "dilation": dilation, "length": length}
+    for kind, span in (("kernel", kernel), ("span", kernel * dilation)):
+        must(
+            span <= length,
+            kind,
+            lambda: (
+                f"kernel {kernel} * dilation {dilation} exceeds length {length} on axis {axis}"
+                " (want kernel * dilation <= length)"
+            ),
+            **facts,
+        )
+    must(
+        stride <= kernel,
+        "stride",
+        lambda: f"stride {stride} exceeds kernel {kernel} on axis {axis} (want stride <= kernel)",
+        axis=axis,
+        stride=stride,
+        kernel=kernel,
+    )
+
+
+def output_shapes(op: Operation, sizes: Layout, window: Window, heads_first: bool) -> list[Shape]:
+    """Shapes of the outputs, in the layout of the inputs."""
+    spatial = outputs_of(sizes.lengths, window)
+    last = sizes.value_dim if op is not QK else prod(window.kernel) + sizes.extra
+    if heads_first:
+        first = (sizes.batch, sizes.heads, *spatial)
+    else:
+        first = (sizes.batch, *spatial, sizes.heads)
+    return [(*first, last), first] if op is ATTN else [(*first, last)]
+
+
+def lse_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Element type of lse and of sums."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def check_kinds(op: Operation, inputs: Tensors) -> None:
+    """Refuse tensors of different or unsupported dtypes, and of different devices."""
+    given = [(n, t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None]
+    other, first = given[0]
+    for name, t in given:
+        for kind, verb, got, want in (
+            ("dtype", "is", t.dtype, first.dtype),
+            ("device", "is on", t.device, first.device),
+        ):
+            must(
+                got == want,
+                kind,
+                lambda name=name, kind=kind, verb=verb, got=got, want=want: (  # type: ignore[misc]
+                    f"{other} {verb} {want} but {name} {verb} {got} (want one {kind})"
+                ),
+                name=name,
+                got=got,
+                other=other,
+                want=want,
+            )
+    if first.dtype not in _plan.DTYPES:
+        known = ", ".join(str(d) for d in _plan.DTYPES)
+        text = f"{other} is {first.dtype} (want one of {known})"
+        raise UnsupportedMisfit("element", text, {"name": other, "got": first.dtype})
+
+
+def check_scale(scale: float | None) -> None:
+    """Refuse a scale that would make every logit NaN."""
+    must(
+        scale is None or isfinite(scale),
+        "scale",
+        lambda: f"scale is {scale} (want a finite number)",
+        got=scale,
+    )
+
+
+def check_sizes(sizes: Tensor, want: Shape) -> None:
+    """Refuse sizes of samples that are not integers `[B, rank]`."""
+    got = tuple(sizes.shape)
+    must(
+        got == want,
+        "sizes",
+        lambda: f"sizes has sizes {got}, which do not fit batch and rank (want {want})",
+        got=got,
+        want=want,
+    )
+    must(
+        not (sizes.is_floating_point() or sizes.is_complex()),
+        "sizes_dtype",
+        lambda: f"sizes is {sizes.dtype} (want integers)",
+        got=sizes.dtype,
+    )
+
+
+def check_size(sample: int, axis: int, size: int, least: int, most: int) -> None:
+    """Refuse the size of a sample that holds no window, or more than its padded length."""
+    must(
+        least <= size <= most,
+        "size",
+        lambda: (
+            f"size {size} of sample {sample} on axis {axis} (want kernel * dilation ="
+            f" {least} to length {most})"
+        ),
+        sample=sample,
+        axis=axis,
+        got=size,
+        least=least,
+        most=most,
+    )

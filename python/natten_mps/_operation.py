@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""The three operations: names and order of their tensors, and where each is computed."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import _abi, pure
+
+
+class Operation(NamedTuple):
+    """One of the three operations; names are those of the header's tensors."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    forward: int
+    backward: int
+    keeps_outputs: bool  # whether backward reads the outputs
+    pure: Callable[..., Any]
+
+
+ATTN = Operation(
+    "attn",
+    ("query", "key", "value", "rpb", "extra_key", "extra_value"),
+    ("out", "lse"),
+    _abi.ATTN_FORWARD,
+    _abi.ATTN_BACKWARD,
+    True,
+    pure.attn,
+)
+QK = Operation(
+    "qk",
+    ("query", "key", "rpb", "extra_key"),
+    ("attn",),
+    _abi.QK_FORWARD,
+    _abi.QK_BACKWARD,
+    False,
+    pure.qk,
+)
+AV = Operation(
+    "av",
+    ("attn", "value", "extra_value"),
+    ("out",),
+    _abi.AV_FORWARD,
+    _abi.AV_BACKWARD,
+    False,
+    pure.av,
+)

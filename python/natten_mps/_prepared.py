@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""Prepared problems: every decision taken that does not depend on the data, and their cache."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _abi, _lib, _plan, backend
+from ._choose import choose, in_metal_memory
+from ._layout import (
+    Layout,
+    check_kinds,
+    check_scale,
+    check_size,
+    check_sizes,
+    layout,
+    lse_dtype,
+    output_shapes,
+)
+from ._operation import Operation
+from .utils.window import Window
+
+Tensors = Sequence[Tensor | None]
+
+
+_NO_LABEL = nullcontext()
+
+
+class Prepared:
+    """A problem with every decision taken that does not depend on the data."""
+
+    def __init__(
+        self,
+        op: Operation,
+        inputs: Tensors,
+        window: Window,
+        scale: float | None,
+        ragged: bool,
+        heads_first: bool,
+    ) -> None:
+        check_kinds(op, inputs)
+        check_scale(scale)
+        given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
+        first = next(t for t in inputs if t is not None)
+        sizes = layout(op, given, window, heads_first)
+        shapes = output_shapes(op, sizes, window, heads_first)
+        self.op, self.window, self.scale, self.heads_first = op, window, scale, heads_first
+        self.outputs = [
+            (shape, lse_dtype(first.dtype) if name == "lse" else first.dtype)
+            for name, shape in zip(op.outputs, shapes, strict=True)
+        ]
+        self._device = first.device
+        self._problem = _c_problem(op, sizes, first, window, scale, "rpb" in given, ragged)
+        self._sizes_shape = (sizes.batch, len(sizes.lengths))
+        self.backend = choose(self._problem, first.device)
+        self.plan = (
+            None if self.backend == "pure" else self._plan(op.forward, op.inputs + op.outputs)
+        )
+        self._backward: _plan.Plan | None = None
+
+    def _plan(self, c_op: int, roles: tuple[str, ...]) -> _plan.Plan:
+        problem = self._problem._replace(op=c_op)
+        return _plan.Plan(problem, self.backend, roles, self.heads_first)
+
+    def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
+        """The operation in PyTorch's own operations."""
+        if sizes is not None and not sizes.is_meta:
+            self._check_sizes(self.host_sizes(sizes))
+        with self._label("", "pure"):
+            return self.op.pure(
+                *inputs,
+                window=self.window,
+                scale=self.scale,
+                sizes=sizes,
+                heads_first=self.heads_first,
+            )
+
+    def host_sizes(self, sizes: Tensor | None) -> Tensor | None:
+        """A checked copy of the sizes, for the library, which nobody changes before backward."""
+        if sizes is None:
+            return None
+        check_sizes(sizes, self._sizes_shape)
+        return sizes.detach().to("cpu", torch.int64, copy=True).contiguous()
+
+    def _check_sizes(self, sizes: Tensor | None) -> None:
+        """What the library checks itself."""
+        assert sizes is not None
+        for sample, lengths in enumerate(sizes.tolist()):
+            for axis, (size, rule) in enumerate(zip(lengths, self._problem.axes, strict=True)):
+                check_size(sample, axis, size, rule[1] * rule[2], rule[0])
+
+    def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
+        """Names the work in profiles; nothing where no profiler runs."""
+        if not torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+            return _NO_LABEL
+        what = f"natten_mps::{self.op.name}{direction}[{name or self.backend}]"
+        return torch.autograd.profiler.record_function(what)
+
+    def forward(self, inputs: Tensors, sizes: Tensor | None, first_only: bool = False) -> Any:
+        """Run the plan: (out, lse), or the only output; with `first_only` no lse is computed."""
+        assert self.plan is not None
+        device = self._device
+        wanted = self.outputs[:1] if first_only else self.outputs
+        outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in wanted]
+        tensors = (*inputs, *outputs, None) if first_only else (*inputs, *outputs)
+        if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+            with self._label(""):
+                self.plan.run(tensors, sizes)
+        else:
+            self.plan.run(tensors, sizes)
+        return tuple(outputs) if len(outputs) > 1 else outputs[0]
+
+    def backward(
+        self,
+        inputs: Tensors,
+        outputs: Tensors,
+        d_outputs: Tensors,
+        sizes: Tensor | None,
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs that are wanted, None for the others."""
+        op = self.op
+        if self._backward is None:
+            results = op.outputs if op.keeps_outputs else ()
+            roles = (*op.inputs, *results, *_gradients(op.outputs), *_gradients(op.inputs))
+            self._backward = self._plan(op.backward, roles)
+        grads = tuple(
+            _empty_like(t) if t is not None and want else None
+            for t, want in zip(inputs, wanted, strict=True)
+        )
+        with self._label("_backward"):
+            self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
+        return grads
+
+
+def _gradients(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple("d_" + name for name in names)
+
+
+def _empty_like(tensor: Tensor) -> Tensor:
+    """Uninitialised, of the tensor's layout where that has a dense last dimension."""
+    like = torch.empty_like(tensor)
+    if like.stride(-1) == 1:
+        return like
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def _c_problem(
+    op: Operation,
+    sizes: Layout,
+    first: Tensor,
+    window: Window,
+    scale: float | None,
+    rpb: bool,
+    ragged: bool,
+) -> _plan.Problem:
+    return _plan.Problem(
+        op=op.forward,
+        dtype=first.dtype,
+        memory=_abi.METAL if in_metal_memory(first.device) else _abi.HOST,
+        batch=sizes.batch,
+        heads=sizes.heads,
+        kv_heads=sizes.kv_heads,
+        head_dim=sizes.head_dim,
+        value_dim=sizes.value_dim,
+        extra=sizes.extra,
+        scale=scale,
+        rpb=rpb,
+        ragged=ragged,
+        mask_first=window.mask_first,
+        axes=tuple(zip(sizes.lengths, *window[:5], strict=True)),
+    )
+
+
+#: How many problems stay prepared; the oldest is dropped first.
+CAPACITY = 512
+_prepared: dict[tuple[Any, ...], Prepared] = {}
+_lock = threading.Lock()
+
+
+def prepare(
+    op: Operation,
+    inputs: Tensors,
+    window: Window,
+    scale: float | None,
+    ragged: bool,
+    heads_first: bool,
+) -> Prepared:
+    """The prepared problem of these tensors, from the cache if it is there."""
+    key = (
+        op.name,
+        backend.choice,
+        _lib.forked,
+        window,
+        scale,
+        ragged,
+        heads_first,
+        *[None if t is None else (t.shape, t.dtype, t.device) for t in inputs],
+    )
+    found = _prepared.get(key)
+    if found is not None:
+        return found
+    made = Prepared(op, inputs, window, scale, ragged, heads_first)
+    with _lock:
+        while len(_prepared) >= CAPACITY:
+            del _prepared[next(iter(_prepared))]
+        _prepared[key] = made
+    return made
