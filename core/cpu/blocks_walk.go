@@ -110,8 +110,8 @@ func (t *tile[T]) blockSlab(n0, first, end int) {
 	if t.parts.sumSecond {
 		t.sumSecond = grow(t.sumSecond, pairs*size)
 	}
-	t.offerRows(n0, first, end)
-	for n1, end, ok := t.left.take(2); ok; n1, end, ok = t.left.take(2) {
+	t.publishRows(n0, first, end)
+	for n1, end, ok := t.left.Take(2); ok; n1, end, ok = t.left.Take(2) {
 		if b.at = 0; t.blocking.slabs {
 			b.at = (n1 - first) / 2 * size
 		}

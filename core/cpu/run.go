@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 )
 
 // serialWork is the number of multiply-adds up to which a second goroutine costs
@@ -123,11 +124,11 @@ type run[T number] struct {
 	sizes   []int64
 	threads int
 	stages  []stage // of the job in hand
-	job     job
-	partial []T     // d_rpb by part: [part][head][entry]
-	fresh   []piece // of outputs, without pages yet
+	job     sched.Job
+	partial []T           // d_rpb by part: [part][head][entry]
+	fresh   []sched.Piece // of outputs, without pages yet
 
-	remainders remainders
+	victims sched.Victims[rowsOf]
 }
 
 // stage is the tasks of a job that are alike: of a walk, or without one of other work.
@@ -146,7 +147,7 @@ type otherWork uint8
 
 const (
 	zeroing otherWork = iota
-	freshening
+	prefaulting
 )
 
 func (r *runner[T]) Run(b *core.Buffers) error {
@@ -160,7 +161,7 @@ func (r *runner[T]) Run(b *core.Buffers) error {
 		u.tensors[role] = newTensor(b.Tensors[role], dtype)
 	}
 	u.sizes, u.threads = b.Sizes, b.Threads
-	u.freshen()
+	u.prefault()
 	if r.sparse {
 		u.zero()
 	}
@@ -192,8 +193,7 @@ func (u *run[T]) release() {
 	clear(u.tensors[:])
 	clear(u.fresh)
 	clear(u.stages)
-	clear(u.remainders.all) // those of goroutines that panicked
-	u.remainders.all = u.remainders.all[:0]
+	u.victims.Clear()
 	u.sizes, u.stages = nil, u.stages[:0]
 	u.runs.Put(u)
 }
@@ -238,7 +238,7 @@ func (u *run[T]) runStages() {
 		tasks += u.stages[i].count
 	}
 	if tasks > 0 {
-		u.job.run(tasks, u.limit(), u)
+		u.job.Run(tasks, u.limit(), u)
 	}
 	u.stages = u.stages[:0]
 }
@@ -284,11 +284,11 @@ func (u *run[T]) storeBins(w *walk) {
 	}
 }
 
-func (u *run[T]) runTasks(j *job) {
+func (u *run[T]) Work(j *sched.Job) {
 	t := borrowTile[T]()
 	t.run = u
-	u.remainders.add(&t.left)
-	for n, ok := j.take(); ok; n, ok = j.take() {
+	u.victims.Add(&t.left)
+	for n, ok := j.Take(); ok; n, ok = j.Take() {
 		s := &u.stages[0]
 		for i := 1; n >= s.count; i++ {
 			n -= s.count
@@ -298,7 +298,7 @@ func (u *run[T]) runTasks(j *job) {
 		case s.walk == nil && s.other == zeroing:
 			u.zeroSample(int(n))
 		case s.walk == nil:
-			_ = populate(u.fresh[n]) // then they come when they are written
+			_ = sched.Prefault(u.fresh[n]) // then they come when they are written
 		default:
 			if t.stage != s {
 				t.begin(u, s)
@@ -311,6 +311,6 @@ func (u *run[T]) runTasks(j *job) {
 		}
 	}
 	t.help()
-	u.remainders.remove(&t.left)
+	u.victims.Remove(&t.left)
 	t.giveBack()
 }

@@ -135,12 +135,49 @@ func (t *tile[T]) column(kvHead, member int, from, to [3]int) {
 	t.panels[1].forget()
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		t.panels[0].forget()
-		t.offerRows(n0, from[1], to[1])
-		for n1, end, ok := t.left.take(1); ok; n1, end, ok = t.left.take(1) {
+		t.publishRows(n0, from[1], to[1])
+		for n1, end, ok := t.left.Take(1); ok; n1, end, ok = t.left.Take(1) {
 			if n1+1 < end {
 				t.expect(n0, n1+1)
 			}
 			t.row(n0, n1)
 		}
 	}
+}
+
+// rowsOf is a tile of items for one key head and, forward, some of its query heads, at
+// one place of axis 0: what is to be known to compute rows of it.
+type rowsOf struct {
+	stage                  *stage
+	sample, class          int
+	position, positions    int // of the tile along axis 2
+	kvHead, member, place0 int
+	first, end             int // heads of stencils
+}
+
+// help computes rows that other goroutines have not begun until none are left that
+// are worth it. Tasks are as large as packing wants them, so the last of them would
+// otherwise leave goroutines idle.
+func (t *tile[T]) help() {
+	for {
+		from, end, of, ok := t.victims.Steal()
+		if !ok {
+			return
+		}
+		if t.stage != of.stage {
+			t.begin(t.run, of.stage)
+		}
+		t.sample = of.sample
+		t.lay(of.class)
+		t.stencil.first, t.stencil.end = of.first, of.end
+		t.planTile(of.position, of.positions)
+		t.column(of.kvHead, of.member, [3]int{of.place0, from}, [3]int{of.place0 + 1, end})
+	}
+}
+
+// publishRows lets others take rows of the column in hand at a place of axis 0.
+func (t *tile[T]) publishRows(n0, from, end int) {
+	turns := t.pass.kind.inverse() && t.group > t.stacked // query heads that add to the same gradients
+	t.left.Publish(from, end, rowsOf{t.stage, t.sample, t.class, t.place[2], t.positions, t.kvHead, t.member, n0, t.stencil.first, t.stencil.end},
+		t.binning || t.parts.scatter || t.blocking.slabs || t.walk.strip && !t.walk.stencil || turns)
 }

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 )
 
 // tile is the state of one goroutine in a walk: the items of a tile with their
@@ -19,7 +20,7 @@ type tile[T number] struct {
 	lines          [3]line
 	sample, kvHead int
 	class          int // of dilation
-	left           remainder
+	left           sched.Stealable[rowsOf]
 	member         int // first query head of the group that takes part
 
 	simd *kernels // nil: portable Go

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package cpu
+package sched
 
 import (
 	"runtime"
@@ -16,9 +16,9 @@ type brittle struct {
 	done atomic.Int64
 }
 
-func (b *brittle) runTasks(j *job) {
+func (b *brittle) Work(j *Job) {
 	for {
-		n, ok := j.take()
+		n, ok := j.Take()
 		if !ok {
 			return
 		}
@@ -30,16 +30,16 @@ func (b *brittle) runTasks(j *job) {
 }
 
 func TestPanicsOfTasksReachTheCaller(t *testing.T) {
-	var j job
+	var j Job
 	for at := range int64(40) {
 		b := &brittle{at: at}
 		func() {
 			defer func() { require.Contains(t, recover(), "broken\n") }()
-			j.run(40, 4, b)
+			j.Run(40, 4, b)
 		}()
 		require.Less(t, b.done.Load(), int64(40))
 		whole := &brittle{at: -1}
-		j.run(100, 4, whole)
+		j.Run(100, 4, whole)
 		require.EqualValues(t, 100, whole.done.Load(), "the job can be used again")
 	}
 }
@@ -51,17 +51,17 @@ func TestJobsDoNotWaitForSleepers(t *testing.T) {
 	sleeper := &worker{wake: make(chan struct{}, 1)}
 	pool.idle = []*worker{sleeper}
 	pool.Unlock()
-	var j job
+	var j Job
 	for range 3 {
 		whole := &brittle{at: -1}
-		j.run(100, 2, whole)
+		j.Run(100, 2, whole)
 		require.EqualValues(t, 100, whole.done.Load())
 		require.Equal(t, []*worker{sleeper}, pool.idle)
 		require.Nil(t, sleeper.job.Load())
 	}
 	go sleeper.loop()
 	both := &meeting{arrived: make(chan int, 2)}
-	j.run(2, 2, both) // ends only if two goroutines take part
+	j.Run(2, 2, both) // ends only if two goroutines take part
 	pool.Lock()
 	pool.idle = append(pool.idle, others...)
 	pool.Unlock()
@@ -70,8 +70,8 @@ func TestJobsDoNotWaitForSleepers(t *testing.T) {
 // meeting has tasks that end when both have begun.
 type meeting struct{ arrived chan int }
 
-func (m *meeting) runTasks(j *job) {
-	for n, ok := j.take(); ok; n, ok = j.take() {
+func (m *meeting) Work(j *Job) {
+	for n, ok := j.Take(); ok; n, ok = j.Take() {
 		m.arrived <- int(n)
 		for len(m.arrived) < 2 {
 			runtime.Gosched()

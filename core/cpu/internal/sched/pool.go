@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package cpu
+package sched
 
 import (
 	"fmt"
@@ -13,14 +13,14 @@ import (
 // maxWorkers bounds the goroutines of the pool, whatever a caller asks for.
 const maxWorkers = 256
 
-// linger is how long a caller looks whether its workers are done before it sleeps.
-const linger = 100 * time.Microsecond
+// spinFor is how long a caller looks whether its workers are done before it sleeps.
+const spinFor = 100 * time.Microsecond
 
-// job is work in numbered tasks, which goroutines take as they come.
-type job struct {
+// Job is work in numbered tasks, which goroutines take as they come.
+type Job struct {
 	tasks   int64
 	next    atomic.Int64
-	do      taskRunner
+	do      Tasks
 	busy    atomic.Int32   // workers that are not done
 	wait    sync.WaitGroup // for them
 	engaged []*worker
@@ -28,18 +28,21 @@ type job struct {
 	caller  int                    // its processor
 }
 
-// taskRunner runs tasks until next gives none.
-type taskRunner interface{ runTasks(j *job) }
+// Tasks is what a job does.
+//
+// Work is called once on every goroutine that takes part, and takes tasks from the job
+// until none is left.
+type Tasks interface{ Work(j *Job) }
 
-// take returns the next task, or false when none is left.
-func (j *job) take() (int64, bool) {
+// Take returns the next task, or false when none is left.
+func (j *Job) Take() (int64, bool) {
 	n := j.next.Add(1) - 1
 	return n, n < j.tasks
 }
 
 // work takes tasks until none is left. A panic, which on a goroutine of the pool
 // would end the process, is kept for the caller and leaves no tasks to others.
-func (j *job) work() {
+func (j *Job) work() {
 	defer func() {
 		if p := recover(); p != nil {
 			text := fmt.Sprintf("%v\n%s", p, debug.Stack())
@@ -47,13 +50,13 @@ func (j *job) work() {
 			j.next.Store(j.tasks)
 		}
 	}()
-	j.do.runTasks(j)
+	j.do.Work(j)
 }
 
 // worker is a goroutine that waits for jobs between runs.
 type worker struct {
 	wake chan struct{} // holds one
-	job  atomic.Pointer[job]
+	job  atomic.Pointer[Job]
 }
 
 var pool struct {
@@ -99,10 +102,10 @@ func idleWorker() *worker {
 	return w
 }
 
-// run does the job's tasks on up to threads goroutines, of which the caller is
+// Run does the job's tasks on up to threads goroutines, of which the caller is
 // one, and returns when all are done. It panics if a task did. It does not wait
 // for goroutines that have not woken by then, which takes long on busy cores.
-func (j *job) run(tasks int64, threads int, do taskRunner) {
+func (j *Job) Run(tasks int64, threads int, do Tasks) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
 	j.engage(min(int64(threads), tasks) - 1)
@@ -120,21 +123,21 @@ func (j *job) run(tasks int64, threads int, do taskRunner) {
 	}
 }
 
-func (j *job) done() {
+func (j *Job) done() {
 	j.busy.Add(-1)
 	j.wait.Done()
 }
 
 // await returns when all workers are done. To sleep and wake again takes longer than
 // most workers do.
-func (j *job) await() {
-	for start := time.Now(); j.busy.Load() > 0 && time.Since(start) < linger; {
+func (j *Job) await() {
+	for start := time.Now(); j.busy.Load() > 0 && time.Since(start) < spinFor; {
 	}
 	j.wait.Wait()
 }
 
 // engage wakes up to n workers.
-func (j *job) engage(n int64) {
+func (j *Job) engage(n int64) {
 	j.engaged = j.engaged[:0]
 	if n > 0 {
 		j.caller = processor()

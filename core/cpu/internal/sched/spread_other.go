@@ -2,7 +2,7 @@
 
 //go:build !linux
 
-package cpu
+package sched
 
 // processor is not known here.
 func processor() int { return -1 }

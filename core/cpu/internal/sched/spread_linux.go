@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-package cpu
+package sched
 
 import (
 	"math/bits"

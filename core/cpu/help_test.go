@@ -12,26 +12,6 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-func TestRemainderIsSplitInPairs(t *testing.T) {
-	var r remainder
-	r.offer(4, 20, rowsOf{kvHead: 3}, false)
-	row, end, ok := r.take(2)
-	require.Equal(t, []any{4, 20, true}, []any{row, end, ok})
-	from, end, of, ok := r.split()
-	require.Equal(t, []any{12, 20, 3, true}, []any{from, end, of.kvHead, ok})
-	from, end, _, ok = r.split()
-	require.Equal(t, []any{0, 0, false}, []any{from, end, ok}, "six rows are left")
-	for want := 6; want < 12; want += 2 {
-		row, end, ok = r.take(2)
-		require.Equal(t, []any{want, 12, true}, []any{row, end, ok})
-	}
-	_, _, ok = r.take(2)
-	require.False(t, ok)
-	r.offer(0, 100, rowsOf{}, true)
-	_, _, _, ok = r.split()
-	require.False(t, ok, "nobody may take rows off")
-}
-
 // A goroutine that offers a column and does not come to compute it stands for a slow
 // one: another one computes the rows that it takes off, and no others.
 func TestHelpComputesTheRowsThatItTakes(t *testing.T) {
@@ -67,16 +47,16 @@ func testHelp(t *testing.T, tr *trial) {
 
 	var slow, helper tile[float32]
 	slow.begin(u, &u.stages[0])
-	u.remainders.add(&slow.left)
+	u.victims.Add(&slow.left)
 	helper.run = u
-	u.remainders.add(&helper.left)
+	u.victims.Add(&helper.left)
 	slow.lay(0)
 	slow.stencil.end = 1
 	slow.planTile(0, 9)
-	slow.offerRows(0, 0, 24)
+	slow.publishRows(0, 0, 24)
 	helper.help()
 
-	row, end, ok := slow.left.take(2)
+	row, end, ok := slow.left.Take(2)
 	require.Equal(t, []any{0, 6, true}, []any{row, end, ok})
 	want, got, perRow := whole[first].values(), out.values(), 9*int(tr.p.HeadDim)
 	for i, v := range got {

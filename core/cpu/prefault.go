@@ -3,14 +3,9 @@
 package cpu
 
 import (
-	"unsafe"
-
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 )
-
-// An output that was just allocated has no pages, and a page that is first touched
-// when it is written costs more than the attention in it. Asking for many pages at
-// a time takes half as long.
 
 const (
 	largeOutput = 1 << 20 // bytes that are worth a look
@@ -22,12 +17,6 @@ type large struct {
 	role  core.Role
 	shape []int64
 	size  int64 // bytes of its elements
-}
-
-// piece is a part of the memory of an output.
-type piece struct {
-	p    unsafe.Pointer
-	size int
 }
 
 func largeOutputs(p *core.Problem) (found []large) {
@@ -48,22 +37,22 @@ func largeOutputs(p *core.Problem) (found []large) {
 
 // memory is what a tensor of the shape covers, or nothing unless its elements fill
 // most of that.
-func (x *large) memory(t *tensor) piece {
+func (x *large) memory(t *tensor) sched.Piece {
 	extent := int(t.dtype.Size())
 	for i, n := range x.shape {
 		if t.strides[i] < 0 {
-			return piece{}
+			return sched.Piece{}
 		}
 		extent += int(n-1) * t.strides[i]
 	}
 	if extent > int(x.size+x.size/2) {
-		return piece{}
+		return sched.Piece{}
 	}
-	return piece{t.base, extent}
+	return sched.Piece{Address: uintptr(t.base), Size: extent}
 }
 
-// freshen asks for the pages of outputs that have none.
-func (u *run[T]) freshen() {
+// prefault asks for the pages of outputs that have none.
+func (u *run[T]) prefault() {
 	u.fresh = u.fresh[:0]
 	for i := range u.large {
 		x := &u.large[i]
@@ -71,13 +60,13 @@ func (u *run[T]) freshen() {
 			continue
 		}
 		m := x.memory(&u.tensors[x.role])
-		for at := 0; at < m.size; at += freshPiece {
-			if part := (piece{unsafe.Add(m.p, at), min(m.size-at, freshPiece)}); absent(part) {
+		for at := 0; at < m.Size; at += freshPiece {
+			if part := (sched.Piece{Address: m.Address + uintptr(at), Size: min(m.Size-at, freshPiece)}); sched.NotResident(part) {
 				u.fresh = append(u.fresh, part)
 			}
 		}
 	}
 	if len(u.fresh) > 0 {
-		u.stages = append(u.stages, stage{other: freshening, count: int64(len(u.fresh))})
+		u.stages = append(u.stages, stage{other: prefaulting, count: int64(len(u.fresh))})
 	}
 }

@@ -5,7 +5,6 @@ package cpu
 import (
 	"bytes"
 	"math/rand/v2"
-	"os"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 )
 
 func mapped(t *testing.T, size int) []byte {
@@ -20,25 +20,6 @@ func mapped(t *testing.T, size int) []byte {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, syscall.Munmap(m)) })
 	return m
-}
-
-func pieceOf(m []byte) piece { return piece{unsafe.Pointer(&m[0]), len(m)} }
-
-func TestPopulateMakesPages(t *testing.T) {
-	if name, err := os.ReadFile("/proc/self/comm"); err == nil && bytes.HasPrefix(name, []byte("qemu-")) {
-		t.Skip("qemu accepts MADV_POPULATE_WRITE and does nothing")
-	}
-	m := mapped(t, 64<<10)
-	require.True(t, absent(pieceOf(m)))
-	if err := populate(pieceOf(m[100:40000])); err != nil {
-		t.Skipf("not with this kernel: %v", err)
-	}
-	require.False(t, absent(pieceOf(m[:100])))
-	require.False(t, absent(pieceOf(m[36864:40000])))
-	require.True(t, absent(pieceOf(m[40960:])))
-	m[50] = 1
-	require.NoError(t, populate(pieceOf(m)))
-	require.Equal(t, byte(1), m[50])
 }
 
 // Outputs in new memory come out as those in memory that was used before.
@@ -78,13 +59,13 @@ func TestLargeOutputsAndTheirMemory(t *testing.T) {
 	require.Equal(t, core.Out, found[0].role)
 	size := 5000 * 2 * 32 * 4
 	dense := tensor{dtype: core.Float32, strides: [6]int{size, size, size, 256, 128, 4}}
-	require.Equal(t, piece{nil, size}, found[0].memory(&dense))
+	require.Equal(t, sched.Piece{Size: size}, found[0].memory(&dense))
 	apart := dense
 	apart.strides[3] = 512
-	require.Equal(t, piece{}, found[0].memory(&apart))
+	require.Equal(t, sched.Piece{}, found[0].memory(&apart))
 	back := dense
 	back.strides[3] = -256
-	require.Equal(t, piece{}, found[0].memory(&back))
+	require.Equal(t, sched.Piece{}, found[0].memory(&back))
 	small, err := plain(core.AttnForward, []int64{500}, []int64{5}, 2, 32).Normalize()
 	require.NoError(t, err)
 	require.Empty(t, largeOutputs(small))
