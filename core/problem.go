@@ -69,7 +69,7 @@ type Problem struct {
 	HeadDim  int64
 	ValueDim int64
 	Extra    int64   // additional keys and values that every query sees
-	Scale    float64 // of the logits, before the bias; valid if HasScale
+	Scale    float64 // of the logits, before the bias; valid if HasScale; 1 where there are none
 	HasScale bool    // set by Normalize
 	RPB      bool
 	Ragged   bool
@@ -180,6 +180,9 @@ func (p *Problem) normalizeScale() error {
 		p.Scale = 1
 	case math.IsNaN(p.Scale) || math.IsInf(p.Scale, 0):
 		return invalid("scale is %v (want a finite number)", p.Scale)
+	}
+	if !p.Op.UsesQK() {
+		p.Scale = 1 // there are no logits
 	}
 	p.HasScale = true
 	return nil

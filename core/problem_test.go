@@ -42,6 +42,10 @@ func TestNormalizeFillsIn(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 5, p.ValueDim, "av has no head_dim")
 
+	p, err = small(func(p *Problem) { p.Op, p.HasScale, p.Scale = AVBackward, true, 3 }).Normalize()
+	require.NoError(t, err)
+	require.Equal(t, 1.0, p.Scale, "av has no logits")
+
 	p, err = small(func(p *Problem) { p.HasScale = true }).Normalize()
 	require.NoError(t, err)
 	require.Zero(t, p.Scale, "a scale of 0 is a scale")

@@ -5,7 +5,7 @@
 //   p = exp(scale * q.k - lse); dv += p * dout; dk += p * (dout.v - delta) * q
 //
 // A threadgroup, which is one simdgroup, takes one token (grid x), one part
-// (y), and one sample and key/value head (z). shift is that of
+// (y), and one sample and key/value head (z). lse_delta is that of
 // attn_bwd_q.metal.
 #include "na_sum.h"
 
@@ -16,7 +16,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     device const T* extra_key [[buffer(2)]],
     device const T* extra_value [[buffer(3)]],
     device const T* d_out [[buffer(4)]],
-    device const float2* shift [[buffer(5)]],
+    device const float2* lse_delta [[buffer(5)]],
     device float* key_sums [[buffer(6)]],
     device float* value_sums [[buffer(7)]],
     constant int* sizes [[buffer(8)]],
@@ -48,7 +48,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
       NaRow<NA_CHUNKS(DV, G)> dout;
       na_clear(q);
       na_clear(dout);
-      float2 less = float2(0.0f);
+      float2 row_lse_delta = float2(0.0f);
       if (at.live) {
         na_load<D, G, VEC>(query + na_base(p, 0, batch, head) +
                                na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
@@ -58,15 +58,15 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
                                 na_at<Off>(p, 3, at.o[0], at.o[1], at.o[2]),
                             lane,
                             dout);
-        less = shift[na_base(p, 4, batch, head) +
-                     na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2])];
+        row_lse_delta = lse_delta[na_base(p, 4, batch, head) +
+                                  na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2])];
       }
       float s = na_group_sum<G>(na_dot(q, k));
       float dp = na_group_sum<G>(na_dot(dout, v));
       if (at.live) {
-        float weight = fast::exp2(s - less.x);
+        float weight = fast::exp2(s - row_lse_delta.x);
         na_axpy(weight, dout, dv);
-        na_axpy(weight * (dp - less.y), q, dk);
+        na_axpy(weight * (dp - row_lse_delta.y), q, dk);
       }
     }
   }

@@ -17,12 +17,12 @@ struct NaKeyGradient {
 
 // A line of queries at n = 0 and at the lane's first channel, whose neighbours
 // are `step` apart. bias is that of the lane's own key; what does not see may
-// be outside. shift is that of attn_bwd_q.metal.
+// be outside. lse_delta is that of attn_bwd_q.metal.
 template <typename T, typename Off>
 struct NaQueryLine {
   device const T *query, *d_out, *bias;
-  device const float2* shift;
-  Off query_step, d_out_step, shift_step, bias_step;
+  device const float2* lse_delta;
+  Off query_step, d_out_step, lse_delta_step, bias_step;
 };
 
 // A query and the gradient of its output on their way.
@@ -30,7 +30,7 @@ template <typename T, int D, int DV, int G>
 struct NaQuery {
   NaPacked<T, NA_CHUNKS(D, G)> q;
   NaPacked<T, NA_CHUNKS(DV, G)> dout;
-  float2 shift;
+  float2 lse_delta;
 };
 
 template <int VEC, int D, int DV, int G, typename T, typename Off>
@@ -40,7 +40,7 @@ inline void na_read(thread NaQuery<T, D, DV, G>& x,
                     int lane) {
   na_fetch<D, G, VEC>(line.query + Off(n) * line.query_step, lane, x.q);
   na_fetch<DV, G, VEC>(line.d_out + Off(n) * line.d_out_step, lane, x.dout);
-  x.shift = line.shift[Off(n) * line.shift_step];
+  x.lse_delta = line.lse_delta[Off(n) * line.lse_delta_step];
 }
 
 // Takes query n.
@@ -48,7 +48,7 @@ template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
 inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
                        thread const NaQuery<T, D, DV, G>& x,
                        NaQueryLine<T, Off> line,
-                       NaSpanOf c,
+                       NaLineRange c,
                        int n) {
   NaRow<NA_CHUNKS(D, G)> q;
   NaRow<NA_CHUNKS(DV, G)> dout;
@@ -62,8 +62,8 @@ inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
   if (RPB && seen) {
     s = fma(NA_LOG2E, float(line.bias[Off(n) * line.bias_step]), s);
   }
-  float weight = fast::exp2(s - x.shift.x);
-  float ds = seen ? weight * (dp - x.shift.y) : 0.0f;
+  float weight = fast::exp2(s - x.lse_delta.x);
+  float ds = seen ? weight * (dp - x.lse_delta.y) : 0.0f;
   weight = seen ? weight : 0.0f;
   NA_UNROLL
   for (int i = 0; i < R; i++) {
@@ -87,7 +87,7 @@ inline void na_scatter_line(thread NaKeyGradient<D, DV, G, R>& f,
                             thread NaQuery<T, D, DV, G>& x,
                             NaQueryLine<T, Off> line,
                             NaQueryLine<T, Off> next,
-                            NaSpanOf c,
+                            NaLineRange c,
                             int lane) {
   NaQuery<T, D, DV, G> y;
   int n = c.first;
@@ -115,7 +115,7 @@ inline NaQueryLine<T, Off> na_query_line(constant NaParams& p,
                                          NaLines w) {
   x.query += na_line_at<Off>(p, 0, own, w);
   x.d_out += na_line_at<Off>(p, 4, own, w);
-  x.shift += na_line_at<Off>(p, 7, own, w);
+  x.lse_delta += na_line_at<Off>(p, 7, own, w);
   x.bias += na_bias_of<Off>(p, own, w.n0, w.n1);
   return x;
 }
@@ -139,7 +139,7 @@ template <typename T,
     device const T* d_out [[buffer(5)]],
     device T* d_key [[buffer(6)]],
     device T* d_value [[buffer(7)]],
-    device const float2* shift [[buffer(8)]],
+    device const float2* lse_delta [[buffer(8)]],
     constant int* sizes [[buffer(9)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
@@ -163,19 +163,19 @@ template <typename T,
         value + na_row_at<Off, G, R>(p, 2, own, own.live, i), lane, f.v[i]);
     na_scale(f.k[i], p.scale * NA_LOG2E);
   }
-  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  NaLineRange span = na_line_range(na_group_range<G, R>(own.x[2]), own.x[2]);
   NaLines first = na_lines<G, R>(own);
   NaQueryLine<T, Off> rows;
   rows.query_step = na_at<Off>(p, 0, 0, 0, own.x[2].step);
   rows.d_out_step = na_at<Off>(p, 4, 0, 0, own.x[2].step);
-  rows.shift_step = na_at<Off>(p, 7, 0, 0, own.x[2].step);
+  rows.lse_delta_step = na_at<Off>(p, 7, 0, 0, own.x[2].step);
   rows.bias_step = -na_at<Off>(p, 3, 0, 0, own.x[2].advance);
   for (int g = 0; na_more(first) && g < p.group; g++) {
     int head = w.head * p.group + g;
     rows.query = query + na_base(p, 0, w.batch, head);
     rows.bias = rpb + na_base(p, 3, 0, head);
     rows.d_out = d_out + na_base(p, 4, w.batch, head);
-    rows.shift = shift + na_base(p, 7, w.batch, head);
+    rows.lse_delta = lse_delta + na_base(p, 7, w.batch, head);
     NaQuery<T, D, DV, G> x;
     NaLines at = first;
     NaQueryLine<T, Off> line = na_query_line(p, rows, own, at);
@@ -186,7 +186,7 @@ template <typename T,
       if (!NA_AHEAD(A)) {
         na_read<VEC>(x, line, span.first, lane);
       }
-      NaSpanOf c = span;
+      NaLineRange c = span;
       c.seen = na_has(own, at) ? span.seen : 0u;
       at = na_after(at);
       NaQueryLine<T, Off> next = na_query_line(p, rows, own, at);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradients of keys and values, "matrix" design; see
-// na_matrix.h. Rows are keys, columns are the queries that see them. shift is
-// that of attn_bwd_q.metal.
+// na_matrix.h. Rows are keys, columns are the queries that see them. lse_delta
+// is that of attn_bwd_q.metal.
 //
 //   P^T = exp(K Q^T - lse); dV += P^T dO; dS^T = P^T (V dO^T - delta); dK +=
 //   dS^T Q
@@ -25,12 +25,12 @@ template <typename T,
     device const T* d_out [[buffer(5)]],
     device T* d_key [[buffer(6)]],
     device T* d_value [[buffer(7)]],
-    device const float2* shift [[buffer(8)]],
+    device const float2* lse_delta [[buffer(8)]],
     constant int* sizes [[buffer(9)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<32>(p, tg, thread_index);
-  NaSeat s = na_seat(uint(w.lane));
+  NaFragmentPos s = na_fragment_pos(uint(w.lane));
   NaRows<T1, T2> k = na_rows<T1, T2>(p, sizes, w, s.row, true);
   int i0 = k.live ? k.line[0].index : 0, i1 = k.live ? k.line[1].index : 0,
       i2 = k.live ? k.line[2].index : 0;
@@ -53,7 +53,8 @@ template <typename T,
     int head = w.head * p.group + g;
     device const T* q_head = query + na_base(p, 0, w.batch, head);
     device const T* dout_head = d_out + na_base(p, 4, w.batch, head);
-    device const float2* shift_head = shift + na_base(p, 7, w.batch, head);
+    device const float2* lse_delta_head =
+        lse_delta + na_base(p, 7, w.batch, head);
     for (int p0 = k.box[0].first; p0 < k.box[0].end; p0++) {
       for (int p1 = k.box[1].first; p1 < k.box[1].end; p1++) {
         int q0 = na_index(p, k.box[0], 0, p0),
@@ -94,9 +95,10 @@ template <typename T,
                                                k.line[1].position - p1,
                                                k.line[2].position - c - j)]);
             }
-            float2 less = shift_head[na_at<Off>(p, 7, q0, q1, q2)];
-            weight[j] = fast::exp2(fma(x[j], scale, NA_LOG2E * bias) - less.x);
-            ds[j] = weight[j] * (dp[j] - less.y);
+            float2 row_lse_delta = lse_delta_head[na_at<Off>(p, 7, q0, q1, q2)];
+            weight[j] =
+                fast::exp2(fma(x[j], scale, NA_LOG2E * bias) - row_lse_delta.x);
+            ds[j] = weight[j] * (dp[j] - row_lse_delta.y);
           }
           na_accumulate<VEC>(dv,
                              weight,

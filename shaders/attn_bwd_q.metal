@@ -28,7 +28,7 @@ template <typename T,
     device const T* d_out [[buffer(9)]],
     device const float* d_lse [[buffer(10)]],
     device T* d_query [[buffer(11)]],
-    device float2* shift [[buffer(12)]],
+    device float2* lse_delta [[buffer(12)]],
     constant int* sizes [[buffer(13)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
@@ -43,7 +43,7 @@ template <typename T,
   d_out += na_base(p, 8, w.batch, w.head);
   d_lse += na_base(p, 9, w.batch, w.head);
   d_query += na_base(p, 10, w.batch, w.head);
-  shift += na_base(p, 11, w.batch, w.head);
+  lse_delta += na_base(p, 11, w.batch, w.head);
   key += na_first<D, G, VEC>(lane);
   value += na_first<DV, G, VEC>(lane);
   extra_key += na_first<D, G, VEC>(lane);
@@ -52,7 +52,7 @@ template <typename T,
   NaQueryGradient<D, DV, G, R> f;
   na_begin<6, VEC, Off>(f, p, own, lane, query, out, lse, d_out, d_lse);
   if (own.live && lane % (G / R) == 0) {
-    shift[na_at<Off>(p, 11, i0, i1, i2)] = float2(f.lse, f.delta);
+    lse_delta[na_at<Off>(p, 11, i0, i1, i2)] = float2(f.lse, f.delta);
   }
   if ((p.flags & NA_D_FIRST) == 0) {
     return;
@@ -60,7 +60,7 @@ template <typename T,
   NaKeyLine<T, Off> keys =
       na_keys_of<T, Off>(p, w.batch, w.head, own.x[2], key, value, rpb);
   NaPair<T, D, DV, G> x;
-  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  NaLineRange span = na_line_range(na_group_range<G, R>(own.x[2]), own.x[2]);
   NaLines at = na_lines<G, R>(own);
   if (na_more(at)) {
     NaKeyLine<T, Off> line = na_key_line(p, keys, own, at);
@@ -71,22 +71,22 @@ template <typename T,
       if (!NA_AHEAD(A)) {
         na_read<VEC>(x, line, span.first, lane);
       }
-      NaSpanOf c = span;
+      NaLineRange c = span;
       c.seen = na_has(own, at) ? span.seen : 0u;
       at = na_after(at);
       NaKeyLine<T, Off> next = na_key_line(p, keys, own, at);
       na_gather_line<RPB, NA_AHEAD(A), VEC>(
-          f, x, line, next, c, lane, NaForget());
+          f, x, line, next, c, lane, NaNoSink());
       line = next;
     }
   }
   if (p.extra > 0) {
     NaKeyLine<T, Off> tokens =
         na_tokens_of<T, Off>(p, w.batch, w.head, extra_key, extra_value);
-    NaSpanOf c = na_span_of_tokens(p, own.live);
+    NaLineRange c = na_line_range_of_tokens(p, own.live);
     na_read<VEC>(x, tokens, c.first, lane);
     na_gather_line<false, false, VEC>(
-        f, x, tokens, tokens, c, lane, NaForget());
+        f, x, tokens, tokens, c, lane, NaNoSink());
   }
   NA_UNROLL
   for (int i = 0; i < R; i++) {

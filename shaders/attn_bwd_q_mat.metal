@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradient of the queries, "matrix" design; see na_matrix.h.
-// shift is that of attn_bwd_q.metal.
+// lse_delta is that of attn_bwd_q.metal.
 //
 //   P = exp(Q K^T - lse); dS = P (dO V^T - delta); dQ += dS K
 #include "na_matrix.h"
@@ -27,7 +27,7 @@ template <int VEC, int D, int DV, typename T>
 inline void na_gather_eight(thread NaQueryGradientMatrix<D, DV>& f,
                             float scale,
                             thread const NaEight<T>& e,
-                            NaSeat s) {
+                            NaFragmentPos s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   float2 dp = na_products(f.dout, e.value0, e.value1, e.has0, e.has1, s);
   x = fma(x, float2(scale), float2(e.bias0, e.bias1));
@@ -57,12 +57,12 @@ template <typename T,
     device const T* d_out [[buffer(9)]],
     device const float* d_lse [[buffer(10)]],
     device T* d_query [[buffer(11)]],
-    device float2* shift [[buffer(12)]],
+    device float2* lse_delta [[buffer(12)]],
     constant int* sizes [[buffer(13)]],
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<32>(p, tg, thread_index);
-  NaSeat s = na_seat(uint(w.lane));
+  NaFragmentPos s = na_fragment_pos(uint(w.lane));
   int kv = w.head / p.group;
   NaRows<T1, T2> q = na_rows<T1, T2>(p, sizes, w, s.row, false);
   query += na_base(p, 0, w.batch, w.head);
@@ -75,7 +75,7 @@ template <typename T,
   lse += na_base(p, 7, w.batch, w.head);
   d_out += na_base(p, 8, w.batch, w.head);
   d_lse += na_base(p, 9, w.batch, w.head);
-  shift += na_base(p, 11, w.batch, w.head);
+  lse_delta += na_base(p, 11, w.batch, w.head);
 
   int i0 = q.live ? q.line[0].index : 0, i1 = q.live ? q.line[1].index : 0,
       i2 = q.live ? q.line[2].index : 0;
@@ -98,7 +98,7 @@ template <typename T,
       f.delta -= d_lse[na_at<Off>(p, 9, i0, i1, i2)];
     }
     if (s.col == 0) {
-      shift[na_at<Off>(p, 11, i0, i1, i2)] = float2(f.lse, f.delta);
+      lse_delta[na_at<Off>(p, 11, i0, i1, i2)] = float2(f.lse, f.delta);
     }
   }
   if ((p.flags & NA_D_FIRST) == 0) {

@@ -3,7 +3,7 @@
 // Fused backward, partial sums of the gradient of the relative position bias:
 // the sum of ds over all pairs of a query and the key at one relative position.
 // A threadgroup, which is one simdgroup, takes one relative position (grid x),
-// one part (y) and one head (z). shift is that of attn_bwd_q.metal.
+// one part (y) and one head (z). lse_delta is that of attn_bwd_q.metal.
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int DV, int G, int VEC>
@@ -14,7 +14,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     device const T* value [[buffer(3)]],
     device const T* rpb [[buffer(4)]],
     device const T* d_out [[buffer(5)]],
-    device const float2* shift [[buffer(6)]],
+    device const float2* lse_delta [[buffer(6)]],
     device float* sums [[buffer(7)]],
     constant int* sizes [[buffer(8)]],
     uint3 tg [[threadgroup_position_in_grid]],
@@ -40,7 +40,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     na_clear(k);
     na_clear(dout);
     na_clear(v);
-    float2 less = float2(0.0f);
+    float2 row_lse_delta = float2(0.0f);
     if (rel.seen) {
       na_load<D, G, VEC>(query + na_base(p, 0, at.batch, head) +
                              na_at<Off>(p, 0, at.o[0], at.o[1], at.o[2]),
@@ -60,14 +60,15 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
                               na_at<Off>(p, 4, at.o[0], at.o[1], at.o[2]),
                           lane,
                           dout);
-      less = shift[na_base(p, 5, at.batch, head) +
-                   na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2])];
+      row_lse_delta = lse_delta[na_base(p, 5, at.batch, head) +
+                                na_at<Off>(p, 5, at.o[0], at.o[1], at.o[2])];
     }
     na_scale(q, p.scale * NA_LOG2E);
     float s = na_group_sum<G>(na_dot(q, k)) + bias;
     float dp = na_group_sum<G>(na_dot(dout, v));
-    sum +=
-        rel.seen && lane == 0 ? fast::exp2(s - less.x) * (dp - less.y) : 0.0f;
+    sum += rel.seen && lane == 0
+               ? fast::exp2(s - row_lse_delta.x) * (dp - row_lse_delta.y)
+               : 0.0f;
   }
   sum = simd_sum(sum);
   if (thread_index == 0) {

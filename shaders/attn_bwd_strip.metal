@@ -28,7 +28,7 @@ struct NaWeights {
   bool keeps;
 };
 
-inline void na_leave(NaWeights w, NaSpanOf c, int n, float2 weights) {
+inline void na_emit(NaWeights w, NaLineRange c, int n, float2 weights) {
   if (w.keeps && na_sees_at(c, n)) {
     w.row[n % NA_STRIP_SLOTS] = weights;
   }
@@ -136,7 +136,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     NaOwn<1> own;
     own.x[0] = na_no_axis();
     own.x[1] = own.x[0];
-    NaSight s = own.x[0];
+    NaAxisRange s = own.x[0];
     s.position = at + g * R + lane / (G / R);
     s.index = residue + s.position * a.dilation;
     s.base = residue;
@@ -151,7 +151,7 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
     own.x[2] = s;
     own.live = s.live;
     own.inside = s.position >= first && s.position < end;
-    NaSpanOf c = na_span_of(na_group_range<G, R>(s), s);
+    NaLineRange c = na_line_range(na_group_range<G, R>(s), s);
     NaKeyLine<T, Off> line = na_keys_of<T, Off>(p, batch, head, s, key, value);
     line.key += na_at<Off>(p, 1, 0, 0, residue);
     line.value += na_at<Off>(p, 2, 0, 0, residue);

@@ -57,7 +57,7 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
                       thread NaKeys<T, NA_CHUNKS(D, G), KB>& x,
                       NaKeyLine<T, Off> line,
                       device const T* next,
-                      NaSpanOf c,
+                      NaLineRange c,
                       int lane) {
   for (int t = 0; t < c.count; t += KB) {
     int n = c.first + t;
@@ -162,7 +162,7 @@ template <typename T,
     na_scale(f.q[i], p.scale * NA_LOG2E);
   }
   NaKeys<T, NA_CHUNKS(D, G), KB> x;
-  NaSpanOf span = na_span_of(na_group_range<G, R>(own.x[2]), own.x[2]);
+  NaLineRange span = na_line_range(na_group_range<G, R>(own.x[2]), own.x[2]);
   NaLines at = na_lines<G, R>(own);
   if (na_more(at)) {
     NaKeyLine<T, Off> keys =
@@ -170,7 +170,7 @@ template <typename T,
     NaKeyLine<T, Off> line = na_key_line(p, keys, own, at);
     na_read<D, G, VEC>(x, line.key, line.key_step, span.first, span.top, lane);
     while (na_more(at)) {
-      NaSpanOf c = span;
+      NaLineRange c = span;
       c.seen = na_has(own, at) ? span.seen : 0u;
       at = na_after(at);
       NaKeyLine<T, Off> next = na_key_line(p, keys, own, at);
@@ -181,7 +181,7 @@ template <typename T,
   if (p.extra > 0) {
     NaKeyLine<T, Off> tokens =
         na_tokens_of<T, Off>(p, w.batch, w.head, extra_key, extra_value);
-    NaSpanOf c = na_span_of_tokens(p, own.live);
+    NaLineRange c = na_line_range_of_tokens(p, own.live);
     na_read<D, G, VEC>(x, tokens.key, tokens.key_step, 0, c.top, lane);
     na_attend<false, VEC>(f, x, tokens, tokens.key, c, lane);
   }

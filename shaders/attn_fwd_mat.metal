@@ -28,7 +28,7 @@ template <int VEC, int D, int DV, typename T>
 inline void na_attend_eight(thread NaForwardMatrix<D, DV>& f,
                             float scale,
                             thread const NaEight<T>& e,
-                            NaSeat s) {
+                            NaFragmentPos s) {
   float2 x = na_products(f.q, e.key0, e.key1, e.has0, e.has1, s);
   x = fma(x, float2(scale), float2(e.bias0, e.bias1));
   float top = max(e.seen0 ? x.x : NA_LOWEST, e.seen1 ? x.y : NA_LOWEST);
@@ -67,7 +67,7 @@ template <typename T,
     uint3 tg [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]]) {
   NaPlace w = na_place<32>(p, tg, thread_index);
-  NaSeat s = na_seat(uint(w.lane));
+  NaFragmentPos s = na_fragment_pos(uint(w.lane));
   int kv = w.head / p.group;
   NaRows<T1, T2> q = na_rows<T1, T2>(p, sizes, w, s.row, false);
   query += na_base(p, 0, w.batch, w.head);

@@ -36,7 +36,7 @@ template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
 inline float2 na_gather(thread NaQueryGradient<D, DV, G, R>& f,
                         thread const NaPair<T, D, DV, G>& x,
                         NaKeyLine<T, Off> line,
-                        NaSpanOf c,
+                        NaLineRange c,
                         int n) {
   NaRow<NA_CHUNKS(D, G)> k;
   NaRow<NA_CHUNKS(DV, G)> v;
@@ -60,9 +60,9 @@ inline float2 na_gather(thread NaQueryGradient<D, DV, G, R>& f,
 }
 
 // Where the weights of the own query are left: nowhere.
-struct NaForget {};
+struct NaNoSink {};
 
-inline void na_leave(NaForget, NaSpanOf, int, float2) {}
+inline void na_emit(NaNoSink, NaLineRange, int, float2) {}
 
 // Takes the keys of a line, of which x holds the first; a key is under way
 // while another is worked on. If AHEAD leaves in x the first of the line next.
@@ -80,21 +80,21 @@ inline void na_gather_line(thread NaQueryGradient<D, DV, G, R>& f,
                            thread NaPair<T, D, DV, G>& x,
                            NaKeyLine<T, Off> line,
                            NaKeyLine<T, Off> next,
-                           NaSpanOf c,
+                           NaLineRange c,
                            int lane,
                            Sink sink) {
   NaPair<T, D, DV, G> y;
   int n = c.first;
   for (int pairs = c.count / 2; pairs > 0; pairs--, n += 2) {
     na_read<VEC>(y, line, min(n + 1, c.top), lane);
-    na_leave(sink, c, n, na_gather<RPB>(f, x, line, c, n));
+    na_emit(sink, c, n, na_gather<RPB>(f, x, line, c, n));
     bool more = !AHEAD || n + 2 < c.first + c.count;
     na_read<VEC>(
         x, more ? line : next, more ? min(n + 2, c.top) : c.first, lane);
-    na_leave(sink, c, n + 1, na_gather<RPB>(f, y, line, c, n + 1));
+    na_emit(sink, c, n + 1, na_gather<RPB>(f, y, line, c, n + 1));
   }
   if (c.count % 2 != 0) {
-    na_leave(sink, c, n, na_gather<RPB>(f, x, line, c, n));
+    na_emit(sink, c, n, na_gather<RPB>(f, x, line, c, n));
     if (AHEAD) {
       na_read<VEC>(x, next, c.first, lane);
     }

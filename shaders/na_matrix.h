@@ -12,12 +12,12 @@ typedef simdgroup_matrix<float, 8, 8> NaMatrix;
 
 // A lane holds elements (row, col) and (row, col + 1) of a matrix. Lanes of one
 // row differ in bits 0 and 3.
-struct NaSeat {
+struct NaFragmentPos {
   int row, col;
 };
 
-inline NaSeat na_seat(uint lane) {
-  NaSeat s;
+inline NaFragmentPos na_fragment_pos(uint lane) {
+  NaFragmentPos s;
   s.row = int(((lane >> 2) & 4) + ((lane >> 1) & 3));
   s.col = int(((lane >> 2) & 2) * 2 + (lane & 1) * 2);
   return s;
@@ -86,7 +86,7 @@ template <int VEC, int N, typename T>
 inline void na_load_panel(thread NaPanel<N>& x,
                           device const T* row,
                           bool exists,
-                          NaSeat s) {
+                          NaFragmentPos s) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     float2 v = na_pair<VEC>(row + 8 * i + s.col, exists);
@@ -98,7 +98,7 @@ template <int N, typename T>
 inline void na_store_panel(thread NaPanel<N>& x,
                            device T* row,
                            float factor,
-                           NaSeat s) {
+                           NaFragmentPos s) {
   NA_UNROLL
   for (int i = 0; i < N; i++) {
     float2 v = na_elements(x.m[i]) * factor;
@@ -115,7 +115,7 @@ inline float2 na_products(thread NaPanel<N>& x,
                           device const T* other1,
                           bool exists0,
                           bool exists1,
-                          NaSeat s) {
+                          NaFragmentPos s) {
   NaMatrix sum = na_zero_matrix();
   NA_UNROLL
   for (int i = 0; i < N; i++) {
@@ -134,7 +134,7 @@ inline void na_accumulate(thread NaPanel<N>& x,
                           float2 weight,
                           device const T* other,
                           bool exists,
-                          NaSeat s) {
+                          NaFragmentPos s) {
   NaMatrix w;
   na_elements(w) = weight;
   NA_UNROLL

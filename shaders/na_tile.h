@@ -82,7 +82,7 @@ inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
 // One axis of a row: where it is, and what it sees or is seen by, lo <= n < hi.
 // That is at index base + n * step of its tensor, and at position origin + n *
 // advance of the dilation group.
-struct NaSight {
+struct NaAxisRange {
   int index, position;
   int base, step, origin, advance;
   int lo, hi;
@@ -90,9 +90,9 @@ struct NaSight {
 };
 
 template <bool KEYS>
-inline NaSight na_sight(
+inline NaAxisRange na_axis_range(
     constant NaAxis& a, int length, int unit, int rows, int row) {
-  NaSight r;
+  NaAxisRange r;
   if (!KEYS && a.step != 1) {  // a row is an output
     r.index = unit * rows + row;
     r.inside = r.index < a.outputs;
@@ -136,8 +136,8 @@ inline NaSight na_sight(
 }
 
 // Of an axis that the problem lacks.
-inline NaSight na_no_axis() {
-  NaSight r;
+inline NaAxisRange na_no_axis() {
+  NaAxisRange r;
   r.index = 0;
   r.position = 0;
   r.base = 0;
@@ -151,12 +151,12 @@ inline NaSight na_no_axis() {
   return r;
 }
 
-inline bool na_has(NaSight r, int n) { return n >= r.lo && n < r.hi; }
+inline bool na_has(NaAxisRange r, int n) { return n >= r.lo && n < r.hi; }
 
 // The lane's own row: an axis each.
 template <int A>
 struct NaOwn {
-  NaSight x[3];
+  NaAxisRange x[3];
   bool inside, live;
 };
 
@@ -171,11 +171,11 @@ inline NaOwn<A> na_own(constant NaParams& p, constant int* sizes, NaTile w) {
       own.x[i] = na_no_axis();
       continue;
     }
-    own.x[i] = na_sight<KEYS>(p.axis[i],
-                              na_length(p, sizes, w.batch, i),
-                              w.unit[i],
-                              w.rows[i],
-                              w.row[i]);
+    own.x[i] = na_axis_range<KEYS>(p.axis[i],
+                                   na_length(p, sizes, w.batch, i),
+                                   w.unit[i],
+                                   w.rows[i],
+                                   w.row[i]);
     own.inside = own.inside && own.x[i].inside;
     own.live = own.live && own.x[i].live;
   }
@@ -204,7 +204,7 @@ struct NaRange {
 
 // Of the lane group, along axis 2; empty ones begin at 0.
 template <int G, int R>
-inline NaRange na_group_range(NaSight s) {
+inline NaRange na_group_range(NaAxisRange s) {
   NaRange u;
   u.first = s.hi > s.lo ? s.lo : 0x7fffffff;
   u.end = s.hi > s.lo ? s.hi : 0;
@@ -219,7 +219,7 @@ inline NaRange na_group_range(NaSight s) {
 
 // The last of them along another axis.
 template <int G, int R>
-inline int na_group_top(NaSight s) {
+inline int na_group_top(NaAxisRange s) {
   int end = s.hi;
   NA_UNROLL
   for (int i = 1; i < R; i *= 2) {
@@ -229,7 +229,7 @@ inline int na_group_top(NaSight s) {
 }
 
 // Of the simdgroup, so that its lanes meet at every shuffle.
-inline NaRange na_simd_range(NaSight s) {
+inline NaRange na_simd_range(NaAxisRange s) {
   NaRange u;
   u.first = simd_min(s.hi > s.lo ? s.lo : 0x7fffffff);
   u.end = simd_max(s.hi);
@@ -239,14 +239,14 @@ inline NaRange na_simd_range(NaSight s) {
 // What a lane group takes of a line along axis 2: n = first + 0, 1, ... of
 // which the last ones of a simdgroup's count may be beyond top. Its own row
 // sees n - lo < seen, unsigned.
-struct NaSpanOf {
+struct NaLineRange {
   int first, count, top;
   int lo;
   uint seen;
 };
 
-inline NaSpanOf na_span_of(NaRange u, NaSight s) {
-  NaSpanOf c;
+inline NaLineRange na_line_range(NaRange u, NaAxisRange s) {
+  NaLineRange c;
   c.first = u.first;
   c.count = simd_max(u.end - u.first);
   c.top = max(u.end - 1, 0);
@@ -256,8 +256,8 @@ inline NaSpanOf na_span_of(NaRange u, NaSight s) {
 }
 
 // The additional tokens as a line, which all rows see.
-inline NaSpanOf na_span_of_tokens(constant NaParams& p, bool sees) {
-  NaSpanOf c;
+inline NaLineRange na_line_range_of_tokens(constant NaParams& p, bool sees) {
+  NaLineRange c;
   c.first = 0;
   c.count = p.extra;
   c.top = p.extra - 1;
@@ -278,7 +278,7 @@ inline Off na_bias_of(constant NaParams& p, NaOwn<A> own, int n0, int n1) {
       own.x[2].position - own.x[2].origin);
 }
 
-inline bool na_sees_at(NaSpanOf c, int n) { return uint(n - c.lo) < c.seen; }
+inline bool na_sees_at(NaLineRange c, int n) { return uint(n - c.lo) < c.seen; }
 
 // The lines that a simdgroup walks: n0 and n1 along axes 0 and 1. Each lane
 // group reads them where it has some, at most at top.
@@ -365,7 +365,7 @@ template <typename T, typename Off>
 inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
                                     int batch,
                                     int head,
-                                    NaSight s,
+                                    NaAxisRange s,
                                     device const T* key,
                                     device const T* value) {
   NaKeyLine<T, Off> x;
@@ -382,7 +382,7 @@ template <typename T, typename Off>
 inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
                                     int batch,
                                     int head,
-                                    NaSight s,
+                                    NaAxisRange s,
                                     device const T* key,
                                     device const T* value,
                                     device const T* rpb) {

@@ -20,7 +20,7 @@ const (
 
 // extent is what there is to do along one axis: length rows in each of a number of
 // dilation groups. Neighbouring rows are neighbours in one dilation group;
-// na_sight, na_queries, na_keys and na_box of the shaders enumerate them.
+// na_axis_range, na_queries, na_keys and na_box of the shaders enumerate them.
 type extent struct{ length, groups int }
 
 // extents describes the rows of a side. Outputs of a query step are one by one.

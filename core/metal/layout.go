@@ -58,7 +58,7 @@ func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
 
 // layoutOf chooses the layout that all given tensors allow.
 func (r *runner) layoutOf(b *core.Buffers) layout {
-	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch of shifts is
+	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch lse_delta is
 	for i := range r.tensors {
 		c := &r.tensors[i]
 		t := &b.Tensors[c.role]

@@ -115,14 +115,6 @@ func (l *lister) addScratch(s scratch) int {
 	return len(l.scratch) - 1
 }
 
-// scale is that of the logits; products with values have none.
-func (l *lister) scale() float64 {
-	if l.problem.Op.UsesQK() {
-		return l.problem.Scale
-	}
-	return 1
-}
-
 // add completes a launch whose lane groups work on rows of queries or keys.
 func (l *lister) add(function string, rpb bool, flags int, side side, wants []core.Role, args ...argument) {
 	p := l.problem
@@ -158,7 +150,7 @@ func (l *lister) params(flags int) params {
 	}
 	return params{
 		axes: p.Axes, heads: int(p.Heads), group: int(p.Group()), extra: int(p.Extra), slots: int(p.WindowSize()),
-		batch: int(p.Batch), flags: flags, splits: 1, scale: l.scale(),
+		batch: int(p.Batch), flags: flags, splits: 1, scale: p.Scale,
 	}
 }
 
@@ -209,7 +201,7 @@ func (l *lister) attnBackward() {
 		return
 	}
 	n := p.Shape(core.LSE)
-	shift := l.addScratch(scratch{ // pairs, see attn_bwd_q.metal
+	lseDelta := l.addScratch(scratch{ // pairs, see attn_bwd_q.metal
 		bytes:   8 * p.Batch * p.Outputs() * p.Heads,
 		strides: [strideNumbers]int64{n[1] * n[2] * n[3] * n[4], n[2] * n[3] * n[4], n[3] * n[4], n[4], 1},
 	})
@@ -217,19 +209,19 @@ func (l *lister) attnBackward() {
 	l.add("attn_bwd_q", p.RPB, 0, querySide, nil,
 		queries(), reads(core.Key), reads(core.Value), rpb, l.optional(reads(core.ExtraKey)),
 		l.optional(reads(core.ExtraValue)), reads(core.Out), reads(core.LSE), reads(core.DOut), reads(core.DLSE),
-		writes(core.DQuery), writesScratch(shift))
+		writes(core.DQuery), writesScratch(lseDelta))
 	l.add("attn_bwd_kv", p.RPB, 0, keySide, []core.Role{core.DKey, core.DValue},
 		queries(), reads(core.Key), reads(core.Value), rpb, reads(core.DOut),
-		writes(core.DKey), writes(core.DValue), readsScratch(shift))
+		writes(core.DKey), writes(core.DValue), readsScratch(lseDelta))
 	if p.RPB {
 		l.sum("attn_bwd_rpb", l.cells(), []core.Role{core.DRPB},
 			queries(), reads(core.Key), reads(core.Value), rpb, reads(core.DOut),
-			readsScratch(shift))
+			readsScratch(lseDelta))
 	}
 	if p.Extra > 0 {
 		l.sum("attn_bwd_extra", l.tokens(), []core.Role{core.DExtraKey, core.DExtraValue},
 			queries(), reads(core.ExtraKey), reads(core.ExtraValue), reads(core.DOut),
-			readsScratch(shift))
+			readsScratch(lseDelta))
 	}
 }
 

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import (
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/natten-mps/natten-mps/core"
+)
+
+// Backend is the backend "metal" on a device.
+type Backend struct {
+	open func() (Device, error)
+	tune *tuning // nil: by the device's generation
+	wide bool    // 64-bit offsets even where 32 bits suffice, for tests
+
+	refused atomic.Pointer[string] // why a tuned kernel was last replaced by a plainer one
+}
+
+// New returns the backend on the device that open finds; open is called when the
+// device is first needed, and always has the same answer.
+func New(open func() (Device, error)) *Backend { return &Backend{open: open} }
+
+// Name is "metal".
+func (b *Backend) Name() string { return "metal" }
+
+// Available reports whether there is a GPU, its name, and what it has refused.
+func (b *Backend) Available() (bool, string) {
+	device, err := b.open()
+	if err != nil {
+		return false, err.Error()
+	}
+	details := device.Info().Name
+	if why := b.refused.Load(); why != nil {
+		details += "; plainer kernels where the tuned ones were refused: " + *why
+	}
+	return true, details
+}
+
+// Unsupported lists what speaks against a problem.
+func (b *Backend) Unsupported(p *core.Problem) []string {
+	var why []string
+	if _, err := b.open(); err != nil {
+		why = append(why, err.Error())
+	}
+	if p.DType == core.Float64 {
+		why = append(why, "dtype is float64 (Metal has float32, float16 and bfloat16)")
+	}
+	return append(why, tooLarge(p)...)
+}
+
+// tooLarge lists counts that a kernel keeps in 32 bits and that do not fit.
+func tooLarge(p *core.Problem) []string {
+	var why []string
+	check := func(what string, factors ...int64) {
+		product := 1.0
+		for _, n := range factors {
+			product *= float64(n)
+		}
+		if product > math.MaxInt32/2 {
+			why = append(why, fmt.Sprintf("%s is %.0f (want at most %d)", what, product, math.MaxInt32/2))
+		}
+	}
+	for i := range p.Axes {
+		check(fmt.Sprintf("length of axis %d", i-3+p.Rank), p.Axes[i].Length+p.Axes[i].QueryStep)
+	}
+	check("number of attention slots", p.Axes[0].Kernel, p.Axes[1].Kernel, p.Axes[2].Kernel)
+	check("extra", p.Extra)
+	check("batch * heads", p.Batch, p.Heads)
+	check("batch * queries", p.Batch, p.Axes[0].Outputs(), p.Axes[1].Outputs(), p.Axes[2].Outputs())
+	if p.RPB {
+		n := p.Shape(core.RPB)
+		check("size of rpb", n...)
+	}
+	if p.Extra > 0 {
+		n := p.Shape(core.ExtraKey)
+		check("size of extra_key", n...)
+		n = p.Shape(core.ExtraValue)
+		check("size of extra_value", n...)
+	}
+	return why
+}
+
+// Prepare decides the launches of a problem and compiles their kernels. Where the
+// GPU refuses one, as for want of registers or of threads, the plainest design
+// takes the place of the tuned one.
+func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
+	device, err := b.open()
+	if err != nil {
+		return nil, core.Errorf(core.Unsupported, "%v", err)
+	}
+	tune := b.tune
+	if tune == nil {
+		tune = tuningFor(device.Info().Generation)
+	}
+	r := b.newRunner(p, device, tune)
+	refused := r.compile()
+	if refused == nil {
+		return r, nil
+	}
+	r = b.newRunner(p, device, &plainest)
+	if r.compile() != nil {
+		return nil, refused
+	}
+	why := refused.Error()
+	b.refused.Store(&why)
+	return r, nil
+}
