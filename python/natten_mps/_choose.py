@@ -5,12 +5,13 @@ import warnings
 
 import torch
 
-from . import _abi, _lib, _mps, _plan, backend
+from . import _abi, _lib, _plan, backend
 from ._log import logger
+from ._mps import tiers
 
 
 def in_metal_memory(device: torch.device) -> bool:
-    return device.type == "mps" or (backend.choice == "metal" and _mps.plays(device))
+    return device.type == "mps" or (backend.choice == "metal" and tiers.plays(device))
 
 
 def choose(problem: _plan.Problem, device: torch.device) -> str:
@@ -46,8 +47,8 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
     if all(b["name"] != name for b in _lib.backends()):
         return backend.details(name)
     against = _plan.reasons_against(problem, name)
-    if against is None and problem.memory == _abi.METAL and _mps.choice().stream is None:
-        return _mps.choice().why_not()
+    if against is None and problem.memory == _abi.METAL and tiers.choice().stream is None:
+        return tiers.choice().why_not()
     return against
 
 

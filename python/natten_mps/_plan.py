@@ -9,7 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _abi, _lib, _mps
+from . import _abi, _lib
+from ._mps import tiers
 
 DTYPES = {
     torch.float32: _abi.FLOAT32,
@@ -88,7 +89,7 @@ class Plan:
         self.problem = problem
         self.backend = backend
         self._handle = handle.value
-        stream = _mps.stream() if problem.memory == _abi.METAL else None
+        stream = tiers.stream() if problem.memory == _abi.METAL else None
         self._run = library.natten_mps_run if stream is None else stream.run
         self._launch = None if stream is None else stream.launch
         self._locate = None if stream is None else stream.locate

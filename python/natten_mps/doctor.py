@@ -78,8 +78,7 @@ def _backends() -> list[dict[str, Any]]:
 
 def _mps() -> dict[str, Any]:
     """Which tier MPS tensors use, and why not a better one."""
-    from . import _mps as tiers
-    from . import _verdict
+    from ._mps import tiers, verdict
 
     try:
         choice = tiers.choice()
@@ -91,7 +90,7 @@ def _mps() -> dict[str, Any]:
         "meaning": None if tier is None else tiers.MEANING[tier],
         "refused": choice.refused,
         "examined_torch": [".".join(map(str, v)) for v in tiers.EXAMINED],
-        "verdicts": str(_verdict.path()),
+        "verdicts": str(verdict.path()),
     }
 
 
@@ -128,7 +127,7 @@ def _self_check() -> dict[str, str]:
     """The largest difference from `pure`, of each backend that computes here, or its failure."""
     import torch
 
-    from . import _selftest
+    from ._mps import selftest
 
     results = {}
     before = backend.choice
@@ -136,7 +135,7 @@ def _self_check() -> dict[str, str]:
         try:
             backend.set_backend(name)
             device = "mps" if name == "metal" and torch.backends.mps.is_available() else "cpu"
-            _selftest.compare(device)
+            selftest.compare(device)
             results[name] = "passed"
         except (ArithmeticError, RuntimeError, ValueError, MemoryError) as error:
             results[name] = f"failed: {error}"

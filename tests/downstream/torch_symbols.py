@@ -5,7 +5,7 @@
     python tests/downstream/torch_symbols.py > tests/downstream/torch_symbols.txt
 
 Downloads one wheel at a time (80 MB each) and deletes it. The names are read from metalrt/torch.go;
-EXAMINED and FIRST_WITH of natten_mps/_mps.py are tested against the output.
+EXAMINED and FIRST_WITH of natten_mps/_mps/tiers.py are tested against the output.
 """
 
 import re

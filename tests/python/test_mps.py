@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from natten_mps import _carrier, _lib, _mps, _verdict, doctor
+from natten_mps import _lib, doctor
+from natten_mps._mps import device, tiers, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATOR = os.environ.get("NATTEN_MPS_SIMULATOR")
@@ -29,12 +30,12 @@ def test_examined_versions_are_those_whose_wheels_were_read():
         missing.setdefault((int(major), int(minor)), set())
         if there == "no":
             missing[int(major), int(minor)].add(symbol.startswith("aoti"))
-    assert (min(missing), max(missing)) == _mps.EXAMINED
-    assert min(v for v in missing if True not in missing[v]) == _mps.FIRST_WITH["1-block"]
-    assert min(v for v in missing if False not in missing[v]) == _mps.FIRST_WITH["1-queue"]
+    assert (min(missing), max(missing)) == tiers.EXAMINED
+    assert min(v for v in missing if True not in missing[v]) == tiers.FIRST_WITH["1-block"]
+    assert min(v for v in missing if False not in missing[v]) == tiers.FIRST_WITH["1-queue"]
 
 
-class Fake(_carrier.Device):
+class Fake(device.Device):
     """A Mac with an old torch."""
 
     def why_not(self):
@@ -51,9 +52,9 @@ class Fake(_carrier.Device):
 
 
 def test_every_tier_says_why_not(monkeypatch):
-    monkeypatch.setattr(_mps, "_no_gpu", lambda: None)
-    monkeypatch.delenv(_mps.OVERRIDE, raising=False)
-    found = _mps._choose(Fake())
+    monkeypatch.setattr(tiers, "_no_gpu", lambda: None)
+    monkeypatch.delenv(tiers.OVERRIDE, raising=False)
+    found = tiers._choose(Fake())
     assert found.stream is None
     assert found.refused == {
         "1-block": "torch 2.9 has no such way (want 2.10)",
@@ -65,57 +66,57 @@ def test_every_tier_says_why_not(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "tiers"),
+    ("wanted", "expected"),
     [
         ("1", ["1-block", "1-queue"]),
         ("1-queue", ["1-queue"]),
         ("3", ["3"]),
-        ("", list(_mps.STREAMS)),
+        ("", list(tiers.STREAMS)),
     ],
 )
-def test_override(monkeypatch, wanted, tiers):
-    monkeypatch.setenv(_mps.OVERRIDE, wanted)
-    assert _mps._candidates() == tiers
+def test_override(monkeypatch, wanted, expected):
+    monkeypatch.setenv(tiers.OVERRIDE, wanted)
+    assert tiers._candidates() == expected
 
 
 def test_unknown_override(monkeypatch):
-    monkeypatch.setenv(_mps.OVERRIDE, "4")
+    monkeypatch.setenv(tiers.OVERRIDE, "4")
     with pytest.raises(
         ValueError, match=r"NATTEN_MPS_TIER is '4' \(want 1, 1-block, 1-queue, 2, 3\)"
     ):
-        _mps._candidates()
+        tiers._candidates()
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has the device")
 def test_device_elsewhere():
-    assert _carrier.Device().why_not() == f"Metal exists on macOS only, and this is {sys.platform}"
+    assert device.Device().why_not() == f"Metal exists on macOS only, and this is {sys.platform}"
 
 
 def test_dlpack_tells_address_and_offset():
     tensor = torch.arange(24.0)[3:]
-    handle, offset = _carrier.by_dlpack(tensor)
+    handle, offset = device.by_dlpack(tensor)
     assert handle + offset == tensor.data_ptr()
-    assert _carrier.by_storage(tensor) == (tensor.untyped_storage().data_ptr(), 12)
+    assert device.by_storage(tensor) == (tensor.untyped_storage().data_ptr(), 12)
 
 
 def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
-    monkeypatch.setenv(_verdict.FOLDER, str(tmp_path / "new"))
-    monkeypatch.setattr(_verdict, "_key", lambda tier, device: tier)
+    monkeypatch.setenv(verdict.FOLDER, str(tmp_path / "new"))
+    monkeypatch.setattr(verdict, "_key", lambda tier, _: tier)
     monkeypatch.setattr(sys, "executable", "/bin/false")
     why = "the self-test ended with status 1: it said nothing"
-    assert _verdict.self_test("1-block", Fake()) == why
+    assert verdict.self_test("1-block", Fake()) == why
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert _verdict.self_test("1-block", Fake()) == why
-    assert "/nowhere/python" in _verdict.self_test("1-queue", Fake())
-    assert json.loads(_verdict.path().read_text())["1-block"] == why
+    assert verdict.self_test("1-block", Fake()) == why
+    assert "/nowhere/python" in verdict.self_test("1-queue", Fake())
+    assert json.loads(verdict.path().read_text())["1-block"] == why
 
 
 def test_unreadable_verdicts_are_asked_again(monkeypatch, tmp_path):
-    monkeypatch.setenv(_verdict.FOLDER, str(tmp_path))
-    _verdict.path().write_text("no json")
-    monkeypatch.setattr(_verdict, "_key", lambda tier, device: tier)
-    monkeypatch.setattr(_verdict, "_ask", lambda tier: "")
-    assert _verdict.self_test("1-block", Fake()) is None
+    monkeypatch.setenv(verdict.FOLDER, str(tmp_path))
+    verdict.path().write_text("no json")
+    monkeypatch.setattr(verdict, "_key", lambda tier, _: tier)
+    monkeypatch.setattr(verdict, "_ask", lambda tier: "")
+    assert verdict.self_test("1-block", Fake()) is None
 
 
 def run_doctor(*arguments, **environment):
@@ -155,7 +156,7 @@ def test_doctor_names_problems():
 
 @on_simulator
 def test_doctor_of_a_backend_that_cannot_run(tmp_path):
-    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "metal", _verdict.FOLDER: str(tmp_path)}
+    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "metal", verdict.FOLDER: str(tmp_path)}
     done = run_doctor(**environment, METALSIM_FAIL="device")
     assert done.returncode == 1
     assert "backend 'metal' is chosen and cannot run: " in done.stdout
@@ -191,7 +192,7 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,
 )
 def test_doctor_on_simulator(tmp_path, settings, tier, reasons):
-    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "", _verdict.FOLDER: str(tmp_path)}
+    environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "", verdict.FOLDER: str(tmp_path)}
     done = run_doctor("--json", **environment, **settings)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)["mps"]

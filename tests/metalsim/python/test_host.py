@@ -15,7 +15,8 @@ if not os.environ.get("NATTEN_MPS_SIMULATOR"):
 
 import natten_mps_simulator as sim
 
-from natten_mps import _mps, backend, ops, pure
+from natten_mps import backend, ops, pure
+from natten_mps._mps import tiers
 from natten_mps.utils.window import Window
 
 SHAPE = (1, 9, 7, 2, 8)
@@ -33,7 +34,7 @@ def _on_metal(monkeypatch):
     yield
     sim.set_option("fail", "")
     sim.library().metalsim_stream_use(0)
-    _mps.forget()
+    tiers.forget()
 
 
 def _inputs(n=3):
@@ -99,7 +100,7 @@ def test_one_launch_forward_and_two_backward_without_copies_or_fills():
 
 @pytest.mark.skipif(TIER == "2", reason="torch keeps its libraries")
 def test_compiling_leaves_pipelines_only():
-    _mps.stream()  # each choice of a command block has a library
+    tiers.stream()  # each choice of a command block has a library
     libraries, pipelines = sim.live("SimLibrary"), sim.stat("pipelines")
     q, k, v = (torch.rand(1, 9, 7, 2, 52) for _ in range(3))  # no other test's kernel
     ops.attn(q, k, v, window=WINDOW)
@@ -151,7 +152,7 @@ def _in_order(monkeypatch, scale, synchronize_first):
     monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
     if not synchronize_first:
         monkeypatch.setattr(sim.Carrier, "synchronize", lambda self: None)
-    _mps.forget()
+    tiers.forget()
     q, k, v = _inputs()
     fresh = torch.rand(SHAPE)
     expected = [_expected(t, k, v, scale) for t in (q, fresh)]
@@ -179,7 +180,7 @@ def test_without_the_wait_the_order_is_lost(monkeypatch, scale):
 @pytest.mark.skipif(not IN_STREAM, reason="the other tiers wait")
 def test_nothing_runs_before_torch_synchronizes(monkeypatch, scale):
     monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
-    _mps.forget()
+    tiers.forget()
     waits = sim.stat("waits")
     out = _enqueue(*_inputs(), scale)
     assert sim.stat("waits") == waits
@@ -191,7 +192,7 @@ def test_nothing_runs_before_torch_synchronizes(monkeypatch, scale):
 @pytest.mark.skipif(TIER != "1-block", reason="has the current stream's queue")
 def test_the_current_stream_is_honoured(monkeypatch, scale):
     monkeypatch.setattr(sim.Carrier, "settled", lambda self, run: run)
-    _mps.forget()
+    tiers.forget()
     q, k, v = _inputs()
     expected = _expected(q, k, v, scale)
     sim.library().metalsim_stream_use(7)
@@ -236,7 +237,7 @@ def test_a_wrong_handle_is_named(monkeypatch, scale, wrong, text):
         return handle + wrong, offset
 
     monkeypatch.setattr(sim.Carrier, "locate", locate)
-    _mps.forget()
+    tiers.forget()
     with pytest.raises(ValueError, match=text):
         _enqueue(q, k, v, scale)
 
@@ -254,7 +255,7 @@ def test_no_memory_is_an_exception():
 
 @pytest.mark.skipif(TIER == "2", reason="torch compiles")
 def test_a_refused_kernel_has_a_plainer_one():
-    _mps.stream()  # chooses the tier, which compiles as well
+    tiers.stream()  # chooses the tier, which compiles as well
     q, k, v = (torch.rand(1, 9, 7, 2, 44) for _ in range(3))  # no other test's kernel
     sim.set_option("fail", "pipeline@1")
     out, _ = ops.attn(q, k, v, window=WINDOW)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _abi, _lib
-from ._carrier import Carrier
+from .. import _abi, _lib
+from .device import Carrier
 
 #: Constant arguments are kept as tensors: problems have few, and each upload costs as much as a
 #: launch. The oldest is dropped first.

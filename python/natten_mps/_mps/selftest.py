@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m natten_mps._selftest`: run the tier that NATTEN_MPS_TIER names between torch's own
+"""`python -m natten_mps._mps.selftest`: run the tier that NATTEN_MPS_TIER names between torch's own
 operations, as a program would, and compare with the CPU. It ends with status 0 or an exception."""
 
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import ops, pure
-from ._carrier import carrier
-from .utils.window import Window
+from .. import ops, pure
+from ..utils.window import Window
+from .device import carrier
 
 ROUNDS = 50
 #: Absolute error of out allowed in float32, where values are at most 1; measured: 2e-7.

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import _abi, _lib, _verdict
-from ._carrier import Carrier, Run, carrier
-from ._log import logger
+from .. import _abi, _lib
+from .._log import logger
+from . import verdict
+from .device import Carrier, Run, carrier
 
 OVERRIDE = "NATTEN_MPS_TIER"
 
@@ -152,7 +153,7 @@ def _refusal(tier: str, device: Carrier) -> str | None:
     except (RuntimeError, OSError) as error:
         reason = str(error)
     if reason is None and tier.startswith("1") and not os.environ.get(OVERRIDE):
-        reason = _verdict.self_test(tier, device)
+        reason = verdict.self_test(tier, device)
         if reason is not None:
             _set("3", device)
     return reason
@@ -175,7 +176,7 @@ def _set(tier: str, device: Carrier) -> str | None:
 def _stream(tier: str, device: Carrier) -> Stream:
     run: Run = _lib.library().natten_mps_run
     if tier == "2":
-        from ._shader import Launcher
+        from .launcher import Launcher
 
         return Stream(tier, device.locate, run, Launcher(device).launch)
     if tier == "3":

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from . import _lib
-from ._carrier import Carrier
-from ._log import logger
-from .version import __version__
+from .. import _lib
+from .._log import logger
+from ..version import __version__
+from .device import Carrier
 
 #: Folder of remembered verdicts.
 FOLDER = "NATTEN_MPS_CACHE"
@@ -72,11 +72,11 @@ def _write(known: dict[str, str]) -> None:
 def _ask(tier: str) -> str:
     """An empty text if the self-test passed, else why not."""
     environment = {**os.environ, "NATTEN_MPS_TIER": tier, "NATTEN_BACKEND": "metal"}
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(
         part for part in (root, environment.get("PYTHONPATH", "")) if part
     )
-    command = [sys.executable, "-m", f"{__package__}._selftest"]
+    command = [sys.executable, "-m", f"{__package__}.selftest"]
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False
