@@ -98,7 +98,8 @@ def check(wheel: Path) -> None:
         names = archive.namelist()
         libraries = [n for n in names if "/lib/" in n]
         expect(len(libraries) == 1, f"{wheel.name} has the libraries {libraries}")
-        expect("natten_mps/py.typed" in names, "py.typed is missing")
+        for name in ("py.typed", "compat/_startup/sitecustomize.py", "compat/_hub/metadata.json"):
+            expect(f"natten_mps/{name}" in names, f"{name} is missing")
         outside = [n for n in names if not n.startswith(("natten_mps/", "natten_mps-"))]
         expect(not outside, f"{wheel.name} holds {outside}")
         library = Path(archive.extract(libraries[0], folder))

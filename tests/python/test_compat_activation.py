@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from natten_mps.compat import for_version
-from natten_mps.compat._link import link, unlink
 
 PACKAGE = Path(__file__).parent.parent.parent / "python"
 
@@ -129,18 +128,3 @@ def test_wrong_command_line(arguments):
     done = _python("-m", "natten_mps.compat", *arguments, check=False)
     assert done.returncode == 2
     assert "usage:" in done.stderr
-
-
-def test_link_and_unlink(tmp_path, monkeypatch):
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
-    path = link("0.15.1")
-    program = (
-        f"import site; site.addsitedir({str(tmp_path)!r})\n"
-        "import importlib.metadata; print(importlib.metadata.version('natten'))"
-    )
-    assert _python("-c", program).stdout == "0.15.1\n"
-    assert unlink() == path
-    assert not path.exists()
-    assert unlink() is None
-    with pytest.raises(ValueError, match="junk"):
-        link("junk")

@@ -6,7 +6,7 @@ import runpy
 import sys
 
 from . import activate
-from ._link import link, unlink
+from ._link import installed, link, unlink
 
 _USAGE = """\
 usage: python -m natten_mps.compat VERSION SCRIPT [ARG ...]
@@ -14,9 +14,9 @@ usage: python -m natten_mps.compat VERSION SCRIPT [ARG ...]
        python -m natten_mps.compat link VERSION
        python -m natten_mps.compat unlink
 
-Runs SCRIPT or MODULE with `import natten` served as that VERSION of NATTEN, such as
-0.14.6; or makes VERSION permanent for this Python environment (link), or undoes it
-(unlink)."""
+Runs SCRIPT or MODULE, and the Python processes that it starts, with `import natten` served
+as that VERSION of NATTEN, such as 0.14.6; or makes VERSION permanent for this Python
+environment (link), or undoes it (unlink)."""
 
 
 def _run(version: str, arguments: list[str]) -> None:
@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
             print(_USAGE)
         case ["link", version]:
             print(f"natten {version} is served in this environment: {link(version)}")
+            for description in installed():
+                print(f"{description.name} stays, and is what pip and uv go on seeing")
         case ["unlink"]:
             removed = unlink()
             print("nothing was linked" if removed is None else f"removed {removed}")

@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""``import natten`` and ``importlib.metadata.version("natten")`` served by a generation."""
+"""``import natten`` and ``importlib.metadata.version("natten")`` served by a generation.
+
+Interpreters start with this module in a linked environment and in children, so that what is
+dear to import waits until it is needed.
+"""
+
+from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.abc import Loader
-from importlib.machinery import ModuleSpec
-from importlib.metadata import Distribution, DistributionFinder
-from os import PathLike
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
-_NAME = "natten"
+from . import _children, _late
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, DistributionFinder
+
+NAME = "natten"
 
 
 class _Alias(Loader):
@@ -36,37 +46,22 @@ class _Alias(Loader):
             vars(module)["__version__"] = self._version
 
 
-class _Metadata(Distribution):
-    """What ``importlib.metadata`` gets to see of the stand-in distribution."""
-
-    def __init__(self, version: str) -> None:
-        self._files = {
-            "METADATA": f"Metadata-Version: 2.1\nName: {_NAME}\nVersion: {version}\n"
-            "Summary: served by natten-mps\n",
-            "top_level.txt": f"{_NAME}\n",
-            "INSTALLER": "natten-mps\n",
-        }
-
-    def read_text(self, filename: str) -> str | None:
-        return self._files.get(str(filename))
-
-    def locate_file(self, path: str | PathLike[str]) -> Any:
-        raise FileNotFoundError(f"{_NAME} is served by natten-mps and has no file {path}")
-
-
-class _Finder(DistributionFinder):
+class _Finder:
     """Resolves ``natten`` and its submodules to one generation's package."""
 
-    def __init__(self, version: str, target: str) -> None:
+    def __init__(self, version: str, target: str, by_default: bool) -> None:
         self.version = version
+        self.by_default = by_default
         self._target = target
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _NAME and not fullname.startswith(_NAME + "."):
+        if fullname == "pkg_resources":
+            return self._introduced(fullname, path)
+        if fullname != NAME and not fullname.startswith(NAME + "."):
             return None
-        source = self._target + fullname[len(_NAME) :]
+        source = self._target + fullname[len(NAME) :]
         found = importlib.util.find_spec(source)
         if found is None:
             return None
@@ -77,12 +72,36 @@ class _Finder(DistributionFinder):
             is_package=found.submodule_search_locations is not None,
         )
 
+    def _introduced(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """The spec of pkg_resources, which looks at no finder and is told once it is loaded."""
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_tell(module: ModuleType) -> None:
+                load(module)
+                self.tell_pkg_resources()
+
+            vars(spec.loader)["exec_module"] = load_and_tell
+        return spec
+
+    def tell_pkg_resources(self) -> None:
+        """Enters the stand-in into pkg_resources' working set, if that has been imported."""
+        resources = sys.modules.get("pkg_resources")
+        if resources is not None:
+            stand_in = resources.Distribution(project_name=NAME, version=self.version)
+            resources.working_set.add(stand_in, replace=True)
+
     def find_distributions(
         self, context: DistributionFinder.Context | None = None
     ) -> Iterable[Distribution]:
         name = None if context is None else context.name
-        if name is None or name.lower() == _NAME:
-            yield _Metadata(self.version)
+        if name is None or name.lower() == NAME:
+            from ._metadata import Metadata, on_disk
+
+            # A linked environment describes itself, and pip is to see the files that it owns.
+            if not on_disk(self.version):
+                yield Metadata(self.version)
 
 
 def _active() -> _Finder | None:
@@ -92,25 +111,52 @@ def _active() -> _Finder | None:
 def activate(version: str) -> None:
     """Makes ``import natten`` mean that version of NATTEN, from now on in this process.
 
-    Submodules and the distribution's metadata follow; an installed ``natten`` that has
-    not been imported is shadowed. Activating the same version again does nothing.
-    Raises RuntimeError when another version is active or a real ``natten`` was imported.
+    Submodules, the distribution's metadata, the hub kernel "shi-labs/natten" and the processes
+    that this one starts follow; an installed ``natten`` that has not been imported is shadowed.
+    Activating the same version again does nothing, and a version that a parent process or
+    ``link`` chose gives way. Raises RuntimeError when another version was activated by a call,
+    or when ``natten`` was imported already.
     """
+    _install(version, by_default=False)
+    os.environ.update(_children.environment(version))
+    _children.serve_hub()
+    _late.reconsider(version)
+
+
+def activate_by_default(version: str) -> None:
+    """As :func:`activate`, for an interpreter's start: a later call may choose otherwise."""
+    _install(version, by_default=True)
+    _children.serve_hub()
+
+
+def _install(version: str, by_default: bool) -> None:
     from . import generation
 
     target = f"{__package__}.{generation(version)}"
     active = _active()
-    if active is not None:
-        if active.version == version:
-            return
+    if active is not None and active.version == version:
+        active.by_default = active.by_default and by_default
+        return
+    if active is not None and not active.by_default:
         raise RuntimeError(
             f"natten {active.version} is active in this process, so natten {version} cannot be; "
             "activate one version per process"
         )
-    if _NAME in sys.modules:
-        where = getattr(sys.modules[_NAME], "__file__", None)
-        raise RuntimeError(
-            f"natten was already imported from {where}; "
-            f"call natten_mps.compat.activate({version!r}) before the first import of natten"
-        )
-    sys.meta_path.insert(0, _Finder(version, target))
+    if NAME in sys.modules:
+        raise RuntimeError(_imported_already(version, active))
+    if active is not None:
+        sys.meta_path.remove(active)
+    finder = _Finder(version, target, by_default)
+    sys.meta_path.insert(0, finder)
+    finder.tell_pkg_resources()
+
+
+def _imported_already(version: str, active: _Finder | None) -> str:
+    if active is not None:
+        source = f"as version {active.version}, which this process started with"
+    else:
+        source = f"from {getattr(sys.modules[NAME], '__file__', None)}"
+    return (
+        f"natten was already imported {source}; "
+        f"call natten_mps.compat.activate({version!r}) before the first import of natten"
+    )

@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Activation that lasts: a ``.pth`` file in the environment's site-packages."""
+"""Activation that lasts: what an environment's site-packages gets to hold.
 
+A ``.pth`` file activates the version in every interpreter that starts. A ``.dist-info`` folder
+tells those who look at the disk, such as pip, uv, poetry, conda and pkg_resources, that
+``natten`` is installed; ``pip uninstall natten`` removes both.
+"""
+
+import shutil
 import sysconfig
 from pathlib import Path
 
 from . import generation
+from ._activation import NAME
+from ._metadata import INSTALLER, files
 
 _FILE = "natten_mps_compat.pth"
 
@@ -12,25 +20,58 @@ _FILE = "natten_mps_compat.pth"
 # line stays silent once natten-mps has been uninstalled.
 _LINE = (
     'import importlib.util as u; u.find_spec("natten_mps") and '
-    '__import__("natten_mps.compat", fromlist=["activate"]).activate("{version}")\n'
+    '__import__("natten_mps.compat._activation", fromlist=["x"]).activate_by_default("{version}")\n'
 )
 
 
-def _path() -> Path:
-    return Path(sysconfig.get_path("purelib")) / _FILE
+def _site_packages() -> Path:
+    return Path(sysconfig.get_path("purelib"))
+
+
+def installed() -> list[Path]:
+    """Folders in which another ``natten`` describes itself to tools that look at the disk."""
+    return [path for path in _descriptions() if not _is_ours(path)]
+
+
+def _descriptions() -> list[Path]:
+    return sorted(_site_packages().glob(f"{NAME}-*.dist-info"))
+
+
+def _is_ours(description: Path) -> bool:
+    installer = description / "INSTALLER"
+    return installer.exists() and installer.read_text(encoding="utf-8").strip() == INSTALLER
+
+
+def _describe(version: str) -> None:
+    folder = _site_packages() / f"{NAME}-{version.replace('-', '_')}.dist-info"
+    folder.mkdir()
+    contents = files(version)
+    owned = [_FILE, *(f"{folder.name}/{name}" for name in (*contents, "RECORD"))]
+    contents["RECORD"] = "".join(f"{name},,\n" for name in owned)
+    for name, text in contents.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def link(version: str) -> Path:
-    """Makes every interpreter of this environment start with that version active."""
+    """Makes every interpreter of this environment start with that version active.
+
+    Returns the ``.pth`` file. A ``natten`` that is installed already is shadowed, and keeps
+    its own description on the disk (see :func:`installed`).
+    """
     generation(version)
-    path = _path()
+    unlink()
+    path = _site_packages() / _FILE
     path.write_text(_LINE.format(version=version), encoding="utf-8")
+    if not installed():
+        _describe(version)
     return path
 
 
 def unlink() -> Path | None:
     """Undoes :func:`link`; returns the file it removed, or None if there was none."""
-    path = _path()
+    for description in filter(_is_ours, _descriptions()):
+        shutil.rmtree(description)
+    path = _site_packages() / _FILE
     if not path.exists():
         return None
     path.unlink()

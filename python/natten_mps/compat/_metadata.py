@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""The distribution ``natten`` as tools see it while natten-mps stands in for it."""
+
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
+from os import PathLike
+from typing import Any
+
+from ._activation import NAME
+
+#: Who installed the stand-in, by which it is told from a real ``natten``.
+INSTALLER = "natten-mps"
+
+
+def files(version: str) -> dict[str, str]:
+    """Contents of the stand-in's ``.dist-info`` folder, by file name."""
+    return {
+        "METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n"
+        "Summary: served by natten-mps\n",
+        "top_level.txt": f"{NAME}\n",
+        "INSTALLER": f"{INSTALLER}\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: natten-mps\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
+    }
+
+
+class Metadata(Distribution):
+    """What ``importlib.metadata`` gets to see of the stand-in distribution."""
+
+    def __init__(self, version: str) -> None:
+        self._files = files(version)
+
+    def read_text(self, filename: str | PathLike[str]) -> str | None:
+        """A file of the ``.dist-info`` folder, None if there is none of that name."""
+        return self._files.get(str(filename))
+
+    def locate_file(self, path: str | PathLike[str]) -> Any:
+        """There is nothing to locate."""
+        raise FileNotFoundError(f"{NAME} is served by natten-mps and has no file {path}")
+
+
+def on_disk(version: str) -> bool:
+    """Whether that version of ``natten`` is described on the module search path."""
+    search = DistributionFinder.Context(name=NAME)
+    return any(d.version == version for d in MetadataPathFinder.find_distributions(search))
