@@ -2,7 +2,7 @@
 
 package main
 
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (
@@ -11,8 +11,11 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
+// denseRoles are the tensors of natten_mps_attention, in its order.
+var denseRoles = [4]core.Role{core.Query, core.Key, core.Value, core.Out}
+
 //export natten_mps_attention
-func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query, key, value, result unsafe.Pointer, out *C.natten_mps_error) C.int32_t {
+func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query, key, value, result C.uintptr_t, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {
 		plan, dense, err := planAttention(core.DType(dtype), int(rank), shape, kernel)
 		if err != nil {
@@ -20,10 +23,8 @@ func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query
 		}
 		call := calls.Get().(*call)
 		defer call.release()
-		for role, data := range map[core.Role]unsafe.Pointer{
-			core.Query: query, core.Key: key, core.Value: value, core.Out: result,
-		} {
-			call.buffers.Tensors[role] = core.Tensor{Data: data, Strides: dense}
+		for i, data := range [4]C.uintptr_t{query, key, value, result} {
+			call.buffers.Tensors[denseRoles[i]] = core.Tensor{Data: core.Address(data), Strides: dense}
 		}
 		call.buffers.Threads = threadsOf(0)
 		return plan.Run(&call.buffers)

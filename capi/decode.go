@@ -3,7 +3,7 @@
 package main
 
 // #include <string.h>
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (
@@ -13,15 +13,6 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
-)
-
-// A C tensor is a core.Tensor, and the tensors of natten_mps_args are those of
-// core.Buffers, in the same order.
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(tensorStruct{})-unsafe.Sizeof(core.Tensor{})]
-	_ = [1]struct{}{}[unsafe.Offsetof(tensorStruct{}.strides)-unsafe.Offsetof(core.Tensor{}.Strides)]
-	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.query)+
-		uintptr(core.NumRoles)*unsafe.Sizeof(core.Tensor{})-unsafe.Sizeof(argsStruct{})]
 )
 
 const knownFlags = C.NATTEN_MPS_SCALE | C.NATTEN_MPS_RPB | C.NATTEN_MPS_RAGGED | C.NATTEN_MPS_MASK_FIRST
@@ -82,6 +73,9 @@ func decodeAxis(c *C.natten_mps_axis, maskFirst bool) (core.Axis, error) {
 	}, nil
 }
 
+// textAt reads a text of C.
+func textAt(a core.Address) string { return C.GoString((*C.char)(a.Pointer())) }
+
 // decodeBackend reads no further than a name can be long.
 func decodeBackend(name *C.char) (string, error) {
 	if name == nil {
@@ -95,45 +89,38 @@ func decodeBackend(name *C.char) (string, error) {
 	return text, nil
 }
 
-// call is what one natten_mps_run decodes into.
-type call struct {
-	args    argsStruct
-	buffers core.Buffers
-}
-
 var calls = sync.Pool{New: func() any { return new(call) }}
 
-// release forgets the caller's pointers, which are not to be kept, and which the
-// garbage collector must not find when the memory has become something else.
+// release forgets what the caller passed.
 func (c *call) release() {
 	*c = call{}
 	calls.Put(c)
 }
 
 func (c *call) decode(p *core.Problem, from *argsStruct) error {
-	if err := load(&c.args, from, &argsLayout); err != nil {
+	if err := load(c, from, &argsLayout); err != nil {
 		return err
 	}
-	if c.args.reserved != 0 {
-		return invalid("reserved is %d (want 0)", c.args.reserved)
+	if c.reserved != 0 {
+		return invalid("reserved is %d (want 0)", c.reserved)
 	}
-	if c.args.num_threads < 0 {
-		return invalid("num_threads is %d (want >= 0)", c.args.num_threads)
+	if c.numThreads < 0 {
+		return invalid("num_threads is %d (want >= 0)", c.numThreads)
 	}
-	c.buffers.Tensors = *(*[core.NumRoles]core.Tensor)(unsafe.Pointer(&c.args.query))
-	c.buffers.Threads = threadsOf(int32(c.args.num_threads))
+	c.buffers.Threads = threadsOf(c.numThreads)
 	return c.decodeSizes(p)
 }
 
-// decodeSizes leaves it to core to say that sizes are missing.
+// decodeSizes leaves it to core to say that sizes are missing. Those of an empty
+// batch may be anywhere and are not looked at.
 func (c *call) decodeSizes(p *core.Problem) error {
-	if !p.Ragged || c.args.sizes == nil {
+	if !p.Ragged || p.Batch == 0 || c.sizes == 0 {
 		return nil
 	}
 	if p.Batch > math.MaxInt64/(8*3) {
 		return invalid("batch is %d, whose sizes do not fit memory", p.Batch)
 	}
-	c.buffers.Sizes = unsafe.Slice((*int64)(unsafe.Pointer(c.args.sizes)), p.Batch*int64(p.Rank))
+	c.buffers.Sizes = unsafe.Slice((*int64)(c.sizes.Pointer()), p.Batch*int64(p.Rank))
 	return nil
 }
 

@@ -6,7 +6,7 @@
 package main
 
 // #cgo CFLAGS: -DNATTEN_MPS_CGO -I${SRCDIR}/../include
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (

@@ -2,7 +2,7 @@
 
 package main
 
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (
@@ -26,7 +26,7 @@ func launcherOf(handle C.natten_mps_plan) (*core.Plan, metal.Launcher, error) {
 }
 
 //export natten_mps_plan_source
-func natten_mps_plan_source(handle C.natten_mps_plan, function, text *C.char, capacity C.uint64_t, length *C.uint64_t, out *C.natten_mps_error) C.int32_t {
+func natten_mps_plan_source(handle C.natten_mps_plan, function *C.char, text C.uintptr_t, capacity C.uint64_t, length *C.uint64_t, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {
 		_, launcher, err := launcherOf(handle)
 		if err != nil {
@@ -40,8 +40,8 @@ func natten_mps_plan_source(handle C.natten_mps_plan, function, text *C.char, ca
 			return err
 		}
 		*length = C.uint64_t(len(source))
-		if text != nil && uint64(capacity) > uint64(len(source)) {
-			to := unsafe.Slice((*byte)(unsafe.Pointer(text)), len(source)+1)
+		if text != 0 && uint64(capacity) > uint64(len(source)) {
+			to := unsafe.Slice((*byte)(core.Address(text).Pointer()), len(source)+1)
 			to[copy(to, source)] = 0
 		}
 		return nil
@@ -73,11 +73,11 @@ func natten_mps_plan_launch(handle C.natten_mps_plan, args *C.natten_mps_args, i
 
 // describe writes one dispatch of a job.
 func describe(job *metal.Job, index int, to *C.natten_mps_dispatch) error {
-	var filled dispatchStruct
+	var filled dispatchCopy
 	if err := load(&filled, to, &dispatchLayout); err != nil {
 		return err
 	}
-	filled.count = C.int32_t(len(job.Dispatches))
+	filled.count = int32(len(job.Dispatches))
 	if index < 0 || index > 0 && index >= len(job.Dispatches) {
 		return invalid("index is %d (want 0 to %d)", index, max(len(job.Dispatches)-1, 0))
 	}
@@ -85,21 +85,21 @@ func describe(job *metal.Job, index int, to *C.natten_mps_dispatch) error {
 		return store(to, &filled, &dispatchLayout)
 	}
 	d := &job.Dispatches[index]
-	filled.bindings_count = C.int32_t(len(d.Bindings))
-	filled.groups = [3]C.int64_t{C.int64_t(d.Groups.X), C.int64_t(d.Groups.Y), C.int64_t(d.Groups.Z)}
-	filled.threads = [3]C.int64_t{C.int64_t(d.Threads.X), C.int64_t(d.Threads.Y), C.int64_t(d.Threads.Z)}
+	filled.bindingsCount = int32(len(d.Bindings))
+	filled.groups = [3]int64{int64(d.Groups.X), int64(d.Groups.Y), int64(d.Groups.Z)}
+	filled.threads = [3]int64{int64(d.Threads.X), int64(d.Threads.Y), int64(d.Threads.Z)}
 	writeText(filled.function[:], d.Function)
 	needed := bindAll(job, d, &filled)
-	filled.bytes_length = C.uint64_t(needed)
-	if needed > uint64(filled.bytes_capacity) {
-		return invalid("bytes_capacity is %d (want at least %d)", filled.bytes_capacity, needed)
+	filled.bytesLength = needed
+	if needed > filled.bytesCapacity {
+		return invalid("bytes_capacity is %d (want at least %d)", filled.bytesCapacity, needed)
 	}
 	return store(to, &filled, &dispatchLayout)
 }
 
 // bindAll describes the bindings and returns the constants' size. It copies those
 // that fit.
-func bindAll(job *metal.Job, d *metal.Dispatch, to *dispatchStruct) uint64 {
+func bindAll(job *metal.Job, d *metal.Dispatch, to *dispatchCopy) uint64 {
 	const alignment = 16
 	var used uint64
 	for i := range d.Bindings {
@@ -112,8 +112,8 @@ func bindAll(job *metal.Job, d *metal.Dispatch, to *dispatchStruct) uint64 {
 			c.length = C.int64_t(job.Scratch[from.Scratch-1])
 		default:
 			c.kind, c.offset, c.length = C.NATTEN_MPS_BIND_BYTES, C.int64_t(used), C.int64_t(len(from.Bytes))
-			if end := used + uint64(len(from.Bytes)); to.bytes != nil && end <= uint64(to.bytes_capacity) {
-				copy(unsafe.Slice((*byte)(unsafe.Pointer(to.bytes)), end)[used:], from.Bytes)
+			if end := used + uint64(len(from.Bytes)); to.bytes != 0 && end <= to.bytesCapacity {
+				copy(unsafe.Slice((*byte)(to.bytes.Pointer()), end)[used:], from.Bytes)
 			}
 			used += (uint64(len(from.Bytes)) + alignment - 1) / alignment * alignment
 		}

@@ -2,10 +2,14 @@
 
 package main
 
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
 
 // Types of the header. Tests, which cgo does not process, know them by
 // these names only.
@@ -17,10 +21,48 @@ type (
 	backendInfoStruct = C.natten_mps_backend_info
 	planInfoStruct    = C.natten_mps_plan_info
 	windowInfoStruct  = C.natten_mps_window_info
+	planHandle        = C.natten_mps_plan
+)
 
-	streamOptionsStruct = C.natten_mps_stream_options
-	dispatchStruct      = C.natten_mps_dispatch
-	planHandle          = C.natten_mps_plan
+// Structs of the header with their pointers as numbers, as they are copied into:
+// what the caller's pointers lead to may be no memory.
+type (
+	// call is natten_mps_args with the tensors where core wants them.
+	call struct {
+		size                 uint64
+		numThreads, reserved int32
+		sizes                core.Address
+		buffers              core.Buffers
+	}
+	streamOptionsCopy struct {
+		size             uint64
+		stream, reserved int32
+		torchLibrary     core.Address
+	}
+	dispatchCopy struct {
+		size                       uint64
+		bytes                      core.Address
+		bytesCapacity, bytesLength uint64
+		count, bindingsCount       int32
+		groups, threads            [3]int64
+		function                   [256]C.char
+		bindings                   [C.NATTEN_MPS_MAX_BINDINGS]C.natten_mps_binding
+	}
+)
+
+// An index out of range here does not compile.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(tensorStruct{})-unsafe.Sizeof(core.Tensor{})]
+	_ = [1]struct{}{}[unsafe.Offsetof(tensorStruct{}.strides)-unsafe.Offsetof(core.Tensor{}.Strides)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.num_threads)-unsafe.Offsetof(call{}.numThreads)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.sizes)-unsafe.Offsetof(call{}.sizes)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.query)-unsafe.Offsetof(call{}.buffers)-unsafe.Offsetof(core.Buffers{}.Tensors)]
+	_ = [1]struct{}{}[unsafe.Sizeof(argsStruct{})-unsafe.Offsetof(argsStruct{}.query)-unsafe.Sizeof(core.Buffers{}.Tensors)]
+	_ = [1]struct{}{}[unsafe.Sizeof(C.natten_mps_stream_options{})-unsafe.Sizeof(streamOptionsCopy{})]
+	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_stream_options{}.torch_library)-unsafe.Offsetof(streamOptionsCopy{}.torchLibrary)]
+	_ = [1]struct{}{}[unsafe.Sizeof(C.natten_mps_dispatch{})-unsafe.Sizeof(dispatchCopy{})]
+	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_dispatch{}.bindings_count)-unsafe.Offsetof(dispatchCopy{}.bindingsCount)]
+	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_dispatch{}.bindings)-unsafe.Offsetof(dispatchCopy{}.bindings)]
 )
 
 // layout says which sizes of a struct are taken: the caller's program may be
@@ -60,12 +102,12 @@ var (
 		unsafe.Sizeof(windowInfoStruct{}),
 	}
 	streamOptionsLayout = layout{
-		"natten_mps_stream_options", unsafe.Sizeof(streamOptionsStruct{}),
-		unsafe.Sizeof(streamOptionsStruct{}),
+		"natten_mps_stream_options", unsafe.Sizeof(streamOptionsCopy{}),
+		unsafe.Sizeof(streamOptionsCopy{}),
 	}
 	dispatchLayout = layout{
-		"natten_mps_dispatch", unsafe.Sizeof(dispatchStruct{}),
-		unsafe.Sizeof(dispatchStruct{}),
+		"natten_mps_dispatch", unsafe.Sizeof(dispatchCopy{}),
+		unsafe.Sizeof(dispatchCopy{}),
 	}
 )
 
@@ -81,9 +123,10 @@ func sizeOf(p unsafe.Pointer) uint64 { return *(*uint64)(p) }
 
 func bytesAt(p unsafe.Pointer, n uintptr) []byte { return unsafe.Slice((*byte)(p), n) }
 
-// load copies the caller's struct. What a shorter one lacks is 0; what a longer
-// one has beyond what this library knows must be 0, or it would be ignored.
-func load[T any](to, from *T, l *layout) error {
+// load copies the caller's struct to one of the same layout. What a shorter one
+// lacks is 0; what a longer one has beyond what this library knows must be 0, or it
+// would be ignored.
+func load[T, C any](to *T, from *C, l *layout) error {
 	source := unsafe.Pointer(from)
 	if source == nil {
 		return invalid("%s is NULL", l.name)
@@ -104,7 +147,7 @@ func load[T any](to, from *T, l *layout) error {
 }
 
 // store writes as much to the caller's struct as it has room for.
-func store[T any](to, from *T, l *layout) error {
+func store[C, T any](to *C, from *T, l *layout) error {
 	target := unsafe.Pointer(to)
 	if target == nil {
 		return invalid("%s is NULL", l.name)

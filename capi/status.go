@@ -2,7 +2,7 @@
 
 package main
 
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (

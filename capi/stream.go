@@ -2,7 +2,7 @@
 
 package main
 
-// #include "natten_mps.h"
+// #include "header.h"
 import "C"
 
 import (
@@ -14,7 +14,7 @@ import (
 //export natten_mps_stream_set
 func natten_mps_stream_set(options *C.natten_mps_stream_options, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {
-		var c streamOptionsStruct
+		var c streamOptionsCopy
 		if err := load(&c, options, &streamOptionsLayout); err != nil {
 			return err
 		}
@@ -25,23 +25,23 @@ func natten_mps_stream_set(options *C.natten_mps_stream_options, out *C.natten_m
 			return invalid("stream is %d (want %d to %d)",
 				c.stream, C.NATTEN_MPS_STREAM_OWN, C.NATTEN_MPS_STREAM_TORCH_QUEUE)
 		}
-		if (c.stream == C.NATTEN_MPS_STREAM_OWN) != (c.torch_library == nil) {
+		if (c.stream == C.NATTEN_MPS_STREAM_OWN) != (c.torchLibrary == 0) {
 			return invalid("torch_library is to be given with torch's streams, and only with them")
 		}
 		return setStream(&c)
 	})
 }
 
-func setStream(c *streamOptionsStruct) error {
+func setStream(c *streamOptionsCopy) error {
 	gpu, err := metal.System()
 	if err != nil {
 		return core.Errorf(core.Unsupported, "%v", err)
 	}
 	switch c.stream {
 	case C.NATTEN_MPS_STREAM_TORCH:
-		return gpu.UseTorch(C.GoString(c.torch_library), metalrt.CommandBlock)
+		return gpu.UseTorch(textAt(c.torchLibrary), metalrt.CommandBlock)
 	case C.NATTEN_MPS_STREAM_TORCH_QUEUE:
-		return gpu.UseTorch(C.GoString(c.torch_library), metalrt.DispatchQueue)
+		return gpu.UseTorch(textAt(c.torchLibrary), metalrt.DispatchQueue)
 	}
 	gpu.UseOwnQueue()
 	return nil

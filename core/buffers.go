@@ -5,7 +5,6 @@ package core
 import (
 	"math"
 	"math/bits"
-	"unsafe"
 )
 
 // Role names a tensor of natten_mps_args; the order is that of its fields.
@@ -41,12 +40,11 @@ var roleNames = [NumRoles]string{
 
 func (r Role) String() string { return roleNames[r] }
 
-// Tensor is memory with strides, counted in elements. Data is a field of pointer
-// type, and not a uintptr, only so that vet lets backends use it; the memory is
-// the caller's and is not kept beyond a run.
+// Tensor is memory with strides, counted in elements. In a GPU's memory Data is the
+// address of an id<MTLBuffer>. The address is not kept beyond a run.
 type Tensor struct {
-	Data    unsafe.Pointer
-	Offset  int64 // bytes
+	Data    Address // 0: not given
+	Offset  int64   // bytes
 	Strides [6]int64
 }
 
@@ -58,7 +56,7 @@ type Buffers struct {
 }
 
 // Given reports whether the caller passed the tensor.
-func (b *Buffers) Given(r Role) bool { return b.Tensors[r].Data != nil }
+func (b *Buffers) Given(r Role) bool { return b.Tensors[r].Data != 0 }
 
 // access of an operation to a role.
 type access uint8
@@ -203,7 +201,7 @@ func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
 }
 
 func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
-	if t.Data == nil {
+	if t.Data == 0 {
 		if c.empty || c.access == readsIfGiven || c.access == writesIfGiven {
 			return nil
 		}
@@ -212,13 +210,13 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	if c.axes {
 		t.spread(p.Rank)
 	}
-	address := uintptr(t.Offset)
+	address := Address(t.Offset)
 	if p.Memory == Host {
-		address += uintptr(t.Data)
+		address += t.Data
 	} else if t.Offset < 0 {
 		return invalid("%v has offset %d (want >= 0)", c.role, t.Offset)
 	}
-	if address%uintptr(c.size) != 0 {
+	if address%Address(c.size) != 0 {
 		return invalid("%v is not aligned to its %d-byte elements", c.role, c.size)
 	}
 	last := len(c.shape) - 1

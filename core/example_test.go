@@ -4,6 +4,7 @@ package core_test
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -27,13 +28,15 @@ func Example() {
 
 	// Strides are those of [batch, length, heads, channels].
 	b := core.Buffers{Threads: 1}
-	b.Tensors[core.Query] = core.Tensor{Data: unsafe.Pointer(&query[0]), Strides: [6]int64{6, 1, 1, 1}}
-	b.Tensors[core.Key] = core.Tensor{Data: unsafe.Pointer(&key[0]), Strides: [6]int64{6, 1, 1, 1}}
-	b.Tensors[core.Attn] = core.Tensor{Data: unsafe.Pointer(&attn[0]), Strides: [6]int64{18, 3, 3, 1}}
+	b.Tensors[core.Query] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&query[0])), Strides: [6]int64{6, 1, 1, 1}}
+	b.Tensors[core.Key] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&key[0])), Strides: [6]int64{6, 1, 1, 1}}
+	b.Tensors[core.Attn] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&attn[0])), Strides: [6]int64{18, 3, 3, 1}}
 	if err := plan.Run(&b); err != nil {
 		fmt.Println(err)
 		return
 	}
+	runtime.KeepAlive(query) // an address does not keep them
+	runtime.KeepAlive(key)
 	for i := range 6 {
 		fmt.Println(i, "sees", attn[3*i:3*i+3])
 	}

@@ -74,7 +74,7 @@ func buffersFor(t *testing.T, p Problem) *Buffers {
 	memory := make([]float64, 1)
 	for role := range NumRoles {
 		shape := n.Shape(role)
-		tensor := Tensor{Data: unsafe.Pointer(&memory[0])}
+		tensor := Tensor{Data: AddressOf(unsafe.Pointer(&memory[0]))}
 		stride, dims := int64(1), []int64{}
 		if len(shape) >= 4 && role != ExtraKey && role != ExtraValue && role != DExtraKey && role != DExtraValue {
 			shape = append([]int64{shape[0]}, shape[4-p.Rank:]...)
@@ -121,9 +121,9 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		change  func(b *Buffers)
 		want    string
 	}{
-		{small(nil), func(b *Buffers) { b.Tensors[Key].Data = nil }, "key is NULL (attn_forward needs it)"},
-		{small(nil), func(b *Buffers) { b.Tensors[Out].Data = nil }, "out is NULL (attn_forward needs it)"},
-		{backward, func(b *Buffers) { b.Tensors[LSE].Data = nil }, "lse is NULL (attn_backward needs it)"},
+		{small(nil), func(b *Buffers) { b.Tensors[Key].Data = 0 }, "key is NULL (attn_forward needs it)"},
+		{small(nil), func(b *Buffers) { b.Tensors[Out].Data = 0 }, "out is NULL (attn_forward needs it)"},
+		{backward, func(b *Buffers) { b.Tensors[LSE].Data = 0 }, "lse is NULL (attn_backward needs it)"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Offset = 2 }, "query is not aligned to its 4-byte elements"},
 		{small(nil), func(b *Buffers) { b.Tensors[Value].Strides[4] = 2 }, "value has stride 2 in its last dimension (want 1)"},
 		{

@@ -17,19 +17,19 @@ type HostBuffer struct {
 // NewHostBuffer covers bytes from to to (exclusive) of an address, which may be
 // counted from anywhere inside. The pages round the memory become the buffer; only
 // if Metal declines them are the bytes copied.
-func (d Device) NewHostBuffer(address unsafe.Pointer, from, to int) (HostBuffer, error) {
+func (d Device) NewHostBuffer(address uintptr, from, to int) (HostBuffer, error) {
 	page := os.Getpagesize()
-	first := unsafe.Add(address, from)
-	lead := int(uintptr(first) % uintptr(page))
+	first := address + uintptr(from)
+	lead := int(first % uintptr(page))
 	pages := (lead + to - from + page - 1) / page * page
-	if b, ok := d.NewBufferWithBytesNoCopy(uintptr(first)-uintptr(lead), pages); ok {
+	if b, ok := d.NewBufferWithBytesNoCopy(first-uintptr(lead), pages); ok {
 		return HostBuffer{Buffer: b, Offset: lead - from}, nil
 	}
 	b, err := d.NewBuffer(to - from)
 	if err != nil {
 		return HostBuffer{}, err
 	}
-	h := HostBuffer{Buffer: b, Offset: -from, staged: unsafe.Slice((*byte)(first), to-from)}
+	h := HostBuffer{Buffer: b, Offset: -from, staged: unsafe.Slice((*byte)(pointer(first)), to-from)}
 	copy(h.bytes(), h.staged)
 	return h, nil
 }

@@ -10,10 +10,9 @@ import (
 
 // stream is rows of channels that the kernels ask for, two rows a block, while they
 // compute: rows of heads-last tensors are too far apart for the processor to foresee
-// them. Its layout is known to the generator. row is no pointer, as it may end
-// behind the tensor.
+// them. Its layout is known to the generator.
 type stream struct {
-	row         uintptr
+	row         core.Address
 	step, lines int // bytes to the next row, cache lines of a row
 }
 
@@ -83,7 +82,7 @@ func (t *tile[T]) askColumns(role core.Role, c *column, channels int) {
 }
 
 func (t *tile[T]) ask(s source) {
-	t.blocked.ahead = append(t.blocked.ahead, stream{uintptr(s.p), s.step, parted(s.channels*int(s.dtype.Size()), lineBytes)})
+	t.blocked.ahead = append(t.blocked.ahead, stream{s.p, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes)})
 }
 
 // aheadOf returns the address and the number of streams.

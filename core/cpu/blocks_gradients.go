@@ -2,11 +2,7 @@
 
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/natten-mps/natten-mps/core"
-)
+import "github.com/natten-mps/natten-mps/core"
 
 // One walk of blocks over the queries can give all gradients: a kernel adds to the sums
 // of the keys that a block meets what its queries have for them. The sums are beside the
@@ -171,7 +167,7 @@ func (t *tile[T]) storeColumn(slot int) {
 			t.addRows(x, sums, s.depth, there, b.factors, 0)
 		}
 		if there < lanes {
-			x.p = unsafe.Add(x.p, there*x.step)
+			x.p = x.p.Add(there * x.step)
 			t.storeRows(x, sums[there*s.depth:], s.depth, lanes-there, b.factors, 0)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
 )
 
 // twins are the block kernels in Go, element by element.
@@ -111,12 +113,12 @@ func gradientLanesTwin(scores, gradients, blocks, masks, lse, delta, offsets uns
 func askTwin(ahead unsafe.Pointer, count, streams int) {
 	of := unsafe.Slice((*stream)(ahead), streams)
 	for i := range of {
-		of[i].row += uintptr(2 * count * of[i].step)
+		of[i].row = of[i].row.Add(2 * count * of[i].step)
 	}
 }
 
 func askedFor(p unsafe.Pointer) [2]stream {
-	return [2]stream{{uintptr(p), 64, 1}, {uintptr(p), -8, 3}}
+	return [2]stream{{core.AddressOf(p), 64, 1}, {core.AddressOf(p), -8, 3}}
 }
 
 func movedOn(p unsafe.Pointer, blocks int) [2]stream {

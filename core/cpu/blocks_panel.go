@@ -11,15 +11,15 @@ import (
 // blockPanel holds packed groups of rows of columns. What absent rows, unused lanes
 // and unused channels hold is undefined.
 type blockPanel[T number] struct {
-	turned     [2][]T // [channel][slot][lane][row of the group] of first and second channels, to score with
-	rows       [2][]T // [slot of a row][lane][channel], to sum up
-	given      [2][]T // [slot of a row][lane][channel] sums for the columns, walk of all gradients
-	unwritten  []bool // [slot of a row] nothing was stored for the row yet
-	lse, delta []T    // [slot][lane][row of the group], inverse walk
-	tags       []int  // [slot] tag of the group that is packed, or -1
-	rowTags    []int  // [slot of a row] tag of the row that is packed, or -1
-	loaded     []T    // [row of the group][lane][channel] on the way to turned
-	from       [blockLanes]unsafe.Pointer
+	turned     [2][]T                   // [channel][slot][lane][row of the group] of first and second channels, to score with
+	rows       [2][]T                   // [slot of a row][lane][channel], to sum up
+	given      [2][]T                   // [slot of a row][lane][channel] sums for the columns, walk of all gradients
+	unwritten  []bool                   // [slot of a row] nothing was stored for the row yet
+	lse, delta []T                      // [slot][lane][row of the group], inverse walk
+	tags       []int                    // [slot] tag of the group that is packed, or -1
+	rowTags    []int                    // [slot of a row] tag of the row that is packed, or -1
+	loaded     []T                      // [row of the group][lane][channel] on the way to turned
+	from       [blockLanes]core.Address // of lanes, for the kernel that turns them
 }
 
 func (t *tile[T]) sizeBlockPanel() {
@@ -123,16 +123,16 @@ func (t *tile[T]) turnGroup(which int, role core.Role, c column, from, slot, cha
 	dst := t.blocked.turned[which][slot*s.width*s.rows:]
 	lanes, step := t.to-t.from, blockLanes/s.rows
 	blocks, pitch := wholeVectors(channels)/blockLanes, s.channelPitch()*float32Bytes
-	pointers := &t.blocked.from
+	addresses := &t.blocked.from
 	for first := 0; first < lanes; first += step {
 		next := 0
 		for lane := first; lane < first+step; lane++ {
 			for i := range rows[:s.rows] {
-				pointers[next%blockLanes] = unsafe.Add(rows[i].p, min(lane, lanes-1)*rows[i].step)
+				addresses[next%blockLanes] = rows[i].p.Add(min(lane, lanes-1) * rows[i].step)
 				next++
 			}
 		}
-		t.simd.block.turn(unsafe.Pointer(&dst[first*s.rows]), unsafe.Pointer(pointers), blocks, pitch)
+		t.simd.block.turn(unsafe.Pointer(&dst[first*s.rows]), unsafe.Pointer(addresses), blocks, pitch)
 	}
 }
 
@@ -147,7 +147,7 @@ func (t *tile[T]) turnable(x source, i int) source {
 	b.loaded = grow(b.loaded, s.rows*size+blockLanes)
 	row := b.loaded[i*size:]
 	t.loadRows(row, s.depth, x, t.to-t.from, 1)
-	return source{unsafe.Pointer(&row[0]), s.depth * float32Bytes, x.channels, core.Float32}
+	return source{addressOf(&row[0]), s.depth * float32Bytes, x.channels, core.Float32}
 }
 
 // packLaneNumbers packs lse and delta of queries.
@@ -178,17 +178,17 @@ func (t *tile[T]) deltas(dst []T, step, n0, n1, n2, count, head int) {
 		}
 		return
 	}
-	of := func(role core.Role) (p unsafe.Pointer, step int) {
+	of := func(role core.Role) (p core.Address, step int) {
 		p = t.address(role, n0, n1, n2, head)
-		return p, int(uintptr(t.address(role, n0, n1, n2+1, head)) - uintptr(p))
+		return p, int(t.address(role, n0, n1, n2+1, head) - p)
 	}
 	out, outStep := of(core.Out)
 	dOut, dOutStep := of(core.DOut)
-	t.simd.block.dotRows(unsafe.Pointer(&dst[0]), out, dOut, count, depth/blockLanes, step*float32Bytes, outStep, dOutStep)
+	t.simd.block.dotRows(unsafe.Pointer(&dst[0]), out.Pointer(), dOut.Pointer(), count, depth/blockLanes, step*float32Bytes, outStep, dOutStep)
 	if t.tensors[core.DLSE].given() {
 		p, bytes := of(core.DLSE)
 		for i := range count {
-			dst[i*step] -= T(*(*float32)(unsafe.Add(p, i*bytes)))
+			dst[i*step] -= T(*(*float32)(p.Add(i * bytes).Pointer()))
 		}
 	}
 }

@@ -3,8 +3,6 @@
 package cpu
 
 import (
-	"unsafe"
-
 	"github.com/natten-mps/natten-mps/core"
 )
 
@@ -102,7 +100,7 @@ func (t *tile[T]) addBias() {
 				head = t.columnHead(c)
 			}
 			entry, step := t.biasAt(r, c)
-			p := unsafe.Add(x.base, head*x.strides[0]+entry[0]*x.strides[1]+entry[1]*x.strides[2]+entry[2]*x.strides[3])
+			p := x.base.Add(head*x.strides[0] + entry[0]*x.strides[1] + entry[1]*x.strides[2] + entry[2]*x.strides[3])
 			t.bias = grow(t.bias, len(row))
 			load(t.bias, p, step*x.strides[3], x.dtype)
 			for lane, v := range t.bias {

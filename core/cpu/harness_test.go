@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -117,11 +118,11 @@ func (a *array) bytes() []byte {
 }
 
 func (a *array) tensor() core.Tensor {
-	return core.Tensor{Data: unsafe.Pointer(&a.memory[0]), Offset: a.first * a.dtype.Size(), Strides: a.strides}
+	return core.Tensor{Data: core.AddressOf(unsafe.Pointer(&a.memory[0])), Offset: a.first * a.dtype.Size(), Strides: a.strides}
 }
 
 // each calls f with the address of every element.
-func (a *array) each(f func(p unsafe.Pointer)) {
+func (a *array) each(f func(p core.Address)) {
 	total := int64(1)
 	for _, n := range a.shape {
 		total *= n
@@ -132,12 +133,12 @@ func (a *array) each(f func(p unsafe.Pointer)) {
 			at += rest % a.shape[d] * a.strides[d]
 			rest /= a.shape[d]
 		}
-		f(unsafe.Add(unsafe.Pointer(&a.memory[0]), at*a.dtype.Size()))
+		f(core.AddressOf(unsafe.Pointer(&a.memory[0])).Add(int(at * a.dtype.Size())))
 	}
 }
 
 func (a *array) fill(f func() float64) {
-	a.each(func(p unsafe.Pointer) {
+	a.each(func(p core.Address) {
 		v := [1]float64{f()}
 		store(p, 0, a.dtype, v[:], 1)
 	})
@@ -145,7 +146,7 @@ func (a *array) fill(f func() float64) {
 
 func (a *array) values() []float64 {
 	var out []float64
-	a.each(func(p unsafe.Pointer) {
+	a.each(func(p core.Address) {
 		var v [1]float64
 		load(v[:], p, 0, a.dtype)
 		out = append(out, v[0])
@@ -157,10 +158,10 @@ func (a *array) values() []float64 {
 func (a *array) guarded() bool {
 	a.fill(func() float64 { return math.NaN() })
 	marks := make([]bool, len(a.bytes()))
-	base := uintptr(unsafe.Pointer(&a.memory[0]))
-	a.each(func(p unsafe.Pointer) {
+	base := core.AddressOf(unsafe.Pointer(&a.memory[0]))
+	a.each(func(p core.Address) {
 		for i := range a.dtype.Size() {
-			marks[uintptr(p)-base+uintptr(i)] = true
+			marks[int64(p-base)+i] = true
 		}
 	})
 	for i, b := range a.bytes() {
@@ -206,6 +207,7 @@ func (tr *trial) run(t testing.TB, backend core.Backend, r *rand.Rand, odd bool)
 		}
 	}
 	require.NoError(t, plan.Run(b))
+	runtime.KeepAlive(tr.inputs)
 	return outputs
 }
 

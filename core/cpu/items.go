@@ -4,7 +4,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
 )
@@ -50,7 +49,7 @@ func (t *tile[T]) loadItems() {
 	}
 }
 
-func (t *tile[T]) item(role core.Role, r int) unsafe.Pointer {
+func (t *tile[T]) item(role core.Role, r int) core.Address {
 	return t.address(role, t.place[0], t.place[1], t.place[2]+t.position(r), t.itemHead(r))
 }
 
@@ -79,7 +78,7 @@ func (t *tile[T]) ofHead(role core.Role, head, channels int) source {
 	p := t.item(role, head)
 	s := source{p, 0, channels, t.p.DType}
 	if t.positions > 1 {
-		s.step = int(uintptr(t.item(role, head+t.heads())) - uintptr(p))
+		s.step = int(t.item(role, head+t.heads()) - p)
 	}
 	return s
 }

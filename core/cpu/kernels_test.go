@@ -32,6 +32,7 @@ func needKernels(t *testing.T) *rand.Rand {
 	if simd == nil {
 		t.Skip("portable kernels")
 	}
+	t.Cleanup(func() { held = nil })
 	return rand.New(rand.NewPCG(11, 12))
 }
 
@@ -56,6 +57,17 @@ func normal(r *rand.Rand) func() float32 { return func() float32 { return float3
 func untouched() float32 { return sentinel }
 
 func (x numbers) p() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x.v)) }
+
+// held is memory that only addresses lead to, of the test that runs.
+var held []any
+
+// hold returns the address of the first element.
+func hold[T any](s []T) core.Address {
+	held = append(held, s)
+	return core.AddressOf(unsafe.Pointer(unsafe.SliceData(s)))
+}
+
+func (x numbers) address() core.Address { return hold(x.v) }
 
 func (x numbers) copy() numbers {
 	all := append([]float32(nil), x.all...)

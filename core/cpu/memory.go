@@ -13,36 +13,40 @@ type number interface{ float32 | float64 }
 
 // tensor is a core.Tensor with strides in bytes.
 type tensor struct {
-	base    unsafe.Pointer
+	base    core.Address
 	strides [6]int
 	dtype   core.DType
 }
 
 func newTensor(t core.Tensor, dtype core.DType) tensor {
-	if t.Data == nil {
+	if t.Data == 0 {
 		return tensor{}
 	}
-	out := tensor{base: unsafe.Add(t.Data, t.Offset), dtype: dtype}
+	out := tensor{base: t.Data.Add(int(t.Offset)), dtype: dtype}
 	for i, s := range t.Strides {
 		out.strides[i] = int(s) * int(dtype.Size())
 	}
 	return out
 }
 
-func (t *tensor) given() bool { return t.base != nil }
+func (t *tensor) given() bool { return t.base != 0 }
 
 // row is the address of the channels at one position and head.
-func (t *tensor) row(sample, i0, i1, i2, head int) unsafe.Pointer {
+func (t *tensor) row(sample, i0, i1, i2, head int) core.Address {
 	s := &t.strides
-	return unsafe.Add(t.base, sample*s[0]+i0*s[1]+i1*s[2]+i2*s[3]+head*s[4])
+	return t.base.Add(sample*s[0] + i0*s[1] + i1*s[2] + i2*s[3] + head*s[4])
 }
 
 // load is
 //
-//	for i := range dst { dst[i] = p[i*stride] }
+//	for i := range dst { dst[i] = from[i*stride] }
 //
 // with the conversion from dtype; stride is in bytes.
-func load[T number](dst []T, p unsafe.Pointer, stride int, dtype core.DType) {
+func load[T number](dst []T, from core.Address, stride int, dtype core.DType) {
+	if len(dst) == 0 {
+		return
+	}
+	p := from.Pointer()
 	if x, ok := any(dst).([]float32); ok && dtype == core.Float32 && stride == float32Bytes {
 		copy(x, unsafe.Slice((*float32)(p), len(x)))
 		return
@@ -69,10 +73,14 @@ func load[T number](dst []T, p unsafe.Pointer, stride int, dtype core.DType) {
 
 // store is
 //
-//	for i := range src { p[i*stride] = src[i] * factor }
+//	for i := range src { to[i*stride] = src[i] * factor }
 //
 // with the conversion to dtype; stride is in bytes.
-func store[T number](p unsafe.Pointer, stride int, dtype core.DType, src []T, factor T) {
+func store[T number](to core.Address, stride int, dtype core.DType, src []T, factor T) {
+	if len(src) == 0 {
+		return
+	}
+	p := to.Pointer()
 	switch dtype {
 	case core.Float32:
 		for i, v := range src {
@@ -93,13 +101,16 @@ func store[T number](p unsafe.Pointer, stride int, dtype core.DType, src []T, fa
 	}
 }
 
+// addressOf returns the address of scratch, which is a worker's and stays where it is.
+func addressOf[T any](p *T) core.Address { return core.Address(unsafe.Pointer(p)) }
+
 // fill is
 //
 //	for i := range n { p[i*stride] = v }
-func fill(p unsafe.Pointer, stride, n int, dtype core.DType, v float64) {
+func fill(p core.Address, stride, n int, dtype core.DType, v float64) {
 	value := [1]float64{v}
 	for i := range n {
-		store(unsafe.Add(p, i*stride), 0, dtype, value[:], 1)
+		store(p.Add(i*stride), 0, dtype, value[:], 1)
 	}
 }
 

@@ -66,7 +66,7 @@ func (b *panel[T]) forget() {
 
 // source is rows of channels in a tensor, step bytes apart.
 type source struct {
-	p        unsafe.Pointer
+	p        core.Address
 	step     int
 	channels int
 	dtype    core.DType
@@ -84,7 +84,7 @@ func (t *tile[T]) pack(turned, rows []T, slot, lanes int, s source, wanted bool)
 		size := int(unsafe.Sizeof(rows[0]))
 		for lane := 0; lane < lanes; lane += 8 {
 			at := min(lane, lanes-8)
-			t.simd.turn(unsafe.Pointer(&turned[first+at]), unsafe.Add(s.p, at*s.step), depth/8, pitch*size, s.step)
+			t.simd.turn(unsafe.Pointer(&turned[first+at]), s.p.Add(at*s.step).Pointer(), depth/8, pitch*size, s.step)
 		}
 		return
 	}
@@ -122,14 +122,14 @@ func (t *tile[T]) loadRows(dst []T, pitch int, s source, rows int, factor T) {
 	if t.simd != nil && s.channels >= 8 {
 		done = s.channels &^ 7
 		t.factors = append(t.factors[:0], factor)
-		t.simd.load[s.dtype](unsafe.Pointer(&dst[0]), s.p, unsafe.Pointer(&t.factors[0]), rows, done/8, pitch*float32Bytes, s.step, 0)
+		t.simd.load[s.dtype](unsafe.Pointer(&dst[0]), s.p.Pointer(), unsafe.Pointer(&t.factors[0]), rows, done/8, pitch*float32Bytes, s.step, 0)
 	}
 	if done == s.channels {
 		return
 	}
 	for r := range rows {
 		row := dst[r*pitch+done : r*pitch+s.channels]
-		load(row, unsafe.Add(s.p, r*s.step+done*size), size, s.dtype)
+		load(row, s.p.Add(r*s.step+done*size), size, s.dtype)
 		if factor == 1 {
 			continue
 		}
@@ -149,14 +149,14 @@ func (t *tile[T]) storeRows(s source, src []T, pitch, rows int, factors []T, ste
 	size, done := int(s.dtype.Size()), 0
 	if t.simd != nil && s.channels >= 8 {
 		done = s.channels &^ 7
-		t.simd.store[s.dtype](s.p, unsafe.Pointer(&src[0]), unsafe.Pointer(&factors[0]), rows, done/8,
+		t.simd.store[s.dtype](s.p.Pointer(), unsafe.Pointer(&src[0]), unsafe.Pointer(&factors[0]), rows, done/8,
 			s.step, pitch*float32Bytes, step*float32Bytes)
 	}
 	if done == s.channels {
 		return
 	}
 	for r := range rows {
-		store(unsafe.Add(s.p, r*s.step+done*size), size, s.dtype, src[r*pitch+done:r*pitch+s.channels], factors[r*step])
+		store(s.p.Add(r*s.step+done*size), size, s.dtype, src[r*pitch+done:r*pitch+s.channels], factors[r*step])
 	}
 }
 
@@ -165,7 +165,7 @@ func (t *tile[T]) addRows(s source, src []T, pitch, rows int, factors []T, step 
 	size := elementSize[T]()
 	t.strip.factors[1] = 1
 	t.strip.call = stripCall{
-		dst: s.p, vectors: unsafe.Pointer(&factors[0]), rows: unsafe.Pointer(&src[0]), factors: unsafe.Pointer(&t.strip.factors[1]),
+		dst: s.p, vectors: addressOf(&factors[0]), rows: addressOf(&src[0]), factors: addressOf(&t.strip.factors[1]),
 		items: rows, count: 1, blocks: s.channels / 8, dstStep: s.step, vectorStep: step * size, advance: pitch * size, add: 1,
 	}
 	t.sums()

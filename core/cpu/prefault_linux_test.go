@@ -39,7 +39,7 @@ func TestLargeFreshOutputs(t *testing.T) {
 		for role, a := range want {
 			x := a.tensor()
 			fresh[role] = mapped(t, len(a.bytes()))
-			x.Data = unsafe.Pointer(&fresh[role][0])
+			x.Data = core.AddressOf(unsafe.Pointer(&fresh[role][0]))
 			b.Tensors[role] = x
 		}
 		require.NoError(t, plan.Run(b))

@@ -50,12 +50,12 @@ func (t *tile[T]) expectItems(role core.Role, channels int) {
 	lines := parted(channels*int(t.p.DType.Size()), lineBytes)
 	for head := range t.heads() {
 		s := t.ofHead(role, head, channels)
-		t.simd.prefetch(s.p, t.positions, s.step, lines)
+		t.simd.prefetch(s.p.Pointer(), t.positions, s.step, lines)
 	}
 }
 
 func (t *tile[T]) expectColumn(role core.Role, c *column, channels int) {
 	t.from = t.low
 	p, step := t.lane(role, c, t.columnHead(c))
-	t.simd.prefetch(p, t.high-t.low, step, parted(channels*int(t.p.DType.Size()), lineBytes))
+	t.simd.prefetch(p.Pointer(), t.high-t.low, step, parted(channels*int(t.p.DType.Size()), lineBytes))
 }

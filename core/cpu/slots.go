@@ -4,7 +4,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
 )
@@ -38,7 +37,7 @@ func (t *tile[T]) writeSlots(role core.Role, values []T) {
 		for i := range t.columns {
 			c := &t.columns[i]
 			if row := t.lanes(values, r, c); len(row) > 0 {
-				store(unsafe.Add(p, t.slotOf(r, c)*size), size, t.p.DType, row, 1)
+				store(p.Add(t.slotOf(r, c)*size), size, t.p.DType, row, 1)
 			}
 		}
 	}
@@ -55,7 +54,7 @@ func (t *tile[T]) readSlots(role core.Role) {
 		for i := range t.columns {
 			c := &t.columns[i]
 			if row := t.lanes(t.scores, r, c); len(row) > 0 {
-				load(row, unsafe.Add(p, t.slotOf(r, c)*size), size, t.p.DType)
+				load(row, p.Add(t.slotOf(r, c)*size), size, t.p.DType)
 			}
 		}
 	}
@@ -83,7 +82,7 @@ func (t *tile[T]) gatherSlots(role core.Role) {
 				}
 				if k := &t.clips[r]; k.from <= lane && lane < k.to {
 					at := r*t.rowPitch + c.slot*k.width + lane - k.base
-					load(t.scores[at:at+1], unsafe.Add(p, slot*size), 0, t.p.DType)
+					load(t.scores[at:at+1], p.Add(slot*size), 0, t.p.DType)
 				}
 			}
 		}

@@ -18,7 +18,7 @@ const mostStencil = 32
 // stencilCall holds the arguments of the stencil kernels, with steps and offsets in
 // bytes. Its layout is known to the generator.
 type stencilCall struct {
-	dst, vectors, rows, starts, offsets, factors unsafe.Pointer
+	dst, vectors, rows, starts, offsets, factors core.Address
 	items, count, parts                          int
 	dstStep, vectorStep, factorStep              int // to the next item
 }
@@ -148,24 +148,24 @@ func (t *tile[T]) computeStencil() {
 	for _, r := range s.runs {
 		shape[2] = r.keys
 		s.keys.lay(shape)
-		scores := unsafe.Pointer(&t.scores[r.first*pitch])
+		scores := &t.scores[r.first*pitch]
 		s.call = stencilCall{
-			dst: scores, vectors: unsafe.Add(query.p, r.first*query.step), rows: t.address(core.Key, lo0, lo1, t.low, t.kvHead),
-			starts: unsafe.Pointer(&s.keys.starts[r.first]), offsets: unsafe.Pointer(&s.keys.offsets[0]), factors: unsafe.Pointer(&s.factor),
+			dst: addressOf(scores), vectors: query.p.Add(r.first * query.step), rows: t.address(core.Key, lo0, lo1, t.low, t.kvHead),
+			starts: addressOf(&s.keys.starts[r.first]), offsets: addressOf(&s.keys.offsets[0]), factors: addressOf(&s.factor),
 			items: r.count, count: len(s.keys.offsets), parts: int(t.p.HeadDim) / blockLanes,
 			dstStep: pitch * float32Bytes, vectorStep: query.step,
 		}
 		t.simd.stencil.dots(unsafe.Pointer(&s.call))
 		n := shape[0] * shape[1] * shape[2]
-		t.simd.softmax(scores, t.maskKeys(n), unsafe.Pointer(&t.maximum[r.first]), unsafe.Pointer(&t.total[r.first]), r.count, 1, padded(n)/8, pitch*float32Bytes, 0)
+		t.simd.softmax(unsafe.Pointer(scores), t.maskKeys(n), unsafe.Pointer(&t.maximum[r.first]), unsafe.Pointer(&t.total[r.first]), r.count, 1, padded(n)/8, pitch*float32Bytes, 0)
 	}
 	t.simd.finish(unsafe.Pointer(&t.lse[0]), unsafe.Pointer(&t.maximum[0]), unsafe.Pointer(&t.total[0]), count/8)
 	for _, r := range s.runs {
 		shape[2] = r.keys
 		s.values.lay(shape)
 		s.call = stencilCall{
-			dst: unsafe.Add(out.p, r.first*out.step), vectors: unsafe.Pointer(&t.scores[r.first*pitch]), rows: t.address(core.Value, lo0, lo1, t.low, t.kvHead),
-			starts: unsafe.Pointer(&s.values.starts[r.first]), offsets: unsafe.Pointer(&s.values.offsets[0]), factors: unsafe.Pointer(&t.total[r.first]),
+			dst: out.p.Add(r.first * out.step), vectors: addressOf(&t.scores[r.first*pitch]), rows: t.address(core.Value, lo0, lo1, t.low, t.kvHead),
+			starts: addressOf(&s.values.starts[r.first]), offsets: addressOf(&s.values.offsets[0]), factors: addressOf(&t.total[r.first]),
 			items: r.count, count: shape[0] * shape[1] * shape[2], parts: int(t.p.ValueDim) / blockLanes,
 			dstStep: out.step, vectorStep: pitch * float32Bytes, factorStep: float32Bytes,
 		}

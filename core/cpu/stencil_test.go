@@ -19,31 +19,31 @@ var stencilTwins = stencilKernels{stencilDotsTwin, stencilSumsTwin}
 
 func stencilDotsTwin(call unsafe.Pointer) {
 	c := (*stencilCall)(call)
-	offsets := unsafe.Slice((*int)(c.offsets), c.count)
-	for i, start := range unsafe.Slice((*int)(c.starts), c.items) {
-		vector := unsafe.Slice((*float32)(unsafe.Add(c.vectors, i*c.vectorStep)), 16*c.parts)
-		dst := unsafe.Slice((*float32)(unsafe.Add(c.dst, i*c.dstStep)), c.count)
+	offsets := unsafe.Slice((*int)(c.offsets.Pointer()), c.count)
+	for i, start := range unsafe.Slice((*int)(c.starts.Pointer()), c.items) {
+		vector := unsafe.Slice((*float32)(c.vectors.Add(i*c.vectorStep).Pointer()), 16*c.parts)
+		dst := unsafe.Slice((*float32)(c.dst.Add(i*c.dstStep).Pointer()), c.count)
 		for j, offset := range offsets {
 			var sum float32
-			for n, v := range unsafe.Slice((*float32)(unsafe.Add(c.rows, start+offset)), 16*c.parts) {
+			for n, v := range unsafe.Slice((*float32)(c.rows.Add(start+offset).Pointer()), 16*c.parts) {
 				sum += v * vector[n]
 			}
-			dst[j] = sum * *(*float32)(c.factors)
+			dst[j] = sum * *(*float32)(c.factors.Pointer())
 		}
 	}
 }
 
 func stencilSumsTwin(call unsafe.Pointer) {
 	c := (*stencilCall)(call)
-	offsets := unsafe.Slice((*int)(c.offsets), c.count)
-	for i, start := range unsafe.Slice((*int)(c.starts), c.items) {
-		weights := unsafe.Slice((*float32)(unsafe.Add(c.vectors, i*c.vectorStep)), c.count)
-		factor := *(*float32)(unsafe.Add(c.factors, i*c.factorStep))
-		dst := unsafe.Slice((*float32)(unsafe.Add(c.dst, i*c.dstStep)), 16*c.parts)
+	offsets := unsafe.Slice((*int)(c.offsets.Pointer()), c.count)
+	for i, start := range unsafe.Slice((*int)(c.starts.Pointer()), c.items) {
+		weights := unsafe.Slice((*float32)(c.vectors.Add(i*c.vectorStep).Pointer()), c.count)
+		factor := *(*float32)(c.factors.Add(i * c.factorStep).Pointer())
+		dst := unsafe.Slice((*float32)(c.dst.Add(i*c.dstStep).Pointer()), 16*c.parts)
 		for n := range dst {
 			var sum float32
 			for j, offset := range offsets {
-				sum += weights[j] * *(*float32)(unsafe.Add(c.rows, start+offset+n*float32Bytes))
+				sum += weights[j] * *(*float32)(c.rows.Add(start + offset + n*float32Bytes).Pointer())
 			}
 			dst[n] = sum * factor
 		}
@@ -69,16 +69,17 @@ func stencilTrial(r *rand.Rand, parts, count, vector, written int) (c, twin *ste
 		offsets = append(offsets, 4*r.IntN(5*depth))
 	}
 	vectorStep, dstStep := vector+r.IntN(9), written+r.IntN(9)
-	rows := guarded(r, 8*depth, normal(r))
+	rows := guarded(r, 9*depth, normal(r))
 	vectors, factors := guarded(r, items*vectorStep, normal(r)), guarded(r, items, normal(r))
 	got = guarded(r, (items-1)*dstStep+written, normal(r))
 	want = got.copy()
 	c = &stencilCall{
-		dst: got.p(), vectors: vectors.p(), rows: rows.p(), starts: unsafe.Pointer(&starts[0]), offsets: unsafe.Pointer(&offsets[0]),
-		factors: factors.p(), items: items, count: count, parts: parts, dstStep: 4 * dstStep, vectorStep: 4 * vectorStep, factorStep: 4,
+		dst: got.address(), vectors: vectors.address(), rows: rows.address(),
+		starts: hold(starts), offsets: hold(offsets),
+		factors: factors.address(), items: items, count: count, parts: parts, dstStep: 4 * dstStep, vectorStep: 4 * vectorStep, factorStep: 4,
 	}
 	copied := *c
-	copied.dst = want.p()
+	copied.dst = want.address()
 	return c, &copied, got, want
 }
 

@@ -97,7 +97,7 @@ func (t *tile[T]) stripDeltas(head int, dOut view) {
 	out := t.read(t.rows(core.Out, t.place[2], head, dv), t.positions, &b.loaded[4])
 	t.delta = grow(t.delta, t.positions+8)
 	b.call = stripCall{
-		dst: unsafe.Pointer(&t.delta[0]), vectors: dOut.p, rows: out.p, factors: unsafe.Pointer(&b.factors[1]),
+		dst: addressOf(&t.delta[0]), vectors: dOut.p, rows: out.p, factors: addressOf(&b.factors[1]),
 		items: t.positions, count: 1, blocks: padded(dv) / 8,
 		dstStep: size, vectorStep: dOut.step, advance: out.step, step: out.step, rowsAhead: out.ahead,
 	}
@@ -125,8 +125,8 @@ func (t *tile[T]) sumQueries(dst view, weights []T, queries view, channels int, 
 		}
 		key := t.place[2] + o.first + s.item - t.low
 		t.strip.call = stripCall{
-			dst: dst.row(s.item), rows: queries.row(query), factors: unsafe.Pointer(factor),
-			vectors: unsafe.Pointer(&weights[query*pitch+key]), items: s.items, count: s.keys, blocks: padded(channels) / 8,
+			dst: dst.row(s.item), rows: queries.row(query), factors: addressOf(factor),
+			vectors: addressOf(&weights[query*pitch+key]), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: dst.step, vectorStep: (s.advance*pitch + 1) * size, advance: s.advance * queries.step, step: queries.step,
 			weightStep: pitch * size, add: t.member, itemsAhead: dst.ahead,
 		}

@@ -2,12 +2,16 @@
 
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+)
 
 // stripCall holds the arguments of the strip kernels, with steps in bytes, and
 // memory of theirs; its layout is known to the generator.
 type stripCall struct {
-	dst, vectors, rows, factors unsafe.Pointer
+	dst, vectors, rows, factors core.Address
 	items, count, blocks        int
 	dstStep, vectorStep         int // to the next item
 	advance, step               int // of rows, to the next item and within it
@@ -26,11 +30,11 @@ type stripCall struct {
 func dots[T number](c *stripCall) {
 	size := elementSize[T]()
 	for i := range c.items {
-		dst, rows := unsafe.Add(c.dst, i*c.dstStep), unsafe.Add(c.rows, i*c.advance)
-		vector := unsafe.Slice((*T)(unsafe.Add(c.vectors, i*c.vectorStep)), 8*c.blocks)
-		factor := *(*T)(unsafe.Add(c.factors, i*c.factorStep))
+		dst, rows := c.dst.Add(i*c.dstStep), c.rows.Add(i*c.advance)
+		vector := unsafe.Slice((*T)(c.vectors.Add(i*c.vectorStep).Pointer()), 8*c.blocks)
+		factor := *(*T)(c.factors.Add(i * c.factorStep).Pointer())
 		for j := range c.count {
-			row := unsafe.Slice((*T)(unsafe.Add(rows, j*c.step)), len(vector))
+			row := unsafe.Slice((*T)(rows.Add(j*c.step).Pointer()), len(vector))
 			var a0, a1, a2, a3 T
 			for n := 0; n < len(vector); n += 4 {
 				x, y := vector[n:n+4:n+4], row[n:n+4:n+4]
@@ -39,7 +43,7 @@ func dots[T number](c *stripCall) {
 				a2 += x[2] * y[2]
 				a3 += x[3] * y[3]
 			}
-			*(*T)(unsafe.Add(dst, j*size)) = factor * (a0 + a1 + (a2 + a3))
+			*(*T)(dst.Add(j * size).Pointer()) = factor * (a0 + a1 + (a2 + a3))
 		}
 	}
 }
@@ -54,12 +58,14 @@ func dots[T number](c *stripCall) {
 func sums[T number](c *stripCall) {
 	size := elementSize[T]()
 	for i := range c.items {
-		weights, rows := unsafe.Add(c.vectors, i*c.vectorStep), unsafe.Add(c.rows, i*c.advance)
-		factor := *(*T)(unsafe.Add(c.factors, i*c.factorStep))
+		factor := *(*T)(c.factors.Add(i * c.factorStep).Pointer())
 		for n := 0; n < 8*c.blocks; n += 8 {
 			var sum [8]T
-			accumulate8[T](unsafe.Pointer(&sum), weights, at[T](rows, n), c.step/size, c.count, c.weightStep/size, 1, 1)
-			dst := (*[8]T)(at[T](unsafe.Add(c.dst, i*c.dstStep), n))
+			if c.count > 0 {
+				weights, rows := c.vectors.Add(i*c.vectorStep), c.rows.Add(i*c.advance+n*size)
+				accumulate8[T](unsafe.Pointer(&sum), weights.Pointer(), rows.Pointer(), c.step/size, c.count, c.weightStep/size, 1, 1)
+			}
+			dst := (*[8]T)(c.dst.Add(i*c.dstStep + n*size).Pointer())
 			for k, v := range sum {
 				if v *= factor; c.add != 0 {
 					v += dst[k]

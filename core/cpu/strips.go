@@ -128,12 +128,12 @@ func (t *tile[T]) computeStrip() {
 
 // view is rows of whole vectors of channels.
 type view struct {
-	p     unsafe.Pointer
+	p     core.Address
 	step  int
 	ahead int // bytes from a row to the next strip's, which kernels ask for
 }
 
-func (v view) row(n int) unsafe.Pointer { return unsafe.Add(v.p, n*v.step) }
+func (v view) row(n int) core.Address { return v.p.Add(n * v.step) }
 
 // direct reports whether kernels can read rows of channels where they are.
 func (t *tile[T]) direct(channels int) bool {
@@ -171,7 +171,7 @@ func (t *tile[T]) read(s lineRows, count int, buffer *[]T) view {
 			clear((*buffer)[r*depth+s.channels : (r+1)*depth])
 		}
 	}
-	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
+	return view{addressOf(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
 }
 
 // target returns where kernels write count rows that are to be stored in s: there
@@ -183,14 +183,14 @@ func (t *tile[T]) target(s lineRows, count int, buffer *[]T) view {
 	t.askForNext(s, count)
 	depth := padded(s.channels)
 	*buffer = grow(*buffer, count*depth)
-	return view{unsafe.Pointer(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
+	return view{addressOf(unsafe.SliceData(*buffer)), depth * elementSize[T](), 0}
 }
 
 // askForNext asks for the rows of the next strip, which follow count rows of this one.
 func (t *tile[T]) askForNext(s lineRows, count int) {
 	next := min(t.walk.tile, s.count-count)
 	if next > 0 && t.simd != nil && t.simd.prefetch != nil {
-		t.simd.prefetch(unsafe.Add(s.p, count*s.step), next, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
+		t.simd.prefetch(s.p.Add(count*s.step).Pointer(), next, s.step, parted(s.channels*int(s.dtype.Size()), lineBytes))
 	}
 }
 
@@ -229,8 +229,8 @@ func (t *tile[T]) scoreStretches(dst *[]T, items, keys view, channels int, facto
 	for i := range t.strip.stretches {
 		s := &t.strip.stretches[i]
 		t.strip.call = stripCall{
-			dst: unsafe.Pointer(&(*dst)[s.item*pitch+s.low-t.low]), vectors: items.row(s.item), rows: keys.row(s.low - t.low),
-			factors: unsafe.Pointer(factor), items: s.items, count: s.keys, blocks: padded(channels) / 8,
+			dst: addressOf(&(*dst)[s.item*pitch+s.low-t.low]), vectors: items.row(s.item), rows: keys.row(s.low - t.low),
+			factors: addressOf(factor), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: (pitch + s.advance) * size, vectorStep: items.step, advance: s.advance * keys.step, step: keys.step,
 			rowsAhead: keys.ahead, itemsAhead: items.ahead,
 		}
@@ -248,8 +248,8 @@ func (t *tile[T]) sumStretches(dst view, weights []T, keys view, channels int, f
 			continue
 		}
 		t.strip.call = stripCall{
-			dst: dst.row(s.item - o.first), vectors: unsafe.Pointer(&weights[s.item*pitch+s.low-t.low]), rows: keys.row(s.low - t.low),
-			factors: at[T](unsafe.Pointer(factors), s.item*factorStep), items: s.items, count: s.keys, blocks: padded(channels) / 8,
+			dst: dst.row(s.item - o.first), vectors: addressOf(&weights[s.item*pitch+s.low-t.low]), rows: keys.row(s.low - t.low),
+			factors: addressOf(factors).Add(s.item * factorStep * size), items: s.items, count: s.keys, blocks: padded(channels) / 8,
 			dstStep: dst.step, vectorStep: (pitch + s.advance) * size, advance: s.advance * keys.step, step: keys.step,
 			factorStep: factorStep * size, weightStep: size,
 			rowsAhead: keys.ahead, itemsAhead: dst.ahead,

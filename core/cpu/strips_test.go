@@ -33,12 +33,12 @@ func stripTrial(r *rand.Rand, blocks, count, vector, written int) (c, twin *stri
 	got = guarded(r, (items-1)*dstStep+written, normal(r))
 	want = got.copy()
 	c = &stripCall{
-		dst: got.p(), vectors: vectors.p(), rows: rows.p(), factors: factors.p(), items: items, count: count, blocks: blocks,
+		dst: got.address(), vectors: vectors.address(), rows: rows.address(), factors: factors.address(), items: items, count: count, blocks: blocks,
 		dstStep: 4 * dstStep, vectorStep: 4 * vectorStep, advance: 4 * advance, step: 4 * step, factorStep: 4 * r.IntN(2),
 		add: r.IntN(2),
 	}
 	copied := *c
-	copied.dst = want.p()
+	copied.dst = want.address()
 	return c, &copied, got, want
 }
 

@@ -4,7 +4,6 @@ package cpu
 
 import (
 	"math"
-	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
@@ -73,7 +72,7 @@ func (t *tile[T]) span(axis, n int) (lo, hi, start int) {
 
 // address returns where the channels of a role's tensor are for the n-th query
 // or key of the lines, whichever the tensor has.
-func (t *tile[T]) address(role core.Role, n0, n1, n2, head int) unsafe.Pointer {
+func (t *tile[T]) address(role core.Role, n0, n1, n2, head int) core.Address {
 	x, l := &t.tensors[role], &t.lines
 	switch role {
 	case core.Query, core.DQuery:
@@ -81,7 +80,7 @@ func (t *tile[T]) address(role core.Role, n0, n1, n2, head int) unsafe.Pointer {
 	case core.Key, core.Value, core.DKey, core.DValue:
 		n0, n1, n2 = l[0].key.at(n0), l[1].key.at(n1), l[2].key.at(n2)
 	case core.ExtraKey, core.ExtraValue, core.DExtraKey, core.DExtraValue:
-		return unsafe.Add(x.base, t.sample*x.strides[0]+n2*x.strides[1]+head*x.strides[2])
+		return x.base.Add(t.sample*x.strides[0] + n2*x.strides[1] + head*x.strides[2])
 	default:
 		n0, n1, n2 = l[0].output.at(n0), l[1].output.at(n1), l[2].output.at(n2)
 	}
@@ -297,7 +296,7 @@ func (t *tile[T]) packColumn(c *column) {
 }
 
 // lane returns the address of the first packed column and the bytes to the next.
-func (t *tile[T]) lane(role core.Role, c *column, head int) (p unsafe.Pointer, step int) {
+func (t *tile[T]) lane(role core.Role, c *column, head int) (p core.Address, step int) {
 	return t.address(role, c.n0, c.n1, t.from, head), t.rowStep(role)
 }
 
@@ -318,7 +317,7 @@ func (t *tile[T]) deltaOf(n0, n1, n2, head int) T {
 	out, dOut := t.address(core.Out, n0, n1, n2, head), t.address(core.DOut, n0, n1, n2, head)
 	var sum T
 	if t.simd != nil && dtype == core.Float32 && depth%8 == 0 {
-		sum = T(t.simd.dot(out, dOut, depth/8))
+		sum = T(t.simd.dot(out.Pointer(), dOut.Pointer(), depth/8))
 	} else {
 		t.bias = grow(t.bias, 2*padded(depth))
 		a, b := t.bias[:padded(depth)], t.bias[padded(depth):]

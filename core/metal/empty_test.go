@@ -31,7 +31,7 @@ func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
 	for range 4 {
 		memory := make([]float32, 64)
 		handle := s.Call("metalsim_register", uintptr(unsafe.Pointer(&memory[0])), 256)
-		tensor := &core.Tensor{Data: *(*unsafe.Pointer)(unsafe.Pointer(&handle))}
+		tensor := &core.Tensor{Data: core.Address(handle)}
 		bindings = append(bindings, Binding{Tensor: tensor, High: 256})
 		t.Cleanup(func() { runtime.KeepAlive(memory) })
 	}

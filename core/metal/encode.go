@@ -73,7 +73,7 @@ func (l *launch) find(b *Binding) (place, error) {
 			l.constants = append(l.constants, buffer)
 		}
 		return place{buffer: buffer}, err
-	case b.Tensor == nil || b.Tensor.Data == nil:
+	case b.Tensor == nil || b.Tensor.Data == 0:
 		return place{}, nil
 	case l.job.Memory == core.Host:
 		return l.findHost(b)
@@ -105,7 +105,7 @@ func (l *launch) findHost(b *Binding) (place, error) {
 		}
 	}
 	from, to := int(b.Tensor.Offset+b.Low), int(b.Tensor.Offset+b.High)
-	buffer, err := l.gpu.device.NewHostBuffer(b.Tensor.Data, from, to)
+	buffer, err := l.gpu.device.NewHostBuffer(uintptr(b.Tensor.Data), from, to)
 	if err != nil {
 		return place{}, err
 	}

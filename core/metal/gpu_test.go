@@ -97,7 +97,7 @@ func inMetalMemory(s *metalsim.Simulator) func(core.Problem, *core.Buffers) erro
 // register turns an address into a handle and an offset.
 func register(s *metalsim.Simulator, p *core.Problem, b *core.Buffers, role core.Role) {
 	t := &b.Tensors[role]
-	if t.Data == nil {
+	if t.Data == 0 {
 		return
 	}
 	spread := *t
@@ -108,7 +108,7 @@ func register(s *metalsim.Simulator, p *core.Problem, b *core.Buffers, role core
 	low, high := tensorChecks(p)[role].span(&spread)
 	begin := uintptr(t.Data) + uintptr(t.Offset) + uintptr(low)
 	handle := s.Call("metalsim_register", begin, uintptr(high-low))
-	t.Data, t.Offset = *(*unsafe.Pointer)(unsafe.Pointer(&handle)), -low
+	t.Data, t.Offset = core.Address(handle), -low
 }
 
 func TestStreamsAgreeWithReference(t *testing.T) {
@@ -178,7 +178,7 @@ func newLine(t testing.TB, s *metalsim.Simulator) *line {
 
 var lineRoles = [4]core.Role{core.Query, core.Key, core.Value, core.Out}
 
-func (l *line) buffers(data func(i int) unsafe.Pointer) *core.Buffers {
+func (l *line) buffers(data func(i int) core.Address) *core.Buffers {
 	b := &core.Buffers{Threads: 1}
 	for i, role := range lineRoles {
 		b.Tensors[role] = core.Tensor{Data: data(i), Strides: [6]int64{l.lineLength, 8, 8, 1}}
@@ -187,7 +187,7 @@ func (l *line) buffers(data func(i int) unsafe.Pointer) *core.Buffers {
 }
 
 func (l *line) run() error {
-	return l.plan.Run(l.buffers(func(i int) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&l.handles[i])) }))
+	return l.plan.Run(l.buffers(func(i int) core.Address { return core.Address(l.handles[i]) }))
 }
 
 // torchCopies encodes a copy on torch's stream, as an operation of torch's does.
@@ -207,7 +207,7 @@ func (l *line) sandwich(t testing.TB, rounds int) float64 {
 	for range rounds {
 		require.NoError(t, l.run())
 		l.torchCopies(0, 3)
-		require.NoError(t, l.want.Run(l.buffers(func(i int) unsafe.Pointer { return unsafe.Pointer(&want[i][0]) })))
+		require.NoError(t, l.want.Run(l.buffers(func(i int) core.Address { return core.AddressOf(unsafe.Pointer(&want[i][0])) })))
 		copy(want[0], want[3])
 	}
 	l.s.Call("metalsim_stream_synchronize", l.s.Call("metalsim_stream_current"))

@@ -102,7 +102,7 @@ func dense(p *core.Problem) *core.Buffers {
 		if !p.Reads(role) && !p.Writes(role) || role == core.DLSE {
 			continue
 		}
-		t := core.Tensor{Data: pointerOf(start)}
+		t := core.Tensor{Data: core.AddressOf(unsafe.Pointer(start))}
 		stride := int64(1)
 		shape := p.Shape(role)
 		for i := len(shape) - 1; i >= 0; i-- {
@@ -270,5 +270,3 @@ func TestExportBenchmarksForAGPU(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "bench.json"), text, 0o644))
 }
-
-func pointerOf(start *[2]uint64) unsafe.Pointer { return unsafe.Pointer(start) }

@@ -62,7 +62,7 @@ func (r *runner) layoutOf(b *core.Buffers) layout {
 	for i := range r.tensors {
 		c := &r.tensors[i]
 		t := &b.Tensors[c.role]
-		if t.Data == nil {
+		if t.Data == 0 {
 			continue
 		}
 		l.wide = l.wide || c.wide(t)
@@ -94,7 +94,7 @@ func (c *tensorCheck) aligned(t *core.Tensor, memory core.Memory, elements int64
 	}
 	start := t.Offset
 	if memory == core.Host {
-		start += int64(uintptr(t.Data))
+		start += int64(t.Data)
 	}
 	if start%(elements*c.size) != 0 {
 		return false

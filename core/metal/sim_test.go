@@ -73,7 +73,7 @@ func (s *simulator) Run(job *Job) error {
 		d.Bindings = slices.Clone(d.Bindings)
 		for index := range d.Bindings {
 			b := &d.Bindings[index]
-			if b.Tensor == nil || b.Tensor.Data == nil {
+			if b.Tensor == nil || b.Tensor.Data == 0 {
 				continue
 			}
 			c, err := s.copy(copies, b)
@@ -103,15 +103,15 @@ func (s *simulator) count(function string) {
 func (s *simulator) copy(copies map[*core.Tensor]*copyOf, b *Binding) (*copyOf, error) {
 	c := copies[b.Tensor]
 	if c == nil {
-		first := unsafe.Add(b.Tensor.Data, b.Tensor.Offset+b.Low)
-		c = &copyOf{host: unsafe.Slice((*byte)(first), b.High-b.Low), prefix: int(uintptr(first) % 16)}
+		first := b.Tensor.Data.Add(int(b.Tensor.Offset + b.Low))
+		c = &copyOf{host: unsafe.Slice((*byte)(first.Pointer()), b.High-b.Low), prefix: int(first % 16)}
 		var err error
 		if c.buffer, err = s.device.NewBuffer(max(c.prefix+len(c.host), 1)); err != nil {
 			return nil, err
 		}
 		copy(c.bytes(), c.host)
 		c.tensor = core.Tensor{
-			Data:   *(*unsafe.Pointer)(unsafe.Pointer(&c.buffer.ID)),
+			Data:   core.Address(c.buffer.ID),
 			Offset: int64(c.prefix) - b.Low,
 		}
 		copies[b.Tensor] = c

@@ -47,7 +47,7 @@ func run(t *testing.T, p core.Problem, inputs tensors, sizes ...int64) tensors {
 			all[role] = make([]float64, elements)
 		}
 		require.Len(t, all[role], int(elements), "%v", role)
-		tensor.Data = unsafe.Pointer(&all[role][0])
+		tensor.Data = core.AddressOf(unsafe.Pointer(&all[role][0]))
 		b.Tensors[role] = tensor
 	}
 	require.NoError(t, plan.Run(&b))

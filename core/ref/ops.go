@@ -19,7 +19,7 @@ func (r *run) get(role core.Role, i index) float64 { return r.tensors[role].get(
 
 func (r *run) set(role core.Role, i index, v float64) { r.tensors[role].set(i, v) }
 
-func (r *run) given(role core.Role) bool { return r.tensors[role].data != nil }
+func (r *run) given(role core.Role) bool { return r.tensors[role].data != 0 }
 
 // logit is scale * q.k + rpb.
 func (r *run) logit(row *row, pair *pair) float64 {

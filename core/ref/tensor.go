@@ -14,7 +14,7 @@ type index [6]int64
 // tensor reads and writes elements of any type as float64. Its memory is the
 // caller's and is used during one run only.
 type tensor struct {
-	data    unsafe.Pointer // nil if not given
+	data    core.Address // 0 if not given
 	dtype   core.DType
 	size    int64 // of an element
 	strides [6]int64
@@ -27,7 +27,7 @@ func newTensor(p *core.Problem, b *core.Buffers, role core.Role) tensor {
 	}
 	t.size = t.dtype.Size()
 	if b.Given(role) {
-		t.data = unsafe.Add(b.Tensors[role].Data, b.Tensors[role].Offset)
+		t.data = b.Tensors[role].Data.Add(int(b.Tensors[role].Offset))
 	}
 	return t
 }
@@ -37,7 +37,7 @@ func (t *tensor) address(i index) unsafe.Pointer {
 	for dim, n := range i {
 		elements += n * t.strides[dim]
 	}
-	return unsafe.Add(t.data, elements*t.size)
+	return t.data.Add(int(elements * t.size)).Pointer()
 }
 
 func (t *tensor) get(i index) float64 {

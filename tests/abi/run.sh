@@ -48,6 +48,7 @@ run_programs() {
         echo "$cc, $cxx: layouts hold, programs pass"
     done < <(compilers)
     compile_and_run memory "$here/memory.c" cc -std=gnu99 -O1
+    compile_and_run addresses "$here/addresses.c" cc -std=gnu99 -pthread
 }
 
 # The examples as a stranger builds them: copied away, with nothing but an

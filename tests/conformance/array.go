@@ -121,7 +121,7 @@ func (a *array) hasAxes() bool {
 // tensor is what a caller passes: with strides for the problem's rank.
 func (a *array) tensor(rank int) core.Tensor {
 	t := core.Tensor{
-		Data:    unsafe.Pointer(&a.memory[0]),
+		Data:    core.AddressOf(unsafe.Pointer(&a.memory[0])),
 		Offset:  a.first * a.dtype.Size(),
 		Strides: a.strides,
 	}

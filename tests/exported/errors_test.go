@@ -21,14 +21,16 @@ func tiny() *cProblem {
 	return problemStruct(&p)
 }
 
-// tinyArgs are for it. The memory has room for tensors that it lacks, too.
+// tinyMemory has room for tensors that it lacks, too.
+var tinyMemory [64]float32
+
+// tinyArgs are for it.
 func tinyArgs() *cArgs {
-	memory := make([]float32, 64)
 	b := core.Buffers{Threads: 1}
 	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
-		b.Tensors[role] = core.Tensor{Data: unsafe.Pointer(&memory[6*int(role%4)]), Strides: [6]int64{6, 2, 2, 1}}
+		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&tinyMemory[6*int(role%4)])), Strides: [6]int64{6, 2, 2, 1}}
 	}
-	b.Tensors[core.Out].Data = unsafe.Pointer(&memory[32])
+	b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&tinyMemory[32]))
 	return argsStruct(&b)
 }
 
@@ -100,7 +102,7 @@ func TestBadArgs(t *testing.T) {
 		{func(a *cArgs) { a.size = 1 << 32 }, "size of natten_mps_args is 4294967296"},
 		{func(a *cArgs) { a.numThreads = -1 }, "num_threads is -1 (want >= 0)"},
 		{func(a *cArgs) { a.reserved = 5 }, "reserved is 5 (want 0)"},
-		{func(a *cArgs) { a.tensors[core.Value].Data = nil }, "value is NULL (attn_forward needs it)"},
+		{func(a *cArgs) { a.tensors[core.Value].Data = 0 }, "value is NULL (attn_forward needs it)"},
 		{func(a *cArgs) { a.tensors[core.Value].Offset = 1 }, "value is not aligned"},
 		{func(a *cArgs) { a.tensors[core.Value].Strides[3] = 5 }, "value has stride 5 in its last dimension"},
 		{func(a *cArgs) { a.tensors[core.Out].Strides[1] = 0 }, "out is written and has stride 0"},

@@ -40,7 +40,7 @@ func TestIndicesAreOf64Bits(t *testing.T) {
 	b := core.Buffers{Threads: 2}
 	for role := range core.NumRoles {
 		t := &b.Tensors[role]
-		*t = core.Tensor{Data: unsafe.Pointer(&memory[0]), Offset: int64(role) * room, Strides: [6]int64{apart, heads * dim, dim, 1}}
+		*t = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&memory[0])), Offset: int64(role) * room, Strides: [6]int64{apart, heads * dim, dim, 1}}
 		if role == core.LSE {
 			t.Strides = [6]int64{apart, heads, 1}
 		}

@@ -131,9 +131,9 @@ func TestAttentionInOneCall(t *testing.T) {
 	}
 	b := core.Buffers{Threads: 1}
 	for i, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
-		b.Tensors[role] = core.Tensor{Data: at(i), Strides: [6]int64{720, 144, 24, 8, 1}}
+		b.Tensors[role] = core.Tensor{Data: core.AddressOf(at(i)), Strides: [6]int64{720, 144, 24, 8, 1}}
 	}
-	b.Tensors[core.Out].Data = at(4)
+	b.Tensors[core.Out].Data = core.AddressOf(at(4))
 	require.NoError(t, conformance.Backend(ref.New())(p, &b))
 	require.InDeltaSlice(t, tensors[4], tensors[3], 1e-6)
 
@@ -174,9 +174,9 @@ func TestManyThreads(t *testing.T) {
 	args := func(out []float32) *cArgs {
 		b := core.Buffers{Threads: 2}
 		for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
-			b.Tensors[role] = core.Tensor{Data: unsafe.Pointer(&input[0]), Strides: [6]int64{512, 32, 16, 1}}
+			b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&input[0])), Strides: [6]int64{512, 32, 16, 1}}
 		}
-		b.Tensors[core.Out].Data = unsafe.Pointer(&out[0])
+		b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&out[0]))
 		return argsStruct(&b)
 	}
 	var plan uint64
