@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from natten_mps.compat import for_version
+from natten_mps.compat._common.capabilities import has_compiled_kernels
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VERSIONS = ("0.14.6", "0.15.1", "0.17.5", "0.20.1", "0.21.7")
@@ -141,10 +142,17 @@ def test_context_is_what_nat_looks_for():
     assert present == {v: v >= "0.17" for v in VERSIONS}
 
 
+def test_libnatten_is_this_package_s_library(monkeypatch, tmp_path):
+    """Programs refuse to start, or take a slow path of their own, where it is False."""
+    assert for_version("0.20.1").HAS_LIBNATTEN is True
+    assert for_version("0.21.7").HAS_LIBNATTEN is True
+    monkeypatch.setenv("NATTEN_MPS_LIBRARY", str(tmp_path / "missing.so"))
+    assert not has_compiled_kernels()
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_functional_is_reachable_from_the_package(version):
     shim = for_version(version)
     assert inspect.ismodule(shim.functional)
     assert hasattr(shim, "HAS_LIBNATTEN") == (version >= "0.20")
-    assert getattr(shim, "HAS_LIBNATTEN", False) is False
     assert inspect.ismodule(getattr(shim, "na2d", shim)) == (version < "0.20")

@@ -6,6 +6,13 @@ from typing import Any
 
 import torch
 
+from ... import _lib
+
+
+def has_compiled_kernels() -> bool:
+    """Whether this package's library is there; it is loaded by the first operation only."""
+    return _lib.path().is_file()
+
 
 def get_device_cc(device_index: Any = None) -> int:
     """CUDA compute capability, major * 10 + minor; 0 without CUDA."""

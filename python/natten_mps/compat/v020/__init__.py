@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """NATTEN 0.20: generalized neighborhood attention with strides, and full attention."""
 
+from .._common.capabilities import has_compiled_kernels
 from . import attn_merge as attn_merge
 from . import backends as backends
 from . import context as context
@@ -42,8 +43,8 @@ from .functional import attention, merge_attentions, na1d, na2d, na3d
 from .modules import NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D
 from .version import __version__
 
-#: There is no extension of CUDA kernels.
-HAS_LIBNATTEN = False
+#: Whether compiled kernels serve the operations, as programs that ask want to know.
+HAS_LIBNATTEN = has_compiled_kernels()
 
 __all__ = [
     "HAS_LIBNATTEN",
