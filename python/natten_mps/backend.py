@@ -2,12 +2,29 @@
 """Which backend computes: the choice of the user and of the environment (NATTEN_BACKEND)."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from . import _lib
 from ._log import logger
 
 #: What a user may choose. `reference` (slow, float64) is for tests.
 NAMES = ("auto", "pure", "metal", "native", "reference")
+_OPS = ("na1d", "na2d", "na3d", "split_qk_av")
+_CONSTRAINTS = {
+    "pure": [],
+    "metal": [
+        "Tensors on an MPS device.",
+        "float32, float16 and bfloat16, computed natively; sums in float32.",
+    ],
+    "native": [
+        "Tensors in host memory.",
+        "float32, float16, bfloat16 and float64; sums in float32, or float64 for float64.",
+    ],
+}
+
+
 _ALIASES = {"nanobind": "native"}
 
 choice = "auto"
@@ -21,12 +38,22 @@ def _canonical(name: str) -> str:
 
 
 def set_backend(name: str) -> None:
-    """Choose what computes from now on.
+    """Choose what computes from now on, in all threads.
 
-    `"auto"`: the best that takes a problem, `"metal"`: Apple GPUs, `"native"` (or `"nanobind"`):
-    the compiled CPU engine, `"pure"`: PyTorch operations only, `"reference"`: slow and exact.
+    Args:
+        name: `"auto"`: the best that takes a problem; `"metal"`: Apple GPUs; `"native"` (or
+            `"nanobind"`): the compiled CPU engine; `"pure"`: PyTorch operations only;
+            `"reference"`: slow and exact.
 
-    Raises ValueError for another name and NotImplementedError for a backend that cannot run here.
+    Raises:
+        ValueError: if there is no backend of that name.
+        NotImplementedError: if the backend cannot run on this machine, with the reason.
+
+    Example:
+        >>> from natten_mps import get_backend, set_backend
+        >>> set_backend("pure")
+        >>> get_backend()
+        'pure'
     """
     global choice
     wanted = _canonical(name)
@@ -38,8 +65,47 @@ def set_backend(name: str) -> None:
     choice = wanted
 
 
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Choose what computes inside of a `with` block, or of a function that this decorates.
+
+    Args:
+        name: as for `set_backend`. Like there, the choice is that of all threads.
+
+    Yields:
+        Nothing. Afterwards the choice is what it was before, also after an exception.
+
+    Raises:
+        ValueError: if there is no backend of that name.
+        NotImplementedError: if the backend cannot run on this machine, with the reason.
+
+    Example:
+        >>> from natten_mps import get_backend, use_backend
+        >>> with use_backend("pure"):
+        ...     get_backend()
+        'pure'
+    """
+    global choice
+    before = choice
+    set_backend(name)
+    try:
+        yield
+    finally:
+        choice = before
+
+
 def get_backend() -> str:
-    """The backend that the current choice comes to on this machine, never `"auto"`."""
+    """The backend that the current choice comes to on this machine, never `"auto"`.
+
+    Returns:
+        A name that `set_backend` takes.
+
+    Example:
+        >>> from natten_mps import get_backend, use_backend
+        >>> with use_backend("pure"):
+        ...     get_backend()
+        'pure'
+    """
     if choice != "auto":
         return choice
     return next((name for name in ("metal", "native") if available(name)), "pure")
@@ -72,15 +138,51 @@ def _found() -> list[dict[str, object]]:
 
 
 def has_metal() -> bool:
-    """Whether the Metal backend can run here."""
+    """Whether the Metal backend can run here.
+
+    Returns:
+        False wherever there is no library, or no Apple GPU.
+    """
     return available("metal")
 
 
 def has_mps() -> bool:
-    """Whether PyTorch has an MPS device here."""
+    """Whether PyTorch has an MPS device here.
+
+    Returns:
+        What `torch.backends.mps.is_available()` says.
+    """
     import torch
 
     return bool(torch.backends.mps.is_available())
+
+
+def get_support_matrix() -> dict[str, dict[str, Any]]:
+    """What each backend can do on this machine.
+
+    Returns:
+        For `"pure"`, `"metal"` and `"native"` each: `available`, `details` (what it found, or why
+        it cannot run), the operations of `forward`, `backward`, `varlen` and `fusion` that it has,
+        and `constraints`.
+
+    Example:
+        >>> from natten_mps import get_support_matrix
+        >>> get_support_matrix()["pure"]["available"]
+        True
+    """
+    return {name: _row(name) for name in ("pure", "metal", "native")}
+
+
+def _row(name: str) -> dict[str, Any]:
+    return {
+        "available": available(name),
+        "details": details(name),
+        "forward": dict.fromkeys(_OPS, True),
+        "backward": dict.fromkeys(_OPS, True),
+        "varlen": dict.fromkeys(_OPS[:3], True),
+        "fusion": dict.fromkeys(_OPS[:3], name != "pure"),
+        "constraints": list(_CONSTRAINTS[name]),
+    }
 
 
 def _from_environment() -> str:

@@ -7,10 +7,11 @@
 
 from torch import Tensor
 
-from . import checks, ops
+from . import _types, checks, ops
 from ._predecessor_ops import register
-from .utils.params import Bools, Ints, make_window
-from .varlen import Result, na1d_packed, na1d_varlen, na2d_varlen, na3d_varlen
+from ._types import Bools, Ints, Result, Scale
+from .utils.params import make_window
+from .varlen import na1d_packed, na1d_varlen, na2d_varlen, na3d_varlen
 
 __all__ = [
     "na1d",
@@ -38,15 +39,16 @@ def _fused(
     stride: Ints,
     dilation: Ints,
     is_causal: Bools,
-    scale: float | None,
+    scale: Scale,
     return_lse: bool,
     additional_keys: Tensor | None,
     additional_values: Tensor | None,
     rpb: Tensor | None,
+    window_stride: Ints = 1,
 ) -> Result:
     name = f"na{rank}d"
     checks.tensors(name, query=query, key=key, value=value)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     checks.fused(name, query.shape, key.shape, value.shape, window)
     checks.additional(query, value, additional_keys, additional_values)
     attend = ops.attn if return_lse else ops.attn_out
@@ -70,13 +72,14 @@ def _qk(
     dilation: Ints,
     stride: Ints,
     is_causal: Bools,
-    scale: float | None,
+    scale: Scale,
     rpb: Tensor | None,
     additional_keys: Tensor | None,
+    window_stride: Ints = 1,
 ) -> Tensor:
     name = f"na{rank}d_qk"
     checks.tensors(name, query=query, key=key)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     checks.qk(name, query.shape, key.shape, window)
     return ops.qk(query, key, window=window, scale=scale, rpb=rpb, extra_key=additional_keys)
 
@@ -90,15 +93,17 @@ def _av(
     stride: Ints,
     is_causal: Bools,
     additional_values: Tensor | None,
+    window_stride: Ints = 1,
 ) -> Tensor:
     name = f"na{rank}d_av"
     checks.tensors(name, attn=attn, value=value)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     extra = 0 if additional_values is None else additional_values.shape[1]
     checks.av(name, attn.shape, value.shape, window, extra)
     return ops.av(attn, value, window=window, extra_value=additional_values)
 
 
+@_types.fused
 def na1d(
     query: Tensor,
     key: Tensor,
@@ -107,21 +112,51 @@ def na1d(
     stride: Ints = 1,
     dilation: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
     *,
     rpb: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """Fused 1-D neighborhood attention.
+    """Fused 1-D neighborhood attention: each query attends to the keys of its window.
 
-    query `[B, L, heads, dim]`; key `[B, L, kv_heads, dim]` and value
-    `[B, L, kv_heads, value_dim]`, where kv_heads divides heads. additional_keys and
-    additional_values `[B, N, kv_heads, dim or value_dim]` are seen by every query; rpb
-    `[heads, 2K-1]` is added to the scaled logits. `scale` None is `dim ** -0.5`.
-    Returns out `[B, L', heads, value_dim]`, with return_lse also the log-sum-exp
-    `[B, L', heads]` (float32, or float64 for float64), through which gradients flow too.
+    Args:
+        query: `[B, L, heads, dim]`.
+        key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, L, kv_heads, value_dim]`.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
+        dilation: distance between the keys of a window.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
+        `kernel_size`, on every axis. All tensors have one device and one dtype: float32, float16,
+        bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
+
+    Returns:
+        `[B, L', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, L', heads]`, through which gradients flow too.
+
+    Raises:
+        TypeError: if query, key or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d
+        >>> x = torch.randn(2, 16, 4, 8)
+        >>> na1d(x, x, x, kernel_size=3).shape
+        torch.Size([2, 16, 4, 8])
     """
     return _fused(
         1,
@@ -137,9 +172,11 @@ def na1d(
         additional_keys,
         additional_values,
         rpb,
+        window_stride,
     )
 
 
+@_types.fused
 def na2d(
     query: Tensor,
     key: Tensor,
@@ -148,21 +185,51 @@ def na2d(
     stride: Ints = 1,
     dilation: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
     *,
     rpb: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """Fused 2-D neighborhood attention.
+    """Fused 2-D neighborhood attention: each query attends to the keys of its window.
 
-    query `[B, H, W, heads, dim]`; key `[B, H, W, kv_heads, dim]` and value
-    `[B, H, W, kv_heads, value_dim]`, where kv_heads divides heads. additional_keys and
-    additional_values `[B, N, kv_heads, dim or value_dim]` are seen by every query; rpb
-    `[heads, 2K-1, 2K-1]` is added to the scaled logits. `scale` None is `dim ** -0.5`.
-    Returns out `[B, H', W', heads, value_dim]`, with return_lse also the log-sum-exp
-    `[B, H', W', heads]` (float32, or float64 for float64), through which gradients flow too.
+    Args:
+        query: `[B, H, W, heads, dim]`.
+        key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, H, W, kv_heads, value_dim]`.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
+        dilation: distance between the keys of a window.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
+        `kernel_size`, on every axis. All tensors have one device and one dtype: float32, float16,
+        bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
+
+    Returns:
+        `[B, H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, H', W', heads]`, through which gradients flow too.
+
+    Raises:
+        TypeError: if query, key or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na2d
+        >>> x = torch.randn(2, 8, 8, 4, 16)
+        >>> na2d(x, x, x, kernel_size=3).shape
+        torch.Size([2, 8, 8, 4, 16])
     """
     return _fused(
         2,
@@ -178,9 +245,11 @@ def na2d(
         additional_keys,
         additional_values,
         rpb,
+        window_stride,
     )
 
 
+@_types.fused
 def na3d(
     query: Tensor,
     key: Tensor,
@@ -189,21 +258,51 @@ def na3d(
     stride: Ints = 1,
     dilation: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
     *,
     rpb: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """Fused 3-D neighborhood attention.
+    """Fused 3-D neighborhood attention: each query attends to the keys of its window.
 
-    query `[B, D, H, W, heads, dim]`; key `[B, D, H, W, kv_heads, dim]` and value
-    `[B, D, H, W, kv_heads, value_dim]`, where kv_heads divides heads. additional_keys and
-    additional_values `[B, N, kv_heads, dim or value_dim]` are seen by every query; rpb
-    `[heads, 2K-1, 2K-1, 2K-1]` is added to the scaled logits. `scale` None is `dim ** -0.5`.
-    Returns out `[B, D', H', W', heads, value_dim]`, with return_lse also the log-sum-exp
-    `[B, D', H', W', heads]` (float32, or float64 for float64), through which gradients flow too.
+    Args:
+        query: `[B, D, H, W, heads, dim]`.
+        key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, D, H, W, kv_heads, value_dim]`.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
+        dilation: distance between the keys of a window.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
+        `kernel_size`, on every axis. All tensors have one device and one dtype: float32, float16,
+        bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
+
+    Returns:
+        `[B, D', H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, D', H', W', heads]`, through which gradients flow too.
+
+    Raises:
+        TypeError: if query, key or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na3d
+        >>> x = torch.randn(1, 4, 6, 6, 2, 8)
+        >>> na3d(x, x, x, kernel_size=3).shape
+        torch.Size([1, 4, 6, 6, 2, 8])
     """
     return _fused(
         3,
@@ -219,6 +318,7 @@ def na3d(
         additional_keys,
         additional_values,
         rpb,
+        window_stride,
     )
 
 
@@ -230,18 +330,46 @@ def na1d_qk(
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Logits of 1-D neighborhood attention: `[B, L', heads, prod(kernel_size) + N]`.
+    """Logits of 1-D neighborhood attention: each query with the keys of its window.
 
-    query `[B, L, heads, dim]`, key `[B, L, kv_heads, dim]`, additional_keys
-    `[B, N, kv_heads, dim]`, rpb `[heads, 2K-1]`. `scale` None is 1.
-    Slots are in ascending order of keys, the last axis fastest; masked ones are -inf and come
-    first; additional keys come last.
+    Args:
+        query: `[B, L, heads, dim]`.
+        key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: 1.
+        rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na1d`.
+
+    Returns:
+        `[B, L', heads, prod(kernel_size) + N]`: slots in ascending order of keys,
+        the last axis fastest. Masked slots are -inf and come first, additional keys come last.
+
+    Raises:
+        TypeError: if query or key is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d_qk
+        >>> x = torch.randn(2, 16, 4, 8)
+        >>> na1d_qk(x, x, kernel_size=3).shape
+        torch.Size([2, 16, 4, 3])
     """
-    return _qk(1, query, key, kernel_size, dilation, stride, is_causal, scale, rpb, additional_keys)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _qk(1, query, key, *rules, scale, rpb, additional_keys, window_stride)
 
 
 def na1d_av(
@@ -253,13 +381,41 @@ def na1d_av(
     stride: Ints = 1,
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Values `[B, L, kv_heads, dim]` summed by the weights that na1d_qk's slots describe.
+    """Values of 1-D neighborhood attention, summed by the weights of each query's window.
 
-    attn `[B, L', heads, prod(kernel_size) + N]`, additional_values `[B, N, kv_heads, dim]`.
-    Weights of masked slots are ignored. Returns `[B, L', heads, dim]`.
+    Args:
+        attn: `[B, L', heads, prod(kernel_size) + N]`, slots as in `na1d_qk`.
+        value: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na1d`. Weights of masked slots are ignored.
+
+    Returns:
+        `[B, L', heads, dim]`.
+
+    Raises:
+        TypeError: if attn or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d_av, na1d_qk
+        >>> x = torch.randn(2, 16, 4, 8)
+        >>> weights = na1d_qk(x, x, kernel_size=3).softmax(-1)
+        >>> na1d_av(weights, x, kernel_size=3).shape
+        torch.Size([2, 16, 4, 8])
     """
-    return _av(1, attn, value, kernel_size, dilation, stride, is_causal, additional_values)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _av(1, attn, value, *rules, additional_values, window_stride)
 
 
 def na2d_qk(
@@ -270,18 +426,46 @@ def na2d_qk(
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Logits of 2-D neighborhood attention: `[B, H', W', heads, prod(kernel_size) + N]`.
+    """Logits of 2-D neighborhood attention: each query with the keys of its window.
 
-    query `[B, H, W, heads, dim]`, key `[B, H, W, kv_heads, dim]`, additional_keys
-    `[B, N, kv_heads, dim]`, rpb `[heads, 2K-1, 2K-1]`. `scale` None is 1.
-    Slots are in ascending order of keys, the last axis fastest; masked ones are -inf and come
-    first; additional keys come last.
+    Args:
+        query: `[B, H, W, heads, dim]`.
+        key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: 1.
+        rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na2d`.
+
+    Returns:
+        `[B, H', W', heads, prod(kernel_size) + N]`: slots in ascending order of keys,
+        the last axis fastest. Masked slots are -inf and come first, additional keys come last.
+
+    Raises:
+        TypeError: if query or key is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na2d_qk
+        >>> x = torch.randn(2, 8, 8, 4, 16)
+        >>> na2d_qk(x, x, kernel_size=3).shape
+        torch.Size([2, 8, 8, 4, 9])
     """
-    return _qk(2, query, key, kernel_size, dilation, stride, is_causal, scale, rpb, additional_keys)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _qk(2, query, key, *rules, scale, rpb, additional_keys, window_stride)
 
 
 def na2d_av(
@@ -293,13 +477,41 @@ def na2d_av(
     stride: Ints = 1,
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Values `[B, H, W, kv_heads, dim]` summed by the weights that na2d_qk's slots describe.
+    """Values of 2-D neighborhood attention, summed by the weights of each query's window.
 
-    attn `[B, H', W', heads, prod(kernel_size) + N]`, additional_values `[B, N, kv_heads, dim]`.
-    Weights of masked slots are ignored. Returns `[B, H', W', heads, dim]`.
+    Args:
+        attn: `[B, H', W', heads, prod(kernel_size) + N]`, slots as in `na2d_qk`.
+        value: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na2d`. Weights of masked slots are ignored.
+
+    Returns:
+        `[B, H', W', heads, dim]`.
+
+    Raises:
+        TypeError: if attn or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na2d_av, na2d_qk
+        >>> x = torch.randn(2, 8, 8, 4, 16)
+        >>> weights = na2d_qk(x, x, kernel_size=3).softmax(-1)
+        >>> na2d_av(weights, x, kernel_size=3).shape
+        torch.Size([2, 8, 8, 4, 16])
     """
-    return _av(2, attn, value, kernel_size, dilation, stride, is_causal, additional_values)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _av(2, attn, value, *rules, additional_values, window_stride)
 
 
 def na3d_qk(
@@ -310,18 +522,46 @@ def na3d_qk(
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Logits of 3-D neighborhood attention: `[B, D', H', W', heads, prod(kernel_size) + N]`.
+    """Logits of 3-D neighborhood attention: each query with the keys of its window.
 
-    query `[B, D, H, W, heads, dim]`, key `[B, D, H, W, kv_heads, dim]`, additional_keys
-    `[B, N, kv_heads, dim]`, rpb `[heads, 2K-1, 2K-1, 2K-1]`. `scale` None is 1.
-    Slots are in ascending order of keys, the last axis fastest; masked ones are -inf and come
-    first; additional keys come last.
+    Args:
+        query: `[B, D, H, W, heads, dim]`.
+        key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: 1.
+        rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na3d`.
+
+    Returns:
+        `[B, D', H', W', heads, prod(kernel_size) + N]`: slots in ascending order of keys,
+        the last axis fastest. Masked slots are -inf and come first, additional keys come last.
+
+    Raises:
+        TypeError: if query or key is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na3d_qk
+        >>> x = torch.randn(1, 4, 6, 6, 2, 8)
+        >>> na3d_qk(x, x, kernel_size=3).shape
+        torch.Size([1, 4, 6, 6, 2, 27])
     """
-    return _qk(3, query, key, kernel_size, dilation, stride, is_causal, scale, rpb, additional_keys)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _qk(3, query, key, *rules, scale, rpb, additional_keys, window_stride)
 
 
 def na3d_av(
@@ -333,13 +573,41 @@ def na3d_av(
     stride: Ints = 1,
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Tensor:
-    """Values `[B, D, H, W, kv_heads, dim]` summed by the weights that na3d_qk's slots describe.
+    """Values of 3-D neighborhood attention, summed by the weights of each query's window.
 
-    attn `[B, D', H', W', heads, prod(kernel_size) + N]`, additional_values `[B, N, kv_heads, dim]`.
-    Weights of masked slots are ignored. Returns `[B, D', H', W', heads, dim]`.
+    Args:
+        attn: `[B, D', H', W', heads, prod(kernel_size) + N]`, slots as in `na3d_qk`.
+        value: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na3d`. Weights of masked slots are ignored.
+
+    Returns:
+        `[B, D', H', W', heads, dim]`.
+
+    Raises:
+        TypeError: if attn or value is no tensor.
+        ValueError: if shapes, devices, dtypes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na3d_av, na3d_qk
+        >>> x = torch.randn(1, 4, 6, 6, 2, 8)
+        >>> weights = na3d_qk(x, x, kernel_size=3).softmax(-1)
+        >>> na3d_av(weights, x, kernel_size=3).shape
+        torch.Size([1, 4, 6, 6, 2, 8])
     """
-    return _av(3, attn, value, kernel_size, dilation, stride, is_causal, additional_values)
+    rules = (kernel_size, dilation, stride, is_causal)
+    return _av(3, attn, value, *rules, additional_values, window_stride)
 
 
 register(1, na1d_qk, na1d_av, na1d, na1d_varlen)

@@ -4,10 +4,9 @@
 import torch
 from torch import Tensor
 
-from . import checks, ops
-from .utils.params import Bools, Ints, make_window
-
-Result = Tensor | tuple[Tensor, Tensor]
+from . import _types, checks, ops
+from ._types import Bools, Ints, Result, Rules, Scale
+from .utils.params import make_window
 
 
 def _varlen(
@@ -16,18 +15,15 @@ def _varlen(
     key: Tensor,
     value: Tensor,
     sizes: Tensor,
-    kernel_size: Ints,
-    dilation: Ints,
-    scale: float | None,
-    stride: Ints,
-    is_causal: Bools,
+    rules: Rules,
+    scale: Scale,
     return_lse: bool,
-    additional_keys: Tensor | None,
-    additional_values: Tensor | None,
+    additional_keys: Tensor | None = None,
+    additional_values: Tensor | None = None,
 ) -> Result:
     name = f"na{rank}d_varlen"
     checks.tensors(name, query=query, key=key, value=value)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    window = make_window(rank, *rules)
     checks.varlen(name, query.shape, key.shape, value.shape, window)
     checks.additional(query, value, additional_keys, additional_values)
     attend = ops.attn if return_lse else ops.attn_out
@@ -43,6 +39,7 @@ def _varlen(
     )
 
 
+@_types.varlen_1d
 def na1d_varlen(
     query: Tensor,
     key: Tensor,
@@ -50,18 +47,51 @@ def na1d_varlen(
     seq_lens: Tensor,
     kernel_size: Ints,
     dilation: Ints = 1,
-    scale: float | None = None,
+    scale: Scale = None,
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """na1d on a padded batch whose samples have the sizes seq_lens, int32 or int64 `[B]`.
+    """`na1d` on a padded batch: each sample is computed as if it were alone and not padded.
 
-    Each sample is computed as if it were alone and not padded. Padding is never seen; outputs and
-    gradients there are 0, and lse is -inf. Otherwise as na1d.
+    Args:
+        query: `[B, L, heads, dim]`.
+        key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, L, kv_heads, value_dim]`.
+        seq_lens: `[B]`, int32 or int64: the length of each sample.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na1d`, and `kernel_size * dilation` is at most the length of every sample. Padding
+        is never seen, whatever is in it.
+
+    Returns:
+        `[B, L', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, L', heads]`. At padding the output and all gradients are 0, and lse is -inf.
+
+    Raises:
+        TypeError: if query, key, value or seq_lens is no tensor.
+        ValueError: if shapes, devices, dtypes, length and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d_varlen
+        >>> x = torch.randn(2, 16, 4, 8)
+        >>> na1d_varlen(x, x, x, torch.tensor([16, 9]), kernel_size=3).shape
+        torch.Size([2, 16, 4, 8])
     """
     return _varlen(
         1,
@@ -69,17 +99,15 @@ def na1d_varlen(
         key,
         value,
         seq_lens,
-        kernel_size,
-        dilation,
+        (kernel_size, dilation, stride, is_causal, window_stride),
         scale,
-        stride,
-        is_causal,
         return_lse,
         additional_keys,
         additional_values,
     )
 
 
+@_types.varlen
 def na2d_varlen(
     query: Tensor,
     key: Tensor,
@@ -87,18 +115,51 @@ def na2d_varlen(
     spatial_sizes: Tensor,
     kernel_size: Ints,
     dilation: Ints = 1,
-    scale: float | None = None,
+    scale: Scale = None,
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """na2d on a padded batch whose samples have the sizes spatial_sizes, int32 or int64 `[B, 2]`.
+    """`na2d` on a padded batch: each sample is computed as if it were alone and not padded.
 
-    Each sample is computed as if it were alone and not padded. Padding is never seen; outputs and
-    gradients there are 0, and lse is -inf. Otherwise as na2d.
+    Args:
+        query: `[B, H, W, heads, dim]`.
+        key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, H, W, kv_heads, value_dim]`.
+        spatial_sizes: `[B, 2]`, int32 or int64: the sizes of each sample.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na2d`, and `kernel_size * dilation` is at most the sizes of every sample. Padding
+        is never seen, whatever is in it.
+
+    Returns:
+        `[B, H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, H', W', heads]`. At padding the output and all gradients are 0, and lse is -inf.
+
+    Raises:
+        TypeError: if query, key, value or spatial_sizes is no tensor.
+        ValueError: if shapes, devices, dtypes, sizes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na2d_varlen
+        >>> x = torch.randn(2, 8, 8, 4, 16)
+        >>> na2d_varlen(x, x, x, torch.tensor([[8, 8], [5, 6]]), kernel_size=3).shape
+        torch.Size([2, 8, 8, 4, 16])
     """
     return _varlen(
         2,
@@ -106,17 +167,15 @@ def na2d_varlen(
         key,
         value,
         spatial_sizes,
-        kernel_size,
-        dilation,
+        (kernel_size, dilation, stride, is_causal, window_stride),
         scale,
-        stride,
-        is_causal,
         return_lse,
         additional_keys,
         additional_values,
     )
 
 
+@_types.varlen
 def na3d_varlen(
     query: Tensor,
     key: Tensor,
@@ -124,18 +183,51 @@ def na3d_varlen(
     spatial_sizes: Tensor,
     kernel_size: Ints,
     dilation: Ints = 1,
-    scale: float | None = None,
+    scale: Scale = None,
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
     return_lse: bool = False,
     additional_keys: Tensor | None = None,
     additional_values: Tensor | None = None,
+    window_stride: Ints = 1,
 ) -> Result:
-    """na3d on a padded batch whose samples have the sizes spatial_sizes, int32 or int64 `[B, 3]`.
+    """`na3d` on a padded batch: each sample is computed as if it were alone and not padded.
 
-    Each sample is computed as if it were alone and not padded. Padding is never seen; outputs and
-    gradients there are 0, and lse is -inf. Otherwise as na3d.
+    Args:
+        query: `[B, D, H, W, heads, dim]`.
+        key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[B, D, H, W, kv_heads, value_dim]`.
+        spatial_sizes: `[B, 3]`, int32 or int64: the sizes of each sample.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
+        is_causal: whether a query sees no key after its own position.
+        return_lse: also return the log-sum-exp of the logits.
+        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_values: `[B, N, kv_heads, value_dim]`, their values.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na3d`, and `kernel_size * dilation` is at most the sizes of every sample. Padding
+        is never seen, whatever is in it.
+
+    Returns:
+        `[B, D', H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, D', H', W', heads]`. At padding the output and all gradients are 0, and lse is -inf.
+
+    Raises:
+        TypeError: if query, key, value or spatial_sizes is no tensor.
+        ValueError: if shapes, devices, dtypes, sizes and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na3d_varlen
+        >>> x = torch.randn(1, 4, 6, 6, 2, 8)
+        >>> na3d_varlen(x, x, x, torch.tensor([[4, 6, 6]]), kernel_size=3).shape
+        torch.Size([1, 4, 6, 6, 2, 8])
     """
     return _varlen(
         3,
@@ -143,17 +235,15 @@ def na3d_varlen(
         key,
         value,
         spatial_sizes,
-        kernel_size,
-        dilation,
+        (kernel_size, dilation, stride, is_causal, window_stride),
         scale,
-        stride,
-        is_causal,
         return_lse,
         additional_keys,
         additional_values,
     )
 
 
+@_types.packed
 def na1d_packed(
     query: Tensor,
     key: Tensor,
@@ -161,38 +251,55 @@ def na1d_packed(
     cumulative_lens: Tensor,
     kernel_size: Ints,
     dilation: Ints = 1,
-    scale: float | None = None,
+    scale: Scale = None,
     *,
     stride: Ints = 1,
     is_causal: Bools = False,
     return_lse: bool = False,
+    window_stride: Ints = 1,
 ) -> Result:
-    """na1d on sequences that stand one behind the other, without padding between them.
+    """`na1d` on sequences that stand one behind the other, without padding between them.
 
-    query `[total, heads, dim]`, key and value `[total, kv_heads, ...]`; cumulative_lens
-    `[B + 1]`, int32 or int64: sequence b is at `cumulative_lens[b] : cumulative_lens[b + 1]`.
-    Returns out `[sum of ceil(length / stride), heads, value_dim]`, with return_lse also lse.
+    Args:
+        query: `[total, heads, dim]`.
+        key: `[total, kv_heads, dim]`, where kv_heads divides heads.
+        value: `[total, kv_heads, value_dim]`.
+        cumulative_lens: `[B + 1]`, int32 or int64: sequence b is at
+            `cumulative_lens[b] : cumulative_lens[b + 1]`.
+        kernel_size: keys of a window; a window parameter is one value or a sequence of one.
+        dilation: distance between the keys of a window.
+        scale: factor of the logits; None: `dim ** -0.5`.
+        stride: compute only every `stride`-th query of each sequence.
+        is_causal: whether a query sees no key after its own position.
+        return_lse: also return the log-sum-exp of the logits.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+
+    Constraints:
+        As for `na1d`, and `kernel_size * dilation` is at most the length of every sequence.
+
+    Returns:
+        `[sum of ceil(length / stride), heads, value_dim]`, with return_lse also the natural
+        log-sum-exp, which has no last dimension.
+
+    Raises:
+        TypeError: if query, key, value or cumulative_lens is no tensor.
+        ValueError: if shapes, devices, dtypes, lengths and window do not fit one another.
+        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d_packed
+        >>> x = torch.randn(25, 4, 8)
+        >>> na1d_packed(x, x, x, torch.tensor([0, 16, 25]), kernel_size=3).shape
+        torch.Size([25, 4, 8])
     """
     checks.tensors("na1d_packed", query=query, key=key, value=value)
     begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
-    longest = int(lens.max()) if len(lens) else 0
-    step = stride if isinstance(stride, int) else stride[0]
-    place = torch.arange(longest, device=begins.device)
+    rules = (kernel_size, dilation, stride, is_causal, window_stride)
+    step = make_window(1, *rules).query_step[0]
+    place = torch.arange(int(lens.max()) if len(lens) else 0, device=begins.device)
     index = (begins[:, None] + place).clamp(max=len(query) - 1).to(query.device)
-    out, lse = _varlen(
-        1,
-        query[index],
-        key[index],
-        value[index],
-        lens,
-        kernel_size,
-        dilation,
-        scale,
-        stride,
-        is_causal,
-        True,
-        None,
-        None,
-    )
+    samples = (query[index], key[index], value[index])
+    out, lse = _varlen(1, *samples, lens, rules, scale, True)
     kept = (place[None, ::step] < lens[:, None]).to(query.device)
     return (out[kept], lse[kept]) if return_lse else out[kept]

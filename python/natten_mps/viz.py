@@ -33,7 +33,7 @@ def _finish(figure: Any, path: str | PathLike[str] | None) -> Any:
 
 
 def visible_keys(
-    length: Ints,
+    length: int | Sequence[int],
     kernel_size: Ints,
     dilation: Ints = 1,
     stride: Ints = 1,
@@ -61,7 +61,7 @@ def visible_keys(
 
 
 def windows(
-    length: Ints,
+    length: int | Sequence[int],
     kernel_size: Ints,
     dilation: Ints = 1,
     stride: Ints = 1,

@@ -31,7 +31,9 @@ def extra(keys, values=None):
     return {"additional_keys": keys, "additional_values": keys if values is None else values}
 
 
-NO_INT = "must be an int, bool, or tuple/list of length"
+ONE = "(want a positive integer, or a sequence of 1, one per axis)."
+TWO = "(want a positive integer, or a sequence of 2, one per axis)."
+FLAGS = "(want True or False, or a sequence of 1, one per axis)."
 VALUES = {
     "rank 1": (lambda: nm.na1d(Q2, Q2, Q2, 3), "na1d expects query/key/value with shape [B, L, H, D]."),
     "rank 2": (lambda: nm.na2d(Q, Q, Q, 3), "na2d expects query/key/value with shape [B, H, W, heads, dim]."),
@@ -45,16 +47,20 @@ VALUES = {
     "K > n": (lambda: nm.na1d(Q, Q, Q, 13), "kernel_size[0]=13 cannot exceed input spatial size 12."),
     "stride > K": (lambda: nm.na1d(Q, Q, Q, 3, stride=4), "stride[0]=4 must be <= kernel_size[0]=3."),
     "K*d > n": (lambda: nm.na1d(Q, Q, Q, 5, dilation=3), "dilation[0] * kernel_size[0] = 15 exceeds input spatial size 12."),
-    "float": (lambda: nm.na1d(Q, Q, Q, 3.0), f"kernel_size {NO_INT} 1."),
-    "None": (lambda: nm.na2d(Q2, Q2, Q2, None), f"kernel_size {NO_INT} 2."),
-    "numpy": (lambda: nm.na1d(Q, Q, Q, numpy.int64(3)), f"kernel_size {NO_INT} 1."),
+    "float": (lambda: nm.na1d(Q, Q, Q, 3.0), f"kernel_size is 3.0 {ONE}"),
+    "None": (lambda: nm.na2d(Q2, Q2, Q2, None), f"kernel_size is None {TWO}"),
+    "numpy": (lambda: nm.na1d(Q, Q, Q, numpy.float32(3)), f"kernel_size is np.float32(3.0) {ONE}"),
+    "text": (lambda: nm.na1d(Q, Q, Q, "3"), f"kernel_size is '3' {ONE}"),
+    "set": (lambda: nm.na1d(Q, Q, Q, {3}), f"kernel_size is {{3}} {ONE}"),
     "length": (lambda: nm.na1d(Q, Q, Q, (3, 3)), "kernel_size must have length 1, got 2."),
     "stride 0": (lambda: nm.na1d(Q, Q, Q, 3, stride=0), "stride values must be > 0, got 0."),
     "dilation -1": (lambda: nm.na1d(Q, Q, Q, 3, dilation=-1), "dilation values must be > 0, got -1."),
-    "is_causal -1": (lambda: nm.na1d(Q, Q, Q, 3, is_causal=-1), "is_causal values must be > 0, got -1."),
+    "is_causal -1": (lambda: nm.na1d(Q, Q, Q, 3, is_causal=-1), f"is_causal is -1 {FLAGS}"),
+    "is_causal text": (lambda: nm.na1d(Q, Q, Q, 3, is_causal="yes"), f"is_causal is 'yes' {FLAGS}"),
+    "window_stride > K": (lambda: nm.na1d(Q, Q, Q, 3, window_stride=4), "window_stride[0]=4 must be <= kernel_size[0]=3."),
     "bool kernel": (lambda: nm.na1d(Q, Q, Q, True), "kernel_size must contain integers, not bools."),
     "mixed": (lambda: nm.na2d(Q2, Q2, Q2, (3, True)), "kernel_size cannot mix bool and int values."),
-    "element": (lambda: nm.na2d(Q2, Q2, Q2, (3, 2.0)), "kernel_size values must be int or bool."),
+    "element": (lambda: nm.na2d(Q2, Q2, Q2, (3, 2.0)), f"kernel_size is (3, 2.0) {TWO}"),
     "extra alone": (lambda: nm.na1d(Q, Q, Q, 3, additional_keys=Q), "additional_keys and additional_values must both be provided or both None."),
     "extra rank": (lambda: nm.na1d(Q, Q, Q, 3, **extra(t(1, 2, 8))), "additional_keys/additional_values must be 4D: [B, N_extra, heads_kv, dim]."),
     "extra batch": (lambda: nm.na1d(Q, Q, Q, 3, **extra(t(2, 2, 4, 8))), "additional_keys batch must match query batch."),

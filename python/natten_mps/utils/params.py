@@ -1,42 +1,58 @@
 # SPDX-License-Identifier: MIT
-"""Parameters of a window, given as one value or one an axis."""
+"""Parameters of a window, given as one value or one per axis."""
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 
+from .._types import Bools as Bools
+from .._types import Ints as Ints
 from .window import Window
 
-Ints = int | Sequence[int]
-Bools = bool | Sequence[bool]
+
+def _plain(value: Any) -> Any:
+    """A number or array of numpy, or what stands for an integer, as Python's own."""
+    if isinstance(value, int | tuple | list):
+        return value
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return operator.index(value) if hasattr(value, "__index__") else value
 
 
 def normalize_tuple_param(value: Any, rank: int, name: str) -> tuple[Any, ...]:
-    """`value` as a tuple with one entry an axis.
+    """`value` as a tuple with one entry per axis.
 
-    Accepts an int or bool, or a tuple or list of `rank` of them; integers must be positive.
+    Accepts an integer or bool, or a sequence of `rank` of them; integers must be positive.
     """
+    given, value = value, _plain(value)
     if isinstance(value, int):
         value = (value,) * rank
-    elif not isinstance(value, tuple | list):
-        raise ValueError(f"{name} must be an int, bool, or tuple/list of length {rank}.")
+    elif isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise ValueError(f"{name} is {given!r} (want {_wanted(name, rank)}).")
     if len(value) != rank:
         raise ValueError(f"{name} must have length {rank}, got {len(value)}.")
+    value = tuple(_plain(v) for v in value)
     bools = [isinstance(v, bool) for v in value]
     if not all(isinstance(v, int) for v in value):
-        raise ValueError(f"{name} values must be int or bool.")
+        raise ValueError(f"{name} is {given!r} (want {_wanted(name, rank)}).")
     if any(bools) and not all(bools):
         raise ValueError(f"{name} cannot mix bool and int values.")
     for v in value:
         if not isinstance(v, bool) and v <= 0:
             raise ValueError(f"{name} values must be > 0, got {v}.")
-    return tuple(value)
+    return value
+
+
+def _wanted(name: str, rank: int) -> str:
+    entry = "True or False" if name == "is_causal" else "a positive integer"
+    return f"{entry}, or a sequence of {rank}, one per axis"
 
 
 def normalize_positive(value: Any, rank: int, name: str) -> tuple[int, ...]:
-    """`value` as a tuple of positive integers, one an axis."""
+    """`value` as a tuple of positive integers, one per axis."""
     values = normalize_tuple_param(value, rank, name)
     if isinstance(values[0], bool):
         raise ValueError(f"{name} must contain integers, not bools.")
@@ -44,19 +60,20 @@ def normalize_positive(value: Any, rank: int, name: str) -> tuple[int, ...]:
 
 
 def normalize_kernel_size(kernel_size: Any, rank: int) -> tuple[int, ...]:
-    """`kernel_size` as a tuple of positive integers, one an axis."""
+    """`kernel_size` as a tuple of positive integers, one per axis."""
     return normalize_positive(kernel_size, rank, "kernel_size")
 
 
 def normalize_causal(is_causal: Any, rank: int) -> tuple[bool, ...]:
-    """`is_causal` as a tuple of bools, one an axis; 0 and 1 stand for False and True."""
-    flags = list(is_causal) if isinstance(is_causal, tuple | list) else is_causal
-    if isinstance(flags, list) and all(type(v) is int and v in (0, 1) for v in flags):
-        flags = [bool(v) for v in flags]
-    elif type(flags) is int and flags in (0, 1):
-        flags = bool(flags)
-    values = normalize_tuple_param(flags, rank, "is_causal")
-    return tuple(bool(v) for v in values)
+    """`is_causal` as a tuple of bools, one per axis; 0 and 1 stand for False and True."""
+    given, is_causal = is_causal, _plain(is_causal)
+    if isinstance(is_causal, Sequence) and not isinstance(is_causal, str | bytes):
+        flags = tuple(_plain(v) for v in is_causal)
+    else:
+        flags = (is_causal,) * rank
+    if not all(isinstance(v, int) and v in (0, 1) for v in flags):
+        raise ValueError(f"is_causal is {given!r} (want {_wanted('is_causal', rank)}).")
+    return normalize_tuple_param([bool(v) for v in flags], rank, "is_causal")
 
 
 def check_kernel_size_vs_input(
@@ -69,12 +86,14 @@ def check_kernel_size_vs_input(
             raise ValueError(f"kernel_size[{axis}]={k} cannot exceed input spatial size {n}.")
 
 
-def check_stride_vs_kernel(stride: Sequence[int], kernel_size: Sequence[int]) -> None:
+def check_stride_vs_kernel(
+    stride: Sequence[int], kernel_size: Sequence[int], name: str = "stride"
+) -> None:
     """Refuse a stride that is longer than the window."""
     _check_rank(stride=stride, kernel_size=kernel_size)
     for axis, (s, k) in enumerate(zip(stride, kernel_size, strict=True)):
         if s > k:
-            raise ValueError(f"stride[{axis}]={s} must be <= kernel_size[{axis}]={k}.")
+            raise ValueError(f"{name}[{axis}]={s} must be <= kernel_size[{axis}]={k}.")
 
 
 def check_dilation_kernel_vs_input(
@@ -93,7 +112,7 @@ def check_dilation_kernel_vs_input(
 def _check_rank(**parameters: Sequence[int]) -> None:
     ranks = {name: len(value) for name, value in parameters.items()}
     if len(set(ranks.values())) > 1:
-        raise ValueError(f"parameters differ in rank: {ranks} (want one entry an axis in each).")
+        raise ValueError(f"parameters differ in rank: {ranks} (want one entry per axis in each).")
 
 
 def _is_plain(value: Any, kind: type) -> bool:
@@ -101,32 +120,43 @@ def _is_plain(value: Any, kind: type) -> bool:
 
 
 def make_window(
-    rank: int, kernel_size: Any, dilation: Any, query_step: Any, is_causal: Any
+    rank: int,
+    kernel_size: Any,
+    dilation: Any,
+    query_step: Any,
+    is_causal: Any,
+    window_stride: Any = 1,
 ) -> Window:
     """The window of natten_mps's own functions; None stands for 1, or for not causal.
 
-    Their `stride` is our query_step, and masked slots of their split operations lead.
+    Their `stride` is our query_step, their window_stride our stride, and masked slots of their
+    split operations lead.
     """
     dilation = 1 if dilation is None else dilation
     query_step = 1 if query_step is None else query_step
     is_causal = False if is_causal is None else is_causal
-    if torch.compiler.is_compiling():
-        return _window(rank, kernel_size, dilation, query_step, is_causal)
-    ints = _is_plain(kernel_size, int) and _is_plain(dilation, int) and _is_plain(query_step, int)
-    if ints and _is_plain(is_causal, bool):  # True == 1 would find the other's entry
-        return _plain_window(rank, kernel_size, dilation, query_step, is_causal)
-    return _window(rank, kernel_size, dilation, query_step, is_causal)
+    window_stride = 1 if window_stride is None else window_stride
+    ints = (kernel_size, dilation, query_step, window_stride)
+    if torch.compiler.is_compiling() or not (
+        all(_is_plain(v, int) for v in ints) and _is_plain(is_causal, bool)
+    ):  # True == 1 would find the other's entry
+        return _window(rank, *ints, is_causal)
+    return _plain_window(rank, *ints, is_causal)
 
 
-def _window(rank: int, kernel_size: Any, dilation: Any, query_step: Any, is_causal: Any) -> Window:
-    return Window(
+def _window(
+    rank: int, kernel_size: Any, dilation: Any, query_step: Any, stride: Any, is_causal: Any
+) -> Window:
+    window = Window(
         kernel=normalize_kernel_size(kernel_size, rank),
         dilation=normalize_positive(dilation, rank, "dilation"),
-        stride=(1,) * rank,
+        stride=normalize_positive(stride, rank, "window_stride"),
         query_step=normalize_positive(query_step, rank, "stride"),
         causal=normalize_causal(is_causal, rank),
         mask_first=True,
     )
+    check_stride_vs_kernel(window.stride, window.kernel, "window_stride")
+    return window
 
 
 _plain_window = lru_cache(maxsize=1024)(_window)
