@@ -116,6 +116,7 @@ test_slow() {
     go_test "$except" -tags noasm
     go_test "$except" -race -short
     tests/metalsim/test.sh slow
+    verb_proof
     verb_dispatch
     packages test
 }
@@ -134,6 +135,13 @@ verb_dispatch() {
     echo "== dispatch arm64, neon required"
     CGO_ENABLED=0 GOOS=linux GOARCH=arm64 NATTEN_TEST_REQUIRE=neon \
         go test -short -timeout 60m -exec qemu-aarch64 ./core ./core/cpu
+}
+
+## proof [OPTIONS]       prove the window rule of core and shaders with z3 (see ./build.sh proof --help)
+verb_proof() {
+    verb_setup
+    .venv/bin/python tests/proof/window.py "$@"
+    [[ $# -gt 0 ]] || .venv/bin/python -m pytest -q tests/proof
 }
 
 ## fuzz [N]              N inputs (default 20000) to each fuzz target
