@@ -10,6 +10,9 @@ import (
 var (
 	class_MTLCompileOptions = class("MTLCompileOptions")
 
+	sel_count                                               = selector("count")
+	sel_objectAtIndex                                       = selector("objectAtIndex:")
+	sel_registryID                                          = selector("registryID")
 	sel_name                                                = selector("name")
 	sel_supportsFamily                                      = selector("supportsFamily:")
 	sel_maxThreadgroupMemoryLength                          = selector("maxThreadgroupMemoryLength")
@@ -105,20 +108,57 @@ func (o CompileOptions) new() Object {
 // Reference: https://developer.apple.com/documentation/metal/mtldevice
 type Device struct{ Object }
 
-// CreateSystemDefaultDevice loads Metal if need be and returns the GPU, which the
-// caller releases.
+// Devices loads Metal if need be and returns the machine's GPUs, of which there is
+// one at least. The caller releases them.
 //
-// Reference: https://developer.apple.com/documentation/metal/mtlcreatesystemdefaultdevice()
-func CreateSystemDefaultDevice() (Device, error) {
+// There are two ways to them, each of which is known to give nothing in processes
+// where the other works: MTLCreateSystemDefaultDevice in terminals, SSH sessions and
+// CI of macOS 14 and later, MTLCopyAllDevices in some sandboxes. The second is what
+// torch uses, so it comes first.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtlcopyalldevices()
+// and https://developer.apple.com/documentation/metal/mtlcreatesystemdefaultdevice()
+func Devices() ([]Device, error) {
 	if err := Load(); err != nil {
-		return Device{}, err
+		return nil, err
 	}
-	d := Device{Object{call(c.MTLCreateSystemDefaultDevice)}}
-	if d.Nil() {
-		return d, &Error{Call: "MTLCreateSystemDefaultDevice", Text: "this machine has no GPU that Metal can use"}
+	if devices := copyAllDevices(); len(devices) > 0 {
+		return devices, nil
 	}
-	return d, nil
+	if c.MTLCreateSystemDefaultDevice != 0 {
+		if d := (Device{Object{call(c.MTLCreateSystemDefaultDevice)}}); !d.Nil() {
+			return []Device{d}, nil
+		}
+	}
+	return nil, &Error{
+		Call: "MTLCopyAllDevices, MTLCreateSystemDefaultDevice",
+		Text: "neither finds a GPU that Metal can use (is this a virtual machine, or a sandbox without the GPU?)",
+	}
 }
+
+func copyAllDevices() (devices []Device) {
+	if c.MTLCopyAllDevices == 0 {
+		return nil
+	}
+	defer PushPool().Pop()
+	list := Object{call(c.MTLCopyAllDevices)}
+	if list.Nil() {
+		return nil
+	}
+	defer list.Release()
+	for i := range send(list.ID, sel_count) {
+		d := Device{Object{send(list.ID, sel_objectAtIndex, i)}}
+		d.Retain() // the list goes
+		devices = append(devices, d)
+	}
+	return devices
+}
+
+// RegistryID tells GPUs apart. Objects do not: under Metal's debug layer one GPU has
+// several.
+//
+// Reference: https://developer.apple.com/documentation/metal/mtldevice/registryid
+func (d Device) RegistryID() uint64 { return uint64(send(d.ID, sel_registryID)) }
 
 // Name is the GPU's name.
 func (d Device) Name() string {

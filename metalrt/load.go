@@ -25,22 +25,30 @@ type functions struct {
 	free                     uintptr
 	dispatch_sync_f          uintptr
 
-	MTLCreateSystemDefaultDevice uintptr
+	// 0 where there is no such function.
+	MTLCopyAllDevices, MTLCreateSystemDefaultDevice uintptr
 }
 
 func (f *functions) symbols() map[string]*uintptr {
 	return map[string]*uintptr{
-		"objc_msgSend":                 &f.objc_msgSend,
-		"objc_getClass":                &f.objc_getClass,
-		"objc_getProtocol":             &f.objc_getProtocol,
-		"objc_copyClassList":           &f.objc_copyClassList,
-		"objc_autoreleasePoolPush":     &f.objc_autoreleasePoolPush,
-		"objc_autoreleasePoolPop":      &f.objc_autoreleasePoolPop,
-		"object_getClass":              &f.object_getClass,
-		"sel_registerName":             &f.sel_registerName,
-		"malloc_size":                  &f.malloc_size,
-		"free":                         &f.free,
-		"dispatch_sync_f":              &f.dispatch_sync_f,
+		"objc_msgSend":             &f.objc_msgSend,
+		"objc_getClass":            &f.objc_getClass,
+		"objc_getProtocol":         &f.objc_getProtocol,
+		"objc_copyClassList":       &f.objc_copyClassList,
+		"objc_autoreleasePoolPush": &f.objc_autoreleasePoolPush,
+		"objc_autoreleasePoolPop":  &f.objc_autoreleasePoolPop,
+		"object_getClass":          &f.object_getClass,
+		"sel_registerName":         &f.sel_registerName,
+		"malloc_size":              &f.malloc_size,
+		"free":                     &f.free,
+		"dispatch_sync_f":          &f.dispatch_sync_f,
+	}
+}
+
+// ways are those to a device, of which one is enough.
+func (f *functions) ways() map[string]*uintptr {
+	return map[string]*uintptr{
+		"MTLCopyAllDevices":            &f.MTLCopyAllDevices,
 		"MTLCreateSystemDefaultDevice": &f.MTLCreateSystemDefaultDevice,
 	}
 }
@@ -53,11 +61,11 @@ var c functions
 var Load = sync.OnceValue(load)
 
 func load() error {
-	paths, why := libraries()
+	paths, optional, why := libraries()
 	if why != "" {
 		return fmt.Errorf("metalrt: not available: %s", why)
 	}
-	if err := c.open(paths); err != nil {
+	if err := c.open(paths, optional); err != nil {
 		return fmt.Errorf("metalrt: not available: %w", err)
 	}
 	for _, s := range selectors {
@@ -71,8 +79,12 @@ func load() error {
 	return nil
 }
 
-// open finds every function in the libraries of those paths.
-func (f *functions) open(paths []string) error {
+// open finds every function in the libraries of those paths, and opens the optional
+// ones, as far as they are there, before.
+func (f *functions) open(paths, optional []string) error {
+	for _, path := range optional {
+		_, _ = purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	}
 	handles := make([]uintptr, len(paths))
 	for i, path := range paths {
 		handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
@@ -82,9 +94,16 @@ func (f *functions) open(paths []string) error {
 		handles[i] = handle
 	}
 	if missing := find(handles, f.symbols()); len(missing) > 0 {
-		return fmt.Errorf("%s not found in %s", strings.Join(missing, ", "), strings.Join(paths, ", "))
+		return notFound(missing, paths)
+	}
+	if missing := find(handles, f.ways()); f.MTLCopyAllDevices == 0 && f.MTLCreateSystemDefaultDevice == 0 {
+		return notFound(missing, paths)
 	}
 	return nil
+}
+
+func notFound(names, paths []string) error {
+	return fmt.Errorf("%s not found in %s", strings.Join(names, ", "), strings.Join(paths, ", "))
 }
 
 // find looks symbols up in the first library that has them, and returns the names

@@ -4,11 +4,14 @@ package metalrt
 
 // libraries lists what Load opens. The files live in the shared cache of the
 // dynamic linker, not on disk, and are found by these names all the same.
-func libraries() (paths []string, why string) {
+//
+// Apple's page on MTLCreateSystemDefaultDevice wants CoreGraphics in the process; a
+// session without a window server may be without it.
+func libraries() (paths, optional []string, why string) {
 	return []string{
 		"/usr/lib/libobjc.A.dylib",
 		"/usr/lib/libSystem.B.dylib",
 		"/System/Library/Frameworks/Foundation.framework/Foundation",
 		"/System/Library/Frameworks/Metal.framework/Metal",
-	}, ""
+	}, []string{"/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics"}, ""
 }

@@ -10,10 +10,10 @@ import (
 )
 
 // libraries lists what Load opens: the simulator, if one is named.
-func libraries() (paths []string, why string) {
+func libraries() (paths, optional []string, why string) {
 	path := os.Getenv("NATTEN_MPS_SIMULATOR")
 	if path == "" {
-		return nil, "Metal exists on macOS only, and this is " + runtime.GOOS
+		return nil, nil, "Metal exists on macOS only, and this is " + runtime.GOOS
 	}
-	return []string{path}, ""
+	return []string{path}, nil, ""
 }

@@ -5,6 +5,7 @@ package metalrt
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,30 +18,60 @@ var options = CompileOptions{LanguageVersion3_1, MathModeSafe, MathFloatingPoint
 
 func device(t *testing.T) Device {
 	t.Helper()
-	d, err := CreateSystemDefaultDevice()
+	found, err := Devices()
 	require.NoError(t, err)
-	t.Cleanup(d.Release)
-	return d
+	require.Len(t, found, 1)
+	t.Cleanup(found[0].Release)
+	return found[0]
 }
 
 func TestOpenSaysWhatIsMissing(t *testing.T) {
-	path, err := buildMock("nometal.so", "-DMOCK_WITHOUT_METAL")
+	path, err := buildMock("nometal.so", "-DMOCK_WITHOUT_DEFAULT", "-DMOCK_WITHOUT_LIST")
 	require.NoError(t, err)
 	var f functions
-	require.EqualError(t, f.open([]string{path}), "MTLCreateSystemDefaultDevice not found in "+path)
-	require.ErrorContains(t, f.open([]string{"/nowhere/libobjc.so"}), "cannot open /nowhere/libobjc.so")
+	require.EqualError(t, f.open([]string{path}, nil),
+		"MTLCopyAllDevices, MTLCreateSystemDefaultDevice not found in "+path)
+	require.ErrorContains(t, f.open([]string{"/nowhere/libobjc.so"}, nil), "cannot open /nowhere/libobjc.so")
+}
+
+// Of the two ways to a device one is enough, and CoreGraphics need not be there.
+func TestOpenTakesWhatIsThere(t *testing.T) {
+	for _, without := range []string{"-DMOCK_WITHOUT_DEFAULT", "-DMOCK_WITHOUT_LIST"} {
+		path, err := buildMock(without[2:]+".so", without)
+		require.NoError(t, err)
+		var f functions
+		require.NoError(t, f.open([]string{path}, []string{"/nowhere/CoreGraphics"}))
+	}
+	graphics, err := buildMock("graphics.so")
+	require.NoError(t, err)
+	var f functions
+	require.NoError(t, f.open([]string{mock.path}, []string{graphics}))
+	maps, err := os.ReadFile("/proc/self/maps")
+	require.NoError(t, err)
+	require.Contains(t, string(maps), graphics)
 }
 
 func TestLibrariesWithoutSimulator(t *testing.T) {
 	t.Setenv("NATTEN_MPS_SIMULATOR", "")
-	_, why := libraries()
+	_, _, why := libraries()
 	require.Contains(t, why, "Metal exists on macOS only")
 }
 
 func TestNoDevice(t *testing.T) {
-	withFaults(t, noDevice)
-	_, err := CreateSystemDefaultDevice()
-	require.ErrorContains(t, err, "no GPU")
+	withFaults(t, noDevice|noDevices)
+	_, err := Devices()
+	require.EqualError(t, err, "metalrt: MTLCopyAllDevices, MTLCreateSystemDefaultDevice: neither finds a GPU "+
+		"that Metal can use (is this a virtual machine, or a sandbox without the GPU?)")
+}
+
+// Each of the two ways fails where the other works. The list's device outlives it.
+func TestEitherWayToADevice(t *testing.T) {
+	for _, faults := range []int32{0, noDevice, noDevices} {
+		withFaults(t, faults)
+		d := device(t)
+		require.EqualValues(t, 77, d.RegistryID())
+		require.Equal(t, faults == noDevices, strings.Contains(trace(), "default "))
+	}
 }
 
 func TestCompile(t *testing.T) {
@@ -159,6 +190,7 @@ func queue(t *testing.T) CommandQueue {
 	q, err := device(t).NewCommandQueue()
 	require.NoError(t, err)
 	t.Cleanup(q.Release)
+	clear(mock.log[:])
 	return q
 }
 
@@ -209,6 +241,8 @@ func TestTorchDevice(t *testing.T) {
 	d, err := torch.Device()
 	require.NoError(t, err)
 	require.False(t, d.Nil())
+	require.Contains(t, trace(), "retain ")
+	d.Release()
 }
 
 func TestConcurrentEncoderGetsBarriers(t *testing.T) {

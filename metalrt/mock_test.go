@@ -34,6 +34,7 @@ const (
 	blockFails
 	blockIsLost
 	noDevice
+	noDevices
 )
 
 var mock struct {

@@ -142,7 +142,8 @@ func (t *Torch) dispatch(b *block, key uintptr) error {
 	return nil
 }
 
-// Device is the GPU of torch's encoder, or nil where that does not tell.
+// Device is the GPU of torch's encoder, or nil where that does not tell. The caller
+// releases it.
 func (t *Torch) Device() (Device, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -155,5 +156,6 @@ type deviceQuestion struct{ device Device }
 
 func (q *deviceQuestion) Encode(e ComputeCommandEncoder) error {
 	q.device = e.Device()
+	q.device.Retain() // the autorelease pool around the encoding goes
 	return nil
 }

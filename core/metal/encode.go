@@ -28,6 +28,7 @@ type host struct {
 // launch is one job on its way to the GPU. Its slices are used again.
 type launch struct {
 	gpu       *GPU
+	unit      *unit
 	job       *Job
 	places    []place          // of the bindings of all dispatches, in order
 	hosts     []host           // host memory only
@@ -45,7 +46,7 @@ func (l *launch) finish() {
 		b.Release()
 	}
 	if l.space != nil {
-		l.gpu.spaces.put(l.space)
+		l.unit.spaces.put(l.space)
 	}
 	clear(l.hosts)
 	*l = launch{gpu: l.gpu, places: l.places[:0], hosts: l.hosts[:0], constants: l.constants[:0]}
@@ -68,7 +69,7 @@ func (l *launch) resolve() error {
 func (l *launch) find(b *Binding) (place, error) {
 	switch {
 	case b.Tensor == nil && len(b.Bytes) > maxBytes:
-		buffer, err := l.gpu.device.NewBufferWithBytes(b.Bytes)
+		buffer, err := l.unit.device.NewBufferWithBytes(b.Bytes)
 		if err == nil {
 			l.constants = append(l.constants, buffer)
 		}
@@ -105,7 +106,7 @@ func (l *launch) findHost(b *Binding) (place, error) {
 		}
 	}
 	from, to := int(b.Tensor.Offset+b.Low), int(b.Tensor.Offset+b.High)
-	buffer, err := l.gpu.device.NewHostBuffer(uintptr(b.Tensor.Data), from, to)
+	buffer, err := l.unit.device.NewHostBuffer(uintptr(b.Tensor.Data), from, to)
 	if err != nil {
 		return place{}, err
 	}
@@ -128,7 +129,7 @@ func (l *launch) Encode(e metalrt.ComputeCommandEncoder) error {
 	for i := range l.job.Dispatches {
 		d := &l.job.Dispatches[i]
 		pipeline, ok := d.Pipeline.(gpuPipeline)
-		if !ok {
+		if !ok || pipeline.unit != l.unit {
 			return fmt.Errorf("metal: %s has a pipeline of another device", d.Function)
 		}
 		if e.Concurrent && i > 0 {
@@ -167,10 +168,10 @@ func (l *launch) scratch() (*workspace, error) {
 	}
 	var space *workspace
 	if l.stream != 0 {
-		space = l.gpu.spaces.ofStream(l.stream)
+		space = l.unit.spaces.ofStream(l.stream)
 	} else {
-		l.space = l.gpu.spaces.take()
+		l.space = l.unit.spaces.take()
 		space = l.space
 	}
-	return space, space.grow(l.gpu.device, l.job.Scratch)
+	return space, space.grow(l.unit.device, l.job.Scratch)
 }

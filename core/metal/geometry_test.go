@@ -79,11 +79,11 @@ func probe[T any](t *testing.T, g *GPU, name string, block []byte, threads, valu
 	})
 	require.NoError(t, err)
 	var one T
-	out, err := g.device.NewBuffer(values * int(unsafe.Sizeof(one)))
+	out, err := g.unit.Load().device.NewBuffer(values * int(unsafe.Sizeof(one)))
 	require.NoError(t, err)
 	defer out.Release()
 	groups := metalrt.Size{Width: uint(threads+simdWidth-1) / simdWidth, Height: 1, Depth: 1}
-	require.NoError(t, g.queue.EncodeAndWait(&probing{pipeline.(gpuPipeline).ComputePipelineState, block, out, groups}))
+	require.NoError(t, g.unit.Load().queue.EncodeAndWait(&probing{pipeline.(gpuPipeline).ComputePipelineState, block, out, groups}))
 	return slices.Clone(unsafe.Slice((*T)(out.Contents()), values))
 }
 

@@ -14,11 +14,16 @@ import (
 
 // GPU is the Device that runs jobs through Metal.
 type GPU struct {
+	unit     atomic.Pointer[unit]
+	torch    atomic.Pointer[metalrt.Torch] // nil: the own queue
+	launches sync.Pool                     // of *launch
+}
+
+// unit is one of the machine's GPUs with what was made on it.
+type unit struct {
 	device    metalrt.Device
 	queue     metalrt.CommandQueue
 	pipelines metalrt.Pipelines
-	torch     atomic.Pointer[metalrt.Torch] // nil: the own queue
-	launches  sync.Pool                     // of *launch
 	spaces    workspaces
 }
 
@@ -26,17 +31,41 @@ type GPU struct {
 var System = sync.OnceValues(openSystem)
 
 func openSystem() (*GPU, error) {
-	device, err := metalrt.CreateSystemDefaultDevice()
+	devices, err := metalrt.Devices()
 	if err != nil {
 		return nil, err
+	}
+	g := &GPU{}
+	g.launches.New = func() any { return &launch{gpu: g} }
+	var refused []error
+	for _, device := range devices {
+		if g.unit.Load() == nil {
+			if err := g.open(device); err == nil {
+				continue
+			} else {
+				refused = append(refused, err)
+			}
+		}
+		device.Release()
+	}
+	if g.unit.Load() == nil {
+		return nil, errors.Join(refused...)
+	}
+	return g, nil
+}
+
+// open makes a device the GPU's, if the kernels are for its kind.
+func (g *GPU) open(device metalrt.Device) error {
+	if !device.SupportsFamily(metalrt.GPUFamilyApple7) {
+		return core.Errorf(core.Unsupported, "the GPU %s is not of Apple's families (want Apple7, the M1's, or later)",
+			device.Name())
 	}
 	queue, err := device.NewCommandQueue()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g := &GPU{device: device, queue: queue}
-	g.launches.New = func() any { return &launch{gpu: g} }
-	return g, nil
+	g.unit.Store(&unit{device: device, queue: queue})
+	return nil
 }
 
 // OnSystem returns the backend on the machine's GPU.
@@ -57,9 +86,10 @@ var families = []metalrt.GPUFamily{
 
 // Info describes the GPU.
 func (g *GPU) Info() DeviceInfo {
-	info := DeviceInfo{Name: g.device.Name()}
+	device := g.unit.Load().device
+	info := DeviceInfo{Name: device.Name()}
 	for _, f := range families {
-		if g.device.SupportsFamily(f) {
+		if device.SupportsFamily(f) {
 			info.Generation = int(f - metalrt.GPUFamilyApple7 + 7)
 			break
 		}
@@ -75,24 +105,40 @@ var compileOptions = metalrt.CompileOptions{
 	MathFloatingPointFunctions: metalrt.MathFloatingPointFunctionsPrecise,
 }
 
-type gpuPipeline struct{ metalrt.ComputePipelineState }
+type gpuPipeline struct {
+	metalrt.ComputePipelineState
+	unit *unit
+}
 
 // MaxThreads is maxTotalThreadsPerThreadgroup.
 func (p gpuPipeline) MaxThreads() int { return p.MaxTotalThreadsPerThreadgroup() }
 
-// Pipeline compiles a function, once per name.
+// Pipeline compiles a function, once per name. Kernels count on simdgroups of 32
+// threads.
 func (g *GPU) Pipeline(function string, source func() string) (Pipeline, error) {
-	p, err := g.pipelines.Get(function, func() (metalrt.ComputePipelineState, error) {
-		return g.device.Compile(source(), function, compileOptions)
+	u := g.unit.Load()
+	p, err := u.pipelines.Get(function, func() (metalrt.ComputePipelineState, error) {
+		p, err := u.device.Compile(source(), function, compileOptions)
+		if err != nil {
+			return p, err
+		}
+		if width := p.ThreadExecutionWidth(); width != simdWidth {
+			p.Release()
+			return metalrt.ComputePipelineState{}, core.Errorf(core.Unsupported,
+				"simdgroups of %s have %d threads (want %d)", u.device.Name(), width, simdWidth)
+		}
+		return p, nil
 	})
 	if err != nil {
 		return nil, statusOf(err)
 	}
-	return gpuPipeline{p}, nil
+	return gpuPipeline{p, u}, nil
 }
 
 // UseTorch makes jobs on Metal memory part of PyTorch's current stream: they are
-// encoded there in order and not waited for. path is that of libtorch_cpu.
+// encoded there in order and not waited for. path is that of libtorch_cpu. If torch
+// is on another of the machine's GPUs, that becomes this GPU's device; plans made
+// before it do not run any more.
 func (g *GPU) UseTorch(path string, route metalrt.Route) error {
 	torch, err := metalrt.OpenTorch(path, route)
 	if err != nil {
@@ -102,11 +148,27 @@ func (g *GPU) UseTorch(path string, route metalrt.Route) error {
 	if err != nil {
 		return core.Errorf(core.Unsupported, "%v", err)
 	}
-	if !device.Nil() && device != g.device {
-		return core.Errorf(core.Unsupported, "torch uses another GPU than %s", g.device.Name())
+	if err := g.follow(device); err != nil {
+		return core.Errorf(core.Unsupported, "torch's GPU: %v", err)
 	}
 	g.torch.Store(torch)
 	return nil
+}
+
+// follow takes torch's device over and makes it the GPU's, unless it is already.
+func (g *GPU) follow(device metalrt.Device) error {
+	if device.Nil() {
+		return nil
+	}
+	if device.RegistryID() == g.unit.Load().device.RegistryID() {
+		device.Release()
+		return nil
+	}
+	err := g.open(device)
+	if err != nil {
+		device.Release()
+	}
+	return err
 }
 
 // UseOwnQueue makes jobs on Metal memory run on a queue of their own, each to its
@@ -127,7 +189,7 @@ func (g *GPU) Run(job *Job) error {
 	l := g.launches.Get().(*launch)
 	defer g.launches.Put(l)
 	defer l.finish()
-	l.job = job
+	l.job, l.unit = job, g.unit.Load()
 	if err := l.resolve(); err != nil {
 		return statusOf(err)
 	}
@@ -137,7 +199,7 @@ func (g *GPU) Run(job *Job) error {
 		l.stream = torch.CurrentStream()
 		return statusOf(torch.Encode(l.stream, l))
 	}
-	return statusOf(g.queue.EncodeAndWait(l))
+	return statusOf(l.unit.queue.EncodeAndWait(l))
 }
 
 // statusOf gives an error of the driver the status that a C caller gets.

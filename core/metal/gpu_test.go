@@ -52,7 +52,8 @@ func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
 		g.UseOwnQueue()
 		for name, value := range map[string]string{
 			"mode": mode(), "order": "ascending", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
-			"max_threads": "1024", "max_threads_for": "",
+			"max_threads": "1024", "max_threads_for": "", "gpus": "1", "torch_gpu": "0", "wrap_devices": "0", "width": "32",
+			"family": "9",
 		} {
 			require.NoError(t, s.Set(name, value))
 		}
@@ -297,7 +298,7 @@ func TestWrongHandles(t *testing.T) {
 		}{
 			{uintptr(unsafe.Pointer(&l.memory[0][0])), "is no Objective-C object"},
 			{l.handles[0] + 8, "is no Objective-C object"},
-			{g.device.ID, "is no MTLBuffer"},
+			{g.unit.Load().device.ID, "is no MTLBuffer"},
 			{s.Call("metalsim_register", uintptr(unsafe.Pointer(&l.memory[0][0])), 64), "has 64 bytes (want at least 512)"},
 		} {
 			l.handles[0] = c.handle
@@ -334,7 +335,8 @@ func TestNoMemoryForScratch(t *testing.T) {
 	for name, route := range streams {
 		g, s := simulated(t)
 		use(t, g, s, route)
-		g.spaces.free, g.spaces.streams = nil, nil // which would be large enough the second time
+		u := g.unit.Load()
+		u.spaces.free, u.spaces.streams = nil, nil // which would be large enough the second time
 		job := emptyJob(t, g, s)
 		job.Scratch = []int64{1 << 24}
 		require.NoError(t, s.Set("fail", "buffer"))

@@ -34,7 +34,7 @@ func newSimulator(t testing.TB, settings map[string]string) *simulator {
 	}
 	g, err := openSystem()
 	require.NoError(t, err)
-	t.Cleanup(g.queue.Release)
+	t.Cleanup(g.unit.Load().queue.Release)
 	return &simulator{GPU: g, runs: map[string]int{}}
 }
 
@@ -106,7 +106,7 @@ func (s *simulator) copy(copies map[*core.Tensor]*copyOf, b *Binding) (*copyOf, 
 		first := b.Tensor.Data.Add(int(b.Tensor.Offset + b.Low))
 		c = &copyOf{host: unsafe.Slice((*byte)(first.Pointer()), b.High-b.Low), prefix: int(first % 16)}
 		var err error
-		if c.buffer, err = s.device.NewBuffer(max(c.prefix+len(c.host), 1)); err != nil {
+		if c.buffer, err = s.unit.Load().device.NewBuffer(max(c.prefix+len(c.host), 1)); err != nil {
 			return nil, err
 		}
 		copy(c.bytes(), c.host)

@@ -33,7 +33,8 @@ enum {
   OTHER_STREAM = 4096,
   BLOCK_FAILS = 8192,
   BLOCK_IS_LOST = 16384,
-  NO_DEVICE = 32768
+  NO_DEVICE = 32768,
+  NO_DEVICES = 65536 /* MTLCopyAllDevices gives an empty list */
 };
 
 int mock_faults;
@@ -41,7 +42,7 @@ int mock_alive; /* objects with references */
 char mock_log[1 << 16];
 
 static object class_buffer = {.kind = "class"}, class_other = {.kind = "class"};
-static object the_error, the_encoder, the_commands, the_device;
+static object the_error, the_encoder, the_commands;
 
 static void note(const char* format, ...) {
   __builtin_va_list arguments;
@@ -102,6 +103,11 @@ static int responds(object* o, const char* sel) {
   return o != 0;
 }
 
+static object* borrow_device(void) {
+  static object device = {.references = 1};
+  return borrow(&device, "MTLDevice");
+}
+
 /* Structs by value lie on the stack here, which is the amd64 convention. */
 uint64_t objc_msgSend(object* o,
                       const char* sel,
@@ -118,7 +124,7 @@ uint64_t objc_msgSend(object* o,
 #define IS(name) (!strcmp(sel, name))
   if (o == 0) return 0;
   if (IS("release")) return release(o);
-  if (IS("retain")) return o->references++, (uint64_t)o;
+  if (IS("retain")) return note("retain "), o->references++, (uint64_t)o;
   if (IS("alloc") || IS("new")) return (uint64_t)make(o->kind);
   if (IS("respondsToSelector:")) return responds(o, (const char*)a);
   if (IS("conformsToProtocol:")) return o->isa == &class_buffer;
@@ -135,9 +141,12 @@ uint64_t objc_msgSend(object* o,
   }
   if (IS("code")) return mock_faults & GPU_OUT_OF_MEMORY ? 8 : 3;
   if (IS("supportsFamily:")) return a <= 1008;
+  if (IS("registryID")) return 77;
+  if (IS("count")) return mock_faults & NO_DEVICES ? 0 : 1;
+  if (IS("objectAtIndex:")) return (uint64_t)borrow_device();
   if (IS("length")) return o->length;
   if (IS("contents")) return (uint64_t)o->text;
-  if (IS("device")) return (uint64_t)borrow(&the_device, "MTLDevice");
+  if (IS("device")) return (uint64_t)borrow_device();
   if (IS("dispatchType")) return mock_faults & CONCURRENT ? 1 : 0;
   if (IS("maxTotalThreadsPerThreadgroup")) return 384;
   if (IS("newCommandQueue")) return (uint64_t)make("MTLCommandQueue");
@@ -217,10 +226,14 @@ void* objc_copyClassList(unsigned* count) {
 size_t malloc_size(const void* p) {
   return (uintptr_t)p % 16 == 0 ? sizeof(object) : 0;
 }
-#ifndef MOCK_WITHOUT_METAL
+#ifndef MOCK_WITHOUT_DEFAULT
 void* MTLCreateSystemDefaultDevice(void) {
+  note("default ");
   return mock_faults & NO_DEVICE ? 0 : make("MTLDevice");
 }
+#endif
+#ifndef MOCK_WITHOUT_LIST
+void* MTLCopyAllDevices(void) { return make("NSArray"); }
 #endif
 
 /* ------------------------------------------------------------- streams -- */

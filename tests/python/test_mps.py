@@ -157,11 +157,11 @@ def test_doctor_names_problems():
 @on_simulator
 def test_doctor_of_a_backend_that_cannot_run(tmp_path):
     environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "metal", verdict.FOLDER: str(tmp_path)}
-    done = run_doctor(**environment, METALSIM_FAIL="device")
+    done = run_doctor(**environment, METALSIM_FAIL="device,devices")
     assert done.returncode == 1
     assert "backend 'metal' is chosen and cannot run: " in done.stdout
     assert "\nMPS tensors  cannot be computed here: " in done.stdout
-    assert "no GPU" in done.stdout
+    assert "neither finds a GPU" in done.stdout
     works = run_doctor(**environment)
     assert works.returncode == 0
     assert "\nMPS tensors  tier 1-block: in torch's current stream" in works.stdout
@@ -180,7 +180,10 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
             "2",
             {"1-block": "commandEncoder", "1-queue": "commandEncoder"},
         ),
-        ({"METALSIM_FAIL": "device"}, None, {"3": "no GPU"}),
+        ({"METALSIM_FAIL": "device"}, "1-block", {}),
+        ({"METALSIM_FAIL": "devices"}, "1-block", {}),
+        ({"METALSIM_FAMILY": "6"}, None, {"3": "is not of Apple's families"}),
+        ({"METALSIM_FAIL": "device,devices"}, None, {"3": "neither finds a GPU"}),
         ({"METALSIM_HIDE": "objc_msgSend"}, None, {"3": "objc_msgSend not found"}),
         ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),
         (

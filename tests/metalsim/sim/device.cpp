@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "export.h"
 #include "findings.h"
@@ -15,6 +16,7 @@ namespace sim {
 namespace {
 
 constexpr uint64_t kMaxThreads = 1024;
+constexpr uint64_t kFirstRegistryID = uint64_t{1} << 32;
 constexpr uint64_t kMaxBuffer = uint64_t{1} << 34;
 // Pages that fault stand round each buffer of the device.
 constexpr size_t kGuard = 1 << 16;
@@ -24,8 +26,10 @@ uint64_t page_size() {
   return p ? p : static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
 }
 
-bool supports_family(Device*, SEL, int64_t family) {
-  int f = settings().family;
+bool is_last(const Device* d) { return d->number == settings().gpus; }
+
+bool supports_family(Device* d, SEL, int64_t family) {
+  int f = is_last(d) ? settings().family : 0;
   if (family >= 1001 && family <= 1010) return family - 1000 <= f;
   if (family == 5001) return f >= 7;        // Metal3
   if (family == 5002) return f >= 7;        // Metal4
@@ -85,14 +89,27 @@ Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, voi
 
 }  // namespace
 
-Device* device() {
-  static Device* d = [] {
-    Device* one = make<Device>(*find_class("SimDevice"));
-    String* n = make_string(settings().name);
-    one->name = Owned<String>(n);
-    release(n);
-    return one;
-  }();
+namespace {
+
+Device* make_device(int number) {
+  Device* d = make<Device>(*find_class("SimDevice"));
+  d->number = number;
+  String* n = make_string(is_last(d) ? settings().name : "AMD Radeon Pro 5500M (simulated)");
+  d->name = Owned<String>(n);
+  release(n);
+  return d;
+}
+
+}  // namespace
+
+Device* device(int number) {
+  static std::mutex mu;
+  static auto* devices = new std::map<std::pair<int, bool>, Device*>;
+  if (!number) number = settings().gpus;
+  if (settings().wrap_devices) return static_cast<Device*>(autorelease(make_device(number)));
+  std::lock_guard<std::mutex> g(mu);
+  Device*& d = (*devices)[{number, number == settings().gpus}];
+  if (!d) d = make_device(number);
   return d;
 }
 
@@ -215,8 +232,8 @@ void define_metal() {
     return kMaxBuffer; }))
       .on("recommendedMaxWorkingSetSize", METHOD(Device*, SEL) {
     return kMaxBuffer; }))
-      .on("registryID", METHOD(Device*, SEL) {
-    return uint64_t{1}; }))
+      .on("registryID", METHOD(Device* d, SEL) {
+    return kFirstRegistryID + static_cast<uint64_t>(d->number); }))
       .on("newLibraryWithSource:options:error:", imp(new_library))
       .on("newComputePipelineStateWithFunction:error:",
           METHOD(Device*, SEL, Function* f, Error** e) {
@@ -244,7 +261,7 @@ void define_metal() {
       .on("maxTotalThreadsPerThreadgroup", METHOD(Pipeline* p, SEL) {
     return p->max_threads; }))
       .on("threadExecutionWidth", METHOD(Pipeline*, SEL) {
-    return uint64_t{32}; }))
+    return uint64_t{settings().width}; }))
       .on("staticThreadgroupMemoryLength", METHOD(Pipeline* p, SEL) {
     return uint64_t{p->kernel->threadgroup_memory}; }))
       .on("device", METHOD(Pipeline*, SEL) {
@@ -267,4 +284,11 @@ void define_metal() {
 
 API sim::Object* MTLCreateSystemDefaultDevice() {
   return sim::injected("device") ? nullptr : sim::retain(sim::device());
+}
+
+API sim::Object* MTLCopyAllDevices() {
+  sim::Array* list = sim::make_array({});
+  for (int i = 1; i <= sim::settings().gpus && !sim::injected("devices"); i++)
+    list->items.emplace_back(sim::device(i));
+  return list;
 }

@@ -225,8 +225,8 @@ void define_encoder() {
       .on("dispatchType", METHOD(Encoder* e, SEL) {
     return uint64_t{e->concurrent}; }))
       .on("memoryBarrierWithScope:", imp(barrier))
-      .on("device", METHOD(Encoder*, SEL) {
-    return device(); }))
+      .on("device", METHOD(Encoder* e, SEL) {
+    return device(e->torch ? settings().torch_gpu : 0); }))
       .on("endEncoding", METHOD(Encoder* e, SEL) {
     if (e->torch)
       e->buffer->fail("endEncoding: this encoder is torch's, which ends it itself");

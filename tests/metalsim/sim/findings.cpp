@@ -71,8 +71,8 @@ struct Fault {
 std::mutex fault_mu;
 std::map<std::string, Fault> faults;
 const std::set<std::string> fault_names = {
-    "device", "library", "function",       "pipeline", "buffer",     "wrap",
-    "queue",  "encoder", "command_buffer", "gpu",      "gpu_memory", "gpu_timeout"};
+    "device",  "devices",        "library", "function",   "pipeline",   "buffer", "wrap", "queue",
+    "encoder", "command_buffer", "gpu",     "gpu_memory", "gpu_timeout"};
 
 std::string set_faults(const std::string& value) {
   std::map<std::string, Fault> wanted;
@@ -151,6 +151,10 @@ const std::map<std::string, Setter>& setters() {
       {"page_size", number(&s.page_size)},
       {"family", number(&s.family)},
       {"name", text(&s.name)},
+      {"gpus", number(&s.gpus)},
+      {"torch_gpu", number(&s.torch_gpu)},
+      {"wrap_devices", number(&s.wrap_devices)},
+      {"width", number(&s.width)},
       {"abort", number(&s.abort_on_finding)},
       {"record", text(&s.record)},
       {"report", text(&s.report)},

@@ -32,6 +32,10 @@ struct Settings {
   uint32_t page_size = 0;         // 0: this machine's
   int family = 9;                 // Apple GPU family
   std::string name = "Apple M4 Max (simulated)";
+  int gpus = 1;               // of the machine; all but the last are not Apple's
+  int torch_gpu = 0;          // that torch uses, counted from 1; 0: the last
+  bool wrap_devices = false;  // who asks for a device gets an object of its own
+  uint32_t width = 32;        // threads of a simdgroup, as pipelines say
   bool abort_on_finding = false;
   std::string record;                    // folder
   std::string mslc;                      // the compiler; beside the library without it

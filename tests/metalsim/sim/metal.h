@@ -20,6 +20,7 @@ namespace sim {
 
 struct Device : Object {
   Owned<String> name;
+  int number = 0;  // from 1; its registryID
 };
 
 struct CompileOptions : Object {
@@ -138,7 +139,9 @@ struct Encoder : Object {
   void check_hazards();
 };
 
-Device* device();
+// device is the GPU of a number, 0 the last; the autorelease pool's where objects are
+// wrapped.
+Device* device(int number = 0);
 CommandQueue* make_queue();                                // +1
 CommandBuffer* make_command_buffer(CommandQueue* q);       // +1
 Encoder* make_encoder(CommandBuffer* b, bool concurrent);  // +1; null with a finding

@@ -32,11 +32,16 @@ extern "C" {
  *   max_threads, max_threads_for   limit of pipelines (whose name has this in it)
  *   page_size what newBufferWithBytesNoCopy: wants; 0 is this machine's
  *   family    Apple GPU family, 7 to 10;  name  of the device
+ *   gpus      how many there are; all but the last, which has family and name, are of
+ *             another vendor;  torch_gpu  the one that torch uses, from 1; 0 is the last
+ *   wrap_devices   1: each question for a device gives another object of its registryID,
+ *             as Metal's debug layer does
+ *   width     threadExecutionWidth of pipelines (kernels run 32 wide all the same)
  *   torch     2.8, 2.9 or 2.10 and later: hides what that version lacks
  *   dispatch_type  of torch's encoder: serial or concurrent
  *   hide      a comma list of symbols, classes, CLASS.SELECTOR, aoti, streams
- *   fail      a comma list of WHAT or WHAT@N (the N-th time only); WHAT is device,
- *             library, function, pipeline, buffer, wrap, queue, command_buffer, encoder,
+ *   fail      a comma list of WHAT or WHAT@N (the N-th time only); WHAT is device
+ *             (MTLCreateSystemDefaultDevice), devices (MTLCopyAllDevices), library, function, pipeline, buffer, wrap, queue, command_buffer, encoder,
  *             gpu, gpu_memory or gpu_timeout
  *   abort     1 ends the process at the first finding
  *   record    folder that keeps each dispatch, for gpu/replay.py
