@@ -76,14 +76,17 @@ def test_import_metadata_and_submodules(installed_natten):
         assert importlib.metadata.packages_distributions()["natten"][0] == "natten"
         import natten
         assert natten.__version__ == "0.17.3"
-        assert natten.functional.na2d_qk.__module__ == "natten_mps.compat.v017.functional"
+        assert natten.functional.na2d_qk.__module__ == "natten.functional"
         import natten.utils.checks as checks
         from natten.na2d import NeighborhoodAttention2D, na2d
         from natten.functional import natten2dqkrpb, FusedNeighborhoodAttention1D
         from natten_mps.compat import v017
-        assert v017.NeighborhoodAttention2D is NeighborhoodAttention2D
-        assert sys.modules["natten.utils.checks"] is v017.utils.checks
+        assert issubclass(NeighborhoodAttention2D, v017.NeighborhoodAttention2D)
+        assert sys.modules["natten.utils.checks"] is checks is natten.utils.checks
+        assert checks.check_all_args is v017.utils.checks.check_all_args
         assert v017.__spec__.name == "natten_mps.compat.v017"
+        assert natten.__spec__.name == "natten"
+        assert (natten.__version__, v017.__version__) == ("0.17.3", "0.17.5")
         assert importlib.util.find_spec("natten.only_there") is None
         import torch
         q = torch.randn(1, 8, 2, 4)

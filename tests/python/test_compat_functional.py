@@ -106,19 +106,31 @@ def test_additional_attention_017():
 
 @pytest.mark.parametrize("version", [v015, v017])
 @pytest.mark.parametrize("extra", [0, 3])
-def test_nested_tensors(version, extra):
-    samples = [rand(2, 9, 4), rand(2, 6, 4)]
-    tokens = [rand(2, extra, 4) if extra else None for _ in samples]
+@pytest.mark.parametrize("batches", [(), (2, 1)], ids=["single", "batched"])
+def test_nested_tensors(version, extra, batches):
+    """Upstream's samples are batches of their own, [B, H, L, D]."""
+    shapes = [(*batches[i : i + 1], 2, length) for i, length in enumerate((9, 6))]
+    samples = [rand(*shape, 4) for shape in shapes]
+    tokens = [rand(*shape[:-1], extra, 4) if extra else None for shape in shapes]
+    bias = rand(2, 5)
     nest = torch.nested.as_nested_tensor
     nested_tokens = nest(tokens) if extra else None
     qk, av = version.nested.na1d_qk_nested, version.nested.na1d_av_nested
-    logits = qk(nest(samples), nest(samples), 3, 2, nested_tokens)
+    logits = qk(nest(samples), nest(samples), bias, 3, 2, nested_tokens)
     out = av(logits, nest(samples), 3, 2, nested_tokens)
+    with_bias = (
+        version.functional.na1d_qk_with_bias
+        if version is v015
+        else lambda q, k, b, *rest: version.functional.na1d_qk(q, k, *rest, rpb=b)
+    )
     for i, sample in enumerate(samples):
-        single = None if tokens[i] is None else tokens[i][None]
-        want = version.functional.na1d_qk(sample[None], sample[None], 3, 2, single)
-        assert torch.equal(logits[i], want[0])
-        assert torch.equal(out[i], version.functional.na1d_av(want, sample[None], 3, 2, single)[0])
+        one, token = (t if batches or t is None else t[None] for t in (sample, tokens[i]))
+        want = with_bias(one, one, bias, 3, 2, token)
+        assert torch.equal(logits[i].reshape(want.shape), want)
+        want = version.functional.na1d_av(want, one, 3, 2, token)
+        assert torch.equal(out[i], want.reshape(out[i].shape))
+    plain = version.functional.na1d_qk(nest(samples), nest(samples), 3, 2, nested_tokens)
+    assert torch.equal(plain[0], qk(nest(samples), nest(samples), None, 3, 2, nested_tokens)[0])
 
 
 @pytest.mark.parametrize("version", [v015, v017])

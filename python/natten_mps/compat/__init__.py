@@ -7,31 +7,35 @@ and errors of NATTEN 0.14.6, 0.15.1, 0.17.5, 0.20.1 and 0.21. :func:`activate` m
 """
 
 import importlib
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from packaging.version import Version
-
 from ._activation import activate
+from ._places import generation as generation
 
 __all__ = ["activate", "for_version", "v014", "v015", "v017", "v020", "v021"]
 
-# The first version that is no longer served by the generation, and the generation.
-_GENERATIONS = (("0.15", "v014"), ("0.16", "v015"), ("0.20", "v017"), ("0.21", "v020"))
-_NEWEST = "v021"
+
+class _Literal:
+    """Finds the modules below a generation's package that have no file of their own."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(f"{__name__}.v0"):
+            return None
+        generation, _, module = fullname.removeprefix(f"{__name__}.").partition(".")
+        if generation not in __all__ or not module:
+            return None
+        from . import _served
+
+        return _served.literal(generation).spec(f"natten.{module}")
 
 
-def generation(version: str) -> str:
-    """Name of the subpackage that serves a NATTEN version.
-
-    Pre-releases count as the release they precede. Raises
-    ``packaging.version.InvalidVersion`` for text that is no version.
-    """
-    release = Version(Version(version).base_version)
-    for end, name in _GENERATIONS:
-        if release < Version(end):
-            return name
-    return _NEWEST
+sys.meta_path.append(_Literal())
 
 
 def for_version(version: str) -> ModuleType:

@@ -7,12 +7,10 @@ dear to import waits until it is needed.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from importlib.abc import Loader
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -22,37 +20,24 @@ from . import _children, _late
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, DistributionFinder
 
+    from ._served import Release
+
 NAME = "natten"
 
 
-class _Alias(Loader):
-    """Loads a module as an alias: the same module object under a second name."""
-
-    def __init__(self, target: str, version: str) -> None:
-        self._target = target
-        self._version = version
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(self._target)
-        # The import system is about to write the alias's spec into the module.
-        spec.loader_state = module.__spec__
-        return module
-
-    def exec_module(self, module: ModuleType) -> None:
-        spec = module.__spec__
-        if spec is not None and spec.loader is self:
-            module.__spec__ = spec.loader_state
-        if hasattr(module, "__version__"):
-            vars(module)["__version__"] = self._version
-
-
 class _Finder:
-    """Resolves ``natten`` and its submodules to one generation's package."""
+    """Resolves ``natten`` and its submodules to those of one release."""
 
-    def __init__(self, version: str, target: str, by_default: bool) -> None:
+    def __init__(self, version: str, generation: str, by_default: bool) -> None:
         self.version = version
         self.by_default = by_default
-        self._target = target
+        self._generation = generation
+
+    @cached_property
+    def _release(self) -> Release:
+        from ._served import Release
+
+        return Release(self._generation, self.version, NAME)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -61,16 +46,7 @@ class _Finder:
             return self._introduced(fullname, path)
         if fullname != NAME and not fullname.startswith(NAME + "."):
             return None
-        source = self._target + fullname[len(NAME) :]
-        found = importlib.util.find_spec(source)
-        if found is None:
-            return None
-        return ModuleSpec(
-            fullname,
-            _Alias(source, self.version),
-            origin=found.origin,
-            is_package=found.submodule_search_locations is not None,
-        )
+        return self._release.spec(fullname)
 
     def _introduced(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
         """The spec of pkg_resources, which looks at no finder and is told once it is loaded."""
@@ -132,7 +108,7 @@ def activate_by_default(version: str) -> None:
 def _install(version: str, by_default: bool) -> None:
     from . import generation
 
-    target = f"{__package__}.{generation(version)}"
+    served = generation(version)
     active = _active()
     if active is not None and active.version == version:
         active.by_default = active.by_default and by_default
@@ -146,7 +122,7 @@ def _install(version: str, by_default: bool) -> None:
         raise RuntimeError(_imported_already(version, active))
     if active is not None:
         sys.meta_path.remove(active)
-    finder = _Finder(version, target, by_default)
+    finder = _Finder(version, served, by_default)
     sys.meta_path.insert(0, finder)
     finder.tell_pkg_resources()
 

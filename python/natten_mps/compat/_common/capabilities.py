@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What code asks about the hardware, answered for this package: no CUDA, no GEMM kernels,
-half and bfloat16 everywhere. A device index is accepted and means nothing."""
+"""What code asks about hardware and element types, answered for this package: no CUDA, no GEMM
+kernels, half and bfloat16 everywhere. A device is accepted and means nothing."""
 
 from typing import Any
 
@@ -28,12 +28,7 @@ def has_cuda() -> bool:
 
 
 def has_half(device_index: Any = None) -> bool:
-    """float16 works on every device."""
-    return True
-
-
-def has_bfloat(device_index: Any = None) -> bool:
-    """bfloat16 works on every device."""
+    """float16 and bfloat16 work on every device."""
     return True
 
 
@@ -42,16 +37,35 @@ def has_gemm(device_index: Any = None) -> bool:
     return False
 
 
-def has_tf32_gemm(device_index: Any = None) -> bool:
-    """There are no GEMM-based CUDA kernels here."""
-    return False
+has_bfloat = has_half
+has_tf32_gemm = has_fp32_gemm = has_fp64_gemm = has_gemm
 
 
-def has_fp32_gemm(device_index: Any = None) -> bool:
-    """There are no GEMM-based CUDA kernels here."""
-    return False
+def is_cuda(device: torch.device) -> bool:
+    """An NVIDIA GPU."""
+    return device.type == "cuda" and torch.version.hip is None
 
 
-def has_fp64_gemm(device_index: Any = None) -> bool:
-    """There are no GEMM-based CUDA kernels here."""
-    return False
+def is_rocm(device: torch.device) -> bool:
+    """An AMD GPU."""
+    return device.type == "cuda" and torch.version.hip is not None
+
+
+def is_cpu(device: torch.device) -> bool:
+    """The CPU."""
+    return device.type == "cpu"
+
+
+def is_fp8(dtype: torch.dtype) -> bool:
+    """An 8-bit floating point type."""
+    return dtype.is_floating_point and dtype.itemsize == 1
+
+
+def is_half(dtype: torch.dtype) -> bool:
+    """A 16-bit floating point type."""
+    return dtype in (torch.float16, torch.bfloat16)
+
+
+def is_full(dtype: torch.dtype) -> bool:
+    """float32."""
+    return dtype == torch.float32

@@ -22,6 +22,10 @@ class Call(NamedTuple):
     window: ops.Window
     check_kernel: Callable[[Sequence[int]], None]
 
+    @property
+    def rank(self) -> int:
+        return len(self.window.kernel)
+
     def check(self, lengths: Sequence[int]) -> None:
         self.check_kernel(self.window.kernel)
         checks.check_axes(lengths, self.window.kernel, self.window.dilation)
@@ -30,11 +34,12 @@ class Call(NamedTuple):
 def qk(call: Call, query: Tensor, key: Tensor, bias: Tensor | None, extra: Tensor | None) -> Tensor:
     """Logits [B, H, axes..., W + T]."""
     if nested.is_nested(query, key, extra):
-        if bias is not None:
-            raise ValueError("Nested tensors do not support positional biases.")
-        return nested.map_samples(lambda q, k, e: qk(call, q, k, None, e), query, key, extra)
-    window = call.window
-    rank = len(window.kernel)
+        if bias is not None and bias.is_nested:
+            raise ValueError("Positional biases cannot be nested.")
+        return nested.map_samples(
+            lambda q, k, e: qk(call, q, k, bias, e), call.rank, (query, key, extra)
+        )
+    window, rank = call.window, call.rank
     checks.check_tensors(rank, query, key)
     checks.check_head_dims(query, key)
     check_additional_keys(query, extra)
@@ -51,10 +56,12 @@ def qk(call: Call, query: Tensor, key: Tensor, bias: Tensor | None, extra: Tenso
 def av(call: Call, attn: Tensor, value: Tensor, extra: Tensor | None) -> Tensor:
     """Outputs [B, H, axes..., D]."""
     if nested.is_nested(attn, value, extra):
-        return nested.map_samples(lambda a, v, e: av(call, a, v, e), attn, value, extra)
+        return nested.map_samples(
+            lambda a, v, e: av(call, a, v, e), call.rank, (attn, value, extra)
+        )
     window = call.window
     attn = attn.to(value.dtype)
-    checks.check_tensors(len(window.kernel), attn, value)
+    checks.check_tensors(call.rank, attn, value)
     expected = prod(window.kernel)
     if extra is None:
         checks.check_attention_dim(attn, expected)

@@ -2,11 +2,24 @@
 """Loggers with upstream's format and environment variables."""
 
 import logging
-import os
 import sys
-from typing import TextIO
+from enum import Enum
+
+from .environment import parse_env_str
 
 log_format = "| %(asctime)s | [[ %(name)s ]] [ %(levelname)s ]: %(message)s"
+
+
+class LogLevel(Enum):
+    """What NATTEN_LOG_LEVEL chooses from."""
+
+    Default = 0
+    Debug = 1
+    Info = 2
+    Warnings = 3
+    Errors = 4
+    Critical = 5
+
 
 _LEVELS = {
     "debug": logging.DEBUG,
@@ -17,14 +30,12 @@ _LEVELS = {
 }
 
 
-def make_logger(name: str, stream: TextIO | None) -> logging.Logger:
-    """A logger at the level of NATTEN_LOG_LEVEL (default: info) that writes to the stream."""
+def make_logger(name: str, handler: logging.Handler) -> logging.Logger:
+    """A logger at the level of NATTEN_LOG_LEVEL (default: info)."""
     logger = logging.getLogger(name)
-    level = os.environ.get("NATTEN_LOG_LEVEL", "").strip().lower()
-    logger.setLevel(_LEVELS.get(level, logging.INFO))
+    logger.setLevel(_LEVELS.get(parse_env_str("NATTEN_LOG_LEVEL", "").strip().lower(), "INFO"))
     logger.propagate = False
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr if stream is None else stream)
         handler.setFormatter(logging.Formatter(log_format))
         logger.addHandler(handler)
     return logger
@@ -32,4 +43,4 @@ def make_logger(name: str, stream: TextIO | None) -> logging.Logger:
 
 def get_logger(name: str) -> logging.Logger:
     """A logger that writes to the standard error stream, as 0.17 and 0.20 do."""
-    return make_logger(name, None)
+    return make_logger(name, logging.StreamHandler(sys.stderr))

@@ -12,9 +12,12 @@ def is_nested(*tensors: Tensor | None) -> bool:
     return any(t is not None and t.is_nested for t in tensors)
 
 
-def map_samples(compute: Callable[..., Tensor], *tensors: Tensor | None) -> Tensor:
-    """Nested result of compute(*samples), each sample with a batch dimension of 1.
+def map_samples(
+    compute: Callable[..., Tensor], rank: int, tensors: Sequence[Tensor | None]
+) -> Tensor:
+    """Nested result of compute(*samples).
 
+    Samples are batches [B, H, axes..., D] of their own, as upstream's are, or [H, axes..., D].
     Raises ValueError unless all tensors are nested leaves that need no gradient.
     """
     given = [t for t in tensors if t is not None]
@@ -30,8 +33,10 @@ def map_samples(compute: Callable[..., Tensor], *tensors: Tensor | None) -> Tens
     columns: list[Sequence[Tensor | None]] = [
         [None] * given[0].size(0) if t is None else t.unbind() for t in tensors
     ]
-    results = [
-        compute(*(None if t is None else t.unsqueeze(0) for t in row)).squeeze(0)
-        for row in zip(*columns, strict=True)
-    ]
+    single = given[0].dim() == rank + 3
+    results = []
+    for row in zip(*columns, strict=True):
+        batch = (t[None] if single and t is not None else t for t in row)
+        result = compute(*batch)
+        results.append(result[0] if single else result)
     return torch.nested.as_nested_tensor(results)

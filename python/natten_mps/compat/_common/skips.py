@@ -1,64 +1,57 @@
 # SPDX-License-Identifier: MIT
 """Decorator factories that skip tests of what this package does not have."""
 
-import os
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 from unittest import skipIf
 
 import torch
 
+from . import environment
+
 Decorator = Callable[[Any], Any]
 
 
-def skip_if_cuda_is_not_supported() -> Decorator:
-    """Skips: there are no CUDA kernels."""
-    return skipIf(True, "CUDA is not supported.")
+def _skips(name: str, condition: bool, reason: str) -> Callable[[], Decorator]:
+    def skip() -> Decorator:
+        return skipIf(condition, reason)
+
+    skip.__name__ = skip.__qualname__ = name
+    skip.__doc__ = f"Skips if this holds: {reason}" if condition else "Never skips."
+    return skip
 
 
-def skip_if_gemm_is_not_supported() -> Decorator:
-    """Skips: there are no GEMM-based CUDA kernels."""
-    return skipIf(True, "GEMM kernels are not supported.")
+# {what: whether it is missing here}
+_MISSING = {
+    "cuda_is_not_supported": True,
+    "gemm_is_not_supported": True,
+    "gemm_does_not_support_double_precision": True,
+    "fna_is_not_supported": False,
+    "nested_is_not_supported": not hasattr(torch, "nested"),
+    "libnatten_is_not_supported": True,
+    "flex_is_not_supported": False,
+    "flex_compile_is_not_supported": True,
+    "hopper_kernels_not_supported": True,
+    "blackwell_kernels_not_supported": True,
+    "experimental_ops_are_not_supported": False,
+    "torch_compile_is_not_supported": False,
+    "torch_flop_count_is_not_supported": True,
+    "triton_is_not_supported": importlib.util.find_spec("triton") is None,
+    "fvcore_is_not_available": importlib.util.find_spec("fvcore") is None,
+    "not_running_extended_tests": not environment._RUN_EXTENDED_TESTS,
+}
+globals().update(
+    {
+        f"skip_if_{what}": _skips(f"skip_if_{what}", missing, what.replace("_", " ") + ".")
+        for what, missing in _MISSING.items()
+    }
+)
 
 
-def skip_if_gemm_does_not_support_double_precision() -> Decorator:
-    """Skips: there are no GEMM-based CUDA kernels."""
-    return skipIf(True, "GEMM kernels do not support double precision.")
-
-
-def skip_if_nested_is_not_supported() -> Decorator:
-    """Skips where torch has no nested tensors."""
-    return skipIf(not hasattr(torch, "nested"), "Nested tensors are not supported.")
-
-
-def skip_if_libnatten_is_not_supported() -> Decorator:
-    """Skips: there is no extension of CUDA kernels."""
-    return skipIf(True, "Libnatten is not supported.")
-
-
-def skip_if_flex_is_not_supported() -> Decorator:
-    """Never skips: what Flex Attention would compute works."""
-    return skipIf(False, "")
-
-
-def skip_if_flex_compile_is_not_supported() -> Decorator:
-    """Skips: nothing is compiled."""
-    return skipIf(True, "Flex compilation is not supported.")
-
-
-def skip_if_not_running_extended_tests() -> Decorator:
-    """Skips unless NATTEN_RUN_EXTENDED_TESTS is 1."""
-    return skipIf(os.environ.get("NATTEN_RUN_EXTENDED_TESTS") != "1", "Not running extended tests.")
-
-
-def skip_if_hopper_kernels_not_supported() -> Decorator:
-    """Skips: there are no CUDA kernels."""
-    return skipIf(True, "Hopper kernels are not supported.")
-
-
-def skip_if_blackwell_kernels_not_supported() -> Decorator:
-    """Skips: there are no CUDA kernels."""
-    return skipIf(True, "Blackwell kernels are not supported.")
+def fna_supports_additional_kv(head_dim: int, device_index: Any = None) -> bool:
+    """Fused operations take additional keys and values everywhere."""
+    return True
 
 
 def supports_float16(device: torch.device) -> bool:

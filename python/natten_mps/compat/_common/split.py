@@ -6,8 +6,10 @@ function of upstream's name round the same operation, because counters of operat
 for these names.
 """
 
+import inspect
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,10 +77,13 @@ def _replay(ctx: Any, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [next(found) if t is not None and t.requires_grad else None for t in ctx.inner]
 
 
-def named_function(
-    name: str, module: str, tensors: int, compute: Callable[..., Any]
-) -> type[torch.autograd.Function]:
-    """A Function of that name: `apply(*tensors, *arguments)` is compute(*tensors, *arguments)."""
+_TENSORS = ("query", "key", "value", "attn", "rpb", "bias", "additional_key", "additional_value")
+
+
+def named_function(name: str, module: str, compute: Callable[..., Any]) -> Any:
+    """A Function of that name: `apply(*arguments)` is compute(*arguments), whose tensors come
+    first. `with_compute` gives one of the same name that computes otherwise."""
+    tensors = sum(parameter in _TENSORS for parameter in inspect.signature(compute).parameters)
 
     def forward(ctx: Any, *arguments: Any) -> Any:
         ctx.others = len(arguments) - tensors
@@ -92,35 +97,11 @@ def named_function(
     body = {
         "forward": staticmethod(forward),
         "backward": staticmethod(backward),
+        "compute": staticmethod(compute),
+        "with_compute": staticmethod(partial(named_function, name, module)),
         "__module__": module,
         "__doc__": f"{name}.apply, as upstream has it.",
     }
-    made: type[torch.autograd.Function] = types.new_class(
+    return types.new_class(
         name, (torch.autograd.Function,), exec_body=lambda namespace: namespace.update(body)
     )
-    return made
-
-
-def qk_function(
-    name: str, module: str, window_of: Callable[..., ops.Window], extra: bool = True
-) -> Any:
-    """Function `apply(query, key, bias, [additional_keys if extra,] *window arguments)`;
-    window_of(rank, *window arguments) makes the window."""
-
-    def compute(query: Tensor, key: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
-        tokens, rest = (rest[0], rest[1:]) if extra else (None, rest)
-        return qk(query, key, bias, tokens, window_of(query.dim() - 3, *rest))
-
-    return named_function(name, module, 4 if extra else 3, compute)
-
-
-def av_function(
-    name: str, module: str, window_of: Callable[..., ops.Window], extra: bool = True
-) -> Any:
-    """Function `apply(attn, value, [additional_values if extra,] *window arguments)`."""
-
-    def compute(attn: Tensor, value: Tensor, *rest: Any) -> Tensor:
-        tokens, rest = (rest[0], rest[1:]) if extra else (None, rest)
-        return av(attn, value, tokens, window_of(value.dim() - 3, *rest))
-
-    return named_function(name, module, 3 if extra else 2, compute)

@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """NATTEN 0.14: ``natten{1,2}d{qk,qkrpb,av}`` and modules with relative position bias."""
 
-from . import functional as functional
-from .natten1d import NeighborhoodAttention1D as NeighborhoodAttention1D
-from .natten2d import NeighborhoodAttention2D as NeighborhoodAttention2D
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.14.6"
+from .. import _served
+
+_served.fill(_served.literal("v014"), "natten", globals())
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

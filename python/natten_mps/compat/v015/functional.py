@@ -2,58 +2,75 @@
 """Split neighborhood attention of NATTEN 0.15, heads first and without scaling.
 
 `additional_keys` and `additional_values` [B, H, T, D] are tokens that every query sees; their
-T logits follow those of the window.
+T logits follow those of the window. In one and two axes a window is (kernel_size, dilation), in
+three (kernel_size_d, kernel_size, dilation_d, dilation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from natten_mps import ops
 
-from .._common import capabilities, checked, split, transposed
-from . import _switches
+from .. import _served
+from .._common import checked, split, transposed
+from .._common.ranked import RANKS, ranked
 
-get_device_cc = capabilities.get_device_cc
-has_cuda = capabilities.has_cuda
-has_half = capabilities.has_half
-has_bfloat = capabilities.has_bfloat
-has_gemm = capabilities.has_gemm
-has_tf32_gemm = capabilities.has_tf32_gemm
-has_fp32_gemm = capabilities.has_fp32_gemm
-has_fp64_gemm = capabilities.has_fp64_gemm
-enable_tf32 = _switches.enable_tf32
-disable_tf32 = _switches.disable_tf32
-enable_tiled_na = _switches.enable_tiled_na
-disable_tiled_na = _switches.disable_tiled_na
-enable_gemm_na = _switches.enable_gemm_na
-disable_gemm_na = _switches.disable_gemm_na
+MaybeTensor = Tensor | None
 
 
-def _window(rank: int, *sizes: int) -> ops.Window:
-    """From (kernel_size, dilation), in 3-D (kernel_size_d, kernel_size, dilation_d, dilation)."""
-    if rank < 3:
-        kernel_size, dilation = sizes
-        return split.window((kernel_size,) * rank, (dilation,) * rank)
-    kernel_size_d, kernel_size, dilation_d, dilation = sizes
+def _planar(rank: int, kernel_size: int, dilation: int) -> ops.Window:
+    return split.window((kernel_size,) * rank, (dilation,) * rank)
+
+
+def _deep(kernel_size_d: int, kernel_size: int, dilation_d: int, dilation: int) -> ops.Window:
     return split.window((kernel_size_d, kernel_size, kernel_size), (dilation_d, dilation, dilation))
 
 
 def _qk_function(rank: int) -> Any:
-    return split.qk_function(f"NeighborhoodAttention{rank}DQKAutogradFunction", __name__, _window)
+    def planar(
+        query: Tensor, key: Tensor, bias: MaybeTensor, additional_key: MaybeTensor,
+        kernel_size: int, dilation: int,
+    ) -> Tensor:  # fmt: skip
+        return split.qk(query, key, bias, additional_key, _planar(rank, kernel_size, dilation))
+
+    def deep(
+        query: Tensor, key: Tensor, bias: MaybeTensor, additional_key: MaybeTensor,
+        kernel_size_d: int, kernel_size: int, dilation_d: int, dilation: int,
+    ) -> Tensor:  # fmt: skip
+        window = _deep(kernel_size_d, kernel_size, dilation_d, dilation)
+        return split.qk(query, key, bias, additional_key, window)
+
+    name = f"NeighborhoodAttention{rank}DQKAutogradFunction"
+    return split.named_function(name, __name__, deep if rank == 3 else planar)
 
 
 def _av_function(rank: int) -> Any:
-    return split.av_function(f"NeighborhoodAttention{rank}DAVAutogradFunction", __name__, _window)
+    def planar(
+        attn: Tensor, value: Tensor, additional_value: MaybeTensor, kernel_size: int, dilation: int
+    ) -> Tensor:
+        return split.av(attn, value, additional_value, _planar(rank, kernel_size, dilation))
+
+    def deep(
+        attn: Tensor, value: Tensor, additional_value: MaybeTensor,
+        kernel_size_d: int, kernel_size: int, dilation_d: int, dilation: int,
+    ) -> Tensor:  # fmt: skip
+        window = _deep(kernel_size_d, kernel_size, dilation_d, dilation)
+        return split.av(attn, value, additional_value, window)
+
+    name = f"NeighborhoodAttention{rank}DAVAutogradFunction"
+    return split.named_function(name, __name__, deep if rank == 3 else planar)
 
 
-NeighborhoodAttention1DQKAutogradFunction = _qk_function(1)
-NeighborhoodAttention1DAVAutogradFunction = _av_function(1)
-NeighborhoodAttention2DQKAutogradFunction = _qk_function(2)
-NeighborhoodAttention2DAVAutogradFunction = _av_function(2)
-NeighborhoodAttention3DQKAutogradFunction = _qk_function(3)
-NeighborhoodAttention3DAVAutogradFunction = _av_function(3)
+_QK = {rank: _qk_function(rank) for rank in RANKS}
+_AV = {rank: _av_function(rank) for rank in RANKS}
+NeighborhoodAttention1DQKAutogradFunction = _QK[1]
+NeighborhoodAttention2DQKAutogradFunction = _QK[2]
+NeighborhoodAttention3DQKAutogradFunction = _QK[3]
+NeighborhoodAttention1DAVAutogradFunction = _AV[1]
+NeighborhoodAttention2DAVAutogradFunction = _AV[2]
+NeighborhoodAttention3DAVAutogradFunction = _AV[3]
 
 
 def _check_kernel(kernel: Sequence[int]) -> None:
@@ -62,169 +79,133 @@ def _check_kernel(kernel: Sequence[int]) -> None:
             raise RuntimeError(f"Kernel size must be an odd number greater than 1, got {k}.")
 
 
-def _call(function: Any, rank: int, *sizes: int) -> checked.Call:
-    return checked.Call(function, sizes, _window(rank, *sizes), _check_kernel)
+def _call(functions: dict[int, Any], rank: int, *sizes: int) -> checked.Call:
+    window = _deep(*sizes) if rank == 3 else _planar(rank, *sizes)
+    return checked.Call(functions[rank], sizes, window, _check_kernel)
 
 
-def na1d_qk_with_bias(
-    query: Tensor,
-    key: Tensor,
-    bias: Tensor | None,
-    kernel_size: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, L, K + T] of query and key [B, H, L, D], plus bias [H, 2K-1]."""
-    call = _call(NeighborhoodAttention1DQKAutogradFunction, 1, kernel_size, dilation)
-    return checked.qk(call, query, key, bias, additional_keys)
+def _qk_with_bias(rank: int) -> Callable[..., Tensor]:
+    def qk_with_bias(
+        query: Tensor, key: Tensor, bias: MaybeTensor, kernel_size: int, dilation: int,
+        additional_keys: MaybeTensor = None,
+    ) -> Tensor:  # fmt: skip
+        """Logits [B, H, axes..., K**rank + T] of query and key [B, H, axes..., D], plus bias
+        [H, 2K-1, ...] if not None."""
+        call = _call(_QK, rank, kernel_size, dilation)
+        return checked.qk(call, query, key, bias, additional_keys)
+
+    return qk_with_bias
 
 
-def na1d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, L, K + T] of query and key [B, H, L, D]."""
-    return na1d_qk_with_bias(query, key, None, kernel_size, dilation, additional_keys)
+def _qk(rank: int) -> Callable[..., Tensor]:
+    def qk(
+        query: Tensor, key: Tensor, kernel_size: int, dilation: int,
+        additional_keys: MaybeTensor = None,
+    ) -> Tensor:  # fmt: skip
+        """Logits [B, H, axes..., K**rank + T] of query and key [B, H, axes..., D]."""
+        call = _call(_QK, rank, kernel_size, dilation)
+        return checked.qk(call, query, key, None, additional_keys)
+
+    return qk
 
 
-def na1d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: int,
-    dilation: int,
-    additional_values: Tensor | None = None,
-) -> Tensor:
-    """Weights [B, H, L, K + T] applied to value [B, H, L, D]: [B, H, L, D]."""
-    call = _call(NeighborhoodAttention1DAVAutogradFunction, 1, kernel_size, dilation)
-    return checked.av(call, attn, value, additional_values)
+def _av(rank: int) -> Callable[..., Tensor]:
+    def av(
+        attn: Tensor, value: Tensor, kernel_size: int, dilation: int,
+        additional_values: MaybeTensor = None,
+    ) -> Tensor:  # fmt: skip
+        """Weights [B, H, axes..., K**rank + T] applied to value [B, H, axes..., D]: as value."""
+        return checked.av(_call(_AV, rank, kernel_size, dilation), attn, value, additional_values)
+
+    return av
 
 
-def na2d_qk_with_bias(
-    query: Tensor,
-    key: Tensor,
-    bias: Tensor | None,
-    kernel_size: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, X, Y, K*K + T] of query and key [B, H, X, Y, D], plus bias."""
-    call = _call(NeighborhoodAttention2DQKAutogradFunction, 2, kernel_size, dilation)
-    return checked.qk(call, query, key, bias, additional_keys)
-
-
-def na2d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, X, Y, K*K + T] of query and key [B, H, X, Y, D]."""
-    return na2d_qk_with_bias(query, key, None, kernel_size, dilation, additional_keys)
-
-
-def na2d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: int,
-    dilation: int,
-    additional_values: Tensor | None = None,
-) -> Tensor:
-    """Weights [B, H, X, Y, K*K + T] applied to value [B, H, X, Y, D]: [B, H, X, Y, D]."""
-    call = _call(NeighborhoodAttention2DAVAutogradFunction, 2, kernel_size, dilation)
-    return checked.av(call, attn, value, additional_values)
+na1d_qk_with_bias, na2d_qk_with_bias = ranked("na{}d_qk_with_bias", _qk_with_bias, (1, 2))
+na1d_qk, na2d_qk = ranked("na{}d_qk", _qk, (1, 2))
+na1d_av, na2d_av = ranked("na{}d_av", _av, (1, 2))
 
 
 def na3d_qk_with_bias(
-    query: Tensor,
-    key: Tensor,
-    bias: Tensor | None,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
+    query: Tensor, key: Tensor, bias: MaybeTensor, kernel_size_d: int, kernel_size: int,
+    dilation_d: int, dilation: int, additional_keys: MaybeTensor = None,
+) -> Tensor:  # fmt: skip
     """Logits [B, H, Z, X, Y, Kd*K*K + T] of query and key [B, H, Z, X, Y, D], plus bias."""
-    sizes = (kernel_size_d, kernel_size, dilation_d, dilation)
-    call = _call(NeighborhoodAttention3DQKAutogradFunction, 3, *sizes)
+    call = _call(_QK, 3, kernel_size_d, kernel_size, dilation_d, dilation)
     return checked.qk(call, query, key, bias, additional_keys)
 
 
 def na3d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-    additional_keys: Tensor | None = None,
-) -> Tensor:
+    query: Tensor, key: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
+    dilation: int, additional_keys: MaybeTensor = None,
+) -> Tensor:  # fmt: skip
     """Logits [B, H, Z, X, Y, Kd*K*K + T] of query and key [B, H, Z, X, Y, D]."""
-    sizes = (kernel_size_d, kernel_size, dilation_d, dilation)
-    return na3d_qk_with_bias(query, key, None, *sizes, additional_keys)
+    call = _call(_QK, 3, kernel_size_d, kernel_size, dilation_d, dilation)
+    return checked.qk(call, query, key, None, additional_keys)
 
 
 def na3d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-    additional_values: Tensor | None = None,
-) -> Tensor:
+    attn: Tensor, value: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
+    dilation: int, additional_values: MaybeTensor = None,
+) -> Tensor:  # fmt: skip
     """Weights [B, H, Z, X, Y, Kd*K*K + T] applied to value [B, H, Z, X, Y, D]."""
-    sizes = (kernel_size_d, kernel_size, dilation_d, dilation)
-    call = _call(NeighborhoodAttention3DAVAutogradFunction, 3, *sizes)
+    call = _call(_AV, 3, kernel_size_d, kernel_size, dilation_d, dilation)
     return checked.av(call, attn, value, additional_values)
 
 
 def natten1dqkrpb(
-    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
+    query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: int, dilation: int
 ) -> Tensor:
     """0.14's name of :func:`na1d_qk_with_bias`."""
-    return na1d_qk_with_bias(query, key, rpb, kernel_size, dilation)
+    logits: Tensor = na1d_qk_with_bias(query, key, rpb, kernel_size, dilation)
+    return logits
 
 
 def natten2dqkrpb(
-    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
+    query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: int, dilation: int
 ) -> Tensor:
     """0.14's name of :func:`na2d_qk_with_bias`."""
     query, key = transposed.query_and_key(query, key, rpb)
-    return na2d_qk_with_bias(query, key, rpb, kernel_size, dilation)
+    logits: Tensor = na2d_qk_with_bias(query, key, rpb, kernel_size, dilation)
+    return logits
 
 
 def natten3dqkrpb(
-    query: Tensor,
-    key: Tensor,
-    rpb: Tensor | None,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-) -> Tensor:
+    query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size_d: int, kernel_size: int,
+    dilation_d: int, dilation: int,
+) -> Tensor:  # fmt: skip
     """0.14's way of naming :func:`na3d_qk_with_bias`."""
     return na3d_qk_with_bias(query, key, rpb, kernel_size_d, kernel_size, dilation_d, dilation)
 
 
 def natten2dav(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: int,
-    dilation: int,
-    additional_values: Tensor | None = None,
-) -> Tensor:
+    attn: Tensor, value: Tensor, kernel_size: int, dilation: int,
+    additional_values: MaybeTensor = None,
+) -> Tensor:  # fmt: skip
     """0.14's name of :func:`na2d_av`."""
     value = transposed.values(attn, value)
-    return na2d_av(attn, value, kernel_size, dilation, additional_values)
+    out: Tensor = na2d_av(attn, value, kernel_size, dilation, additional_values)
+    return out
 
 
-natten1dqk = na1d_qk
-natten1dav = na1d_av
-natten2dqk = na2d_qk
-natten3dqk = na3d_qk
-natten3dav = na3d_av
+natten1dqk, natten1dav, natten2dqk, natten3dqk, natten3dav = (
+    na1d_qk,
+    na1d_av,
+    na2d_qk,
+    na3d_qk,
+    na3d_av,
+)
+
+
+def enable_tf32() -> bool:
+    """Returns False: there are no TF32 kernels to enable."""
+    return False
+
+
+def enable_tiled_na() -> None:
+    """Does nothing: it chose between CUDA kernels."""
+
+
+disable_tf32 = enable_tf32
+disable_tiled_na = enable_gemm_na = disable_gemm_na = enable_tiled_na
+
+_served.fill(_served.literal("v015"), "natten.functional", globals())

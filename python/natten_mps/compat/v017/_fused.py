@@ -1,92 +1,104 @@
 # SPDX-License-Identifier: MIT
 """The fused operations, heads last, and their autograd functions."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
-from packaging.version import Version
 from torch import Tensor
 
 from natten_mps import ops
 
 from .._common import checks, split
 from .._common.modules import default_scale
-from .utils.checks import check_all_args, check_backward_tiling_config, check_tiling_config
+from .._common.ranked import RANKS
+from ._checks import check_all_args, check_backward_tiling_config, check_tiling_config
 
 Additional = tuple[Tensor | None, Tensor | None]
 
 
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    rpb: Tensor | None,
-    kernel_size: Any,
-    dilation: Any,
-    is_causal: Any,
-    scale: float | None,
-    tiling_config_forward: Any = None,
-    tiling_config_backward: Any = None,
-) -> Any:
-    """What the autograd functions compute; only the output before 0.17.4."""
-    from .. import v017
-
+def _compute(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None,
+    kernel_size: Any, dilation: Any, is_causal: Any, scale: float | None,
+    tiling_config: Any = None, tiling_config_backward: Any = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Output and lse, as the autograd functions give them since 0.17.4."""
     rank = query.dim() - 3
-    if tiling_config_forward is not None:
-        check_tiling_config(rank, tiling_config_forward)
+    if tiling_config is not None:
+        check_tiling_config(rank, tiling_config)
     if tiling_config_backward is not None:
         check_backward_tiling_config(rank, tiling_config_backward)
     window = split.window(*check_all_args(rank, kernel_size, dilation, is_causal))
     scale = default_scale(scale, query.shape[-1])
-    out, lse = ops.attn(query, key, value, window=window, scale=scale, rpb=rpb)
-    return out if Version(v017.__version__) < Version("0.17.4") else (out, lse)
+    return ops.attn(query, key, value, window=window, scale=scale, rpb=bias)
 
 
-def _function(rank: int) -> Any:
-    return split.named_function(f"FusedNeighborhoodAttention{rank}D", __name__, 4, _attend)
+def _output(*arguments: Any) -> Tensor:
+    """The output only, as until 0.17.3."""
+    return _compute(*arguments)[0]
 
 
-FusedNeighborhoodAttention1D = _function(1)
-FusedNeighborhoodAttention2D = _function(2)
-FusedNeighborhoodAttention3D = _function(3)
+_output.__signature__ = inspect.signature(_compute)  # type: ignore[attr-defined]
+
+
+def _functions(compute: Callable[..., Any]) -> dict[int, Any]:
+    return {
+        rank: split.named_function(
+            f"FusedNeighborhoodAttention{rank}D", "natten_mps.compat.v017.functional", compute
+        )
+        for rank in RANKS
+    }
+
+
+FUNCTIONS = _functions(_compute)
+FUNCTIONS_0173 = _functions(_output)
+
+
+def check_causal_bias(window: ops.Window, rpb: Tensor | None) -> None:
+    """Causal axes go without a bias."""
+    if rpb is not None and any(window.causal):
+        raise NotImplementedError(
+            "Positional biases for causal neighborhood attention is not yet implemented."
+        )
 
 
 def fused(
-    rank: int,
+    window: ops.Window,
     tensors: tuple[Tensor, Tensor, Tensor],
-    arguments: tuple[Any, Any, Any],
     rpb: Tensor | None,
     scale: float | None,
     additional: Additional,
     xformers_kwargs: dict[str, Any] | None,
 ) -> Tensor:
     """Checks, then attention over the window and the additional tokens in one softmax."""
-    window = split.window(*check_all_args(rank, *arguments))
     if any(t.is_nested for t in tensors):
         raise NotImplementedError(
             "Fused neighborhood attention does not support nested tensors yet."
         )
     check_xformers(xformers_kwargs)
     query, key, value = tensors
-    checks.check_tensors(rank, query, key, value)
+    checks.check_tensors(len(window.kernel), query, key, value)
     checks.check_head_dims(query, key)
     for k in window.kernel:
         if k <= 1:
             raise RuntimeError(f"Kernel size must be greater than 1, got {k}.")
     checks.check_axes(query.shape[1:-2], window.kernel, window.dilation)
+    check_causal_bias(window, rpb)
     if rpb is not None:
-        if any(window.causal):
-            raise NotImplementedError(
-                "Positional biases for causal neighborhood attention is not yet implemented."
-            )
         checks.check_bias(rpb, query.shape[-2], window.kernel, query.device)
         rpb = rpb.to(key.dtype)
     extra_key, extra_value = _check_additional(query, value, additional)
+    scale = default_scale(scale, query.shape[-1])
+    if split.traced() and extra_key is None:
+        where = (window.kernel, window.dilation, window.causal, scale, None, None)
+        result: Tensor = FUNCTIONS[len(window.kernel)].apply(query, key, value, rpb, *where)[0]
+        return result
     out, _ = ops.attn(
         query,
         key,
         value,
         window=window,
-        scale=default_scale(scale, query.shape[-1]),
+        scale=scale,
         rpb=rpb,
         extra_key=extra_key,
         extra_value=extra_value,

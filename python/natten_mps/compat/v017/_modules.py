@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the layers of all ranks have in common."""
+"""The layers of 0.17."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from .._common.modules import SplitAttentionModule, check_rank
+from . import functional
+from ._checks import check_all_args
 from .context import is_fna_enabled
-from .utils.checks import check_all_args
 
 
 class NeighborhoodAttention(SplitAttentionModule):
@@ -18,6 +19,9 @@ class NeighborhoodAttention(SplitAttentionModule):
     _qk: ClassVar[Callable[..., Tensor]]
     _av: ClassVar[Callable[..., Tensor]]
     _fused: ClassVar[Callable[..., Tensor]]
+
+    # Layers pickled by a release before 0.17.4 have no such attribute.
+    use_experimental_ops = False
 
     def __init__(
         self,
@@ -81,3 +85,27 @@ class NeighborhoodAttention(SplitAttentionModule):
             "is_causal": self.is_causal,
             "has_bias": self.rpb is not None,
         }
+
+
+class NeighborhoodAttention1D(NeighborhoodAttention):
+    """Neighborhood attention over [B, L, C]."""
+
+    _rank = 1
+    _qk, _av = staticmethod(functional.na1d_qk), staticmethod(functional.na1d_av)
+    _fused = staticmethod(functional.na1d)
+
+
+class NeighborhoodAttention2D(NeighborhoodAttention):
+    """Neighborhood attention over [B, H, W, C]."""
+
+    _rank = 2
+    _qk, _av = staticmethod(functional.na2d_qk), staticmethod(functional.na2d_av)
+    _fused = staticmethod(functional.na2d)
+
+
+class NeighborhoodAttention3D(NeighborhoodAttention):
+    """Neighborhood attention over [B, D, H, W, C]."""
+
+    _rank = 3
+    _qk, _av = staticmethod(functional.na3d_qk), staticmethod(functional.na3d_av)
+    _fused = staticmethod(functional.na3d)

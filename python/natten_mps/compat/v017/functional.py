@@ -7,31 +7,23 @@ keys and values [B, H, T, D] (fused: [B, T, H, D]) are tokens that every query s
 operations their T logits follow those of the window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from natten_mps import ops
 
+from .. import _served
 from .._common import checked, split, transposed
+from .._common.log import get_logger
+from .._common.ranked import RANKS, ranked
 from . import _fused
-from .types import (
-    CausalArg1DTypeOrDed,
-    CausalArg2DTypeOrDed,
-    CausalArg3DTypeOrDed,
-    Dimension1DTypeOrDed,
-    Dimension2DTypeOrDed,
-    Dimension3DTypeOrDed,
-)
-from .utils.checks import check_all_args
-from .utils.log import get_logger
+from ._checks import check_all_args
 
-logger = get_logger(__name__)
+MaybeTensor = Tensor | None
 
-FusedNeighborhoodAttention1D = _fused.FusedNeighborhoodAttention1D
-FusedNeighborhoodAttention2D = _fused.FusedNeighborhoodAttention2D
-FusedNeighborhoodAttention3D = _fused.FusedNeighborhoodAttention3D
+logger = get_logger("natten.functional")
 
 
 def _window(rank: int, kernel_size: Any, dilation: Any, is_causal: Any) -> ops.Window:
@@ -39,25 +31,40 @@ def _window(rank: int, kernel_size: Any, dilation: Any, is_causal: Any) -> ops.W
 
 
 def _qk_function(rank: int) -> Any:
-    return split.qk_function(f"NeighborhoodAttention{rank}DQKAutogradFunction", __name__, _window)
+    def compute(
+        query: Tensor, key: Tensor, bias: MaybeTensor, additional_key: MaybeTensor,
+        kernel_size: Any, dilation: Any, is_causal: Any,
+    ) -> Tensor:  # fmt: skip
+        window = _window(rank, kernel_size, dilation, is_causal)
+        return split.qk(query, key, bias, additional_key, window)
+
+    name = f"NeighborhoodAttention{rank}DQKAutogradFunction"
+    return split.named_function(name, __name__, compute)
 
 
 def _av_function(rank: int) -> Any:
-    return split.av_function(f"NeighborhoodAttention{rank}DAVAutogradFunction", __name__, _window)
+    def compute(
+        attn: Tensor, value: Tensor, additional_value: MaybeTensor,
+        kernel_size: Any, dilation: Any, is_causal: Any,
+    ) -> Tensor:  # fmt: skip
+        window = _window(rank, kernel_size, dilation, is_causal)
+        return split.av(attn, value, additional_value, window)
+
+    name = f"NeighborhoodAttention{rank}DAVAutogradFunction"
+    return split.named_function(name, __name__, compute)
 
 
-NeighborhoodAttention1DQKAutogradFunction = _qk_function(1)
-NeighborhoodAttention1DAVAutogradFunction = _av_function(1)
-NeighborhoodAttention2DQKAutogradFunction = _qk_function(2)
-NeighborhoodAttention2DAVAutogradFunction = _av_function(2)
-NeighborhoodAttention3DQKAutogradFunction = _qk_function(3)
-NeighborhoodAttention3DAVAutogradFunction = _av_function(3)
-
-_FUNCTIONS = {
-    1: (NeighborhoodAttention1DQKAutogradFunction, NeighborhoodAttention1DAVAutogradFunction),
-    2: (NeighborhoodAttention2DQKAutogradFunction, NeighborhoodAttention2DAVAutogradFunction),
-    3: (NeighborhoodAttention3DQKAutogradFunction, NeighborhoodAttention3DAVAutogradFunction),
-}
+_QK = {rank: _qk_function(rank) for rank in RANKS}
+_AV = {rank: _av_function(rank) for rank in RANKS}
+NeighborhoodAttention1DQKAutogradFunction = _QK[1]
+NeighborhoodAttention2DQKAutogradFunction = _QK[2]
+NeighborhoodAttention3DQKAutogradFunction = _QK[3]
+NeighborhoodAttention1DAVAutogradFunction = _AV[1]
+NeighborhoodAttention2DAVAutogradFunction = _AV[2]
+NeighborhoodAttention3DAVAutogradFunction = _AV[3]
+FusedNeighborhoodAttention1D = _fused.FUNCTIONS[1]
+FusedNeighborhoodAttention2D = _fused.FUNCTIONS[2]
+FusedNeighborhoodAttention3D = _fused.FUNCTIONS[3]
 
 
 def _check_kernel(kernel: Sequence[int]) -> None:
@@ -68,261 +75,133 @@ def _check_kernel(kernel: Sequence[int]) -> None:
             raise RuntimeError(f"This operation only supports odd-sized kernel sizes, got {k}.")
 
 
-def _qk(
-    rank: int,
-    query: Tensor,
-    key: Tensor,
-    arguments: tuple[Any, Any, Any],
-    additional_keys: Tensor | None,
-    rpb: Tensor | None,
-) -> Tensor:
+def _call(functions: dict[int, Any], rank: int, *arguments: Any) -> checked.Call:
     window = _window(rank, *arguments)
-    if rpb is not None and any(window.causal):
-        raise NotImplementedError(
-            "Positional biases for causal neighborhood attention is not yet implemented."
-        )
-    call = checked.Call(_FUNCTIONS[rank][0], arguments, window, _check_kernel)
-    return checked.qk(call, query, key, rpb, additional_keys)
+    return checked.Call(functions[rank], arguments, window, _check_kernel)
 
 
-def _av(
-    rank: int,
-    attn: Tensor,
-    value: Tensor,
-    arguments: tuple[Any, Any, Any],
-    additional_values: Tensor | None,
-) -> Tensor:
-    window = _window(rank, *arguments)
-    call = checked.Call(_FUNCTIONS[rank][1], arguments, window, _check_kernel)
-    return checked.av(call, attn, value, additional_values)
+def _qk(rank: int) -> Callable[..., Tensor]:
+    def qk(
+        query: Tensor, key: Tensor, kernel_size: Any, dilation: Any = 1,
+        additional_keys: MaybeTensor = None, is_causal: Any = False, rpb: MaybeTensor = None,
+    ) -> Tensor:  # fmt: skip
+        """Logits [B, H, axes..., W + T] of query and key [B, H, axes..., D], for W positions in
+        the window; -inf where masked. The bias is [H, 2K-1, ...]."""
+        call = _call(_QK, rank, kernel_size, dilation, is_causal)
+        _fused.check_causal_bias(call.window, rpb)
+        return checked.qk(call, query, key, rpb, additional_keys)
+
+    return qk
 
 
-def na1d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size: Dimension1DTypeOrDed,
-    dilation: Dimension1DTypeOrDed = 1,
-    additional_keys: Tensor | None = None,
-    is_causal: CausalArg1DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, L, K + T] of query and key [B, H, L, D]; -inf where masked."""
-    arguments = (kernel_size, dilation, is_causal)
-    return _qk(1, query, key, arguments, additional_keys, rpb)
+def _av(rank: int) -> Callable[..., Tensor]:
+    def av(
+        attn: Tensor, value: Tensor, kernel_size: Any, dilation: Any = 1,
+        additional_values: MaybeTensor = None, is_causal: Any = False,
+    ) -> Tensor:  # fmt: skip
+        """Weights [B, H, axes..., W + T] applied to value [B, H, axes..., D]: as value."""
+        call = _call(_AV, rank, kernel_size, dilation, is_causal)
+        return checked.av(call, attn, value, additional_values)
+
+    if rank == 3:
+        av.__defaults__ = (None, False)  # upstream gives dilation no default in three axes
+    return av
 
 
-def na1d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: Dimension1DTypeOrDed,
-    dilation: Dimension1DTypeOrDed = 1,
-    additional_values: Tensor | None = None,
-    is_causal: CausalArg1DTypeOrDed | None = False,
-) -> Tensor:
-    """Weights [B, H, L, K + T] applied to value [B, H, L, D]: [B, H, L, D]."""
-    return _av(1, attn, value, (kernel_size, dilation, is_causal), additional_values)
+def _na(rank: int) -> Callable[..., Tensor]:
+    def na(
+        query: Tensor, key: Tensor, value: Tensor, kernel_size: Any, dilation: Any = 1,
+        is_causal: Any = False, rpb: MaybeTensor = None, scale: float | None = None,
+        additional_keys: MaybeTensor = None, additional_values: MaybeTensor = None,
+        xformers_kwargs: dict[str, Any] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Fused attention of query, key and value [B, axes..., H, D]."""
+        window = _window(rank, kernel_size, dilation, is_causal)
+        additional = (additional_keys, additional_values)
+        return _fused.fused(window, (query, key, value), rpb, scale, additional, xformers_kwargs)
+
+    return na
 
 
-def na1d(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    kernel_size: Dimension1DTypeOrDed,
-    dilation: Dimension1DTypeOrDed = 1,
-    is_causal: CausalArg1DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-    scale: float | None = None,
-    additional_keys: Tensor | None = None,
-    additional_values: Tensor | None = None,
-    xformers_kwargs: dict[str, Any] | None = None,
-) -> Tensor:
-    """Fused attention of query, key and value [B, L, H, D]."""
-    arguments = (kernel_size, dilation, is_causal)
-    additional = (additional_keys, additional_values)
-    return _fused.fused(1, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
+na1d_qk, na2d_qk, na3d_qk = ranked("na{}d_qk", _qk)
+na1d_av, na2d_av, na3d_av = ranked("na{}d_av", _av)
+na1d, na2d, na3d = ranked("na{}d", _na)
+_SPLIT = {1: (na1d_qk, na1d_av), 2: (na2d_qk, na2d_av), 3: (na3d_qk, na3d_av)}
 
 
-def na2d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size: Dimension2DTypeOrDed,
-    dilation: Dimension2DTypeOrDed = 1,
-    additional_keys: Tensor | None = None,
-    is_causal: CausalArg2DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, X, Y, Kx*Ky + T] of query and key [B, H, X, Y, D]; -inf where masked."""
-    arguments = (kernel_size, dilation, is_causal)
-    return _qk(2, query, key, arguments, additional_keys, rpb)
-
-
-def na2d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: Dimension2DTypeOrDed,
-    dilation: Dimension2DTypeOrDed = 1,
-    additional_values: Tensor | None = None,
-    is_causal: CausalArg2DTypeOrDed | None = False,
-) -> Tensor:
-    """Weights [B, H, X, Y, Kx*Ky + T] applied to value [B, H, X, Y, D]: [B, H, X, Y, D]."""
-    return _av(2, attn, value, (kernel_size, dilation, is_causal), additional_values)
-
-
-def na2d(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    kernel_size: Dimension2DTypeOrDed,
-    dilation: Dimension2DTypeOrDed = 1,
-    is_causal: CausalArg2DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-    scale: float | None = None,
-    additional_keys: Tensor | None = None,
-    additional_values: Tensor | None = None,
-    xformers_kwargs: dict[str, Any] | None = None,
-) -> Tensor:
-    """Fused attention of query, key and value [B, X, Y, H, D]."""
-    arguments = (kernel_size, dilation, is_causal)
-    additional = (additional_keys, additional_values)
-    return _fused.fused(2, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
-
-
-def na3d_qk(
-    query: Tensor,
-    key: Tensor,
-    kernel_size: Dimension3DTypeOrDed,
-    dilation: Dimension3DTypeOrDed = 1,
-    additional_keys: Tensor | None = None,
-    is_causal: CausalArg3DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-) -> Tensor:
-    """Logits [B, H, Z, X, Y, Kz*Kx*Ky + T] of query and key [B, H, Z, X, Y, D], -inf if masked."""
-    arguments = (kernel_size, dilation, is_causal)
-    return _qk(3, query, key, arguments, additional_keys, rpb)
-
-
-def na3d_av(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: Dimension3DTypeOrDed,
-    dilation: Dimension3DTypeOrDed,
-    additional_values: Tensor | None = None,
-    is_causal: CausalArg3DTypeOrDed | None = False,
-) -> Tensor:
-    """Weights [B, H, Z, X, Y, Kz*Kx*Ky + T] applied to value [B, H, Z, X, Y, D]."""
-    return _av(3, attn, value, (kernel_size, dilation, is_causal), additional_values)
-
-
-def na3d(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    kernel_size: Dimension3DTypeOrDed,
-    dilation: Dimension3DTypeOrDed = 1,
-    is_causal: CausalArg3DTypeOrDed | None = False,
-    rpb: Tensor | None = None,
-    scale: float | None = None,
-    additional_keys: Tensor | None = None,
-    additional_values: Tensor | None = None,
-    xformers_kwargs: dict[str, Any] | None = None,
-) -> Tensor:
-    """Fused attention of query, key and value [B, Z, X, Y, H, D]."""
-    arguments = (kernel_size, dilation, is_causal)
-    additional = (additional_keys, additional_values)
-    return _fused.fused(3, (query, key, value), arguments, rpb, scale, additional, xformers_kwargs)
-
-
-def _deprecated(name: str, better: str) -> None:
+def _deprecated(rank: int, old: str, new: str) -> None:
     logger.warning(
-        "You're calling NATTEN op `natten.functional.%s`, which is deprecated in favor of "
-        "`natten.functional.%s`.",
-        name,
-        better,
+        "You're calling NATTEN op `natten.functional.natten%dd%s`, which is deprecated in favor "
+        "of `natten.functional.na%dd_%s`.",
+        rank,
+        old,
+        rank,
+        new,
     )
 
 
-def natten1dqkrpb(
-    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
-) -> Tensor:
-    """Until 0.17.4: :func:`na1d_qk` with a bias."""
-    _deprecated("natten1dqkrpb", "na1d_qk")
-    return na1d_qk(query, key, kernel_size, dilation, rpb=rpb)
+def _old_qkrpb(rank: int) -> Callable[..., Tensor]:
+    def planar(
+        query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: Any, dilation: Any
+    ) -> Tensor:
+        """Until 0.17.4: the logits with a bias."""
+        _deprecated(rank, "qkrpb", "qk")
+        if rank == 2:
+            query, key = transposed.query_and_key(query, key, rpb)
+        logits: Tensor = _SPLIT[rank][0](query, key, kernel_size, dilation, rpb=rpb)
+        return logits
+
+    def deep(
+        query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size_d: int, kernel_size: int,
+        dilation_d: int, dilation: int,
+    ) -> Tensor:  # fmt: skip
+        """Until 0.17.4: the logits with a bias."""
+        kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
+        return planar(query, key, rpb, kernel, dilations)
+
+    return deep if rank == 3 else planar
 
 
-def natten1dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> Tensor:
-    """Until 0.17.4: :func:`na1d_qk`."""
-    _deprecated("natten1dqk", "na1d_qk")
-    return na1d_qk(query, key, kernel_size, dilation)
+def _old_qk(rank: int) -> Callable[..., Tensor]:
+    def planar(query: Tensor, key: Tensor, kernel_size: Any, dilation: Any) -> Tensor:
+        """Until 0.17.4: the logits."""
+        _deprecated(rank, "qk", "qk")
+        logits: Tensor = _SPLIT[rank][0](query, key, kernel_size, dilation)
+        return logits
+
+    def deep(
+        query: Tensor, key: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
+        dilation: int,
+    ) -> Tensor:  # fmt: skip
+        """Until 0.17.4: the logits."""
+        kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
+        return planar(query, key, kernel, dilations)
+
+    return deep if rank == 3 else planar
 
 
-def natten1dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
-    """Until 0.17.4: :func:`na1d_av`."""
-    _deprecated("natten1dav", "na1d_av")
-    return na1d_av(attn, value, kernel_size, dilation)
+def _old_av(rank: int) -> Callable[..., Tensor]:
+    def planar(attn: Tensor, value: Tensor, kernel_size: Any, dilation: Any) -> Tensor:
+        """Until 0.17.4: the weights applied to value."""
+        _deprecated(rank, "av", "av")
+        if rank == 2:
+            value = transposed.values(attn, value)
+        out: Tensor = _SPLIT[rank][1](attn, value, kernel_size, dilation)
+        return out
+
+    def deep(
+        attn: Tensor, value: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
+        dilation: int,
+    ) -> Tensor:  # fmt: skip
+        """Until 0.17.4: the weights applied to value."""
+        kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
+        return planar(attn, value, kernel, dilations)
+
+    return deep if rank == 3 else planar
 
 
-def natten2dqkrpb(
-    query: Tensor, key: Tensor, rpb: Tensor | None, kernel_size: int, dilation: int
-) -> Tensor:
-    """Until 0.17.4: :func:`na2d_qk` with a bias."""
-    _deprecated("natten2dqkrpb", "na2d_qk")
-    query, key = transposed.query_and_key(query, key, rpb)
-    return na2d_qk(query, key, kernel_size, dilation, rpb=rpb)
+natten1dqkrpb, natten2dqkrpb, natten3dqkrpb = ranked("natten{}dqkrpb", _old_qkrpb)
+natten1dqk, natten2dqk, natten3dqk = ranked("natten{}dqk", _old_qk)
+natten1dav, natten2dav, natten3dav = ranked("natten{}dav", _old_av)
 
-
-def natten2dqk(query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> Tensor:
-    """Until 0.17.4: :func:`na2d_qk`."""
-    _deprecated("natten2dqk", "na2d_qk")
-    return na2d_qk(query, key, kernel_size, dilation)
-
-
-def natten2dav(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
-    """Until 0.17.4: :func:`na2d_av`."""
-    _deprecated("natten2dav", "na2d_av")
-    value = transposed.values(attn, value)
-    return na2d_av(attn, value, kernel_size, dilation)
-
-
-def natten3dqkrpb(
-    query: Tensor,
-    key: Tensor,
-    rpb: Tensor | None,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-) -> Tensor:
-    """Until 0.17.4: :func:`na3d_qk` with a bias."""
-    _deprecated("natten3dqkrpb", "na3d_qk")
-    return na3d_qk(
-        query,
-        key,
-        (kernel_size_d, kernel_size, kernel_size),
-        (dilation_d, dilation, dilation),
-        rpb=rpb,
-    )
-
-
-def natten3dqk(
-    query: Tensor, key: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int, dilation: int
-) -> Tensor:
-    """Until 0.17.4: :func:`na3d_qk`."""
-    _deprecated("natten3dqk", "na3d_qk")
-    return na3d_qk(
-        query, key, (kernel_size_d, kernel_size, kernel_size), (dilation_d, dilation, dilation)
-    )
-
-
-def natten3dav(
-    attn: Tensor,
-    value: Tensor,
-    kernel_size_d: int,
-    kernel_size: int,
-    dilation_d: int,
-    dilation: int,
-) -> Tensor:
-    """Until 0.17.4: :func:`na3d_av`."""
-    _deprecated("natten3dav", "na3d_av")
-    return na3d_av(
-        attn, value, (kernel_size_d, kernel_size, kernel_size), (dilation_d, dilation, dilation)
-    )
+_served.fill(_served.literal("v017"), "natten.functional", globals())

@@ -3,21 +3,11 @@
 are checked as upstream checks them although there are no CUDA kernels to steer."""
 
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
 from torch import Tensor
 
-from ..types import CausalArgType, DimensionType
-
-
-class KernelSchedule(Enum):
-    """Schedules of Hopper kernels."""
-
-    NonPersistent = 0
-    WarpSpecializedCooperative = 1
-    WarpSpecializedPingpong = 2
-
+from ..types import CausalArgType, DimensionType, KernelSchedule
 
 _SCHEDULES = {
     "non": KernelSchedule.NonPersistent,
@@ -153,16 +143,11 @@ def is_self_attention(
     return not any(is_causal) or (len(lengths) == 1 and not has_additional_attention)
 
 
-_FLEX_TILES: dict[int, list[tuple[Any, Any]]] = {
+FLEX_TILES: dict[int, list[tuple[Any, Any]]] = {
     1: [((64,), (64,))],
     2: [((8, 8), (8, 8)), ((4, 16), (4, 16)), ((4, 16), (8, 8))],
     3: [((4, 4, 4), (4, 4, 4)), ((2, 4, 8), (2, 4, 8)), ((2, 4, 8), (4, 4, 4))],
 }
-
-
-def flex_tiles(na_dim: int) -> list[tuple[Any, Any]]:
-    """Pairs of tiles that the backend "flex-fna" takes."""
-    return list(_FLEX_TILES[na_dim])
 
 
 def check_tiles(na_dim: int, backend: str | None, q_tile_shape: Any, kv_tile_shape: Any) -> None:
@@ -176,10 +161,10 @@ def check_tiles(na_dim: int, backend: str | None, q_tile_shape: Any, kv_tile_sha
     if q_tile_shape is None:
         return
     tiles = check_tile_shape(q_tile_shape), check_tile_shape(kv_tile_shape)
-    if backend == "flex-fna" and tiles not in _FLEX_TILES[na_dim]:
+    if backend == "flex-fna" and tiles not in FLEX_TILES[na_dim]:
         raise ValueError(
             f"Invalid configuration for Flex FNA-{na_dim}D. Q tile shape {tiles[0]} and KV tile "
-            f"shape {tiles[1]} are not among {_FLEX_TILES[na_dim]}."
+            f"shape {tiles[1]} are not among {FLEX_TILES[na_dim]}."
         )
     if any(len(tile) != na_dim or min(tile) < 1 for tile in tiles):
         raise ValueError(
@@ -218,3 +203,12 @@ def check_fmha_backend(backend: Any) -> None:
     """One of upstream's names, or None. All compute the same here."""
     if backend is not None and backend not in FMHA_BACKENDS:
         raise NotImplementedError(f"Unrecognized NATTEN FMHA backend {backend}.")
+
+
+def check_fmha_steering(
+    backend: Any, q_tile_size: Any, kv_tile_size: Any, kernel_schedule: Any
+) -> None:
+    """Arguments of `attention` that choose and steer CUDA kernels."""
+    check_fmha_backend(backend)
+    check_tile_sizes(q_tile_size, kv_tile_size)
+    check_kernel_schedule(kernel_schedule)

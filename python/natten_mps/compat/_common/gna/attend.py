@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The computations of 0.20 and 0.21."""
 
-import math
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from natten_mps import ops
 
-from ..attention import attention as full_attention
 from ..modules import default_scale
 from ..split import window
-from . import arguments, tensors, varlen
+from . import arguments, tensors
 
 
 class Steering(NamedTuple):
@@ -53,9 +50,8 @@ def _check_steering(na_dim: int, steering: Steering) -> None:
         raise TypeError(
             f"attention_kwargs may have the keys {sorted(_ATTENTION_KWARGS)}, got {unknown}."
         )
-    arguments.check_fmha_backend(kwargs.get("backend"))
-    arguments.check_kernel_schedule(kwargs.get("kernel_schedule"))
-    arguments.check_tile_sizes(kwargs.get("q_tile_size"), kwargs.get("kv_tile_size"))
+    names = ("backend", "q_tile_size", "kv_tile_size", "kernel_schedule")
+    arguments.check_fmha_steering(*map(kwargs.get, names))
 
 
 def neighborhood_attention(
@@ -83,26 +79,3 @@ def neighborhood_attention(
         extra_key=additional[0],
         extra_value=additional[1],
     )
-
-
-def packed_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    is_causal: bool,
-    scale: float | None,
-    cumulative: tuple[Tensor, Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Attention of each sequence to itself; queries after the last sequence get output 0."""
-    scale = default_scale(scale, query.shape[-1])
-    total = query.shape[1]
-    parts = []
-    end = 0
-    for where_q, where_kv in varlen.spans(*cumulative, total, key.shape[1]):
-        own = query[:, where_q], key[:, where_kv], value[:, where_kv]
-        parts.append(full_attention(*own, scale, is_causal))
-        end = where_q.stop
-    out = torch.cat([out for out, _ in parts], dim=1)
-    lse = torch.cat([lse for _, lse in parts], dim=1)
-    out = torch.nn.functional.pad(out, (0, 0, 0, 0, 0, total - end))
-    return out, torch.nn.functional.pad(lse, (0, 0, 0, total - end), value=-math.inf)

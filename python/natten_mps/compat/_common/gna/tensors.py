@@ -184,3 +184,12 @@ def additional_kv_tensor_checks(
                 f"{add_key.shape[dim]} and {add_value.shape[dim]}."
             )
     _fits(query, add_key, add_value, must_match_head_dims, supports_gqa_mqa, True, None)
+
+
+def check_ungrouped(query: Tensor, key: Tensor, value: Tensor, complaint: str) -> None:
+    """As many key and value heads as query heads, as 0.20 wants."""
+    given = (query, key, value)
+    if any(t.is_nested for t in given) or len({t.dim() for t in given}) != 1:
+        return  # the general checks say what is wrong
+    if not query.shape[-2] == key.shape[-2] == value.shape[-2]:
+        raise ValueError(f"{complaint}, got {query.shape=}, {key.shape=}, {value.shape=}.")

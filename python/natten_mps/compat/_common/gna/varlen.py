@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Sequences of several lengths packed along one axis, for full attention."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from ..attention import attention as full_attention
 
 Parameters = tuple[Tensor | None, Tensor | None, int, int]
 
@@ -82,7 +86,7 @@ def generate_varlen_parameters(
 
 
 def _cumulative(lengths: Tensor) -> Tensor:
-    return torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+    return functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
 
 
 def varlen_tensor_checks(
@@ -96,10 +100,12 @@ def varlen_tensor_checks(
     max_seqlen_Q: int | None = None,
     max_seqlen_KV: int | None = None,
 ) -> Parameters:
-    """Complete parameters from lengths or from cumulative lengths and maxima; the latter win.
+    """Complete parameters from lengths, or else from cumulative lengths and maxima.
     (None, None, 0, 0) when nothing is given."""
-    given = (cumulative_seqlen_Q, cumulative_seqlen_KV, max_seqlen_Q, max_seqlen_KV)
-    if all(x is None for x in given):
+    given = (seqlens_Q, seqlens_KV, cumulative_seqlen_Q, cumulative_seqlen_KV)
+    if all(x is None for x in given) and not max_seqlen_Q and not max_seqlen_KV:
+        return None, None, 0, 0
+    if seqlens_Q is not None or seqlens_KV is not None:
         return generate_varlen_parameters(query, key, value, seqlens_Q, seqlens_KV)
     if (
         cumulative_seqlen_Q is None
@@ -142,7 +148,7 @@ def _check_maxima(max_seqlen_Q: Any, max_seqlen_KV: Any, total_Q: int, total_KV:
         )
 
 
-def spans(
+def _spans(
     cumulative_Q: Tensor, cumulative_KV: Tensor, total_Q: int, total_KV: int
 ) -> Iterator[tuple[slice, slice]]:
     """Where each sequence's queries and keys are."""
@@ -154,3 +160,90 @@ def spans(
             )
     for i in range(len(starts[0]) - 1):
         yield tuple(slice(values[i], values[i + 1]) for values in starts)  # type: ignore[misc]
+
+
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, cumulative_Q: Tensor, cumulative_KV: Tensor,
+    scale: float, is_causal: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Output [1, Sq, H, Dv] and lse [1, Sq, H] of the attention of each sequence to itself;
+    queries after the last sequence get output 0 and lse -infinity."""
+    operation = _compiled if torch.compiler.is_compiling() else _eager
+    result: tuple[Tensor, Tensor] = operation(
+        query, key, value, cumulative_Q, cumulative_KV, scale, is_causal
+    )
+    return result
+
+
+def _eager(
+    query: Tensor, key: Tensor, value: Tensor, cumulative_Q: Tensor, cumulative_KV: Tensor,
+    scale: float, is_causal: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    total = query.shape[1]
+    parts = []
+    end = 0
+    for where_q, where_kv in _spans(cumulative_Q, cumulative_KV, total, key.shape[1]):
+        own = query[:, where_q], key[:, where_kv], value[:, where_kv]
+        parts.append(full_attention(*own, scale, is_causal))
+        end = where_q.stop
+    out = torch.cat([out for out, _ in parts], dim=1)
+    lse = torch.cat([lse for _, lse in parts], dim=1)
+    out = functional.pad(out, (0, 0, 0, 0, 0, total - end))
+    return out, functional.pad(lse, (0, 0, 0, total - end), value=-math.inf)
+
+
+# A compiler cannot follow the lengths, which are values: it gets one operation, and another for
+# its gradients.
+_LENGTHS = "Tensor cumulative_Q, Tensor cumulative_KV, float scale, bool is_causal"
+_compiled = torch.library.custom_op(
+    "natten_mps::packed_attention",
+    lambda *arguments: _eager(*arguments),
+    mutates_args=(),
+    schema=f"(Tensor query, Tensor key, Tensor value, {_LENGTHS}) -> (Tensor, Tensor)",
+)
+
+
+def _backward(
+    d_out: Tensor, d_lse: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    leaves = [t.detach().requires_grad_() for t in (query, key, value)]
+    with torch.enable_grad():
+        results = _eager(*leaves, *rest)  # type: ignore[arg-type]
+    grads = torch.autograd.grad(results, leaves, (d_out, d_lse))
+    return tuple(g.contiguous() for g in grads)
+
+
+_compiled_backward = torch.library.custom_op(
+    "natten_mps::packed_attention_backward",
+    _backward,
+    mutates_args=(),
+    schema="(Tensor d_out, Tensor d_lse, Tensor query, Tensor key, Tensor value, "
+    f"{_LENGTHS}) -> (Tensor, Tensor, Tensor)",
+)
+
+
+@_compiled.register_fake
+def _fake(query: Tensor, key: Tensor, value: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    lse = torch.float64 if query.dtype == torch.float64 else torch.float32
+    shape = query.shape[:-1]
+    return query.new_empty((*shape, value.shape[-1])), query.new_empty(shape, dtype=lse)
+
+
+@_compiled_backward.register_fake
+def _fake_backward(
+    d_out: Tensor, d_lse: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any
+) -> tuple[Tensor, ...]:
+    return tuple(t.new_empty(t.shape) for t in (query, key, value))
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*inputs[:5])
+    ctx.rest = inputs[5:]
+
+
+def _differentiate(ctx: Any, d_out: Tensor, d_lse: Tensor) -> tuple[Any, ...]:
+    grads = _compiled_backward(d_out, d_lse, *ctx.saved_tensors, *ctx.rest)
+    return (*grads, None, None, None, None)
+
+
+_compiled.register_autograd(_differentiate, setup_context=_keep)

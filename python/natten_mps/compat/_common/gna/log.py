@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""Loggers of 0.21, which write where NATTEN_LOG_PIPE says: stdout (default), stderr or a file."""
+
+import logging
+import sys
+from functools import cache
+from typing import Any
+
+from .. import log
+from ..environment import is_torch_compiling, parse_env_str
+
+_STREAMS = {"": "stdout", "stdout": "stdout", "stderr": "stderr"}
+
+
+def _handler() -> logging.Handler:
+    pipe = parse_env_str("NATTEN_LOG_PIPE", "stdout").strip()
+    if pipe.lower() in _STREAMS:
+        return logging.StreamHandler(getattr(sys, _STREAMS[pipe.lower()]))
+    return logging.FileHandler(pipe, delay=True, encoding="utf-8")
+
+
+class NattenLogger:
+    """A logger that says nothing while torch.compile is tracing."""
+
+    def __init__(self, name: str) -> None:
+        self.logger = log.make_logger(name, _handler())
+
+    def is_safe_to_log(self) -> bool:
+        """Whether torch.compile is not tracing."""
+        return not is_torch_compiling()
+
+    def __getattr__(self, name: str) -> Any:
+        """The methods of logging.Logger."""
+        return getattr(self.logger, name) if self.is_safe_to_log() else _nothing
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Not logged."""
+
+
+@cache
+def get_logger(name: str) -> NattenLogger:
+    """The logger of that name, at the level of NATTEN_LOG_LEVEL."""
+    return NattenLogger(name)

@@ -1,4 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""A name for the type of None."""
-
-NoneType = type(None)

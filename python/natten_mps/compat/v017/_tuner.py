@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Upstream's search for the tile shapes of its CUDA kernels: here any shape is as good."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+Tiles = tuple[Any, ...]
+
+# Tokens of a query tile, which is a key-value tile as well, by the number of axes.
+_TILES = {1: (64,), 2: (8, 8), 3: (4, 4, 4)}
+
+
+def get_default_tiling_config_for_fna_forward(
+    na_dim: int, input_tensor: Tensor, dilation: Sequence[int]
+) -> Tiles:
+    """(query tile, key-value tile)."""
+    return _TILES[na_dim], _TILES[na_dim]
+
+
+def get_default_tiling_config_for_fna_backward(
+    na_dim: int, input_tensor: Tensor, dilation: Sequence[int]
+) -> Tiles:
+    """(query tile, key-value tile, key-value splits, whether torch reduces)."""
+    return _TILES[na_dim], _TILES[na_dim], (1,) * na_dim, False
+
+
+def get_all_tiling_configs_for_fna_forward(
+    na_dim: int, input_tensor: Tensor, dilation: Sequence[int]
+) -> list[Tiles]:
+    """The one there is."""
+    return [get_default_tiling_config_for_fna_forward(na_dim, input_tensor, dilation)]
+
+
+def get_all_tiling_configs_for_fna_backward(
+    na_dim: int, input_tensor: Tensor, dilation: Sequence[int]
+) -> list[Tiles]:
+    """The one there is."""
+    return [get_default_tiling_config_for_fna_backward(na_dim, input_tensor, dilation)]
+
+
+def autotune_fna(
+    na_dim: int, input_tensor: Tensor, kernel_size: Any, dilation: Any, is_causal: Any
+) -> tuple[Tiles, Tiles]:
+    """Tiling of the forward and of the backward pass, for the fused autograd functions."""
+    return (
+        get_default_tiling_config_for_fna_forward(na_dim, input_tensor, dilation),
+        get_default_tiling_config_for_fna_backward(na_dim, input_tensor, dilation),
+    )

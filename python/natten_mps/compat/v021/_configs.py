@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Which tile shapes there are to choose from: those of "flex", and none of CUDA kernels; and what
+a backend can run."""
+
+from typing import Any
+
+from torch import Tensor
+
+from .._common.gna import arguments, tensors
+
+_KERNELS = ("cutlass", "cutlass_hopper", "cutlass_blackwell")
+FLEX_FORWARD_TILE_SHAPES = arguments.FLEX_TILES
+
+
+def no_fna_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
+    """There are no CUDA kernels here, so nothing to choose from."""
+    tensors.na_tensor_checks(query, key, value)
+    return []
+
+
+def no_fmha_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
+    """There are no CUDA kernels here, so nothing to choose from."""
+    tensors.fmha_tensor_checks(query, key, value)
+    return []
+
+
+def no_fna_kernel(query: Tensor, key: Tensor, value: Tensor, raise_error: bool = False) -> bool:
+    """Whether there is such a kernel: no."""
+    if raise_error:
+        raise RuntimeError("Can't run CUTLASS FNA; NATTEN was not built with libnatten.")
+    return False
+
+
+def no_fmha_kernel(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool, is_varlen: bool,
+    raise_error: bool = False,
+) -> bool:  # fmt: skip
+    """Whether there is such a kernel: no."""
+    if raise_error:
+        raise RuntimeError("Can't run CUTLASS FMHA; NATTEN was not built with libnatten.")
+    return False
+
+
+for _kernel in _KERNELS:
+    globals().update(
+        {
+            f"get_configs_for_{_kernel}_fna": no_fna_configs,
+            f"get_configs_for_{_kernel}_fmha": no_fmha_configs,
+            f"get_bwd_configs_for_{_kernel}_fna": no_fna_configs,
+            f"get_bwd_configs_for_{_kernel}_fmha": no_fmha_configs,
+            f"can_run_{_kernel}_fna": no_fna_kernel,
+            f"can_run_{_kernel}_fmha": no_fmha_kernel,
+        }
+    )
+
+
+def can_run_flex_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    torch_compile: bool,
+    is_causal: bool = False,
+    is_varlen: bool = False,
+    raise_error: bool = False,
+) -> bool:
+    """Whether the functions of natten.backends.flex take the tensors."""
+    check = tensors.fmha_tensor_checks if is_varlen else tensors.na_tensor_checks
+    return check(query, key, value, raise_error=raise_error)
+
+
+def get_configs_for_flex_fna(
+    query: Tensor, key: Tensor, value: Tensor, torch_compile: bool = False
+) -> list[tuple[Any, Any]]:
+    """Pairs (q_tile_shape, kv_tile_shape) that the backend "flex-fna" takes."""
+    tensors.na_tensor_checks(query, key, value)
+    return get_all_tile_shapes_forward(query)
+
+
+def get_configs_for_flex_fmha(
+    query: Tensor, key: Tensor, value: Tensor, torch_compile: bool = False
+) -> list[tuple[int, int]]:
+    """Pairs (q_tile_size, kv_tile_size) that the backend "flex-fmha" takes."""
+    tensors.fmha_tensor_checks(query, key, value)
+    return get_all_tile_sizes_forward(query)
+
+
+def get_all_tile_shapes_forward(input_tensor: Tensor) -> list[tuple[Any, Any]]:
+    """Pairs (q_tile_shape, kv_tile_shape) for the tensor's rank."""
+    return list(arguments.FLEX_TILES[input_tensor.dim() - 3])
+
+
+def get_all_tile_sizes_forward(input_tensor: Tensor) -> list[tuple[int, int]]:
+    """Pairs (q_tile_size, kv_tile_size)."""
+    return [(64, 64)]
+
+
+def get_default_forward_tile_shapes(input_tensor: Tensor) -> tuple[Any, Any]:
+    """The first of :func:`get_all_tile_shapes_forward`."""
+    return get_all_tile_shapes_forward(input_tensor)[0]
+
+
+def get_default_forward_tile_sizes(input_tensor: Tensor) -> tuple[int, int]:
+    """The first of :func:`get_all_tile_sizes_forward`."""
+    return get_all_tile_sizes_forward(input_tensor)[0]
+
+
+def check_flex_fna_forward_config(
+    input_tensor: Tensor, q_tile_shape: Any = None, kv_tile_shape: Any = None
+) -> tuple[Any, Any]:
+    """The pair, if it is one of the list; the default for None."""
+    arguments.check_tiles(input_tensor.dim() - 3, "flex-fna", q_tile_shape, kv_tile_shape)
+    if q_tile_shape is None:
+        return get_default_forward_tile_shapes(input_tensor)
+    return tuple(q_tile_shape), tuple(kv_tile_shape)
+
+
+def check_flex_fmha_forward_config(
+    input_tensor: Tensor, q_tile_size: Any = None, kv_tile_size: Any = None
+) -> tuple[int, int]:
+    """The pair; the default for None."""
+    arguments.check_tile_sizes(q_tile_size, kv_tile_size)
+    if q_tile_size is None:
+        return get_default_forward_tile_sizes(input_tensor)
+    return q_tile_size, kv_tile_size
