@@ -26,18 +26,15 @@ def choose(problem: _plan.Problem, device: torch.device) -> str:
         if against is not None:
             raise NotImplementedError(f"backend {chosen!r} does not take this problem: {against}")
         return chosen
-    best = {"cpu": "native", "mps": "metal"}.get(device.type)
-    if best is None:
-        against = f"no backend but 'pure' computes on {device.type}"
-    else:
-        try:
-            against = _against(problem, device, best)
-        except _lib.ForkedError as error:
-            against = str(error)
-            _warn_forked(against)
-    if against is None and best is not None:
+    best = {"cpu": "native", "mps": "metal"}.get(device.type, "none")
+    try:
+        against = _against(problem, device, best)
+    except (_lib.LibraryError, _lib.ForkedError) as error:
+        against = str(error)
+    if against is None:
         return best
     logger.info("pure computes %s: %s", problem, against)
+    _warn(against)
     return "pure"
 
 
@@ -52,11 +49,11 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
     return against
 
 
-_warned = False
+_warned: set[str] = set()
 
 
-def _warn_forked(text: str) -> None:
-    global _warned
-    if not _warned:
-        _warned = True
-        warnings.warn(f"natten_mps computes with 'pure' in this process: {text}", stacklevel=2)
+def _warn(reason: str) -> None:
+    """Say once of each reason that nobody asked for `pure`."""
+    if reason not in _warned:
+        _warned.add(reason)
+        warnings.warn(f"natten_mps computes with 'pure' in this process: {reason}", stacklevel=2)

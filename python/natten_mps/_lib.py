@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from . import _abi
+from . import _abi, _rehearsal
 from ._log import logger
 from .version import __version__
 
@@ -23,7 +23,14 @@ class ForkedError(RuntimeError):
     """The library was loaded before this process was forked and cannot be used in it."""
 
 
-_lock = threading.Lock()
+def fork_safe_lock() -> threading.Lock:
+    """A lock of a module, which a forked child finds open: the thread that held it is gone."""
+    lock = threading.Lock()
+    os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]
+    return lock
+
+
+_lock = fork_safe_lock()
 _library: ctypes.CDLL | None = None
 _failure: LibraryError | None = None
 
@@ -92,6 +99,13 @@ def _open(where: Path) -> ctypes.CDLL:
             f" reinstall the package; {hint})",
             path=str(where),
         )
+    against = _rehearsal.why_not(where)
+    if against is not None:
+        raise LibraryError(
+            f"natten_mps {__version__}: {against}: Go's runtime, which {where} contains, does not"
+            f" start under these limits and would end this process ({hint})",
+            path=str(where),
+        )
     try:
         loaded = ctypes.CDLL(str(where))
         _abi.declare(loaded)
@@ -117,8 +131,7 @@ def _check_versions(loaded: ctypes.CDLL, where: Path, hint: str) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global forked, _lock
-    _lock = threading.Lock()  # the parent's may have been held by a thread that is gone
+    global forked
     forked = forked or _library is not None
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Prepared problems: every decision taken that does not depend on the data, and their cache."""
 
-import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -179,7 +178,7 @@ def _c_problem(
 #: How many problems stay prepared; the oldest is dropped first.
 CAPACITY = 512
 _prepared: dict[tuple[Any, ...], Prepared] = {}
-_lock = threading.Lock()
+_lock = _lib.fork_safe_lock()
 
 
 def prepare(

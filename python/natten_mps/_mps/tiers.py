@@ -12,7 +12,6 @@ One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better 
 """
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from logging import INFO, WARNING
 from typing import NamedTuple
@@ -71,7 +70,7 @@ class Choice(NamedTuple):
         return "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refused.items())
 
 
-_lock = threading.Lock()
+_lock = _lib.fork_safe_lock()
 _choice: Choice | None = None
 
 
