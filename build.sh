@@ -79,6 +79,7 @@ test_exported() {
 test_abi() {
     verb_build
     tests/abi/run.sh "$library"
+    tests/faults/run.sh "$library"
 }
 
 test_py() {

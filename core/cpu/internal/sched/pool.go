@@ -25,7 +25,6 @@ type Job struct {
 	wait    sync.WaitGroup // for them
 	engaged []*worker
 	panic   atomic.Pointer[string] // of the first task that did
-	caller  int                    // its processor
 }
 
 // Tasks is what a job does.
@@ -71,7 +70,6 @@ func (w *worker) loop() {
 		if j == nil {
 			continue // the caller had done everything before this goroutine woke
 		}
-		leave(j.caller)
 		j.work()
 		w.rest()
 		j.done()
@@ -139,9 +137,6 @@ func (j *Job) await() {
 // engage wakes up to n workers.
 func (j *Job) engage(n int64) {
 	j.engaged = j.engaged[:0]
-	if n > 0 {
-		j.caller = processor()
-	}
 	for range n {
 		w := idleWorker()
 		if w == nil {
