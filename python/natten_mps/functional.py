@@ -613,3 +613,12 @@ def na3d_av(
 register(1, na1d_qk, na1d_av, na1d, na1d_varlen)
 register(2, na2d_qk, na2d_av, na2d, na2d_varlen)
 register(3, na3d_qk, na3d_av, na3d, na3d_varlen)
+
+
+def __getattr__(name: str) -> object:
+    """The Function classes, which natten-mps 0.3.3 has here too."""
+    from . import autograd
+
+    if name in autograd.__all__:
+        return getattr(autograd, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,10 @@ from .functional import (
     na2d_qk_rpb,
     na3d_av_fused,
     na3d_qk_rpb,
+    natten1dav,
+    natten1dqkrpb,
+    natten2dav,
+    natten2dqkrpb,
 )
 
 __all__ = [
@@ -17,4 +21,8 @@ __all__ = [
     "na2d_qk_rpb",
     "na3d_av_fused",
     "na3d_qk_rpb",
+    "natten1dav",
+    "natten1dqkrpb",
+    "natten2dav",
+    "natten2dqkrpb",
 ]

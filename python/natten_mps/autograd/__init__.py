@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .functional import _av, _fused, _qk
+from ..functional import _av, _fused, _qk
 
 
 class _Fused:
@@ -135,3 +135,16 @@ class NA3DAVFunction(_AV):
     """Weighted values of 3-D attention."""
 
     rank = 3
+
+
+__all__ = [
+    "NA1DAVFunction",
+    "NA1DQKFunction",
+    "NA2DAVFunction",
+    "NA2DQKFunction",
+    "NA3DAVFunction",
+    "NA3DQKFunction",
+    "NeighborhoodAttention1DFunction",
+    "NeighborhoodAttention2DFunction",
+    "NeighborhoodAttention3DFunction",
+]
