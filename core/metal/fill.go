@@ -35,14 +35,13 @@ func newRunJob(r *runner) *runJob {
 	return j
 }
 
-// Run launches the plan's kernels, but those of gradients that are not given.
+// Run launches the plan's kernels, but those of gradients that are not given. An
+// empty batch leaves only those whose gradients, of the relative position bias,
+// are sums over it.
 func (r *runner) Run(b *core.Buffers) error {
-	if r.problem.Batch == 0 {
-		return nil
-	}
 	j := r.jobs.Get().(*runJob)
 	defer r.jobs.Put(j)
-	if err := r.fill(j, b); err != nil {
+	if err := r.fill(j, b); err != nil || len(j.job.Dispatches) == 0 {
 		return err
 	}
 	return r.device.Run(&j.job)
@@ -51,9 +50,6 @@ func (r *runner) Run(b *core.Buffers) error {
 // Launches describes what Run would run.
 func (r *runner) Launches(b *core.Buffers) (*Job, error) {
 	j := newRunJob(r)
-	if r.problem.Batch == 0 {
-		return &j.job, nil
-	}
 	err := r.fill(j, b)
 	return &j.job, err
 }
@@ -113,6 +109,9 @@ func (r *runner) fillSizes(j *runJob, b *core.Buffers) {
 
 // wanted reports whether the step has something to compute.
 func (x *step) wanted(b *core.Buffers) bool {
+	if x.groups.Count() == 0 {
+		return false
+	}
 	for _, role := range x.wants {
 		if b.Given(role) {
 			return true
@@ -160,9 +159,12 @@ func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argume
 		t := &b.Tensors[a.role]
 		putStrides(block, n, r.strides(a, t))
 		low, high := r.tensors[a.role].span(t)
+		if low == high { // nothing is there, and a pointer to it may be anything
+			break
+		}
 		return Binding{Tensor: t, Role: a.role, Low: low, High: high, Writes: a.writes}
 	}
-	j.job.Scratch[scratchAt] = r.scratch[scratchAt].bytes
+	j.job.Scratch[scratchAt] = max(r.scratch[scratchAt].bytes, 1) // no buffer is empty
 	return Binding{Scratch: 1 + scratchAt, Writes: a.writes}
 }
 
