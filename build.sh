@@ -267,6 +267,8 @@ c_sources() {
 }
 
 python_sources=(setup.py python tests)
+# What users call, whose docstrings have one shape.
+public_sources=(python/natten_mps/{backend,functional,merge,modules,varlen,viz}.py)
 
 clang_format() {
     local name
@@ -306,7 +308,7 @@ vet() {
     go vet ./capi/...
 }
 
-## lint                  vet, format checks, ruff, mypy, shellcheck (golangci-lint, actionlint if check installed them)
+## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (golangci-lint, actionlint if check installed them)
 verb_lint() {
     verb_setup
     echo "== go vet, gofmt"
@@ -316,10 +318,12 @@ verb_lint() {
     [[ -z $unformatted ]] || fail "gofmt would change: $unformatted"
     echo "== clang-format"
     c_sources | xargs -0 "$root/build.sh" clang-format --dry-run -Werror
-    echo "== ruff, mypy, shellcheck"
+    echo "== ruff, mypy, pydoclint, vermin, shellcheck"
     .venv/bin/ruff check "${python_sources[@]}"
     .venv/bin/ruff format --check "${python_sources[@]}"
     .venv/bin/mypy
+    .venv/bin/pydoclint -q --config=pyproject.toml "${public_sources[@]}"
+    .venv/bin/vermin --quiet --eval-annotations --no-tips --violations --target=3.10- python/natten_mps setup.py
     git ls-files -z -- '*.sh' .ci/run | xargs -0 shellcheck
     if [[ -x build/tools/golangci-lint ]]; then
         echo "== golangci-lint"

@@ -26,7 +26,7 @@ FEW_THREADS = 4096
 #: What a run may need after the start: bytes of address space, and threads besides one a processor.
 ROOM, SPARE_THREADS = 256 << 20, 4
 #: Bytes of address space that a trial may take.
-MOST = 8 << 30
+MOST = (3 << 30) + (os.cpu_count() or 1) * (32 << 20)
 #: Seconds after which a child is given up.
 PATIENCE = 30.0
 

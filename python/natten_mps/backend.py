@@ -112,12 +112,26 @@ def get_backend() -> str:
 
 
 def available(name: str) -> bool:
-    """Whether a backend can run on this machine."""
+    """Whether a backend can run on this machine.
+
+    Args:
+        name: as for `set_backend`, but for `"auto"`.
+
+    Returns:
+        Whether it can.
+    """
     return name == "pure" or any(b["name"] == name and b["available"] for b in _found())
 
 
 def details(name: str) -> str:
-    """What a backend found on this machine, or why it cannot run."""
+    """What a backend found on this machine, or why it cannot run.
+
+    Args:
+        name: as for `set_backend`, but for `"auto"`.
+
+    Returns:
+        A line of text.
+    """
     if name == "pure":
         return "PyTorch operations"
     try:

@@ -12,11 +12,27 @@ def merge_attentions(
 ) -> tuple[Tensor, Tensor]:
     """The attention over the union of the key sets, and its log-sum-exp.
 
-    outputs: two or more of one shape `[..., D]`; lse_tensors: their `[...]` natural-log sums. The
-    result has the dtype of the first output and lse is float32 (float64 for float64). Sums are
-    taken in lse's dtype. Differentiable in all arguments, for any number of them. Where every lse
-    is -inf (no keys at all) the output is 0 and lse -inf. `use_autograd_fix` is accepted for
-    compatibility and changes nothing: gradients are always those of the formula.
+    Args:
+        outputs: two or more attentions of the same queries, of one shape `[..., D]`.
+        lse_tensors: the natural log-sum-exp `[...]` of each.
+        use_autograd_fix: accepted for compatibility; gradients are always those of the formula.
+
+    Returns:
+        The merged output, of the dtype of the first one, and its log-sum-exp in float32 (float64
+        for float64), the dtype of all sums. Both are differentiable in all arguments. Where every
+        lse is -inf, which is no keys at all, the output is 0 and lse -inf.
+
+    Raises:
+        ValueError: if there are fewer than two outputs, or shapes do not fit one another.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import merge_attentions, na2d
+        >>> x = torch.randn(1, 8, 8, 2, 4)
+        >>> near = na2d(x, x, x, kernel_size=3, return_lse=True)
+        >>> far = na2d(x, x, x, kernel_size=3, dilation=2, return_lse=True)
+        >>> merge_attentions(*zip(near, far))[0].shape
+        torch.Size([1, 8, 8, 2, 4])
     """
     _check(outputs, lse_tensors)
     wide = torch.float64 if outputs[0].dtype == torch.float64 else torch.float32

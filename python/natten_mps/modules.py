@@ -23,11 +23,17 @@ _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _constant_window(
-    rank: int, kernel_size: Any, dilation: Any, stride: Any, is_causal: Any, padded: bool
+    rank: int,
+    kernel_size: Any,
+    dilation: Any,
+    stride: Any,
+    is_causal: Any,
+    window_stride: Any,
+    padded: bool,
 ) -> Window:
     """The window for a compiler, to whom a module's attributes are constants, checked as far as the
     operation does not do it itself."""
-    window = make_window(rank, kernel_size, dilation, stride, is_causal)
+    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     if not padded:
         check_stride_vs_kernel(window.query_step, window.kernel)
     return window
@@ -37,21 +43,29 @@ class _NeighborhoodAttention(nn.Module):
     """The module of any rank.
 
     Args:
-        embed_dim: channels
-        num_heads: heads, which divide the channels
-        kernel_size: as in na1d, like the next three
-        stride: only every stride-th query is computed
-        dilation: distance of the keys of a window
-        is_causal: whether a query sees no key after its own
-        num_kv_heads: heads of keys and values, a divisor of num_heads; None: num_heads
-        qkv_bias: whether the projections of query, key and value have a bias
-        qk_scale: factor of the logits; None: head_dim ** -0.5
-        attn_drop: dropout of the attention weights, in training
-        proj_drop: dropout of the output, in training
-        rel_pos_bias: learn a relative position bias, `rpb`
+        embed_dim: channels.
+        num_heads: heads, which divide the channels.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        stride: compute only every `stride`-th query.
+        dilation: distance between the keys of a window.
+        is_causal: whether a query sees no key after its own position.
+        num_kv_heads: heads of keys and values, a divisor of num_heads; None: num_heads.
+        qkv_bias: whether the projections of query, key and value have a bias.
+        qk_scale: factor of the logits; None: `head_dim ** -0.5`.
+        attn_drop: dropout of the attention weights, in training.
+        proj_drop: dropout of the output, in training.
+        rel_pos_bias: learn a relative position bias, `rpb`.
+        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
     """
 
     rank: int
+    window_stride: tuple[int, ...] | None = None  # of modules that were pickled without it
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        constructor = (_NeighborhoodAttention.__doc__ or "").split("\n", 1)[1]
+        if cls.__doc__:
+            cls.__doc__ = cls.__doc__.rstrip() + "\n" + constructor
 
     def __init__(
         self,
@@ -68,6 +82,7 @@ class _NeighborhoodAttention(nn.Module):
         proj_drop: float = 0.0,
         *,
         rel_pos_bias: bool = False,
+        window_stride: Ints = 1,
     ) -> None:
         super().__init__()
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -81,6 +96,8 @@ class _NeighborhoodAttention(nn.Module):
         self.dilation = normalize_positive(
             1 if dilation is None else dilation, self.rank, "dilation"
         )
+        self.window_stride = normalize_positive(window_stride, self.rank, "window_stride")
+        check_stride_vs_kernel(self.window_stride, self.kernel_size, "window_stride")
         self.is_causal = normalize_causal(False if is_causal is None else is_causal, self.rank)
         self.scale = self.head_dim**-0.5 if qk_scale is None else qk_scale
         self._use_gqa = kv_heads != num_heads
@@ -112,12 +129,18 @@ class _NeighborhoodAttention(nn.Module):
         self._reset_bias()
 
     def extra_repr(self) -> str:
-        """The constructor's arguments, in print(module)."""
+        """The constructor's arguments, in print(module).
+
+        Returns:
+            Text.
+        """
         shown = (
             f"embed_dim={self.embed_dim}, num_heads={self.num_heads},"
             f" kernel_size={self.kernel_size}, stride={self.stride}, dilation={self.dilation},"
             f" is_causal={self.is_causal}"
         )
+        if self.window_stride and max(self.window_stride) > 1:
+            shown += f", window_stride={self.window_stride}"
         if self._use_gqa:
             shown += f", num_kv_heads={self.num_kv_heads}"
         if self.scale != self.head_dim**-0.5:
@@ -141,7 +164,8 @@ class _NeighborhoodAttention(nn.Module):
             raise ValueError(
                 f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim})."
             )
-        rules = (self.rank, self.kernel_size, self.dilation, self.stride, self.is_causal)
+        axes = (self.kernel_size, self.dilation, self.stride, self.is_causal, self.window_stride)
+        rules = (self.rank, *axes)
         compiling = torch.compiler.is_compiling()
         window = _constant_window(*rules, sizes is not None) if compiling else make_window(*rules)
         query, key, value = self._project(x)
@@ -180,42 +204,54 @@ def _without_padding(out: Tensor, sizes: Tensor, stride: tuple[int, ...]) -> Ten
 
 
 class NeighborhoodAttention1D(_NeighborhoodAttention):
-    """1-D neighborhood attention with its projections.
-
-    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
-    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
-    """
+    """1-D neighborhood attention with its projections."""
 
     rank = 1
 
     def forward(self, x: Tensor, seq_lens: Tensor | None = None) -> Tensor:
-        """`[B, L, C]` -> `[B, ceil(L / stride), C]`; seq_lens `[B]`: lengths, if padded."""
+        """Attention of a batch.
+
+        Args:
+            x: `[B, L, C]`.
+            seq_lens: `[B]`, int32 or int64, the length of each sample, if they are padded.
+
+        Returns:
+            `[B, L', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+        """
         return self._forward(x, seq_lens)
 
 
 class NeighborhoodAttention2D(_NeighborhoodAttention):
-    """2-D neighborhood attention with its projections.
-
-    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
-    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
-    """
+    """2-D neighborhood attention with its projections."""
 
     rank = 2
 
     def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
-        """`[B, H, W, C]` -> `[B, H', W', C]`; spatial_sizes `[B, 2]`: sizes, if padded."""
+        """Attention of a batch.
+
+        Args:
+            x: `[B, H, W, C]`.
+            spatial_sizes: `[B, 2]`, int32 or int64, the sizes of each sample, if they are padded.
+
+        Returns:
+            `[B, H', W', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+        """
         return self._forward(x, spatial_sizes)
 
 
 class NeighborhoodAttention3D(_NeighborhoodAttention):
-    """3-D neighborhood attention with its projections.
-
-    Constructor: embed_dim, num_heads, kernel_size, stride=1, dilation=1, is_causal=False,
-    num_kv_heads=None, qkv_bias=True, qk_scale=None, attn_drop=0, proj_drop=0, rel_pos_bias=False.
-    """
+    """3-D neighborhood attention with its projections."""
 
     rank = 3
 
     def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
-        """`[B, D, H, W, C]` -> `[B, D', H', W', C]`; spatial_sizes `[B, 3]`: sizes, if padded."""
+        """Attention of a batch.
+
+        Args:
+            x: `[B, D, H, W, C]`.
+            spatial_sizes: `[B, 3]`, int32 or int64, the sizes of each sample, if they are padded.
+
+        Returns:
+            `[B, D', H', W', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+        """
         return self._forward(x, spatial_sizes)

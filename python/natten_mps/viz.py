@@ -21,7 +21,7 @@ def _figure(**options: Any) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "natten_mps.viz needs matplotlib: pip install 'natten-mps[viz]'"
+            "natten_mps.viz needs matplotlib, which is not installed: pip install matplotlib"
         ) from error
     return Figure(layout="constrained", **options)
 
@@ -39,10 +39,22 @@ def visible_keys(
     stride: Ints = 1,
     is_causal: bool | Sequence[bool] = False,
 ) -> Tensor:
-    """Which keys each query sees: bool `[*S, *S]`, queries first.
+    """Which keys each query sees: those that get weight where all logits are equal.
 
-    `stride` is that of generalized neighborhood attention. Computed by the operations themselves:
-    a key is seen if it has weight when all logits are equal.
+    Args:
+        length: tokens, one value or one per axis.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: queries that share one window (`window_stride` of the functions).
+        is_causal: whether a query sees no key after its own position.
+
+    Returns:
+        bool `[*S, *S]`, queries first.
+
+    Example:
+        >>> from natten_mps import viz
+        >>> viz.visible_keys(4, 3).int().tolist()
+        [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 1, 1, 1]]
     """
     lengths = (length,) if isinstance(length, int) else tuple(length)
     rank = len(lengths)
@@ -70,8 +82,26 @@ def windows(
     query: Sequence[int] | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Any:
-    """The keys that queries see. 1-D: one row a query. 2-D and 3-D: the window of one query (by
-    default the middle one), in 3-D a panel for each slice of the first axis."""
+    """A picture of the keys that queries see.
+
+    1-D: a row per query. 2-D and 3-D: the window of one query, in 3-D a panel per slice of the
+    first axis.
+
+    Args:
+        length: tokens, one value or one per axis.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        stride: queries that share one window (`window_stride` of the functions).
+        is_causal: whether a query sees no key after its own position.
+        query: indices of the query whose window is drawn; None: the middle one.
+        path: file to write the picture to, as PNG.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if the query is not in the layout.
+    """
     seen = visible_keys(length, kernel_size, dilation, stride, is_causal)
     rank = seen.dim() // 2
     text = f"kernel {kernel_size}, dilation {dilation}, stride {stride}, causal {is_causal}"
@@ -118,10 +148,21 @@ def attention_map(
     is_causal: bool | Sequence[bool] = False,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of one query over the whole layout, `[H, W]`, mean over heads.
+    """Attention of one query over the whole layout, mean over heads, found by the operations.
 
-    query and key `[H, W, heads, dim]`. Outside the query's window it is 0. Computed by the
-    operations themselves, as the output for values that are unit vectors, one a row of the image.
+    The values are unit vectors, one per row of the image, so that outputs are weights.
+
+    Args:
+        query: `[H, W, heads, dim]`.
+        key: `[H, W, heads, dim]`.
+        position: row and column of the query.
+        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        dilation: distance between the keys of a window.
+        is_causal: whether a query sees no key after its own position.
+        scale: factor of the logits; None: `dim ** -0.5`.
+
+    Returns:
+        `[H, W]`, 0 outside of the query's window.
     """
     height, width = key.shape[:2]
     window = Window(
@@ -148,7 +189,17 @@ def attention_over_image(
     *,
     path: str | PathLike[str] | None = None,
 ) -> Any:
-    """An attention map `[h, w]` over an image `[H, W]` or `[H, W, 3]` of any size."""
+    """A picture of an attention map over an image.
+
+    Args:
+        image: `[H, W]` or `[H, W, 3]`, whatever matplotlib draws.
+        attention: `[h, w]`, of any size.
+        position: row and column of the query, in the map.
+        path: file to write the picture to, as PNG.
+
+    Returns:
+        A matplotlib figure.
+    """
     height, width = image.shape[:2]
     figure = _figure(figsize=(6, 6 * height / width + 0.4))
     axes = figure.subplots()
@@ -168,7 +219,15 @@ def attention_over_image(
 
 
 def benchmark(report: dict[str, Any], *, path: str | PathLike[str] | None = None) -> Any:
-    """Bars of the times in a report of `python -m natten_mps.bench --json`."""
+    """Bars of the times in a report of `python -m natten_mps.bench --json`.
+
+    Args:
+        report: the report, as read from JSON.
+        path: file to write the picture to, as PNG.
+
+    Returns:
+        A matplotlib figure.
+    """
     rows = report["rows"]
     columns = [(b, p) for b, times in rows[0]["times_ms"].items() for p in times]
     figure = _figure(figsize=(8, 0.5 + 0.25 * len(rows) * (len(columns) + 1)))

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""What a user meets first: names, parameters, documentation, the choice of a backend."""
+
+import doctest
+import importlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import natten_mps as nm
+from natten_mps import backend, viz
+
+FUNCTIONS = [n for n in nm.__all__ if inspect.isroutine(getattr(nm, n))]
+CLASSES = [n for n in nm.__all__ if n.startswith("Neighborhood")]
+
+
+class Kernel(Sequence):
+    """A sequence that is neither tuple nor list, as configurations have them."""
+
+    def __init__(self, *entries):
+        self.entries = entries
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __getitem__(self, i):
+        return self.entries[i]
+
+
+class Index:
+    """An integer of somebody else's."""
+
+    def __index__(self):
+        return 3
+
+
+FORMS = {
+    "int": 3,
+    "numpy number": np.int64(3),
+    "numpy array": np.array([3, 5]),
+    "torch.Size": torch.Size([3, 5]),
+    "list": [3, 5],
+    "list of numpy": [np.int32(3), np.int64(5)],
+    "sequence": Kernel(3, 5),
+    "__index__": Index(),
+    "tuple of __index__": (Index(), 5),
+    "tensor": torch.tensor([3, 5]),
+}
+
+
+def omega(*entries):
+    return pytest.importorskip("omegaconf").OmegaConf.create({"size": list(entries)}).size
+
+
+@pytest.mark.parametrize("form", [*FORMS, "ListConfig"])
+def test_forms_of_window_parameters(form):
+    given = omega(3, 5) if form == "ListConfig" else FORMS[form]
+    plain = (3, 3) if form in ("int", "numpy number", "__index__") else (3, 5)
+    x = torch.randn(1, 9, 9, 2, 4)
+    want = nm.na2d(x, x, x, plain)
+    assert torch.equal(nm.na2d(x, x, x, given), want)
+    module = nm.NeighborhoodAttention2D(8, 2, given, dilation=np.int64(1))
+    assert module.kernel_size == plain
+    assert all(type(k) is int for k in module.kernel_size)
+    assert torch.equal(nm.na2d_qk(x, x, given), nm.na2d_qk(x, x, plain))
+
+
+def test_one_causal_flag_as_numpy_gives_it():
+    x = torch.randn(1, 9, 2, 4)
+    want = nm.na1d(x, x, x, 3, is_causal=True)
+    for given in (np.True_, np.int64(1), [np.bool_(True)]):
+        assert torch.equal(nm.na1d(x, x, x, 3, is_causal=given), want)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("name", ["auto", "pure"])
+def test_window_stride(rank, causal, name):
+    """Beside the generation of NATTEN whose stride it is, and through all functions."""
+    lengths, kernel, step = (9, 8, 7)[:rank], (5, 4, 3)[:rank], (2, 3, 1)[:rank]
+    x = torch.randn(2, *lengths, 2, 8)
+    new = importlib.import_module("natten_mps.compat.v021.functional")
+    with nm.use_backend(name):
+        want = getattr(new, f"na{rank}d")(x, x, x, kernel, stride=step, is_causal=causal)
+        rule = {"window_stride": step, "is_causal": causal}
+        got = getattr(nm, f"na{rank}d")(x, x, x, kernel, **rule)
+        torch.testing.assert_close(got, want)
+        logits = getattr(nm, f"na{rank}d_qk")(x, x, kernel, scale=8**-0.5, **rule)
+        split = getattr(nm, f"na{rank}d_av")(logits.softmax(-1), x, kernel, **rule)
+        torch.testing.assert_close(split, want)
+        sizes = torch.tensor([lengths] * 2) if rank > 1 else torch.tensor(list(lengths) * 2)
+        padded = getattr(nm, f"na{rank}d_varlen")(x, x, x, sizes, kernel, **rule)
+        torch.testing.assert_close(padded, want)
+        module = getattr(nm, f"NeighborhoodAttention{rank}D")(16, 2, kernel, **rule)
+        plain = getattr(nm, f"NeighborhoodAttention{rank}D")(16, 2, kernel, is_causal=causal)
+        plain.load_state_dict(module.state_dict())
+        y = torch.randn(1, *lengths, 16)
+        assert f"window_stride={step}" in repr(module)
+        assert (module(y) - plain(y)).abs().max() > 1e-4
+        plain.window_stride = step
+        assert torch.equal(module(y), plain(y))
+
+
+def test_window_stride_of_packed_sequences():
+    x = torch.randn(16, 2, 8)
+    ends = torch.tensor([0, 7, 16])
+    out = nm.na1d_packed(x, x, x, ends, 5, window_stride=2, stride=None)
+    for begin, end in ((0, 7), (7, 16)):
+        alone = x[None, begin:end]
+        want = nm.na1d(alone, alone, alone, 5, window_stride=2)[0]
+        torch.testing.assert_close(out[begin:end], want)
+
+
+@pytest.mark.parametrize("stride", [None, 2, (2,), np.int64(2)])
+def test_packed_strides(stride):
+    x = torch.randn(9, 2, 8)
+    out = nm.na1d_packed(x, x, x, torch.tensor([0, 9]), 5, stride=stride)
+    torch.testing.assert_close(out, nm.na1d(x[None], x[None], x[None], 5, stride=stride)[0])
+
+
+def test_use_backend():
+    before = backend.choice
+    with nm.use_backend("pure"):
+        assert nm.get_backend() == "pure"
+        with pytest.raises(ValueError, match="Unknown backend 'x'"), nm.use_backend("x"):
+            pass
+        with nm.use_backend("nanobind"):
+            assert nm.get_backend() == "native"
+        assert nm.get_backend() == "pure"
+    with pytest.raises(ZeroDivisionError), nm.use_backend("reference"):
+        _ = 1 / 0
+    assert backend.choice == before
+
+    @nm.use_backend("pure")
+    def asked():
+        return nm.get_backend()
+
+    assert [asked(), asked()] == ["pure", "pure"]
+    assert backend.choice == before
+
+
+def test_dir_shows_everything_public():
+    for name in dir(nm):
+        assert getattr(nm, name) is not None
+    folder = Path(nm.__file__).parent
+    homes = {p.stem for p in folder.iterdir() if p.stem[0] != "_" and p.suffix in ("", ".py")}
+    programs = {"bench", "doctor", "lib", "version", "py"}
+    inner = {"checks", "ops", "pure", "support_matrix", "varlen"}  # reached through other names
+    assert homes - programs - inner <= set(dir(nm))
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_help_names_every_parameter(name):
+    thing = getattr(nm, name)
+    text = inspect.getdoc(thing)
+    given = inspect.signature(thing).parameters
+    assert [p for p in given if f"\n    {p}: " not in text] == []
+    sections = ["Args"] if given else []
+    sections += [] if name in ("set_backend", "use_backend", *CLASSES) else ["Returns"]
+    assert [s for s in sections if f"\n{s}:\n" not in text] == []
+
+
+def examples():
+    homes = [importlib.import_module(f"natten_mps.{n}") for n in ("functional", "backend", "merge")]
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    found = {}
+    for module in (*homes, viz):
+        for test in finder.find(module):
+            if test.examples:
+                found[test.name] = test
+    for name in FUNCTIONS:
+        function = getattr(nm, name)
+        for test in finder.find(function, name, globs={}):
+            if test.examples:
+                found[f"{function.__module__}.{name}"] = test
+    return list(found.values())
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda e: e.name)
+def test_example(example):
+    example.globs = {}
+    said = []
+    doctest.DocTestRunner(verbose=False).run(example, out=said.append)
+    assert not said, "".join(said)
+
+
+def test_every_function_of_attention_has_an_example():
+    names = {e.name.rpartition(".")[2] for e in examples()}
+    assert {n for n in FUNCTIONS if n.startswith("na") or n == "merge_attentions"} <= names
