@@ -5,7 +5,9 @@ a kernel and works here."""
 import pytest
 import torch
 
-from natten_mps.compat import v014, v015, v017, v020, v021
+from natten_mps.compat import for_version
+
+v014, v015, v017, v020, v021 = map(for_version, ("0.14", "0.15", "0.17", "0.20", "0.21.7"))
 
 HALF, BFLOAT, DOUBLE = torch.float16, torch.bfloat16, torch.float64
 F14, F15, F17 = v014.functional, v015.functional, v017.functional

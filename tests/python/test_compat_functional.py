@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from natten_mps.compat import v014, v015, v017, v020, v021
+from natten_mps.compat import for_version
+
+v014, v015, v017, v020, v021 = map(for_version, ("0.14", "0.15", "0.17", "0.20", "0.21.7"))
 
 
 def rand(*shape):

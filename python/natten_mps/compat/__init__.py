@@ -9,6 +9,7 @@ and errors of NATTEN 0.14.6, 0.15.1, 0.17.5, 0.20.1 and 0.21. :func:`activate` m
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -39,8 +40,25 @@ sys.meta_path.append(_Literal())
 
 
 def for_version(version: str) -> ModuleType:
-    """The module that has the API of that NATTEN version, such as "0.17.5"."""
-    return importlib.import_module(f"{__name__}.{generation(version)}")
+    """The module that has the API of that NATTEN version, such as "0.17.5".
+
+    Where natten-mps 0.3.3's meaning of a name contradicts NATTEN's, this module has NATTEN's and
+    the one under the literal path, ``natten_mps.compat.v017``, 0.3.3's or an error.
+    """
+    return _upstream(generation(version))
+
+
+@cache
+def _upstream(generation: str) -> ModuleType:
+    literal = importlib.import_module(f"{__name__}.{generation}")
+    from . import _literal, _served
+
+    module = ModuleType(literal.__name__, literal.__doc__)
+    for name in ("__spec__", "__file__", "__path__", "__package__", "__loader__"):
+        setattr(module, name, getattr(literal, name))
+    _literal.extend(generation, vars(module))
+    _served.fill(_served.literal(generation), "natten", vars(module))
+    return module
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
 """NATTEN 0.20: generalized neighborhood attention with strides, and full attention."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import _served
+from .. import _literal, _served
 
-_served.fill(_served.literal("v020"), "natten", globals())
+_release = _served.literal("v020")
+_literal.fill("v020", partial(_release.find, "natten"), globals())
+_served.fill(_release, "natten", globals())
 
 if TYPE_CHECKING:
 
