@@ -119,7 +119,23 @@ def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_fir
     except Misfit as misfit:
         given = {name: tuple(shape) for name, shape in shapes.items()}
         misfit.facts.update(op=op.name, shapes=given, window=window, heads_first=heads_first)
+        misfit.args = (misfit.args[0] + other_order(op, shapes, window, heads_first),)
         raise
+
+
+def other_order(
+    op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool
+) -> str:
+    """A hint for shapes that do not fit, where they would with heads at their other place."""
+    try:
+        _layout(op, shapes, window, not heads_first)
+    except (Misfit, IndexError):
+        return ""
+    axes = {1: "L", 2: "H, W", 3: "D, H, W"}[len(window.kernel)]
+    orders = (f"heads-first [B, heads, {axes}, dim]", f"heads-last [B, {axes}, heads, dim]")
+    got, want = orders if not heads_first else orders[::-1]
+    move, who = ("(-2, 1)", "this function") if heads_first else ("(1, -2)", "natten_mps")
+    return f" {op.inputs[0]} looks like {got}; {who} takes {want}: use .movedim{move}."
 
 
 def _layout(

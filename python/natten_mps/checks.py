@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._layout import other_order
+from ._operation import ATTN, AV, QK
 from .utils.params import (
     check_dilation_kernel_vs_input,
     check_kernel_size_vs_input,
@@ -30,10 +32,23 @@ def _once(check: Callable[..., None]) -> Callable[..., None]:
     def run(*arguments: Any) -> None:
         if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
             check(*arguments)
-        else:
+            return
+        try:
             remembered(*arguments)
+        except ValueError as error:
+            raise ValueError(f"{error}{_hint(*arguments)}") from None
 
     return run
+
+
+def _hint(name: Any, *arguments: Any) -> str:
+    """What to say besides of shapes whose heads stand before the axes."""
+    window = next((a for a in arguments if isinstance(a, Window)), None)
+    if window is None:
+        return ""
+    op = {"qk": QK, "av": AV}.get(name.rpartition("_")[2], ATTN)
+    shapes = dict(zip(op.inputs, arguments[: arguments.index(window)], strict=False))
+    return other_order(op, shapes, window, False)
 
 
 def _must(good: bool, text: Callable[[], str]) -> None:

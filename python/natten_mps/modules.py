@@ -161,8 +161,11 @@ class _NeighborhoodAttention(nn.Module):
             name = type(self).__name__
             raise ValueError(f"{name} expects input shape {_INPUTS[self.rank]}.")
         if x.shape[-1] != self.embed_dim:
+            hint = ""
+            if x.shape[1] == self.embed_dim:
+                hint = f" x looks like channels-first; the module takes {_INPUTS[self.rank]}."
             raise ValueError(
-                f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim})."
+                f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim}).{hint}"
             )
         axes = (self.kernel_size, self.dilation, self.stride, self.is_causal, self.window_stride)
         rules = (self.rank, *axes)

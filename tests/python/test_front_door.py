@@ -4,6 +4,7 @@
 import doctest
 import importlib
 import inspect
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import natten_mps as nm
-from natten_mps import backend, viz
+from natten_mps import backend, ops, viz
 
 FUNCTIONS = [n for n in nm.__all__ if inspect.isroutine(getattr(nm, n))]
 CLASSES = [n for n in nm.__all__ if n.startswith("Neighborhood")]
@@ -74,6 +75,50 @@ def test_one_causal_flag_as_numpy_gives_it():
     want = nm.na1d(x, x, x, 3, is_causal=True)
     for given in (np.True_, np.int64(1), [np.bool_(True)]):
         assert torch.equal(nm.na1d(x, x, x, 3, is_causal=given), want)
+
+
+SHAPES = {1: (1, 4, 9, 8), 2: (1, 4, 9, 10, 8), 3: (1, 4, 9, 10, 11, 8)}
+ORDERS = {
+    1: "looks like heads-first [B, heads, L, dim]; natten_mps takes heads-last [B, L, heads",
+    2: "looks like heads-first [B, heads, H, W, dim]; natten_mps takes heads-last [B, H, W, h",
+    3: "looks like heads-first [B, heads, D, H, W, dim]; natten_mps takes heads-last [B, D, H",
+}
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_heads_first_is_recognised(rank):
+    x = torch.zeros(SHAPES[rank])
+    few = x[:, :2]  # grouped-query heads, which differ where the axes are looked for
+    weights = torch.zeros(*SHAPES[rank][:-1], 7**rank)
+    sizes = torch.tensor([SHAPES[rank][2:-1]])
+    calls = {
+        "": lambda f: f(x, x, x, 7),
+        "_qk": lambda f: f(x, few, 7),
+        "_av": lambda f: f(weights, x, 7),
+        "_varlen": lambda f: f(x, few, few, sizes, 7),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=re.escape(ORDERS[rank])):
+            call(getattr(nm, f"na{rank}d{name}"))
+    window = ops.Window((7,) * rank, (1,) * rank, (1,) * rank, (1,) * rank, (False,) * rank)
+    with pytest.raises(ValueError, match="looks like heads-first"):
+        ops.attn(x, x, x, window=window)
+    last = x.movedim(1, -2)
+    with pytest.raises(ValueError, match=r"looks like heads-last .*: use .movedim\(-2, 1\)"):
+        ops.attn(last, last, last, window=window, heads_first=True)
+
+
+def test_what_fits_no_order_is_not_called_heads_first():
+    x = torch.zeros(1, 4, 5, 6, 8)
+    with pytest.raises(ValueError, match="cannot exceed") as caught:
+        nm.na2d(x, x, x, 7)
+    assert "looks like" not in str(caught.value)
+
+
+def test_channels_first_is_recognised():
+    module = nm.NeighborhoodAttention2D(8, 2, 3)
+    with pytest.raises(ValueError, match=r"x looks like channels-first; .* \[B, H, W, C\]"):
+        module(torch.zeros(1, 8, 5, 6))
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
