@@ -10,4 +10,4 @@ import (
 )
 
 // backends in the order in which "auto" tries them.
-var backends = []core.Backend{cpu.New(), metal.OnSystem(), ref.New()}
+var backends = []core.Backend{cpu.New(), metal.OnSystem().Against(ref.New()), ref.New()}

@@ -30,21 +30,19 @@ func (d Device) NewHostBuffer(address uintptr, from, to int) (HostBuffer, error)
 		return HostBuffer{}, err
 	}
 	h := HostBuffer{Buffer: b, Offset: -from, staged: unsafe.Slice((*byte)(pointer(first)), to-from)}
-	copy(h.bytes(), h.staged)
+	gpu, host := h.Staged()
+	copy(gpu, host)
 	return h, nil
 }
 
-func (h HostBuffer) bytes() []byte {
-	return unsafe.Slice((*byte)(h.Contents()), len(h.staged))
-}
-
-// Finish gives the memory back after the GPU's last access. written says that the
-// GPU may have changed it.
-func (h HostBuffer) Finish(written bool) {
-	if written {
-		copy(h.staged, h.bytes())
+// Staged returns the GPU's copy of the memory and the memory itself; nil where the
+// GPU has that. What the GPU wrote is to be copied back after its last access, and
+// nothing else: what lies between may be others'.
+func (h HostBuffer) Staged() (gpu, host []byte) {
+	if h.staged == nil {
+		return nil, nil
 	}
-	h.Release()
+	return unsafe.Slice((*byte)(h.Contents()), len(h.staged)), h.staged
 }
 
 // NewBufferWithBytes makes a buffer that holds a copy of b.

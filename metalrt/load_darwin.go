@@ -2,6 +2,8 @@
 
 package metalrt
 
+import "syscall"
+
 // libraries lists what Load opens. The files live in the shared cache of the
 // dynamic linker, not on disk, and are found by these names all the same.
 //
@@ -14,4 +16,11 @@ func libraries() (paths, optional []string, why string) {
 		"/System/Library/Frameworks/Foundation.framework/Foundation",
 		"/System/Library/Frameworks/Metal.framework/Metal",
 	}, []string{"/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics"}, ""
+}
+
+// System names the machine's model and the build of macOS.
+func System() string {
+	model, _ := syscall.Sysctl("hw.model")
+	build, _ := syscall.Sysctl("kern.osversion")
+	return model + " macOS " + build
 }

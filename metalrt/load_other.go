@@ -7,6 +7,8 @@ package metalrt
 import (
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 )
 
 // libraries lists what Load opens: the simulator, if one is named.
@@ -16,4 +18,11 @@ func libraries() (paths, optional []string, why string) {
 		return nil, nil, "Metal exists on macOS only, and this is " + runtime.GOOS
 	}
 	return []string{path}, nil, ""
+}
+
+// System names the simulator and its settings.
+func System() string {
+	settings := slices.DeleteFunc(os.Environ(), func(s string) bool { return !strings.HasPrefix(s, "METALSIM_") })
+	slices.Sort(settings)
+	return runtime.GOOS + " " + os.Getenv("NATTEN_MPS_SIMULATOR") + " " + strings.Join(settings, " ")
 }

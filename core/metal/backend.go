@@ -16,6 +16,7 @@ type Backend struct {
 	tune *tuning // nil: by the device's generation
 	wide bool    // 64-bit offsets even where 32 bits suffice, for tests
 
+	check   *checker               // nil: kernels are used as they come
 	refused atomic.Pointer[string] // why a tuned kernel was last replaced by a plainer one
 }
 
@@ -83,28 +84,29 @@ func tooLarge(p *core.Problem) []string {
 	return why
 }
 
-// Prepare decides the launches of a problem and compiles their kernels. Where the
-// GPU refuses one, as for want of registers or of threads, the plainest design
-// takes the place of the tuned one.
+// Prepare decides the launches of a problem, compiles their kernels for the layout
+// that most runs have and checks them. Where the GPU refuses one, as for want of
+// registers or of threads, or one computes wrongly, the plainest design takes the
+// place of the tuned one; core.Unsupported if that does not do either.
 func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
 	device, err := b.open()
 	if err != nil {
 		return nil, core.Errorf(core.Unsupported, "%v", err)
+	}
+	if err := b.check.wrongMode(); err != nil {
+		return nil, err
 	}
 	tune := b.tune
 	if tune == nil {
 		tune = tuningFor(device.Info().Generation)
 	}
 	r := b.newRunner(p, device, tune)
-	refused := r.compile()
-	if refused == nil {
-		return r, nil
+	k, err := r.kernels(layout{vec: 8, wide: r.wide})
+	if err != nil {
+		return nil, err
 	}
-	r = b.newRunner(p, device, &plainest)
-	if r.compile() != nil {
-		return nil, refused
+	if k.instead != nil {
+		return k.instead, nil
 	}
-	why := refused.Error()
-	b.refused.Store(&why)
 	return r, nil
 }

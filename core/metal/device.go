@@ -70,6 +70,7 @@ type Binding struct {
 	// Low and High delimit the bytes that the tensor spans, counted from its first
 	// element: Low <= 0 because strides may be negative, High is exclusive.
 	Low, High int64
+	form      *tensorCheck // the tensor's
 	// Bytes are passed by value. Beyond 4096 of them a buffer is needed.
 	Bytes []byte
 	// Scratch is 1 + the index of a buffer of Job.Scratch.

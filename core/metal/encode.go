@@ -21,8 +21,17 @@ type place struct {
 // host is a tensor in host memory that a job has made visible to the GPU.
 type host struct {
 	tensor *core.Tensor
+	form   *tensorCheck
 	buffer metalrt.HostBuffer
 	writes bool
+}
+
+// finish gives the memory back after the GPU's last access.
+func (h *host) finish() {
+	if gpu, memory := h.buffer.Staged(); h.writes && gpu != nil {
+		h.form.copyElements(memory, gpu, h.tensor)
+	}
+	h.buffer.Release()
 }
 
 // launch is one job on its way to the GPU. Its slices are used again.
@@ -39,8 +48,8 @@ type launch struct {
 
 // finish ends what resolve began.
 func (l *launch) finish() {
-	for _, h := range l.hosts {
-		h.buffer.Finish(h.writes)
+	for i := range l.hosts {
+		l.hosts[i].finish()
 	}
 	for _, b := range l.constants {
 		b.Release()
@@ -110,7 +119,7 @@ func (l *launch) findHost(b *Binding) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	l.hosts = append(l.hosts, host{b.Tensor, buffer, b.Writes})
+	l.hosts = append(l.hosts, host{b.Tensor, b.form, buffer, b.Writes})
 	return l.hosts[len(l.hosts)-1].place(), nil
 }
 

@@ -39,10 +39,18 @@ func newRunJob(r *runner) *runJob {
 // empty batch leaves only those whose gradients, of the relative position bias,
 // are sums over it.
 func (r *runner) Run(b *core.Buffers) error {
+	k, err := r.kernels(r.layoutOf(b))
+	if err != nil {
+		return err
+	}
+	if k.instead != nil {
+		return k.instead.Run(b)
+	}
 	j := r.jobs.Get().(*runJob)
 	defer r.jobs.Put(j)
-	if err := r.fill(j, b); err != nil || len(j.job.Dispatches) == 0 {
-		return err
+	r.fill(j, b, k.steps)
+	if len(j.job.Dispatches) == 0 {
+		return nil
 	}
 	return r.device.Run(&j.job)
 }
@@ -50,35 +58,52 @@ func (r *runner) Run(b *core.Buffers) error {
 // Launches describes what Run would run.
 func (r *runner) Launches(b *core.Buffers) (*Job, error) {
 	j := newRunJob(r)
-	err := r.fill(j, b)
-	return &j.job, err
+	k, err := r.kernels(r.layoutOf(b))
+	if err != nil {
+		return nil, err
+	}
+	if k.instead != nil {
+		return k.instead.Launches(b)
+	}
+	r.fill(j, b, k.steps)
+	return &j.job, nil
 }
 
 // Source returns the text of a kernel that Prepare or Launches has named.
 func (r *runner) Source(function string) (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, x := range r.ready {
-		if x.function == function {
-			return shaders.Source(x.family, x.instance)
-		}
+	if x := r.step(function); x != nil {
+		return shaders.Source(x.family, x.instance)
 	}
 	return "", core.Errorf(core.InvalidArgument, "%s is no kernel of this plan", function)
 }
 
+// step returns the step of a function, nil if there is none.
+func (r *runner) step(function string) *preparedStep {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.ready {
+		if k.instead != nil {
+			if x := k.instead.step(function); x != nil {
+				return x
+			}
+		}
+		for _, x := range k.steps {
+			if x.function == function {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
 // fill describes the launches for the buffers.
-func (r *runner) fill(j *runJob, b *core.Buffers) error {
-	l := r.layoutOf(b)
+func (r *runner) fill(j *runJob, b *core.Buffers, steps []*preparedStep) {
 	j.job.Dispatches, j.bindings = j.job.Dispatches[:0], j.bindings[:0]
 	clear(j.job.Scratch)
 	r.fillSizes(j, b)
-	for i := range r.steps {
-		if !r.steps[i].wanted(b) {
+	for i, x := range steps {
+		if !x.wanted(b) {
 			continue
-		}
-		x, err := r.prepared(i, l)
-		if err != nil {
-			return err
 		}
 		block := &j.blocks[i]
 		*block = x.block
@@ -93,7 +118,6 @@ func (r *runner) fill(j *runJob, b *core.Buffers) error {
 			Groups: x.groups, Threads: Size{x.threads, 1, 1},
 		})
 	}
-	return nil
 }
 
 func (r *runner) fillSizes(j *runJob, b *core.Buffers) {
@@ -158,11 +182,12 @@ func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argume
 	case a.kind == tensorArgument && b.Given(a.role):
 		t := &b.Tensors[a.role]
 		putStrides(block, n, r.strides(a, t))
-		low, high := r.tensors[a.role].span(t)
+		form := &r.tensors[a.role]
+		low, high := form.span(t)
 		if low == high { // nothing is there, and a pointer to it may be anything
 			break
 		}
-		return Binding{Tensor: t, Role: a.role, Low: low, High: high, Writes: a.writes}
+		return Binding{Tensor: t, Role: a.role, Low: low, High: high, form: form, Writes: a.writes}
 	}
 	j.job.Scratch[scratchAt] = max(r.scratch[scratchAt].bytes, 1) // no buffer is empty
 	return Binding{Scratch: 1 + scratchAt, Writes: a.writes}

@@ -52,7 +52,7 @@ func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
 		g.UseOwnQueue()
 		for name, value := range map[string]string{
 			"mode": mode(), "order": "ascending", "schedule": "lazy", "dispatch_type": "serial", "fail": "", "hide": "", "torch": "2.15",
-			"max_threads": "1024", "max_threads_for": "", "gpus": "1", "torch_gpu": "0", "wrap_devices": "0", "width": "32",
+			"max_threads": "1024", "max_threads_for": "", "gpus": "1", "torch_gpu": "0", "wrap_devices": "0", "width": "32", "miscompile": "", "miscompile_for": "",
 			"family": "9",
 		} {
 			require.NoError(t, s.Set(name, value))

@@ -56,8 +56,34 @@ func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
 	return low, high + c.size
 }
 
+// copyElements copies a tensor's elements between two stretches of memory that begin
+// at its lowest byte, and nothing that lies between them.
+func (c *tensorCheck) copyElements(to, from []byte, t *core.Tensor) {
+	low, _ := c.span(t)
+	c.eachRow(t, 0, -low, func(at, bytes int64) { copy(to[at:at+bytes], from[at:at+bytes]) })
+}
+
+// eachRow calls f with the place and length in bytes of each dense stretch of the
+// dimensions from dim on, the first element of which is at at.
+func (c *tensorCheck) eachRow(t *core.Tensor, dim int, at int64, f func(at, bytes int64)) {
+	if dim == len(c.shape) {
+		f(at, c.size)
+		return
+	}
+	if dim == c.channels && c.channels > 0 && t.Strides[dim] == 1 {
+		f(at, c.shape[dim]*c.size)
+		return
+	}
+	for i := range c.shape[dim] {
+		c.eachRow(t, dim+1, at+i*t.Strides[dim]*c.size, f)
+	}
+}
+
 // layoutOf chooses the layout that all given tensors allow.
 func (r *runner) layoutOf(b *core.Buffers) layout {
+	if r.layout != nil {
+		return *r.layout
+	}
 	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch lse_delta is
 	for i := range r.tensors {
 		c := &r.tensors[i]

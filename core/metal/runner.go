@@ -3,40 +3,35 @@
 package metal
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/shaders"
 )
 
-// compile prepares the steps for the layout that most runs have.
-func (r *runner) compile() error {
-	for i := range r.steps {
-		if _, err := r.prepared(i, layout{vec: 8, wide: r.wide}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // runner is a prepared problem.
 type runner struct {
 	problem *core.Problem
+	backend *Backend
 	device  Device
+	tune    *tuning
 	steps   []step
 	scratch []scratch
 	unused  int // index of the scratch buffer that stands for absent tensors
 	tensors []tensorCheck
 	jobs    sync.Pool // of *runJob
 	wide    bool      // always
+	layout  *layout   // nil: as the tensors allow
 
 	mu    sync.Mutex
-	ready map[stepKey]*preparedStep
+	ready map[layout]*kernels
 }
 
-type stepKey struct {
-	step   int
-	layout layout
+// kernels are a problem's for one layout, or the runner that has plainer ones.
+type kernels struct {
+	steps   []*preparedStep
+	instead *runner
 }
 
 // preparedStep is a step with its kernel for one layout.
@@ -50,13 +45,57 @@ type preparedStep struct {
 }
 
 func (b *Backend) newRunner(p *core.Problem, device Device, tune *tuning) *runner {
-	r := &runner{problem: p, device: device, wide: b.wide, ready: map[stepKey]*preparedStep{}}
+	r := &runner{
+		problem: p, backend: b, device: device, tune: tune, wide: b.wide, ready: map[layout]*kernels{},
+	}
 	r.steps, r.scratch = steps(p, tune)
 	r.unused = len(r.scratch)
 	r.scratch = append(r.scratch, scratch{bytes: 16})
 	r.tensors = tensorChecks(p)
 	r.jobs.New = func() any { return newRunJob(r) }
 	return r
+}
+
+// kernels returns those of a layout, which are compiled and checked at first need.
+func (r *runner) kernels(l layout) (*kernels, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k, ok := r.ready[l]; ok {
+		return k, nil
+	}
+	k, err := r.find(l)
+	if err == nil {
+		r.ready[l] = k
+	}
+	return k, err
+}
+
+// find makes the kernels of a layout, or the plainest ones if the GPU refuses them
+// or computes wrongly.
+func (r *runner) find(l layout) (*kernels, error) {
+	steps, err := r.compile(l)
+	if err == nil {
+		err = r.backend.check.kernels(r, l, steps)
+	}
+	if err == nil {
+		return &kernels{steps: steps}, nil
+	}
+	if r.tune == &plainest || !refusal(err) {
+		return nil, err
+	}
+	plain := r.backend.newRunner(r.problem, r.device, &plainest)
+	if _, plainErr := plain.kernels(l); plainErr != nil {
+		return nil, err
+	}
+	why := err.Error()
+	r.backend.refused.Store(&why)
+	return &kernels{instead: plain}, nil
+}
+
+// refusal reports whether an error speaks against kernels, and not of the moment.
+func refusal(err error) bool {
+	var known *core.Error
+	return errors.As(err, &known) && known.Status == core.Unsupported
 }
 
 // Variant names the kernels, with the rows aligned and of usual size.
@@ -80,32 +119,37 @@ func (r *runner) ScratchBytes() int64 {
 	return bytes
 }
 
-// prepared returns a step for a layout, compiled at first need. A pipeline that
-// takes fewer threads than planned gets smaller threadgroups, and more of them.
-func (r *runner) prepared(i int, l layout) (*preparedStep, error) {
-	key := stepKey{i, l}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if x, ok := r.ready[key]; ok {
-		return x, nil
+// compile makes the steps of a layout. core.Unsupported: the GPU refuses one.
+func (r *runner) compile(l layout) ([]*preparedStep, error) {
+	made := make([]*preparedStep, len(r.steps))
+	for i := range r.steps {
+		var err error
+		if made[i], err = r.prepare(&r.steps[i], l); err != nil {
+			return nil, err
+		}
 	}
-	v := r.steps[i].at(l)
+	return made, nil
+}
+
+// prepare compiles a step. A pipeline that takes fewer threads than planned gets
+// smaller threadgroups, and more of them.
+func (r *runner) prepare(s *step, l layout) (*preparedStep, error) {
+	v := s.at(l)
+	instance := v.instance()
 	pipeline, err := compile(r.device, v)
 	if err != nil {
 		return nil, err
 	}
-	instance := v.instance()
 	x := &preparedStep{
-		step: r.steps[i], family: v.family, instance: instance, function: instance.Name, pipeline: pipeline,
+		step: *s, family: v.family, instance: instance, function: instance.Name, pipeline: pipeline,
 	}
 	if limit := pipeline.MaxThreads(); limit < simdWidth {
-		return nil, core.Errorf(core.DeviceError, "%s takes %d threads a threadgroup (want at least %d)",
+		return nil, core.Errorf(core.Unsupported, "%s takes %d threads a threadgroup (want at least %d)",
 			x.function, limit, simdWidth)
 	} else if limit < x.threads {
 		x.step = x.shrink(limit)
 	}
 	x.block = x.params.encode()
-	r.ready[key] = x
 	return x, nil
 }
 
@@ -117,8 +161,12 @@ func compile(device Device, v variant) (Pipeline, error) {
 		broken = err
 		return source
 	})
-	if broken != nil {
+	var known *core.Error
+	switch {
+	case broken != nil:
 		return nil, core.Errorf(core.Internal, "%v", broken)
+	case errors.As(err, &known) && known.Status == core.DeviceError:
+		return nil, core.Errorf(core.Unsupported, "the GPU refuses %s: %v", instance.Name, err)
 	}
 	return p, err
 }

@@ -21,8 +21,18 @@ import (
 // can be touched unseen.
 type simulator struct {
 	*GPU
-	mu   sync.Mutex
-	runs map[string]int // of each function
+	mu      sync.Mutex
+	runs    map[string]int // of each function
+	renamed string         // the GPU's name, if not its own
+}
+
+// Info describes the GPU.
+func (s *simulator) Info() DeviceInfo {
+	info := s.GPU.Info()
+	if s.renamed != "" {
+		info.Name = s.renamed
+	}
+	return info
 }
 
 // newSimulator takes settings of metalsim.h that differ from those of all tests.

@@ -91,6 +91,18 @@ Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, voi
 
 namespace {
 
+// misread is a source as a faulty compiler takes it.
+std::string misread(std::string source) {
+  const Settings& s = settings();
+  size_t arrow = s.miscompile.find("=>");
+  if (arrow == std::string::npos || source.find(s.miscompile_for) == std::string::npos)
+    return source;
+  std::string from = s.miscompile.substr(0, arrow), to = s.miscompile.substr(arrow + 2);
+  for (size_t at = 0; (at = source.find(from, at)) != std::string::npos; at += to.size())
+    source.replace(at, from.size(), to);
+  return source;
+}
+
 Device* make_device(int number) {
   Device* d = make<Device>(*find_class("SimDevice"));
   d->number = number;
@@ -114,7 +126,7 @@ Device* device(int number) {
 }
 
 Library* make_library(const std::string& source, bool fast_math, std::string* err) {
-  std::shared_ptr<Module> m = compile(source, fast_math, err);
+  std::shared_ptr<Module> m = compile(misread(source), fast_math, err);
   if (!m) return nullptr;
   Library* l = make<Library>(*find_class("SimLibrary"));
   l->module = m;

@@ -155,6 +155,8 @@ const std::map<std::string, Setter>& setters() {
       {"torch_gpu", number(&s.torch_gpu)},
       {"wrap_devices", number(&s.wrap_devices)},
       {"width", number(&s.width)},
+      {"miscompile", text(&s.miscompile)},
+      {"miscompile_for", text(&s.miscompile_for)},
       {"abort", number(&s.abort_on_finding)},
       {"record", text(&s.record)},
       {"report", text(&s.report)},

@@ -36,6 +36,8 @@ struct Settings {
   int torch_gpu = 0;          // that torch uses, counted from 1; 0: the last
   bool wrap_devices = false;  // who asks for a device gets an object of its own
   uint32_t width = 32;        // threads of a simdgroup, as pipelines say
+  std::string miscompile;     // FROM=>TO, in sources
+  std::string miscompile_for; // that have this in them
   bool abort_on_finding = false;
   std::string record;                    // folder
   std::string mslc;                      // the compiler; beside the library without it

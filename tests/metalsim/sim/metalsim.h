@@ -36,6 +36,8 @@ extern "C" {
  *             another vendor;  torch_gpu  the one that torch uses, from 1; 0 is the last
  *   wrap_devices   1: each question for a device gives another object of its registryID,
  *             as Metal's debug layer does
+ *   miscompile     FROM=>TO: the compiler takes FROM in a source for TO;  miscompile_for
+ *             only in sources with this in them, such as a kernel's name
  *   width     threadExecutionWidth of pipelines (kernels run 32 wide all the same)
  *   torch     2.8, 2.9 or 2.10 and later: hides what that version lacks
  *   dispatch_type  of torch's encoder: serial or concurrent

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+
+package metal
+
+import "github.com/natten-mps/natten-mps/core"
+
+// trials are small problems that run exactly the kernels of r in a layout: one with
+// as few features as these allow, one with as many.
+func (r *runner) trials(l layout) [2]*core.Problem {
+	want := r.names(l)
+	same := func(p core.Problem) *core.Problem {
+		n, err := p.Normalize()
+		if err != nil || len(tooLarge(n)) > 0 {
+			return nil
+		}
+		x := &runner{problem: n}
+		if x.steps, _ = steps(n, r.tune); x.names(l) != want {
+			return nil
+		}
+		return n
+	}
+	small := *r.problem
+	small.Memory = core.Host
+	copy(small.Axes[:], small.Axes[3-small.Rank:]) // as before Normalize
+	small = changed(small, smaller, same)
+	return [2]*core.Problem{same(changed(small, simpler, same)), same(changed(small, richer, same))}
+}
+
+// change is one of those that make a problem smaller, simpler or richer.
+type change func(p *core.Problem)
+
+// changed makes those changes that leave the kernels as they are.
+func changed(p core.Problem, changes []change, same func(core.Problem) *core.Problem) core.Problem {
+	for _, c := range changes {
+		q := p
+		c(&q)
+		fit(&q)
+		if same(q) != nil {
+			p = q
+		}
+	}
+	return p
+}
+
+// fit makes axes as long as two windows that overlap, and no more.
+func fit(p *core.Problem) {
+	for i := range p.Rank {
+		a := &p.Axes[i]
+		a.Length = a.Kernel*a.Dilation + a.Dilation + 1
+	}
+}
+
+// trialKernel is the largest window along an axis of a trial, by rank: 100 slots,
+// from which on there are other kernels, and a few more.
+var trialKernel = [...]int64{1: 128, 2: 11, 3: 5}
+
+var smaller = []change{
+	func(p *core.Problem) {
+		for i := range p.Rank {
+			p.Axes[i].Kernel = min(p.Axes[i].Kernel, trialKernel[p.Rank])
+			p.Axes[i].Stride = min(p.Axes[i].Stride, p.Axes[i].Kernel)
+		}
+	},
+	func(p *core.Problem) { p.Extra = min(p.Extra, 3) },
+	func(p *core.Problem) { p.Heads, p.KVHeads = min(p.Group(), 2), 1 },
+	func(p *core.Problem) { p.Batch = min(p.Batch, 2) },
+}
+
+var simpler = []change{
+	func(p *core.Problem) { p.Batch, p.Ragged = 1, false },
+	func(p *core.Problem) { p.Heads, p.KVHeads = 1, 1 },
+	func(p *core.Problem) { p.Extra = 0 },
+	func(p *core.Problem) {
+		for i := range p.Rank {
+			a := &p.Axes[i]
+			*a = core.Axis{Kernel: a.Kernel, Dilation: 1, Stride: 1, QueryStep: a.QueryStep}
+		}
+	},
+}
+
+var richer = []change{
+	func(p *core.Problem) { p.Extra = 3 },
+	func(p *core.Problem) { p.Heads, p.KVHeads = 2, 1 },
+	func(p *core.Problem) { p.Batch, p.Ragged = 2, true },
+	func(p *core.Problem) { p.HasScale, p.Scale = true, 0.6 },
+	func(p *core.Problem) { p.Axes[0].Dilation = 2 },
+	func(p *core.Problem) { p.Axes[0].Stride = 2 },
+	func(p *core.Problem) { p.Axes[p.Rank-1].Causal = true },
+}
