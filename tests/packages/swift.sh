@@ -75,6 +75,8 @@ try() {
     echo "swift: $1: $(tail -n 1 "$scratch/log")"
 }
 try "the example"
+cp -- "$root/tests/packages/memory.swift" "$main"
+try "kinds of memory"
 for document in README.md python/docs/c.md; do
     awk '/^```swift$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$root/$document" >"$main"
     echo 'print("out[0] = \(out[0])")' >>"$main"

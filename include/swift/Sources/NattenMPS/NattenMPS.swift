@@ -53,14 +53,31 @@ public struct Tensor {
     #if canImport(Metal)
     /// A Metal buffer, from a byte offset on.
     public init(_ buffer: MTLBuffer, offset: Int = 0, shape: [Int], strides: [Int]? = nil) {
-        self.data = Unmanaged.passUnretained(buffer as AnyObject).toOpaque()
+        self.init(metal: buffer as AnyObject, offset: offset, shape: shape, strides: strides)
+    }
+    #endif
+
+    init(metal buffer: AnyObject, offset: Int, shape: [Int], strides: [Int]?) {
+        self.data = Unmanaged.passUnretained(buffer).toOpaque()
         self.offset = offset
         self.owner = buffer
         self.isMetal = true
         self.shape = shape
         self.strides = strides ?? Tensor.dense(shape)
     }
-    #endif
+
+    /// natten_mps_memory of tensors, which have to agree: the library takes an MTLBuffer
+    /// among host tensors for an address of numbers.
+    static func memory(of tensors: [(name: String, tensor: Tensor)]) throws -> Int32 {
+        let metal = tensors.filter { $0.tensor.isMetal }.map { $0.name }
+        guard metal.isEmpty || metal.count == tensors.count else {
+            throw NattenError(
+                status: 1,
+                description: "\(metal.joined(separator: ", ")) of \(tensors.count) tensors lie in MTLBuffers "
+                    + "(want all in host memory, or all in MTLBuffers)")
+        }
+        return metal.isEmpty ? 0 : 1
+    }
 
     static func dense(_ shape: [Int]) -> [Int] {
         var strides = [Int](repeating: 1, count: shape.count)
@@ -127,7 +144,8 @@ public func attention(
     var problem = natten_mps_problem()
     problem.op = Int32(NATTEN_MPS_ATTN_FORWARD.rawValue)
     problem.dtype = type.rawValue
-    problem.memory = query.isMetal ? 1 : 0
+    problem.memory = try Tensor.memory(
+        of: [("query", query), ("key", key), ("value", value), ("out", out)])
     problem.rank = Int32(rank)
     problem.batch = Int64(query.shape[0])
     problem.heads = Int64(query.shape[rank + 1])
