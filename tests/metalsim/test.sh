@@ -10,9 +10,9 @@ cd -- "$root"
 tiers=(1-block 1-queue 2 3)
 
 # on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS
-# tensors (Linux only).
+# tensors, whose kernels the tests compare themselves (Linux only).
 on_simulator() {
-    NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
+    NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 NATTEN_MPS_VERIFY=off METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
         PYTHONPATH=$root/tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
 }
 
