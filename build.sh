@@ -110,7 +110,7 @@ test_slow() {
     verb_clients
     NATTEN_TEST_REQUIRE=clients .venv/bin/python -m pytest -q tests/python/test_compat_clients.py
     .venv/bin/python -m pytest -q -m slow tests/python
-    (cd -- core/cpu/_asm && go test ./...)
+    (cd -- core/cpu/internal/kern/_asm && go test ./...)
     # The simulator needs ELF and GNU ld.
     local except='/tests/exported$'
     [[ $goos != darwin ]] || except='/tests/(exported|metalsim)(/|$)'
@@ -131,11 +131,11 @@ verb_dispatch() {
     local cpu
     for cpu in Haswell:avx2 qemu64:generic; do
         echo "== dispatch x86-64 ${cpu%:*}, ${cpu#*:} required"
-        NATTEN_TEST_REQUIRE=${cpu#*:} go test -short -timeout 60m -exec "qemu-x86_64 -cpu ${cpu%:*}" ./core ./core/cpu
+        NATTEN_TEST_REQUIRE=${cpu#*:} go test -short -timeout 60m -exec "qemu-x86_64 -cpu ${cpu%:*}" ./core ./core/cpu/...
     done
     echo "== dispatch arm64, neon required"
     CGO_ENABLED=0 GOOS=linux GOARCH=arm64 NATTEN_TEST_REQUIRE=neon \
-        go test -short -timeout 60m -exec qemu-aarch64 ./core ./core/cpu
+        go test -short -timeout 60m -exec qemu-aarch64 ./core ./core/cpu/...
 }
 
 ## proof [OPTIONS]       prove the window rule of core and shaders with z3 (see ./build.sh proof --help)

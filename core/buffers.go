@@ -143,13 +143,16 @@ func (p *Problem) Shape(r Role) []int64 {
 	}
 }
 
-// ElementSize is the number of bytes of one element of a role's tensor.
-func (p *Problem) ElementSize(r Role) int64 {
+// DTypeOf is the element type of a role's tensor.
+func (p *Problem) DTypeOf(r Role) DType {
 	if r == LSE || r == DLSE {
-		return p.DType.Accumulator().Size()
+		return p.DType.Accumulator()
 	}
-	return p.DType.Size()
+	return p.DType
 }
+
+// ElementSize is the number of bytes of one element of a role's tensor.
+func (p *Problem) ElementSize(r Role) int64 { return p.DTypeOf(r).Size() }
 
 // roleCheck holds what checking one tensor needs, computed once per plan.
 type roleCheck struct {

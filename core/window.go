@@ -18,6 +18,10 @@ type Axis struct {
 // rank: one query that sees one key.
 var UnitAxis = Axis{Length: 1, Kernel: 1, Dilation: 1, Stride: 1, QueryStep: 1}
 
+// Period is how many positions of a dilation group lie between two queries that are
+// computed: one in QueryStep/gcd is.
+func (a *Axis) Period() int64 { return a.QueryStep / gcd(a.QueryStep, a.Dilation) }
+
 // Outputs is the number of queries that are computed.
 func (a *Axis) Outputs() int64 { return (a.Length + a.QueryStep - 1) / a.QueryStep }
 
@@ -78,14 +82,14 @@ type Queries struct{ First, Step, Count int64 }
 
 // Inverse returns the outputs whose query sees the key at index key: the exact
 // transpose of Window. Within the key's dilation group they are an interval,
-// because window starts never decrease; QueryStep then keeps every so-manieth.
+// because window starts never decrease; of them QueryStep keeps one in Period.
 func (a *Axis) Inverse(key int64) Queries {
 	residue, p := key%a.Dilation, key/a.Dilation
 	first, last := a.seenBy(p, a.GroupLength(residue))
 	if a.QueryStep == 1 {
 		return Queries{residue + first*a.Dilation, a.Dilation, last - first + 1}
 	}
-	period := a.QueryStep / gcd(a.QueryStep, a.Dilation)
+	period := a.Period()
 	end := min(last, first+period-1)
 	for ; first <= end; first++ {
 		if index := residue + first*a.Dilation; index%a.QueryStep == 0 {

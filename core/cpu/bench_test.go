@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/tests"
 )
 
@@ -94,11 +95,11 @@ func BenchmarkRun(b *testing.B) {
 
 // BenchmarkPeak measures multiply-adds in registers only.
 func BenchmarkPeak(b *testing.B) {
-	if simd == nil {
+	if kern.Active() == nil {
 		b.Skip("portable kernels")
 	}
 	const rounds = 1 << 16
-	measure(b, rounds*2*float64(simd.peakLanes), 1, func() { simd.peak(rounds) })
+	measure(b, rounds*2*float64(kern.Active().PeakLanes), 1, func() { kern.Active().Peak(rounds) })
 }
 
 // BenchmarkCopy measures bytes read and written by copies on all cores.

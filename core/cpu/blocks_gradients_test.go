@@ -12,22 +12,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/block"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 	"github.com/natten-mps/natten-mps/core/ref"
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// gradientWalk is the walk of all gradients of a problem, or nil.
-func gradientWalk(t testing.TB, p core.Problem) *walk {
-	n, err := p.Normalize()
-	require.NoError(t, err)
-	r, err := New().Prepare(n)
-	require.NoError(t, err)
-	w := (*walk)(nil)
-	if x, ok := r.(*runner[float32]); ok {
-		w = x.all
-	}
-	require.Equal(t, w != nil, strings.Contains(r.Variant(), ", all gradients, blocks of 2 x 2"))
-	return w
+// wholePlan is the plan of all gradients of a problem in quads, or nil.
+func wholePlan(t testing.TB, p core.Problem) *block.Plan {
+	r := prepared(t, p)
+	l, _ := r.whole.(*block.Plan)
+	require.Equal(t, l != nil, strings.Contains(r.Variant(), ", all gradients, blocks of 2 x 2"))
+	return l
 }
 
 func TestAllGradientsAreChosen(t *testing.T) {
@@ -45,9 +41,9 @@ func TestAllGradientsAreChosen(t *testing.T) {
 		} {
 			q := p
 			change(&q)
-			w := gradientWalk(t, q)
+			w := wholePlan(t, q)
 			require.NotNil(t, w, name)
-			require.False(t, w.coloured, name)
+			require.False(t, w.Walk().Coloured, name)
 		}
 		for name, change := range map[string]func(p *core.Problem){
 			"one head":       func(p *core.Problem) { p.Heads, p.Axes[0].Length, p.Axes[1].Length = 1, 48, 48 },
@@ -57,9 +53,9 @@ func TestAllGradientsAreChosen(t *testing.T) {
 		} {
 			q := p
 			change(&q)
-			w := gradientWalk(t, q)
+			w := wholePlan(t, q)
 			require.NotNil(t, w, name)
-			require.True(t, w.coloured, name)
+			require.True(t, w.Walk().Coloured, name)
 		}
 		for name, change := range map[string]func(p *core.Problem){
 			"forward":                   func(p *core.Problem) { p.Op = core.AttnForward },
@@ -74,7 +70,7 @@ func TestAllGradientsAreChosen(t *testing.T) {
 		} {
 			q := p
 			change(&q)
-			require.Nil(t, gradientWalk(t, q), name)
+			require.Nil(t, wholePlan(t, q), name)
 		}
 	})
 }
@@ -91,7 +87,7 @@ func TestCasesOfAllGradients(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
 		taken := map[string]bool{}
 		for _, c := range tests.Cases() {
-			taken[c.Name] = gradientWalk(t, c.Problem(core.AttnBackward, core.Float32)) != nil
+			taken[c.Name] = wholePlan(t, c.Problem(core.AttnBackward, core.Float32)) != nil
 		}
 		for _, name := range []string{"2d", "2d-rect", "2d-even", "2d-k7", "2d-full", "2d-dilated", "2d-causal", "2d-rpb", "2d-ragged", "2d-head-dim-64", "3d", "3d-dilated", "3d-causal", "3d-ragged"} {
 			require.True(t, taken[name], name)
@@ -109,21 +105,21 @@ func TestChunksAreApart(t *testing.T) {
 		partAll(t)
 		for coloured < 100 {
 			p, _ := tallBlocks(r)
-			w := gradientWalk(t, p)
-			if w == nil || !w.coloured {
+			w := wholePlan(t, p)
+			if w == nil || !w.Walk().Coloured {
 				continue
 			}
 			coloured++
-			a, size := p.Axes[w.colourAxis+p.Rank-3], w.block[w.colourAxis]
+			a, size := p.Axes[w.Walk().ColourAxis+p.Rank-3], w.Walk().Shape[w.Walk().ColourAxis]
 			for length := a.Kernel * a.Dilation; length <= a.Length; length++ {
 				if !p.Ragged {
 					length = a.Length
 				}
 				a := core.Axis{Length: length, Kernel: a.Kernel, Dilation: a.Dilation, Causal: a.Causal, Stride: 1, QueryStep: 1}
 				for residue := range a.Dilation {
-					l := newLine(a, residue)
-					for key := range l.keys {
-						lo, hi := l.queriesOf(key)
+					l := walk.NewLine(a, residue)
+					for key := range l.Keys {
+						lo, hi := l.QueriesOf(key)
 						require.LessOrEqual(t, (hi-1)/size-lo/size, 1, "%+v in chunks of %d: key %d", a, size, key)
 					}
 				}
@@ -134,9 +130,9 @@ func TestChunksAreApart(t *testing.T) {
 
 // partAll makes chunks worth it however small they are.
 func partAll(t *testing.T) {
-	given := chunkWork
-	chunkWork = 1
-	t.Cleanup(func() { chunkWork = given })
+	given := block.ChunkWork
+	block.ChunkWork = 1
+	t.Cleanup(func() { block.ChunkWork = given })
 }
 
 // tallBlocks draws a problem of few heads whose rows are parted.
@@ -169,7 +165,7 @@ func eachTall(t *testing.T, count int, f func(tr *trial, r *rand.Rand, odd bool,
 	for seed := uint64(0); count > 0; seed++ {
 		r := rand.New(rand.NewPCG(53, seed))
 		p, sizes := tallBlocks(r)
-		if w := gradientWalk(t, p); w == nil || !w.coloured {
+		if w := wholePlan(t, p); w == nil || !w.Walk().Coloured {
 			continue
 		}
 		count--
@@ -186,7 +182,7 @@ func TestChunksEqualReference(t *testing.T) {
 	t.Run("twins", func(t *testing.T) {
 		withTwins(t, func(t *testing.T) { eachTall(t, fewer(10), check) })
 	})
-	needBlocks(t)
+	needQuads(t)
 	eachTall(t, fewer(50), check)
 }
 
@@ -219,12 +215,12 @@ func TestNotANumberStaysInItsWindow(t *testing.T) {
 	t.Run("twins", func(t *testing.T) {
 		withTwins(t, func(t *testing.T) { eachTall(t, fewer(4), check) })
 	})
-	needBlocks(t)
+	needQuads(t)
 	eachTall(t, fewer(20), check)
 }
 
 func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
-	needBlocks(t)
+	needQuads(t)
 	partAll(t)
 	problems := []core.Problem{
 		plain(core.AttnBackward, []int64{60, 70}, []int64{7, 6}, 1, 16),
@@ -237,7 +233,7 @@ func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
 	problems[2].KVHeads = 1
 	problems[3].Axes[0].Dilation, problems[3].Axes[1].Dilation = 2, 3
 	for i, p := range problems {
-		require.NotNil(t, gradientWalk(t, p), i)
+		require.NotNil(t, wholePlan(t, p), i)
 		r := rand.New(rand.NewPCG(55, uint64(i)))
 		tr := newTrial(t, r, p, nil, false)
 		tr.threads = 1
@@ -253,11 +249,11 @@ func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
 
 // The walk of all gradients gives what the two walks give.
 func TestSomeGradients(t *testing.T) {
-	needBlocks(t)
+	needQuads(t)
 	partAll(t)
 	p := plain(core.AttnBackward, []int64{40, 36}, []int64{5, 4}, 2, 16)
 	p.RPB = true
-	require.NotNil(t, gradientWalk(t, p))
+	require.NotNil(t, wholePlan(t, p))
 	for skipped := range 16 {
 		r := rand.New(rand.NewPCG(57, uint64(skipped)))
 		tr := newTrial(t, r, p, nil, false)
@@ -270,19 +266,19 @@ func TestSomeGradients(t *testing.T) {
 
 // Rows of keys that leave the panel with each plane of queries.
 func TestPlanesEqualReference(t *testing.T) {
-	given := blockPanelBytes
-	defer func() { blockPanelBytes = given }()
+	given := block.PanelBytes
+	defer func() { block.PanelBytes = given }()
 	check := func(t *testing.T, count int) {
 		for seed := uint64(0); count > 0; seed++ {
 			r := rand.New(rand.NewPCG(59, seed))
 			p, sizes := tallBlocks(r)
-			blockPanelBytes = given
-			w := gradientWalk(t, p)
+			block.PanelBytes = given
+			w := wholePlan(t, p)
 			if p.Rank < 3 || w == nil {
 				continue
 			}
-			blockPanelBytes = w.blocking.bytes(&p, w.parts) - 1
-			if w = gradientWalk(t, p); w == nil || w.blocking.ring >= w.columns[1] {
+			block.PanelBytes = w.Bytes() - 1
+			if w = wholePlan(t, p); w == nil || w.WholeRows() {
 				continue
 			}
 			count--
@@ -293,6 +289,6 @@ func TestPlanesEqualReference(t *testing.T) {
 	t.Run("twins", func(t *testing.T) {
 		withTwins(t, func(t *testing.T) { check(t, fewer(4)) })
 	})
-	needBlocks(t)
+	needQuads(t)
 	check(t, fewer(12))
 }

@@ -11,35 +11,44 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/block"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 )
 
-// inBlocks reports whether all walks of a problem take items in blocks.
-func inBlocks(t testing.TB, p core.Problem) bool {
+// prepared is a problem's runner.
+func prepared(t testing.TB, p core.Problem) *runner {
 	n, err := p.Normalize()
 	require.NoError(t, err)
 	r, err := New().Prepare(n)
 	require.NoError(t, err)
-	if p.DType == core.Float64 {
-		return strings.Contains(r.Variant(), "blocks")
-	}
-	for _, w := range r.(*runner[float32]).walks {
-		if w.blocking.rows == 0 {
+	return r.(*runner)
+}
+
+// inBlocks reports whether all plans of a problem take items in quads.
+func inBlocks(t testing.TB, p core.Problem) bool {
+	r := prepared(t, p)
+	for _, plan := range r.plans {
+		if _, ok := plan.(*block.Plan); !ok {
 			return false
 		}
 	}
-	return strings.Contains(r.Variant(), "blocks of 2 x 2")
+	return len(r.plans) > 0 && strings.Contains(r.Variant(), "blocks of 2 x 2")
 }
 
-// withTwins runs a test with the block kernels in Go, which any processor runs.
+// withTwins runs a test with the kernels for quads in Go, which any processor runs, of
+// vectors of all widths.
 func withTwins(t *testing.T, f func(t *testing.T)) {
-	if simd == nil {
+	if kern.Active() == nil {
 		t.Skip("portable kernels")
 	}
-	given, changed := simd, *simd
-	changed.block, changed.stencil = &twins, nil
-	simd = &changed
-	defer func() { simd = given }()
-	f(t)
+	for _, lanes := range []int{4, 8, 16} {
+		t.Run(fmt.Sprintf("%d lanes", lanes), func(t *testing.T) {
+			changed := *kern.Active()
+			changed.Block, changed.Stencil = kern.BlockTwins(lanes), nil
+			defer kern.Replace(&changed)()
+			f(t)
+		})
+	}
 }
 
 func TestBlocksAreChosen(t *testing.T) {
@@ -108,6 +117,12 @@ func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
 	}
 }
 
+func needQuads(t *testing.T) {
+	if kern.Active() == nil || kern.Active().Block == nil {
+		t.Skip("no kernels for quads")
+	}
+}
+
 func checkBlocks(t testing.TB, seed uint64) {
 	r := rand.New(rand.NewPCG(31, seed))
 	p, sizes := randomBlocks(t, r)
@@ -127,7 +142,7 @@ func TestBlocksEqualReference(t *testing.T) {
 			}
 		})
 	})
-	needBlocks(t)
+	needQuads(t)
 	for seed := range fewer(400) {
 		checkBlocks(t, uint64(seed))
 	}
@@ -140,16 +155,14 @@ func TestBlocksOfShortSamples(t *testing.T) {
 
 // Panels too small for all planes and query heads of an inverse walk.
 func TestSlabsEqualReference(t *testing.T) {
-	given := blockPanelBytes
-	blockPanelBytes = 1 << 15
-	defer func() { blockPanelBytes = given }()
+	given := block.PanelBytes
+	block.PanelBytes = 1 << 15
+	defer func() { block.PanelBytes = given }()
 	withTwins(t, func(t *testing.T) {
 		slabs := 0
 		for seed := uint64(0); slabs < 10; seed++ {
 			p, _ := randomBlocks(t, rand.New(rand.NewPCG(31, seed)))
-			n, err := p.Normalize()
-			require.NoError(t, err)
-			if walks := newRunner[float32](n).(*runner[float32]).walks; walks[len(walks)-1].blocking.slabs {
+			if plans := prepared(t, p).plans; plans[len(plans)-1].(*block.Plan).Slabs() {
 				checkBlocks(t, seed)
 				slabs++
 			}
@@ -158,7 +171,7 @@ func TestSlabsEqualReference(t *testing.T) {
 }
 
 func FuzzBlocks(f *testing.F) {
-	if simd == nil || simd.block == nil {
+	if kern.Active() == nil || kern.Active().Block == nil {
 		f.Skip("no kernels for blocks")
 	}
 	f.Add(uint64(1))

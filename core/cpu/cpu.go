@@ -1,17 +1,72 @@
 // SPDX-License-Identifier: MIT
 
-// Package cpu runs problems on the processor's cores.
+// Package cpu runs problems on the processor's cores: the backend "native".
 //
-// Work is a walk over tiles of items: the queries of a dilation group in the
-// forward walk, its keys in the inverse walk. The columns that an item meets,
-// keys or queries, are packed into panels, on which two primitives do the
-// arithmetic; see kernels.go.
+// A problem is computed in passes (walk.Pass), each of which gives some of its outputs:
+// fused attention in one, its gradients in one or two. The first engine below that takes
+// a pass has it; [engines] is that list, newRunner asks it, and an engine's Prepare says
+// why it does not take a pass.
+//
+//	engine   takes                                          kernels            what it costs
+//	strip    fused attention, windows of one row of up to   all, portable too  rows are read where the tensors have
+//	         64 keys, no bias, no additional tokens                            them: no packing, no reuse
+//	stencil  the forward pass in float32, windows of        AVX-512            the same, for windows of several rows
+//	         several rows of up to 32 keys, 16, 32, 64 or
+//	         128 channels
+//	block    fused attention, windows of several rows of    AVX-512            packs keys once a column of tiles; 2 x 2
+//	         several keys, no down-sampling, sums in                           items share what is loaded; one pass can
+//	         float32, no additional tokens                                     give all gradients
+//	panel    every pass                                     all, portable too  packs keys once a column of tiles; pairs
+//	                                                                           of items share what is loaded
+//
+// A run is a job of numbered tasks (sched.Job) in stages, one for each walk that a given
+// output needs. A goroutine takes tasks as they come; when none is left it takes rows off
+// those that are still at work. Results do not depend on the number of goroutines: a task
+// writes what no other task of the job writes, and the sums that tasks share, those of
+// d_rpb and of the keys between two chunks, are added up in a fixed order.
+//
+//	cpu         this package: engines, runner.go (a prepared problem), zero.go, prefault.go (outputs)
+//	engine      what this package asks of an engine: Engine, Plan, Worker
+//	panel, strip, block, stencil   the engines: plan.go (what is decided), worker.go (one goroutine)
+//	walk        which items there are, what they meet, where they are in the caller's tensors, tasks
+//	kern        kernels, one contract each, by instruction set; abi has what Go and assembly agree on
+//	sched       the pool of goroutines, stealing of rows, prefaults; knows no attention
+//
+// They import one another in this order only, and no engine another one.
+//
+// Words, in the order in which they build on one another:
+//
+//	axis        of the token layout; 0 is the slowest and 2 the fastest. Axes 0 and 1 are the slow ones
+//	class       a residue of the dilation on every axis: a dilation group, in which all of a window lies
+//	item        what is computed: a query (of one query head) or, in the inverse walk, a key
+//	to meet     a query meets the keys of its window, a key the queries whose windows it is in
+//	key         in panel and block whatever items meet: queries in the inverse walk
+//	lane        the place of a key along the fastest axis; as in SIMD, neighbouring keys are taken together
+//	tile        neighbouring items along the fastest axis
+//	row         what is at one place of the slow axes: of items, or of keys
+//	column      a tile of all rows of a task, which are taken one after the other
+//	plane       the rows at one place of axis 0
+//	slot        where a row of keys is packed in a panel; a window's slots are the numbers of attn
+//	member      a query head of a key head's group
+//	quad        2 x 2 items of the block engine: two neighbours in two neighbouring rows
+//	group       of rows of keys, 1, 2 or 4, whose lanes share a vector of the block engine
+//	stretch     items of a strip whose windows are equally long and equally far apart
+//	QK, VO      the channels of queries and keys, and those of values and outputs
+//	delta       d_out . out - d_lse: what all keys of a query share of its logits' gradients
+//	bin         a partial sum of d_rpb
+//	colour      even or odd number of a chunk of rows: chunks of one colour meet no key in common
 package cpu
 
 import (
 	"strings"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/block"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/panel"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/stencil"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/strip"
 )
 
 type backend struct{}
@@ -22,7 +77,7 @@ func New() core.Backend { return backend{} }
 func (backend) Name() string { return "native" }
 
 func (backend) Available() (bool, string) {
-	return true, details
+	return true, kern.Details()
 }
 
 func (backend) Unsupported(p *core.Problem) []string {
@@ -36,8 +91,8 @@ func (b backend) Prepare(p *core.Problem) (core.Runner, error) {
 	if why := b.Unsupported(p); len(why) > 0 {
 		return nil, core.Errorf(core.Unsupported, "native: %s", strings.Join(why, "; "))
 	}
-	if p.DType == core.Float64 {
-		return newRunner[float64](p), nil
-	}
-	return newRunner[float32](p), nil
+	return newRunner(p), nil
 }
+
+// engines is where it is decided which engine runs: the first that takes a pass has it.
+var engines = []engine.Engine{strip.Engine{}, stencil.Engine{}, block.Engine{}, panel.Engine{}}

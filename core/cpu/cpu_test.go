@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
 var (
@@ -143,8 +145,8 @@ func TestRunsAllocateNothing(t *testing.T) {
 	partAll(t)
 	for _, heads := range []int64{1, 8} { // the walk of all gradients, in two colours and without
 		p := plain(core.AttnBackward, []int64{40, 24}, []int64{5, 5}, heads, 16)
-		w := gradientWalk(t, p)
-		require.True(t, simd == nil || simd.block == nil || w != nil && w.coloured == (heads == 1))
+		l := wholePlan(t, p)
+		require.True(t, kern.Active() == nil || kern.Active().Block == nil || l != nil && l.Walk().Coloured == (heads == 1))
 		allocatesNothing(t, p)
 	}
 }
@@ -221,7 +223,7 @@ func TestGroupedGradients(t *testing.T) {
 			p.Axes[0].QueryStep = 1 + int64(i)
 			n, err := p.Normalize()
 			require.NoError(t, err)
-			require.Equal(t, dtype == core.Float32 || dtype == core.Float64, apart(n, pass{}))
+			require.Equal(t, dtype == core.Float32 || dtype == core.Float64, walk.New(n, walk.Passes(n)[0]).Apart())
 			for _, odd := range []bool{false, true} {
 				r := rand.New(rand.NewPCG(41, uint64(i)))
 				newTrial(t, r, p, nil, odd).check(t, r, odd, fmt.Sprintf("%v %v odd=%v", op, dtype, odd))

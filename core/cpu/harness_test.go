@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/ref"
 	"github.com/natten-mps/natten-mps/tests"
 )
@@ -46,13 +47,6 @@ func used(p *core.Problem, role core.Role) bool {
 	return true
 }
 
-func dtypeOf(p *core.Problem, role core.Role) core.DType {
-	if role == core.LSE || role == core.DLSE {
-		return p.DType.Accumulator()
-	}
-	return p.DType
-}
-
 // array is a tensor for tests in memory of its own, with guard bytes wherever
 // the tensor has no element.
 type array struct {
@@ -68,7 +62,7 @@ const guard = 0xa5
 // layout is how arrays are laid out: densely or, with odd, with dimensions in
 // random order, gaps, negative steps and, for inputs, repetition.
 func newArray(r *rand.Rand, p *core.Problem, role core.Role, odd, input bool) *array {
-	a := &array{dtype: dtypeOf(p, role)}
+	a := &array{dtype: p.DTypeOf(role)}
 	a.shape = append(a.shape, p.Shape(role)...)
 	if role != core.ExtraKey && role != core.ExtraValue && role != core.DExtraKey && role != core.DExtraValue {
 		a.shape = append(a.shape[:1], a.shape[4-p.Rank:]...)
@@ -140,7 +134,7 @@ func (a *array) each(f func(p core.Address)) {
 func (a *array) fill(f func() float64) {
 	a.each(func(p core.Address) {
 		v := [1]float64{f()}
-		store(p, 0, a.dtype, v[:], 1)
+		kern.Store(p, 0, a.dtype, v[:], 1)
 	})
 }
 
@@ -148,7 +142,7 @@ func (a *array) values() []float64 {
 	var out []float64
 	a.each(func(p core.Address) {
 		var v [1]float64
-		load(v[:], p, 0, a.dtype)
+		kern.Load(v[:], p, 0, a.dtype)
 		out = append(out, v[0])
 	})
 	return out

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
 // A goroutine that offers a column and does not come to compute it stands for a slow
@@ -34,29 +36,27 @@ func testHelp(t *testing.T, tr *trial) {
 	whole := tr.run(t, New(), shuffle, false)
 	n, err := tr.p.Normalize()
 	require.NoError(t, err)
-	r := newRunner[float32](n).(*runner[float32])
-	u := r.runs.New().(*run[float32])
+	r := newRunner(n)
+	u := r.runs.New().(*run)
 	out := newArray(shuffle, n, first, false, false)
 	out.fill(math.NaN)
+	u.in.Problem, u.in.Sizes, u.threads = n, nil, 1
 	for role, a := range tr.inputs {
-		u.tensors[role] = newTensor(a.tensor(), dtypeOf(n, role))
+		u.in.Tensors[role] = walk.NewTensor(a.tensor(), n.DTypeOf(role))
 	}
-	u.tensors[first] = newTensor(out.tensor(), dtypeOf(n, first))
-	u.threads = 1
-	u.stages = append(u.stages, u.stage(r.walks[0]))
+	u.in.Tensors[first] = walk.NewTensor(out.tensor(), n.DTypeOf(first))
+	u.begin(r.plans[0], 0)
 
-	var slow, helper tile[float32]
-	slow.begin(u, &u.stages[0])
-	u.victims.Add(&slow.left)
-	helper.run = u
-	u.victims.Add(&helper.left)
-	slow.lay(0)
-	slow.stencil.end = 1
-	slow.planTile(0, 9)
-	slow.publishRows(0, 0, 24)
+	var slow sched.Stealable[walk.Rows]
+	u.victims.Add(&slow)
+	lazy := &publisher{}
+	lazy.at.Begin(&u.in, &u.stages[0].walk, &slow, false)
+	lazy.at.Task(0, lazy)
+	helper := hand{run: u}
+	u.victims.Add(&helper.rows)
 	helper.help()
 
-	row, end, ok := slow.left.Take(2)
+	row, end, ok := slow.Take(2)
 	require.Equal(t, []any{0, 6, true}, []any{row, end, ok})
 	want, got, perRow := whole[first].values(), out.values(), 9*int(tr.p.HeadDim)
 	for i, v := range got {
@@ -67,3 +67,10 @@ func testHelp(t *testing.T, tr *trial) {
 		}
 	}
 }
+
+// publisher publishes the rows of the first column that it comes to.
+type publisher struct{ at walk.Cursor }
+
+func (p *publisher) Plan(n, count int) { p.at.SetTile(n, count) }
+
+func (p *publisher) Column(from, to [3]int) { p.at.Publish(from[0], from[1], to[1]) }

@@ -5,11 +5,12 @@ package cpu
 import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
 const (
 	largeOutput = 1 << 20 // bytes that are worth a look
-	freshPiece  = 1 << 20 // bytes of a task
+	pieceBytes  = 1 << 20 // bytes of a task
 )
 
 // large is an output that may be worth the look.
@@ -21,7 +22,7 @@ type large struct {
 
 func largeOutputs(p *core.Problem) (found []large) {
 	for role := range core.NumRoles {
-		if !writes(p.Op, role) {
+		if !dense(p, role) {
 			continue
 		}
 		x := large{role, p.Shape(role), p.ElementSize(role)}
@@ -37,36 +38,36 @@ func largeOutputs(p *core.Problem) (found []large) {
 
 // memory is what a tensor of the shape covers, or nothing unless its elements fill
 // most of that.
-func (x *large) memory(t *tensor) sched.Piece {
-	extent := int(t.dtype.Size())
+func (x *large) memory(t *walk.Tensor) sched.Piece {
+	extent := int(t.DType.Size())
 	for i, n := range x.shape {
-		if t.strides[i] < 0 {
+		if t.Strides[i] < 0 {
 			return sched.Piece{}
 		}
-		extent += int(n-1) * t.strides[i]
+		extent += int(n-1) * t.Strides[i]
 	}
 	if extent > int(x.size+x.size/2) {
 		return sched.Piece{}
 	}
-	return sched.Piece{Address: uintptr(t.base), Size: extent}
+	return sched.Piece{Address: uintptr(t.Base), Size: extent}
 }
 
 // prefault asks for the pages of outputs that have none.
-func (u *run[T]) prefault() {
-	u.fresh = u.fresh[:0]
-	for i := range u.large {
-		x := &u.large[i]
-		if !u.tensors[x.role].given() {
+func (u *run) prefault() {
+	u.missing = u.missing[:0]
+	for i := range u.runner.large {
+		x := &u.runner.large[i]
+		if !u.in.Given(x.role) {
 			continue
 		}
-		m := x.memory(&u.tensors[x.role])
-		for at := 0; at < m.Size; at += freshPiece {
-			if part := (sched.Piece{Address: m.Address + uintptr(at), Size: min(m.Size-at, freshPiece)}); sched.NotResident(part) {
-				u.fresh = append(u.fresh, part)
+		m := x.memory(&u.in.Tensors[x.role])
+		for at := 0; at < m.Size; at += pieceBytes {
+			if part := (sched.Piece{Address: m.Address + uintptr(at), Size: min(m.Size-at, pieceBytes)}); sched.NotResident(part) {
+				u.missing = append(u.missing, part)
 			}
 		}
 	}
-	if len(u.fresh) > 0 {
-		u.stages = append(u.stages, stage{other: prefaulting, count: int64(len(u.fresh))})
+	if len(u.missing) > 0 {
+		u.add(stage{work: prefaulting, walk: walk.Stage{Count: int64(len(u.missing))}})
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
 func mapped(t *testing.T, size int) []byte {
@@ -58,13 +59,13 @@ func TestLargeOutputsAndTheirMemory(t *testing.T) {
 	require.Len(t, found, 1) // lse is small
 	require.Equal(t, core.Out, found[0].role)
 	size := 5000 * 2 * 32 * 4
-	dense := tensor{dtype: core.Float32, strides: [6]int{size, size, size, 256, 128, 4}}
+	dense := walk.Tensor{DType: core.Float32, Strides: [6]int{size, size, size, 256, 128, 4}}
 	require.Equal(t, sched.Piece{Size: size}, found[0].memory(&dense))
 	apart := dense
-	apart.strides[3] = 512
+	apart.Strides[3] = 512
 	require.Equal(t, sched.Piece{}, found[0].memory(&apart))
 	back := dense
-	back.strides[3] = -256
+	back.Strides[3] = -256
 	require.Equal(t, sched.Piece{}, found[0].memory(&back))
 	small, err := plain(core.AttnForward, []int64{500}, []int64{5}, 2, 32).Normalize()
 	require.NoError(t, err)

@@ -4,46 +4,40 @@ package cpu
 
 import (
 	"math"
-	"slices"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
 // zero clears the positions of outputs that belong to no item: padding, and the
 // gradients of queries that are not computed. What the walks write comes after it.
-func (u *run[T]) zero() {
-	u.stages = append(u.stages, stage{other: zeroing, count: u.p.Batch})
-	u.runStages()
+func (u *run) zero() {
+	u.add(stage{work: zeroing, walk: walk.Stage{Count: u.in.Problem.Batch}})
+	u.finish()
 }
 
-func (u *run[T]) zeroSample(sample int) {
-	axes := u.p.SampleAxes(u.sizes, int64(sample))
+func (u *run) zeroSample(sample int) {
+	axes := u.in.Problem.SampleAxes(u.in.Sizes, int64(sample))
 	for role := range core.NumRoles {
-		if u.tensors[role].given() && writes(u.p.Op, role) {
+		if u.in.Given(role) && dense(u.in.Problem, role) {
 			u.zeroRole(role, sample, &axes)
 		}
 	}
 }
 
-// writes reports whether role is an output with a row for every position.
-func writes(op core.Op, role core.Role) bool {
-	if role == core.LSE {
-		return op == core.AttnForward
-	}
-	if role == core.DRPB || role == core.DExtraKey || role == core.DExtraValue {
+// dense reports whether role is an output with a row for every position.
+func dense(p *core.Problem, role core.Role) bool {
+	switch role {
+	case core.DRPB, core.DExtraKey, core.DExtraValue:
 		return false
 	}
-	for _, q := range passesOf[op] {
-		if slices.Contains(q.outputs, role) {
-			return true
-		}
-	}
-	return false
+	return p.Writes(role)
 }
 
-func (u *run[T]) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
-	shape := u.p.Shape(role)
-	x := &u.tensors[role]
+func (u *run) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
+	shape := u.in.Problem.Shape(role)
+	x := &u.in.Tensors[role]
 	value, channels := 0.0, 1
 	if role == core.LSE {
 		value = math.Inf(-1)
@@ -59,7 +53,7 @@ func (u *run[T]) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
 					continue
 				}
 				for head := range int(shape[4]) {
-					fill(x.row(sample, n0, n1, n2, head), int(x.dtype.Size()), channels, x.dtype, value)
+					kern.Fill(x.Row(sample, n0, n1, n2, head), int(x.DType.Size()), channels, x.DType, value)
 				}
 			}
 		}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+
+package block
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// compute takes the rows that rows of items from n1 on meet into their sums; nth is
+// the number of the query head in its group.
+func (w *worker) compute(n0, n1, rows, nth int) {
+	d, dv, k := int(w.problem.HeadDim), int(w.problem.ValueDim), w.plan.kernels.Block
+	products, done := 0, 0
+	for _, wanted := range [6]bool{true, w.products.DOutV, w.products.SumQK, w.products.SumVO, w.products.Scatter, w.products.Scatter} {
+		if wanted {
+			products++
+		}
+	}
+	ahead := func() []abi.Stream {
+		done++
+		return share(w.ahead, done-1, products)
+	}
+	w.score(w.weights, w.qk, w.panel.qkT, d, ahead())
+	w.addBias(n0, n1, rows)
+	if w.products.DOutV {
+		w.score(w.gradients, w.vo, w.panel.voT, dv, ahead())
+	}
+	for i := range w.runs {
+		w.weigh(&w.runs[i])
+	}
+	w.binGradients(n0, n1, rows, nth)
+	logits := w.weights // their weights or gradients
+	if w.kind != walk.AttnOut {
+		logits = w.gradients
+	}
+	if w.products.SumVO {
+		w.eachPart(k.Accumulate, w.sums(w.sumVO), w.weights, w.panel.vo, dv, ahead())
+	}
+	if w.products.SumQK {
+		w.eachPart(k.Accumulate, w.sums(w.sumQK), logits, w.panel.qk, d, ahead())
+	}
+	if w.products.Scatter {
+		w.eachPart(k.Scatter, w.vo, w.weights, w.panel.scatteredVO, dv, ahead())
+		w.eachPart(k.Scatter, w.qk, logits, w.panel.scatteredQK, d, ahead())
+	}
+}
+
+// weigh turns scores into weights, and their gradients into those of scores.
+func (w *worker) weigh(r *quadRun) {
+	k, m, first := w.plan.kernels.Block, &w.met, 4*r.first*w.weightItem
+	w.call = abi.Block{
+		Quads: unsafe.Pointer(&w.quads[r.first]), Offsets: unsafe.Pointer(&m.offsets[0]), Masks: unsafe.Pointer(&m.masks[0]),
+		Weights: unsafe.Pointer(&w.weights[first]), LSE: unsafe.Pointer(&w.numbers[2*r.first]), Delta: unsafe.Pointer(&w.numbers[2*w.numberRow+2*r.first]),
+		Lanes: w.plan.lanes, Count: r.count, Groups: len(m.offsets), Wide: r.wide,
+		GroupStep: w.plan.wide * w.plan.lanes * kern.Float32Bytes, WeightItem: w.weightItem * kern.Float32Bytes, NumberRow: w.numberRow * kern.Float32Bytes,
+	}
+	if w.kind == walk.AttnOut {
+		k.Softmax(&w.call)
+		return
+	}
+	w.call.Gradients = unsafe.Pointer(&w.gradients[first])
+	if w.queries {
+		k.GradientItems(&w.call)
+		return
+	}
+	w.call.LSE, w.call.Delta = unsafe.Pointer(&w.panel.lse[0]), unsafe.Pointer(&w.panel.delta[0])
+	k.GradientLanes(&w.call)
+}
+
+// score takes the inner products of all quads with what they meet.
+func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Stream) {
+	l, m, k := w.plan, &w.met, w.plan.kernels.Block
+	groups, item := len(m.offsets), w.item*kern.Float32Bytes
+	chunks := kern.CeilDiv(groups, k.MostGroups)
+	chunk := kern.CeilDiv(groups, chunks)
+	chunks = kern.CeilDiv(groups, chunk)
+	for g := 0; g < groups; g += chunk {
+		streams := share(ahead, g/chunk, chunks)
+		for i := range w.runs {
+			r := &w.runs[i]
+			for vector := range r.wide {
+				to := 4*r.first*w.weightItem + (g*l.wide+vector)*l.lanes
+				w.call = abi.Block{
+					Quads: unsafe.Pointer(&w.quads[r.first]), Offsets: unsafe.Pointer(&m.offsets[g]), Ahead: unsafe.Pointer(unsafe.SliceData(streams)),
+					Weights: unsafe.Pointer(&dst[to]), Vectors: unsafe.Pointer(&items[2*r.first*w.item]), Panel: unsafe.Pointer(&keys[vector*l.lanes]),
+					Lanes: l.lanes, Count: r.count, Channels: channels, Groups: min(chunk, groups-g),
+					Pitch: l.channelPitch() * kern.Float32Bytes, GroupStep: l.wide * l.lanes * kern.Float32Bytes,
+					WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
+				}
+				if vector == 0 {
+					w.call.Streams = len(streams)
+				}
+				k.Score(&w.call)
+			}
+		}
+	}
+}
+
+// sums are those of the present rows of items, cleared if they begin.
+func (w *worker) sums(of []float32) []float32 {
+	of = of[w.reach.at:][:2*w.numberRow*w.item]
+	if w.reach.first {
+		clear(of)
+	}
+	return of
+}
+
+// eachPart runs a kernel for the lanes that the quads meet, part by part.
+func (w *worker) eachPart(kernel func(*abi.Block), vectors, weights, rows []float32, channels int, ahead []abi.Stream) {
+	l, m, item := w.plan, &w.met, w.item*kern.Float32Bytes
+	for i := range m.parts {
+		p := &m.parts[i]
+		if p.upper+p.both+p.lower == 0 {
+			continue
+		}
+		streams := share(ahead, i, len(m.parts))
+		w.call = abi.Block{
+			Quads: unsafe.Pointer(&w.quads[0]), Rows: unsafe.Pointer(&m.list[p.first]), Ahead: unsafe.Pointer(unsafe.SliceData(streams)), Streams: len(streams),
+			Weights: unsafe.Pointer(&weights[0]), Vectors: unsafe.Pointer(&vectors[0]), Panel: unsafe.Pointer(&rows[0]),
+			Lanes: l.lanes, Count: len(w.quads), Channels: l.whole(channels), Upper: p.upper, Both: p.both, Lower: p.lower,
+			Lane: l.depth * kern.Float32Bytes, Column: l.rows * kern.Float32Bytes,
+			WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
+		}
+		kernel(&w.call)
+	}
+}

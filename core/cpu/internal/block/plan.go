@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+
+// Package block is the engine for fused attention in float32 sums whose windows have
+// several rows of several keys. It takes items in quads, 2 x 2 of them, which share what
+// is loaded: a vector holds some lanes of a group of neighbouring rows of keys. The rows
+// that a column of quads meets are packed once and stay while it goes down the slow axes.
+// One pass may give all gradients; see gradients.go.
+package block
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// slabRows is the most rows along axis 1 that a task of slabs keeps the sums of.
+const slabRows = 32
+
+// PanelBytes bounds the packed keys that a goroutine holds; tests change it.
+var PanelBytes = 5 << 18
+
+const (
+	longestTile      = 32      // positions
+	longestGradients = 64      // positions of the pass of all gradients
+	largestTask      = 1 << 25 // multiply-adds from which a task is not made larger
+	partRows         = 8       // of a part: what its lanes hold stays in the first cache from quad to quad
+)
+
+// Engine is the block engine.
+type Engine struct{}
+
+// Name implements engine.Engine.
+func (Engine) Name() string { return "block" }
+
+// Prepare implements engine.Engine.
+func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engine.Plan, string) {
+	if why := refuses(p, pass, kernels); why != "" {
+		return nil, why
+	}
+	l := &Plan{walk: walk.New(p, pass), kernels: kernels, lanes: kernels.Block.Lanes}
+	l.scatter = l.walk.Products.Scatter
+	if why := l.choosePanel(); why != "" {
+		return nil, why
+	}
+	if l.scatter {
+		if why := l.chooseGradients(); why != "" {
+			return nil, why
+		}
+		return l, ""
+	}
+	cut := walk.Cut{Largest: largestTask, Pairs: true}
+	if l.slabs {
+		cut.MostRows = slabRows
+	}
+	l.walk.CutTasks(cut)
+	return l, ""
+}
+
+// refuses returns why there are no kernels, or no walk over quads, for a pass.
+func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
+	switch {
+	case kernels == nil || kernels.Block == nil || p.DType == core.Float64:
+		return "there are no kernels for quads"
+	case pass.Tokens || p.Extra > 0:
+		return "there are additional tokens"
+	}
+	for a := range p.Axes {
+		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {
+			return "windows do not advance with the items"
+		}
+	}
+	switch pass.Kind {
+	case walk.AttnOut, walk.AttnQuery, walk.AttnKey, walk.AttnGradients:
+		return ""
+	}
+	return "quads are for fused attention"
+}
+
+// Plan is a pass in quads. A vector of lanes elements holds some lanes of a group of
+// neighbouring rows of keys, so that two rows of items share what is loaded. Groups are
+// aligned to where the windows of most pairs of rows begin; those of 4 rows overlap, so
+// that each pair finds one.
+type Plan struct {
+	walk    *walk.Walk
+	kernels *kern.Set
+	lanes   int // of a vector
+	scatter bool
+	sizes
+}
+
+// sizes are those of the panel.
+type sizes struct {
+	rows   int  // of a group
+	step   int  // rows from a group to the next
+	phase  int  // the first row of group g is g*step - phase
+	wide   int  // most vectors that the lanes of two items take
+	groups int  // of the ring along axis 1
+	ring   int  // rows of it in row panels
+	planes int  // of the ring along axis 0, for each query head in the inverse walk
+	heads  int  // query heads in the inverse walk
+	width  int  // lanes
+	depth  int  // elements of a lane in row panels
+	slabs  bool // one plane of one query head at a time, as all do not fit: inverse walk
+}
+
+// choosePanel chooses groups and panel, or returns why quads do not pay.
+func (l *Plan) choosePanel() string {
+	w, p := l.walk, l.walk.Problem
+	lanes, most := min(int(p.Axes[2].Kernel)+1, w.Met[2]), l.pairMeets(2)
+	if w.Widest[1] < 2 || w.Widest[2] < 2 || most > kern.MaskBits {
+		return "windows are a row, or a column, or too wide"
+	}
+	inverse := w.Pass.Kind.Inverse()
+	l.rows, l.planes, l.heads, l.depth = 1, w.Widest[0], 1, l.whole(int(max(p.HeadDim, p.ValueDim)))
+	for l.rows < 4 && lanes <= l.lanes/(2*l.rows) && most <= kern.MaskBits/(2*l.rows) && l.rows < w.Widest[1] {
+		l.rows *= 2
+	}
+	l.wide = kern.CeilDiv(most, l.lanes/l.rows)
+	l.align(&p.Axes[1], l.pairMeets(1), inverse)
+	union := w.Widest[2] - 1
+	if inverse {
+		l.heads = w.Stacked
+		if kernel := int(p.Axes[0].Kernel); p.Ragged || w.Met[0] < 3*kernel {
+			l.planes = min(2*kernel-1, w.Met[0]) // on a shorter axis a key may be near both ends
+		}
+		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
+	}
+	if !l.fit(union) {
+		l.heads, l.planes, l.slabs = 1, 1, true
+		if !inverse || !l.fit(union) {
+			return "keys do not fit the panel"
+		}
+	}
+	given := l.sizes
+	l.hold(kern.CeilDiv(w.Met[1]+l.phase, l.step)) // all rows: what they hold serves the next places on axis 0 too
+	if l.planes == 1 || l.bytes() > PanelBytes {
+		l.sizes = given
+	}
+	return ""
+}
+
+// fit chooses the positions of a tile so that the panel has room for the keys that they
+// meet; union is the lanes of a tile beyond one for each position.
+func (l *Plan) fit(union int) bool {
+	w, most := l.walk, longestTile
+	switch {
+	case l.scatter && !w.Apart():
+		most = w.Extent[2] // the keys that two tiles meet cannot be added up
+	case l.scatter:
+		most = longestGradients
+	}
+	for tiles := kern.CeilDiv(w.Extent[2], most); ; tiles++ {
+		w.Tile = kern.CeilDiv(w.Extent[2], tiles)
+		w.Tile += w.Tile & 1
+		l.width = l.whole(min(w.Tile+union, w.Met[2]))
+		if l.bytes() <= PanelBytes {
+			return true
+		}
+		if w.Tile <= 8 {
+			return false
+		}
+	}
+}
+
+// pairMeets is the most keys along an axis that two neighbouring items meet.
+func (l *Plan) pairMeets(axis int) int {
+	kernel := int(l.walk.Problem.Axes[axis].Kernel)
+	if l.walk.Pass.Kind.Inverse() { // both may be near an end, where more queries meet a key
+		return min(2*kernel, l.walk.Met[axis])
+	}
+	return min(kernel+1, l.walk.Met[axis])
+}
+
+// align chooses the phase of groups, and how many of them the windows of two
+// rows of items, most rows in all, can touch.
+func (l *Plan) align(a *core.Axis, most int, inverse bool) {
+	before := int(a.Kernel / 2) // rows of the window before an item far from the ends
+	switch {
+	case inverse && a.Causal:
+		before = 0
+	case a.Causal:
+		before = int(a.Kernel - 1)
+	case inverse:
+		before = int(a.Kernel - 1 - a.Kernel/2)
+	}
+	l.step = min(l.rows, 2)
+	l.phase = before % l.step
+	most += l.step - 1
+	if !inverse {
+		// Pairs begin at even items: all of most rows are aligned, fewer always fit.
+		most = min(int(a.Kernel)+1, most)
+	}
+	l.hold((kern.CeilDiv(most, l.rows)-1)*(l.rows/l.step) + 1)
+}
+
+// hold sets the number of groups of the ring.
+func (s *sizes) hold(groups int) { s.groups, s.ring = groups, (groups-1)*s.step+s.rows }
+
+// slots is the number of groups that a panel holds.
+func (s *sizes) slots() int { return s.heads * s.planes * s.groups }
+
+// slot is where a group of a plane is packed, and rowSlot where a row is.
+func (s *sizes) slot(plane, group int) int { return plane*s.groups + group%s.groups }
+
+func (s *sizes) rowSlot(plane, row int) int { return plane*s.ring + row%s.ring }
+
+// rowPitch and channelPitch are the distances, in elements, of rows of a row panel and
+// of channels of a score panel: odd numbers of cache lines, so that what a quad
+// reads spreads over the sets of the cache.
+func (s *sizes) rowPitch() int { return (s.width*s.depth+15)/16*16 | 16 }
+
+func (s *sizes) channelPitch() int { return s.slots()*s.width*s.rows | 16 }
+
+func (l *Plan) scoreSize(channels int) int { return l.channelPitch()*l.whole(channels) + kern.MaskBits }
+
+func (s *sizes) rowsSize() int { return s.rowPitch()*s.heads*s.planes*s.ring + kern.MaskBits }
+
+// bytes is the size of the panels.
+func (l *Plan) bytes() (size int) {
+	products, p := &l.walk.Products, l.walk.Problem
+	if products.QK {
+		size += l.scoreSize(int(p.HeadDim))
+	}
+	if products.DOutV {
+		size += l.scoreSize(int(p.ValueDim))
+	}
+	if products.SumQK {
+		size += l.rowsSize()
+	}
+	if products.SumVO {
+		size += l.rowsSize()
+	}
+	if products.Scatter {
+		size += 2 * l.rowsSize()
+	}
+	return size * kern.Float32Bytes
+}
+
+// whole is a number of channels or lanes rounded up to vectors.
+func (l *Plan) whole(n int) int { return kern.CeilDiv(n, l.lanes) * l.lanes }
+
+// Walk implements engine.Plan.
+func (l *Plan) Walk() *walk.Walk { return l.walk }
+
+// Variant implements engine.Plan.
+func (l *Plan) Variant() string {
+	all := ""
+	if l.scatter {
+		all = ", all gradients"
+	}
+	return fmt.Sprintf("%s, blocks of 2 x 2, tile %d, panel %d x %d rows in groups of %d x %d lanes", all, l.walk.Tile, l.planes, l.ring, l.rows, l.width)
+}
+
+// Scratch implements engine.Plan.
+func (l *Plan) Scratch() int {
+	items := 2 * l.walk.Tile
+	scores := 2 * items * l.slots() * l.wide * l.lanes
+	vectors := 2 * items * (l.depth + l.whole(l.depth) + 3)
+	if l.slabs {
+		vectors += slabRows * l.walk.Tile * 2 * l.whole(l.depth)
+	}
+	loaded := l.rows * l.width * l.depth
+	return l.bytes() + (scores+vectors+loaded+2*l.slots()*l.width*l.rows)*kern.Float32Bytes
+}
+
+// workers are those that no run has, of all plans.
+var workers sync.Pool
+
+// Worker implements engine.Plan.
+func (l *Plan) Worker() engine.Worker {
+	if w, ok := workers.Get().(*worker); ok {
+		return w
+	}
+	return new(worker)
+}
+
+// Slabs reports whether one plane of one query head is taken at a time: for tests.
+func (l *Plan) Slabs() bool { return l.slabs }
+
+// WholeRows reports whether the panel holds all rows along axis 1: for tests.
+func (l *Plan) WholeRows() bool { return l.ring >= l.walk.Met[1] }
+
+// Bytes is the size of the panels: for tests.
+func (l *Plan) Bytes() int { return l.bytes() }

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+
+package block
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// worker is the state of one goroutine in a walk: a tile of quads, the packed keys that
+// they meet, and the sums of up to two rows of items, or of all rows of a slab.
+type worker struct {
+	plan     *Plan
+	problem  *core.Problem
+	kind     walk.Kind
+	queries  bool // gradients of queries are computed
+	products walk.Products
+	at       walk.Cursor
+	move     kern.Rows[float32]
+	panel    panel
+	quads    []abi.Quad
+	runs     []quadRun
+	met      met
+	reach    reach
+	from, to int // lanes: the keys along the fastest axis that the tile meets
+
+	qk, vo             []float32 // [row of items][item][channel]
+	sumQK, sumVO       []float32 // the same, of every pair of rows in hand
+	weights, gradients []float32 // [quad][item][group][lane]
+	numbers            []float32 // [lse, 1/sum of weights or delta][row of items][item]
+	item, numberRow    int       // elements of items and sums, and of numbers, to the next item and row of items
+	weightItem         int       // elements of an item in weights
+
+	factors []float32 // scale and 1
+	bias    []float32 // [query head of the key head][entry]
+	biasOf  int       // key head that bias is of, or -1
+	bins    []float32 // d_rpb of the group's heads, or nil
+	ahead   []abi.Stream
+	call    abi.Block
+	start   [3]int // items of the task, by axis, up to
+	end     [3]int
+}
+
+// quadRun is neighbouring quads whose lanes take the same number of vectors.
+type quadRun struct{ first, count, wide int }
+
+// reach is the query heads and the planes of keys that are taken at once, from one up to
+// another, and what becomes of the sums.
+type reach struct {
+	member, members, plane, planes int
+	first, last                    bool // the sums begin, and are complete, with it
+	at                             int  // elements to the sums of the present rows of items
+}
+
+// Begin implements engine.Worker.
+func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched.Stealable[walk.Rows]) {
+	w.plan = of.(*Plan)
+	w.problem, w.kind, w.products = run.Problem, s.Walk.Pass.Kind, s.Products
+	w.queries = w.kind == walk.AttnQuery || w.kind == walk.AttnGradients
+	w.at.Begin(run, s, rows, w.plan.scatter || w.plan.slabs)
+	w.move.Set = w.plan.kernels
+	w.sizePanel()
+	w.biasOf = -1
+	w.item = w.plan.whole(w.plan.depth)
+}
+
+// Task implements engine.Worker.
+func (w *worker) Task(n int64) { w.at.Task(n, w) }
+
+// Rows implements engine.Worker.
+func (w *worker) Rows(r *walk.Rows, from, end int) { w.at.Stolen(r, from, end, w) }
+
+// Release implements engine.Worker.
+func (w *worker) Release() {
+	w.at.End()
+	w.plan, w.problem, w.bins, w.call = nil, nil, nil, abi.Block{}
+	workers.Put(w)
+}
+
+// Plan implements walk.Tiles: it makes the quads of a tile.
+func (w *worker) Plan(n, count int) {
+	w.at.SetTile(n, count)
+	w.from, w.to = w.at.Low, w.at.High
+	w.quads, w.runs = kern.Grow(w.quads, kern.CeilDiv(count, 2)), w.runs[:0]
+	rows := w.plan.rows
+	for i := range w.quads {
+		var from, to [2]int
+		for j := range min(2, count-2*i) {
+			from[j], to[j] = w.at.Lo[2*i+j]-w.from, w.at.Hi[2*i+j]-w.from
+		}
+		if 2*i+1 == count {
+			from[1], to[1] = to[0], to[0]
+		}
+		w.quads[i] = abi.Quad{
+			Panel: from[0] * rows * kern.Float32Bytes, Rows: from[0] * w.plan.depth * kern.Float32Bytes,
+			Left: from[1] - from[0], Both: to[0] - from[1], Right: to[1] - to[0],
+			Masks: [2]uint32{laneBits(0, to[0]-from[0], rows), laneBits(from[1]-from[0], to[1]-from[0], rows)},
+		}
+		wide, last := max(kern.CeilDiv((to[1]-from[0])*rows, w.plan.lanes), 1), len(w.runs)-1
+		if last < 0 || w.runs[last].wide != wide {
+			w.runs = append(w.runs, quadRun{i, 0, wide})
+			last++
+		}
+		w.runs[last].count++
+	}
+}
+
+// laneBits has the bits of the elements of some lanes, rows elements each.
+func laneBits(from, to, rows int) uint32 {
+	return uint32(uint64(1)<<(to*rows) - uint64(1)<<(from*rows))
+}
+
+// Column implements walk.Tiles.
+func (w *worker) Column(from, to [3]int) {
+	w.bins = walk.Bins[float32](&w.at)
+	w.panel.forget()
+	w.start, w.end = from, to
+	w.numberRow = 2 * len(w.quads)
+	for n0 := from[0]; n0 < to[0]; n0++ {
+		lo0, hi0, _ := w.at.Span(0, n0)
+		w.reach = reach{members: w.at.Members(), plane: lo0, planes: hi0, first: true, last: true}
+		if !w.plan.slabs {
+			w.slab(n0, from[1], to[1])
+			continue
+		}
+		for member := range w.at.Members() {
+			for plane := lo0; plane < hi0; plane++ {
+				w.panel.forget()
+				w.reach = reach{member: member, members: member + 1, plane: plane, planes: plane + 1}
+				w.reach.first = member == 0 && plane == lo0
+				w.reach.last = member == w.at.Members()-1 && plane == hi0-1
+				w.slab(n0, from[1], to[1])
+			}
+		}
+	}
+	if w.products.Scatter {
+		for slot := range w.panel.rowTags {
+			w.storeScattered(slot)
+		}
+	}
+}
+
+// slab takes what is in reach into the rows of items from first to end.
+func (w *worker) slab(n0, first, end int) {
+	size, pairs := 2*w.numberRow*w.item, 1
+	if w.plan.slabs {
+		pairs = kern.CeilDiv(end-first, 2)
+	}
+	if w.products.SumQK {
+		w.sumQK = kern.Grow(w.sumQK, pairs*size)
+	}
+	if w.products.SumVO {
+		w.sumVO = kern.Grow(w.sumVO, pairs*size)
+	}
+	w.at.Publish(n0, first, end)
+	for n1, end, ok := w.at.NextRows(2); ok; n1, end, ok = w.at.NextRows(2) {
+		if w.reach.at = 0; w.plan.slabs {
+			w.reach.at = (n1 - first) / 2 * size
+		}
+		w.meetRows(n1, min(2, end-n1))
+		w.pair(n0, n1, end)
+	}
+}
+
+// pair computes up to two rows of items from n1 on; end is the end of the rows.
+func (w *worker) pair(n0, n1, end int) {
+	rows, member := min(2, end-n1), w.at.Member
+	w.at.Index[0] = n0
+	w.packMet()
+	members := w.at.MembersInHand()
+	for i := range members {
+		w.at.Member = member + i
+		w.loadItems(n0, n1, rows)
+		w.ahead = w.ahead[:0]
+		if i < members-1 {
+			w.at.Member++
+			w.prefetch(n0, n1, rows, false)
+		} else if n1+2 < end {
+			w.at.Member = member
+			w.prefetch(n0, n1+2, min(2, end-n1-2), true)
+		}
+		w.at.Member = member + i
+		w.compute(n0, n1, rows, i)
+		if w.reach.last {
+			w.storeItems(n0, n1, rows)
+		}
+	}
+	w.at.Member = member
+}
+
+// loadItems loads the channels of rows of items, those of queries and keys times scale,
+// and what they need for gradients.
+func (w *worker) loadItems(n0, n1, rows int) {
+	size := w.numberRow * w.item
+	qk, vo := w.at.ItemRoles()
+	w.numbers = kern.Grow(w.numbers, 4*w.numberRow)
+	if w.products.QK {
+		w.qk = kern.Grow(w.qk, 2*size)
+	}
+	if w.products.DOutV {
+		w.vo = kern.Grow(w.vo, 2*size)
+	}
+	for i := range rows {
+		w.at.Index[0], w.at.Index[1] = n0, n1+i
+		if w.products.QK {
+			w.move.Load(w.qk[i*size:], w.item, w.at.Items(qk, 0, int(w.problem.HeadDim)), w.at.Positions, float32(w.problem.Scale))
+		}
+		if w.products.DOutV {
+			w.move.Load(w.vo[i*size:], w.item, w.at.Items(vo, 0, int(w.problem.ValueDim)), w.at.Positions, 1)
+		}
+		if !w.queries {
+			continue
+		}
+		lse := w.at.Items(core.LSE, 0, 1)
+		kern.Load(w.numbers[i*w.numberRow:][:w.at.Positions], lse.P, lse.Step, lse.DType)
+		w.deltas(w.numbers[(2+i)*w.numberRow:], 1, n0, n1+i, w.at.Index[2], w.at.Positions, w.at.ItemHead(0))
+	}
+}
+
+// deltas computes for queries from n2 on the part of the logits' gradients that their
+// keys share, d_out . out - d_lse; step is the distance of elements of dst.
+func (w *worker) deltas(dst []float32, step, n0, n1, n2, count, head int) {
+	channels := int(w.problem.ValueDim)
+	out, dOut := w.at.Source(core.Out, n0, n1, n2, head, channels), w.at.Source(core.DOut, n0, n1, n2, head, channels)
+	if w.problem.DType == core.Float32 && channels%w.plan.lanes == 0 {
+		w.plan.kernels.Block.DotRows(unsafe.Pointer(&dst[0]), out.P.Pointer(), dOut.P.Pointer(), count, channels/w.plan.lanes, step*kern.Float32Bytes, out.Step, dOut.Step)
+	} else {
+		for i := range count {
+			dst[i*step] = w.move.Dot(out, dOut)
+			out.P, dOut.P = out.P.Add(out.Step), dOut.P.Add(dOut.Step)
+		}
+	}
+	if w.at.Run.Given(core.DLSE) {
+		dLSE := w.at.Source(core.DLSE, n0, n1, n2, head, 1)
+		for i := range count {
+			dst[i*step] -= *(*float32)(dLSE.P.Add(i * dLSE.Step).Pointer())
+		}
+	}
+}
+
+// storeItems writes what was summed up for rows of items.
+func (w *worker) storeItems(n0, n1, rows int) {
+	w.factors = append(w.factors[:0], float32(w.problem.Scale), 1)
+	scale, one := w.factors[:1], w.factors[1:]
+	size := w.numberRow * w.item
+	for i := range rows {
+		w.at.Index[0], w.at.Index[1] = n0, n1+i
+		at := w.reach.at + i*size
+		switch w.kind {
+		case walk.AttnOut:
+			w.storeLSE(i)
+			w.storeRow(core.Out, w.sumVO[at:], int(w.problem.ValueDim), w.numbers[(2+i)*w.numberRow:], 1)
+		case walk.AttnQuery, walk.AttnGradients:
+			if w.products.SumQK {
+				w.storeRow(core.DQuery, w.sumQK[at:], int(w.problem.HeadDim), scale, 0)
+			}
+		default:
+			if w.products.SumQK {
+				w.storeRow(core.DKey, w.sumQK[at:], int(w.problem.HeadDim), scale, 0)
+			}
+			if w.products.SumVO {
+				w.storeRow(core.DValue, w.sumVO[at:], int(w.problem.ValueDim), one, 0)
+			}
+		}
+	}
+}
+
+func (w *worker) storeRow(role core.Role, sums []float32, channels int, factors []float32, step int) {
+	if !w.at.Run.Given(role) {
+		return
+	}
+	to := w.at.Items(role, 0, channels)
+	if w.at.Adds() {
+		w.move.Add(to, sums, w.item, w.at.Positions, factors, step)
+		return
+	}
+	w.move.Store(to, sums, w.item, w.at.Positions, factors, step)
+}
+
+func (w *worker) storeLSE(i int) {
+	if !w.at.Run.Given(core.LSE) {
+		return
+	}
+	lse := w.at.Items(core.LSE, 0, 1)
+	kern.Store(lse.P, lse.Step, lse.DType, w.numbers[i*w.numberRow:][:w.at.Positions], 1)
+}

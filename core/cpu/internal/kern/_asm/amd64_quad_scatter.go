@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// scatterQuads writes the second primitive the other way round: what lanes get from items.
+func (g *amd64) scatterQuads() {
+	g.functionOf(block, "scatterQuadsAVX512", "scatterQuadsAVX512 is ScatterQuads with 16 lanes.")
+	g.eachQuad(metLanes{lane: g.scatterLane})
+}
+
+// scatterLane adds some items, whose weights are at of, to one lane.
+func (g *amd64) scatterLane(n int, p reg.Register, of []operand.Mem, items []int, channels *[4][]reg.VecVirtual) {
+	x := g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(channels[q][i], weight, x) })
+	for i := range n {
+		g.VMOVUPS(x[i], mem(p, wide*i))
+	}
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"math"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Kernels for quads: 2 x 2 items, two neighbours on the fastest axis in two
+// neighbouring rows; see abi.Quad and abi.Block.
+
+const (
+	wide        = 64 // bytes of 16 float32 lanes
+	mostVectors = 4  // of scoreQuadsAVX512: 4 x 4 sums, 4 vectors and 4 broadcasts
+)
+
+func (g *amd64) blocks() {
+	e := g.newExponent()
+	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
+	g.scoreQuads()
+	g.softmaxQuads(&e)
+	g.gradientQuads(&e)
+	g.accumulateQuads()
+	g.scatterQuads()
+	g.transposeWide()
+	g.dotRows()
+	g.peak("AVX512", 16, g.ZMM)
+}
+
+// prefetchStreams prefetches two rows of each stream and moves the streams on. See abi.Stream.
+func (g *amd64) prefetchStreams() {
+	ahead := g.arg("Ahead")
+	g.repeatIfAny(g.arg("Streams"), func() {
+		row := g.GP64()
+		g.MOVQ(mem(ahead, stream.at("Row")), row)
+		for range 2 {
+			p, lines := g.GP64(), g.GP64()
+			g.MOVQ(row, p)
+			g.MOVQ(mem(ahead, stream.at("Lines")), lines)
+			g.repeat(lines, func() {
+				g.PREFETCHT1(mem(p, 0))
+				g.ADDQ(operand.U8(64), p)
+			})
+			g.ADDQ(mem(ahead, stream.at("Step")), row)
+		}
+		g.MOVQ(row, mem(ahead, stream.at("Row")))
+		g.ADDQ(operand.U8(stream.size), ahead)
+	})
+}
+
+func (g *amd64) scoreQuads() {
+	g.functionOf(block, "scoreQuadsAVX512", "scoreQuadsAVX512 is ScoreQuads with 16 lanes and up to 4 groups.")
+	for n := mostVectors; n >= 1; n-- {
+		next := g.label("fewer")
+		if n > 1 {
+			g.CMPQ(g.arg("Groups"), operand.U8(n))
+			g.JNE(operand.LabelRef(next))
+		}
+		g.scoreQuadsOf(n)
+		g.Label(next)
+	}
+}
+
+func (g *amd64) scoreQuadsOf(n int) {
+	dst, items, quads := g.arg("Weights"), g.arg("Vectors"), g.arg("Quads")
+	g.repeat(g.arg("Count"), func() {
+		g.prefetchStreams()
+		q, item, row, both := g.GP64(), g.arg("Item"), g.arg("Row"), g.GP64()
+		g.MOVQ(items, q)
+		g.LEAQ(sum(item, row), both)
+		offsets, panel := g.arg("Offsets"), g.arg("Panel")
+		g.ADDQ(mem(quads, quad.at("Panel")), panel)
+		g.ADDQ(mem(offsets, 0), panel)
+		further := make([]reg.GPVirtual, n)
+		for i := 1; i < n; i++ {
+			further[i] = g.GP64()
+			g.MOVQ(mem(offsets, 8*i), further[i])
+			g.SUBQ(mem(offsets, 0), further[i])
+		}
+		depth, pitch, sums := g.arg("Channels"), g.arg("Pitch"), g.registers(4*n, g.ZMM)
+		g.zero(sums)
+		channel := func(i int) {
+			p, v := g.registers(n, g.ZMM), g.registers(4, g.ZMM)
+			g.VMOVUPS(mem(panel, 0), p[0])
+			for i := 1; i < n; i++ {
+				g.VMOVUPS(sum(panel, further[i]), p[i])
+			}
+			for k, from := range []operand.Mem{mem(q, 0), sum(q, item), sum(q, row), sum(q, both)} {
+				from.Disp = 4 * i
+				g.VBROADCASTSS(from, v[k])
+				for j := range n {
+					g.VFMADD231PS(p[j], v[k], sums[k*n+j])
+				}
+			}
+			g.ADDQ(pitch, panel)
+		}
+		rest := g.GP64()
+		g.MOVQ(depth, rest)
+		g.SHRQ(operand.U8(2), depth)
+		g.repeatIfAny(depth, func() {
+			for i := range 4 {
+				channel(i)
+			}
+			g.ADDQ(operand.U8(16), q)
+		})
+		g.ANDQ(operand.U8(3), rest)
+		g.repeatIfAny(rest, func() {
+			channel(0)
+			g.ADDQ(operand.U8(4), q)
+		})
+		step, item2 := g.arg("GroupStep"), g.arg("WeightItem")
+		for i := range 4 {
+			to := g.GP64()
+			g.MOVQ(dst, to)
+			for j := range n {
+				g.VMOVUPS(sums[i*n+j], mem(to, 0))
+				if j < n-1 {
+					g.ADDQ(step, to)
+				}
+			}
+			g.ADDQ(item2, dst)
+		}
+		again := g.arg("Item")
+		g.LEAQ(operand.Mem{Base: items, Index: again, Scale: 2}, items)
+		g.ADDQ(operand.U8(quad.size), quads)
+	})
+	g.leave()
+}
+
+// accumulateQuads writes the second primitive for quads.
+func (g *amd64) accumulateQuads() {
+	g.functionOf(block, "accumulateQuadsAVX512", "accumulateQuadsAVX512 is AccumulateQuads with 16 lanes.")
+	g.eachQuad(metLanes{sums: true, lane: g.accumulateLane})
+}
+
+// metLanes is what a kernel does with the lanes that quads of items meet in rows of a panel.
+type metLanes struct {
+	sums bool // the items' vectors are sums: stored again
+	lane func(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual)
+}
+
+// eachQuad goes through quads, and their channels by up to four vectors.
+func (g *amd64) eachQuad(k metLanes) {
+	sums, weights, quads := g.arg("Vectors"), g.arg("Weights"), g.arg("Quads")
+	count := g.kept(g.arg("Count")) // in memory: the loops need every register
+	next := g.label("next")
+	g.Label(next)
+	g.prefetchStreams()
+	panel, to, left := g.arg("Panel"), g.GP64(), g.arg("Channels")
+	g.ADDQ(mem(quads, quad.at("Rows")), panel)
+	g.MOVQ(sums, to)
+	for _, n := range []int{4, 2, 1} {
+		top, done := g.label("block"), g.label("narrower")
+		g.Label(top)
+		g.CMPQ(left, operand.U8(16*n))
+		g.JLT(operand.LabelRef(done))
+		at, rest := g.kept(to), g.kept(left)
+		g.eachMetLane(k, n, at, weights, panel, quads)
+		g.MOVQ(at, to)
+		g.MOVQ(rest, left)
+		g.ADDQ(operand.U32(wide*n), to)
+		g.ADDQ(operand.U32(wide*n), panel)
+		g.SUBQ(operand.U8(16*n), left)
+		g.JMP(operand.LabelRef(top))
+		g.Label(done)
+	}
+	item, weightItem := g.arg("Item"), g.arg("WeightItem")
+	g.LEAQ(operand.Mem{Base: sums, Index: item, Scale: 2}, sums)
+	g.LEAQ(operand.Mem{Base: weights, Index: weightItem, Scale: 4}, weights)
+	g.ADDQ(operand.U8(quad.size), quads)
+	g.DECQ(count)
+	g.JNZ(operand.LabelRef(next))
+	g.leave()
+}
+
+// kept is a copy of a register in the function's frame.
+func (g *amd64) kept(r reg.Register) operand.Mem {
+	m := g.AllocLocal(8)
+	g.MOVQ(r, m)
+	return m
+}
+
+// quadItems runs f for the sums of the four items.
+func (g *amd64) quadItems(at operand.Mem, f func(q int, at operand.Mem)) {
+	to, second, item := g.GP64(), g.GP64(), g.arg("Item")
+	g.MOVQ(at, to)
+	g.MOVQ(to, second)
+	g.ADDQ(g.arg("Row"), second)
+	for q, at := range []operand.Mem{mem(to, 0), sum(to, item), mem(second, 0), sum(second, item)} {
+		f(q, at)
+	}
+}
+
+// eachMetLane goes through the lanes that a block meets, for n vectors of channels.
+func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, quads reg.Register) {
+	var sums [4][]reg.VecVirtual
+	g.quadItems(to, func(q int, at operand.Mem) {
+		sums[q] = g.registers(n, g.ZMM)
+		for i := range n {
+			at.Disp = wide * i
+			g.VMOVUPS(at, sums[q][i])
+		}
+	})
+	rows, lane, column := g.arg("Rows"), g.arg("Lane"), g.arg("Column")
+	for _, class := range []struct {
+		rows  string
+		items []int // first items of the rows of items
+	}{{"Upper", []int{0}}, {"Both", []int{0, 2}}, {"Lower", []int{2}}} {
+		g.repeatIfAny(g.arg(class.rows), func() {
+			p, w := g.GP64(), g.GP64()
+			g.MOVQ(mem(rows, metRow.at("Panel")), p)
+			g.ADDQ(panel, p)
+			g.MOVQ(mem(rows, metRow.at("Weights")), w)
+			g.ADDQ(weights, w)
+			g.ADDQ(operand.U8(metRow.size), rows)
+			item, item3 := g.arg("WeightItem"), g.GP64()
+			g.LEAQ(operand.Mem{Base: item, Index: item, Scale: 2}, item3)
+			of := []operand.Mem{mem(w, 0), sum(w, item), {Base: w, Index: item, Scale: 2}, sum(w, item3)}
+			for _, part := range []struct {
+				lanes      string
+				first, end int
+			}{{"Left", 0, 1}, {"Both", 0, 2}, {"Right", 1, 2}} {
+				lanes := g.GP64()
+				g.MOVQ(mem(quads, quad.at(part.lanes)), lanes)
+				g.repeatIfAny(lanes, func() {
+					var items []int
+					for _, first := range class.items {
+						for q := part.first; q < part.end; q++ {
+							items = append(items, first+q)
+						}
+					}
+					k.lane(n, p, of, items, &sums)
+					g.ADDQ(lane, p)
+					g.ADDQ(column, w)
+				})
+			}
+		})
+	}
+	if !k.sums {
+		return
+	}
+	g.quadItems(to, func(q int, at operand.Mem) {
+		for i := range n {
+			at.Disp = wide * i
+			g.VMOVUPS(sums[q][i], at)
+		}
+	})
+}
+
+// accumulateLane adds one lane to the sums of some items, whose weights are at of.
+func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual) {
+	g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(x, weight, sums[q][i]) })
+}
+
+// loadLane loads a lane and runs product for each vector of it and each of the items.
+func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, product func(q, i int, x, weight reg.VecVirtual)) []reg.VecVirtual {
+	x := g.registers(n, g.ZMM)
+	for i := range n {
+		g.VMOVUPS(mem(p, wide*i), x[i])
+	}
+	for _, q := range items {
+		v := g.ZMM()
+		g.VBROADCASTSS(of[q], v)
+		for i := range n {
+			product(q, i, x[i], v)
+		}
+	}
+	return x
+}
+
+// transposeWide writes the packer of score panels.
+func (g *amd64) transposeWide() {
+	g.function("transposeAVX512", "func(dst, rows unsafe.Pointer, blocks, pitch int)",
+		"transposeAVX512 is, with rows as 16 addresses and pitch in bytes,",
+		"",
+		"\tfor c := range 16*blocks { for lane := range 16 { dst[c*pitch+lane] = rows[lane][c] } }")
+	dst, rows, blocks := g.arg("dst"), g.arg("rows"), g.arg("blocks")
+	pitches := g.multiples(g.arg("pitch"), 4)
+	channel, masks := g.GP64(), make([]reg.OpmaskVirtual, 4)
+	g.XORQ(channel, channel)
+	for i := 1; i < 4; i++ {
+		bits := g.GP32()
+		masks[i] = g.K()
+		g.MOVL(operand.U32(0xf<<(4*i)), bits)
+		g.KMOVW(bits, masks[i])
+	}
+	g.repeat(blocks, func() {
+		var z [4][]reg.VecVirtual
+		for quad := range z {
+			z[quad] = g.registers(4, g.ZMM)
+		}
+		for lane := range 16 {
+			p := g.GP64()
+			g.MOVQ(mem(rows, 8*lane), p)
+			for quad := range z {
+				from := operand.Mem{Base: p, Index: channel, Scale: 1, Disp: 16 * quad}
+				if lane < 4 {
+					g.VMOVUPS(from, z[quad][lane].AsX())
+				} else {
+					g.VBROADCASTF32X4(from, masks[lane/4], z[quad][lane%4])
+				}
+			}
+		}
+		for quad := range z {
+			r, t := z[quad], g.registers(4, g.ZMM)
+			// Rows lane, lane+4, ... of a lane group are in the quarters: as lanes
+			// 4i..4i+3 are wanted in quarter i, r[k] has rows k, k+4, k+8, k+12.
+			g.VUNPCKLPS(r[1], r[0], t[0])
+			g.VUNPCKHPS(r[1], r[0], t[1])
+			g.VUNPCKLPS(r[3], r[2], t[2])
+			g.VUNPCKHPS(r[3], r[2], t[3])
+			for i := range 4 {
+				out := g.ZMM()
+				g.VSHUFPS(operand.U8([]int{0x44, 0xee}[i%2]), t[2+i/2], t[i/2], out)
+				g.VMOVUPS(out, at(dst, pitches, i))
+			}
+			g.LEAQ(operand.Mem{Base: dst, Index: pitches[1], Scale: 4}, dst)
+		}
+		g.ADDQ(operand.U8(wide), channel)
+	})
+	g.leave()
+}
+
+// dotRows writes the inner products of rows.
+func (g *amd64) dotRows() {
+	g.function("dotRowsAVX512", "func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)",
+		"dotRowsAVX512 is, with steps in bytes,",
+		"",
+		"\tfor r := range rows { dst[r*step] = sum over c < 16*blocks of a[r*aStep+c] * b[r*bStep+c] }")
+	dst, a, b, step, aStep, bStep := g.arg("dst"), g.arg("a"), g.arg("b"), g.arg("step"), g.arg("aStep"), g.arg("bStep")
+	blocks := g.arg("blocks")
+	g.repeat(g.arg("rows"), func() {
+		at, left := g.GP64(), g.GP64()
+		g.XORQ(at, at)
+		g.MOVQ(blocks, left)
+		s, x := g.ZMM(), g.ZMM()
+		g.VPXORD(s, s, s)
+		g.repeat(left, func() {
+			g.VMOVUPS(sum(a, at), x)
+			g.VFMADD231PS(sum(b, at), x, s)
+			g.ADDQ(operand.U8(wide), at)
+		})
+		half := g.YMM()
+		g.VEXTRACTF64X4(operand.U8(1), s, half)
+		g.VADDPS(s.AsY(), half, half)
+		g.fold(half, g.VADDPS)
+		g.VMOVSS(half.AsX(), mem(dst, 0))
+		g.ADDQ(aStep, a)
+		g.ADDQ(bStep, b)
+		g.ADDQ(step, dst)
+	})
+	g.leave()
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// encodings are the vector instructions that Go's assembler does not have or
+// spells differently, with zeros for registers and immediates: 4 lanes of 32 bits
+// unless said. arm64_test.go compares them with another assembler's.
+var encodings = map[string]uint32{
+	"FADD": 0x4e20d400, "FSUB": 0x4ea0d400, "FMUL": 0x6e20dc00, "FMLA": 0x4e20cc00, "FMLS": 0x4ea0cc00,
+	"FMAX": 0x4e20f400, "FCMEQ": 0x4e20e400, "FCMGT": 0x6ea0e400,
+	"ADD": 0x4ea08400, "AND": 0x4e201c00, "BIC": 0x4e601c00, "ORR": 0x4ea01c00, "EOR": 0x6e201c00,
+	"BIT": 0x6ea01c00, "BIF": 0x6ee01c00,
+	"FADDP": 0x6e20d400, "FMAXP": 0x6e20f400,
+	"ZIP1": 0x4e803800, "ZIP2": 0x4e807800,
+	// two registers
+	"DUP":   0x4e040400, // of lane 0
+	"FCVTL": 0x0e217800, "FCVTL2": 0x4e217800, "FCVTN": 0x0e216800, "FCVTN2": 0x4e216800,
+	"SHLL": 0x2e613800, "SHLL2": 0x6e613800, // 16 bits to the upper half of 32
+	"XTN": 0x0e612800, "XTN2": 0x4e612800, // 32 bits to 16
+	"SHL23": 0x4f375400, "USHR16": 0x6f300400,
+	// loads and stores
+	"LDRQ": 0x3dc00000, "STRQ": 0x3d800000, "LDRS": 0xbd400000, "STRS": 0xbd000000, "LD1R": 0x4d40c800,
+	"LDPQ":     0xad400000,
+	"FMLAELEM": 0x4f801000, // times one lane of the second factor
+}
+
+// arm64 writes functions for NEON.
+type arm64 struct {
+	text, stubs strings.Builder
+	arguments   map[string]int
+	labels      int
+}
+
+func writeARM64() {
+	g := &arm64{}
+	g.text.WriteString("#include \"textflag.h\"\n")
+	g.stubs.WriteString("package kern\n\nimport (\n\"unsafe\"\n\n" + abiImport + ")\n")
+	g.scoreRows()
+	g.accumulate()
+	g.transpose()
+	g.rows()
+	g.conversions()
+	g.strips()
+	g.dot()
+	g.peak()
+	write("kernels_arm64.s", "!noasm", []byte(g.text.String()))
+	write("kernels_arm64.go", "!noasm", []byte(g.stubs.String()))
+}
+
+func (g *arm64) op(format string, args ...any) { fmt.Fprintf(&g.text, "\t"+format+"\n", args...) }
+
+func (g *arm64) word(code uint32, comment string) { g.op("WORD $0x%08x // %s", code, comment) }
+
+// function begins a function whose arguments are all 8 bytes long.
+func (g *arm64) function(name string, pointers, numbers []string, result bool, doc string) {
+	g.arguments = map[string]int{}
+	for i, a := range append(append([]string{}, pointers...), numbers...) {
+		g.arguments[a] = 8 * i
+	}
+	size := 8 * len(g.arguments)
+	signature := strings.Join(pointers, ", ") + " unsafe.Pointer"
+	if len(numbers) > 0 {
+		signature += ", " + strings.Join(numbers, ", ") + " int"
+	}
+	switch {
+	case len(pointers) == 1 && pointers[0] == "call":
+		signature = "call *abi." + strip.name
+	case len(pointers) == 0:
+		signature = strings.Join(numbers, ", ") + " int"
+	}
+	returns := ""
+	if result {
+		returns, size = " float32", size+4
+	}
+	fmt.Fprintf(&g.stubs, "\n// %s%s\n//\n//go:noescape\nfunc %s(%s)%s\n", name, doc, name, signature, returns)
+	fmt.Fprintf(&g.text, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, signature, returns, name, size)
+}
+
+// arg loads an argument into a general register.
+func (g *arm64) arg(name string, r int) { g.op("MOVD %s+%d(FP), R%d", name, g.arguments[name], r) }
+
+func (g *arm64) label(name string) string {
+	g.labels++
+	return fmt.Sprintf("%s%d", name, g.labels)
+}
+
+func (g *arm64) at(label string) { fmt.Fprintf(&g.text, "%s:\n", label) }
+
+// repeat runs a loop as often as a register says, at least once.
+func (g *arm64) repeat(r int, loop func()) {
+	top := g.label("loop")
+	g.at(top)
+	loop()
+	g.op("SUBS $1, R%d, R%d", r, r)
+	g.op("BNE %s", top)
+}
+
+func (g *arm64) repeatIfAny(r int, loop func()) {
+	done := g.label("none")
+	g.op("CBZ R%d, %s", r, done)
+	g.repeat(r, loop)
+	g.at(done)
+}
+
+// three is an instruction d = n op m of vector registers.
+func (g *arm64) three(name string, d, n, m int) {
+	g.word(encodings[name]|uint32(m)<<16|uint32(n)<<5|uint32(d), fmt.Sprintf("%s V%d, V%d, V%d", name, d, n, m))
+}
+
+func (g *arm64) two(name string, d, n int) {
+	g.word(encodings[name]|uint32(n)<<5|uint32(d), fmt.Sprintf("%s V%d, V%d", name, d, n))
+}
+
+// element is d += n * (one lane of m).
+func (g *arm64) element(d, n, m, lane int) {
+	code := encodings["FMLAELEM"] | uint32(lane&1)<<21 | uint32(lane>>1)<<11 | uint32(m)<<16 | uint32(n)<<5 | uint32(d)
+	g.word(code, fmt.Sprintf("FMLA V%d, V%d, V%d[%d]", d, n, m, lane))
+}
+
+// quad loads or stores 16 bytes at register base + 16*n.
+func (g *arm64) quad(name string, v, base, n int) {
+	g.word(encodings[name]|uint32(n)<<10|uint32(base)<<5|uint32(v), fmt.Sprintf("%s V%d, %d(R%d)", name, v, 16*n, base))
+}
+
+// pair loads 32 bytes at register base + 32*n.
+func (g *arm64) pair(v, w, base, n int) {
+	g.word(encodings["LDPQ"]|uint32(2*n)<<15|uint32(w)<<10|uint32(base)<<5|uint32(v), fmt.Sprintf("LDP V%d, V%d, %d(R%d)", v, w, 32*n, base))
+}
+
+// single loads or stores 4 bytes at a register.
+func (g *arm64) single(name string, v, base int) {
+	g.word(encodings[name]|uint32(base)<<5|uint32(v), fmt.Sprintf("%s V%d, (R%d)", name, v, base))
+}
+
+func (g *arm64) zero(from, to int) {
+	for v := from; v < to; v++ {
+		g.three("EOR", v, v, v)
+	}
+}
+
+// constant puts a float32 or its bits in all lanes.
+func (g *arm64) constant(v int, bits uint32) {
+	g.op("MOVD $0x%x, R26", bits)
+	g.op("VDUP R26, V%d.S4", v)
+}
+
+// fold combines the 4 lanes of v into its first by a pairwise instruction.
+func (g *arm64) fold(name string, v int) {
+	g.three(name, v, v, v)
+	g.three(name, v, v, v)
+}
+
+// result returns the first lane of v.
+func (g *arm64) result(v int) {
+	g.op("FMOVS F%d, ret+%d(FP)", v, 8*len(g.arguments))
+	g.op("RET")
+}

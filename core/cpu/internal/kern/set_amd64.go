@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !noasm
+
+package kern
+
+import (
+	"golang.org/x/sys/cpu"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
+)
+
+var avx2 = Set{
+	Name: "avx2",
+	Panel: PanelKernels{
+		ScoreRows: scoreRowsAVX2, ScoreHalves: scoreHalvesAVX2, ScorePairs: scorePairsAVX2,
+		Accumulate: accumulateAVX2, Transpose: transposeAVX2,
+		MaxRow: maxRowAVX2, ExpRow: expRowAVX2, Softmax: softmaxAVX2, ExpLanes: expLanesAVX2,
+		GradientRow: gradientRowAVX2, GradientLanes: gradientLanesAVX2,
+	},
+	Strip: StripKernels{Dots: dotsAVX2, Sums: sumsAVX2, Gradients: stripGradientsAVX2, LogSumExp: logSumExpAVX2},
+	Load: [core.Float64]Conversion{
+		core.Float32: loadFloat32AVX2, core.Float16: loadFloat16AVX2, core.BFloat16: loadBFloat16AVX2,
+	},
+	Store: [core.Float64]Conversion{
+		core.Float32: loadFloat32AVX2, core.Float16: storeFloat16AVX2, core.BFloat16: storeBFloat16AVX2,
+	},
+	Dot: dotAVX2, Prefetch: prefetchAVX2, Peak: peakAVX2, PeakLanes: 12 * 8,
+}
+
+// avx512 is avx2, blocks, stencils, and strips of an even number of eights of channels.
+var avx512 = func() Set {
+	s := avx2
+	s.Name = "avx512"
+	s.Block = &BlockKernels{
+		Lanes: 16, MostGroups: 4,
+		Score: scoreQuadsAVX512, Softmax: softmaxQuadsAVX512,
+		GradientItems: gradientItemsAVX512, GradientLanes: gradientLanesAVX512,
+		Accumulate: accumulateQuadsAVX512, Scatter: scatterQuadsAVX512,
+		Transpose: transposeAVX512, DotRows: dotRowsAVX512,
+	}
+	s.Stencil = &StencilKernels{Lanes: 16, Dots: stencilDotsAVX512, Sums: stencilSumsAVX512}
+	s.Strip.Dots, s.Strip.Sums = widened(dotsAVX512, dotsAVX2), widened(sumsAVX512, sumsAVX2)
+	s.Peak, s.PeakLanes = peakAVX512, 12*16
+	return s
+}()
+
+// widened is a strip kernel that uses wide registers where channels fill them.
+func widened(wide, narrow func(call *abi.Strip)) func(call *abi.Strip) {
+	return func(call *abi.Strip) {
+		if call.Eights%2 == 0 {
+			wide(call)
+			return
+		}
+		narrow(call)
+	}
+}
+
+// sets returns the sets that this processor has, the best first. The kernels of avx2
+// also convert half precision: processors with AVX2 and FMA have F16C.
+func sets() []*Set {
+	x := &cpu.X86
+	switch {
+	case !x.HasAVX2 || !x.HasFMA:
+		return nil
+	case x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL:
+		return []*Set{&avx512, &avx2}
+	}
+	return []*Set{&avx2}
+}

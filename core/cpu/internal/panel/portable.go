@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+
+package panel
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+)
+
+// portable is the arithmetic in Go.
+type portable[T kern.Number] struct{ *scores[T] }
+
+func (portable[T]) narrows() bool { return false }
+
+func (portable[T]) clipped() {}
+
+func (x portable[T]) score(dst, items, keys []T, channels int) {
+	b, depth := x.panel, kern.Padded(channels)
+	for r := range x.items {
+		c := &x.clips[r]
+		if c.from == c.to {
+			continue
+		}
+		for _, s := range x.segments {
+			to := r*x.pitch + s.slot*c.width + c.from - c.base
+			from := s.slot*b.width + c.from
+			kern.ScoreRows[T](unsafe.Pointer(&dst[to]), unsafe.Pointer(&items[r*depth]), unsafe.Pointer(&keys[from]),
+				channels, b.slots*b.width, s.count, c.width, b.width, c.to-c.from)
+		}
+	}
+}
+
+func (x portable[T]) accumulate(sums, rows []T, channels int) {
+	b, depth := x.panel, kern.Padded(channels)
+	for r := range x.items {
+		c := &x.clips[r]
+		if c.from == c.to {
+			continue
+		}
+		for _, s := range x.segments {
+			at := r*x.pitch + s.slot*c.width + c.from - c.base
+			kern.AccumulateRows[T](unsafe.Pointer(&sums[r*depth]), unsafe.Pointer(&x.weights[at]),
+				unsafe.Pointer(&rows[(s.slot*b.width+c.from)*depth]), depth, s.count, c.width, b.width, c.to-c.from)
+		}
+	}
+}
+
+func (portable[T]) softmax(_, _ []T) bool { return false }
+
+func (x portable[T]) top(r int, than T) T {
+	for i := range x.rows {
+		for _, v := range x.lanes(x.weights, r, &x.rows[i]) {
+			if !(v <= than) {
+				than = v
+			}
+		}
+	}
+	return than
+}
+
+func (x portable[T]) expSum(r int, offset T) (sum T) {
+	for i := range x.rows {
+		sum += kern.ExpSum(x.lanes(x.weights, r, &x.rows[i]), offset)
+	}
+	return sum
+}
+
+func (x portable[T]) expLanes(r int) {
+	for i := range x.rows {
+		lanes := x.lanes(x.weights, r, &x.rows[i])
+		lse := x.panel.lse[x.rows[i].slot*x.panel.width+x.clips[r].from:]
+		for lane := range lanes {
+			lanes[lane] -= lse[lane]
+		}
+		kern.ExpSum(lanes, 0)
+	}
+}
+
+func (x portable[T]) gradients(r int, delta T) {
+	for i := range x.rows {
+		weights, gradients := x.lanes(x.weights, r, &x.rows[i]), x.lanes(x.scores.gradients, r, &x.rows[i])
+		for lane := range weights {
+			weights[lane] *= gradients[lane] - delta
+		}
+	}
+}
+
+func (x portable[T]) gradientLanes(r int) {
+	for i := range x.rows {
+		weights, gradients := x.lanes(x.weights, r, &x.rows[i]), x.lanes(x.scores.gradients, r, &x.rows[i])
+		delta := x.panel.delta[x.rows[i].slot*x.panel.width+x.clips[r].from:]
+		for lane := range weights {
+			weights[lane] *= gradients[lane] - delta[lane]
+		}
+	}
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+
+package panel
+
+import (
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// scores are the weights of items and the packed keys that they meet.
+type scores[T kern.Number] struct {
+	items, heads       int // items, and those of one position
+	rows               []keyRow
+	segments           []segment // of rows
+	panel              *packed[T]
+	clips              []clip // [item], and one behind them
+	clipKey            [4]int // what clips were computed from
+	pitch              int    // elements of an item in weights and gradients
+	weights, gradients []T    // see clip
+	fresh              bool   // no keys were taken yet
+}
+
+// segment is a sequence of slots in use.
+type segment struct{ slot, count int }
+
+// clip is what an item meets of the packed keys, and where its weights are:
+// those of a slot and lane are at weights[item*pitch+slot*width+lane-base]. The
+// items of a pair have the same base and width, which cover the lanes of both.
+type clip struct {
+	from, to    int // lanes that the item meets
+	base, width int // width is 4 or a multiple of 8, or 0 if the pair meets nothing
+}
+
+// position is the number of item r's position in the tile.
+func (s *scores[T]) position(r int) int { return r / s.heads }
+
+// lanes returns the lanes that item r meets of a row, in weights or gradients.
+func (s *scores[T]) lanes(of []T, r int, row *keyRow) []T {
+	k := &s.clips[r]
+	at := r*s.pitch + row.slot*k.width + k.from - k.base
+	return of[at : at+k.to-k.from]
+}
+
+func (s *scores[T]) findSegments() {
+	s.segments = s.segments[:0]
+	for i := range s.rows {
+		slot, last := s.rows[i].slot, len(s.segments)-1
+		if last >= 0 && s.segments[last].slot+s.segments[last].count == slot {
+			s.segments[last].count++
+			continue
+		}
+		s.segments = append(s.segments, segment{slot, 1})
+	}
+}
+
+// findClips computes the clips for the packed keys.
+func (w *worker[T]) findClips() {
+	s := &w.s
+	key := [4]int{w.from, w.to, 0, s.items}
+	if w.at.Tokens {
+		key[2] = 1
+	}
+	narrow := len(s.rows) > 1 && w.kind != walk.AttnKey && w.do.narrows()
+	if narrow {
+		key[2] += 2
+	}
+	if key == s.clipKey {
+		return
+	}
+	s.clipKey = key
+	s.pitch = s.panel.slots*s.panel.width + 8
+	s.clips = kern.Grow(s.clips, s.items+1)
+	for r := range s.items {
+		s.clips[r].from, s.clips[r].to = w.clipped(r)
+	}
+	s.clips[s.items] = clip{}
+	for r := 0; r < s.items; r += 2 {
+		s.join(&s.clips[r], &s.clips[r+1], narrow)
+	}
+	w.do.clipped()
+}
+
+// clipped returns the lanes that item r meets; from equals to if it meets none.
+func (w *worker[T]) clipped(r int) (from, to int) {
+	if w.at.Tokens {
+		return 0, w.to - w.from
+	}
+	i := w.s.position(r)
+	from, to = max(w.at.Lo[i], w.from)-w.from, min(w.at.Hi[i], w.to)-w.from
+	if from >= to {
+		return 0, 0
+	}
+	return from, to
+}
+
+// join gives the items of a pair a common base and width; with narrow that may be 4.
+func (s *scores[T]) join(a, b *clip, narrow bool) {
+	from, to := min(a.from, b.from), max(a.to, b.to)
+	switch {
+	case a.from == a.to:
+		from, to = b.from, b.to
+	case b.from == b.to:
+		from, to = a.from, a.to
+	}
+	width := kern.Padded(to - from)
+	if to-from <= 4 && to > from && narrow {
+		width = 4
+	}
+	a.base, a.width = from, width
+	b.base, b.width = from, width
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+
+// Package stencil is the engine for forward attention whose windows are several rows of
+// few keys in all. Its kernels take a query's whole window: they read the rows of channels
+// of its keys where the tensors have them, at a table of offsets.
+package stencil
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+const (
+	tile     = 32 // positions
+	mostKeys = 32 // of a window up to which that pays
+)
+
+// Engine is the stencil engine.
+type Engine struct{}
+
+// Name implements engine.Engine.
+func (Engine) Name() string { return "stencil" }
+
+// Prepare implements engine.Engine.
+func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engine.Plan, string) {
+	switch {
+	case kernels == nil || kernels.Stencil == nil:
+		return nil, "there are no kernels for stencils"
+	case pass.Kind != walk.AttnOut || p.DType != core.Float32:
+		return nil, "stencils are for float32, forward"
+	case p.RPB || p.Extra > 0:
+		return nil, "there is a bias or there are additional tokens"
+	case windowKeys(p) > mostKeys:
+		return nil, fmt.Sprintf("windows have more than %d keys", mostKeys)
+	case vectorful(p.HeadDim, kernels) == 0 || vectorful(p.ValueDim, kernels) == 0:
+		return nil, "channels are not 1, 2, 4 or 8 vectors"
+	}
+	return newPlan(p, pass, kernels), ""
+}
+
+func windowKeys(p *core.Problem) int64 { return p.WindowSize() }
+
+// vectorful is the number of vectors of channels of a row, or 0 if there is no kernel for it.
+func vectorful(channels int64, kernels *kern.Set) int {
+	lanes := int64(kernels.Stencil.Lanes)
+	switch n := channels / lanes; n {
+	case 1, 2, 4, 8:
+		if n*lanes == channels {
+			return int(n)
+		}
+	}
+	return 0
+}
+
+// workers are those that no run has, of all plans.
+var workers sync.Pool
+
+// plan is a pass in stencils.
+type plan struct {
+	walk        *walk.Walk
+	kernels     *kern.Set
+	prefetchMet bool // keys: rows of the next plane are too many
+}
+
+// newPlan makes a plan. All heads of a row are taken before the next row, as they are
+// neighbours in memory.
+func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
+	w := walk.New(p, pass)
+	w.Member = 1
+	w.ChooseTile(tile)
+	w.CutTasks(walk.Cut{Largest: walk.TaskWork, Together: true})
+	return &plan{w, kernels, p.Axes[0].Kernel == 1}
+}
+
+// Walk implements engine.Plan.
+func (l *plan) Walk() *walk.Walk { return l.walk }
+
+// Variant implements engine.Plan.
+func (l *plan) Variant() string { return fmt.Sprintf(", stencils, strips of %d", l.walk.Tile) }
+
+// Scratch implements engine.Plan.
+func (l *plan) Scratch() int { return walk.StripScratch(l.walk, kern.Float32Bytes) }
+
+// Serves implements engine.Plan.
+func (l *plan) Serves(*walk.Run) bool { return true }
+
+// Partial implements engine.Plan.
+func (l *plan) Partial() bool { return false }
+
+// Worker implements engine.Plan.
+func (l *plan) Worker() engine.Worker {
+	if w, ok := workers.Get().(*worker); ok {
+		return w
+	}
+	return new(worker)
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+
+// Package strip is the engine for fused attention whose windows are single rows of few
+// keys. It walks strips: tiles whose kernels read rows of channels where the tensors have
+// them, because there is too little arithmetic to pay for packing. One pass gives all
+// gradients of a strip's positions.
+package strip
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+const (
+	tile     = 32 // positions
+	mostKeys = 64 // of a window
+)
+
+// Engine is the strip engine.
+type Engine struct{}
+
+// Name implements engine.Engine.
+func (Engine) Name() string { return "strip" }
+
+// Prepare implements engine.Engine.
+func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engine.Plan, string) {
+	if why := refuses(p, pass); why != "" {
+		return nil, why
+	}
+	if p.DType == core.Float64 {
+		return newPlan[float64](p, pass, nil, &doubles), ""
+	}
+	return newPlan[float32](p, pass, kernels, &singles), ""
+}
+
+// refuses returns why a pass is not walked in strips.
+func refuses(p *core.Problem, pass walk.Pass) string {
+	a := &p.Axes
+	switch {
+	case pass.Kind != walk.AttnOut && pass.Kind != walk.AttnGradients:
+		return "strips are for fused attention, and take all gradients in one pass"
+	case a[0].Kernel*a[1].Kernel != 1:
+		return "windows have several rows"
+	case a[2].Kernel > mostKeys:
+		return fmt.Sprintf("windows have more than %d keys", mostKeys)
+	case p.RPB || p.Extra > 0:
+		return "there is a bias or there are additional tokens"
+	case pass.Kind == walk.AttnGradients && a[0].QueryStep*a[1].QueryStep*a[2].QueryStep > 1:
+		return "only some queries are computed"
+	}
+	return ""
+}
+
+// singles and doubles are workers that no run has, of all plans.
+var singles, doubles sync.Pool
+
+// plan is a pass in strips.
+type plan[T kern.Number] struct {
+	walk    *walk.Walk
+	kernels *kern.Set // nil: portable Go
+	workers *sync.Pool
+}
+
+func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, workers *sync.Pool) *plan[T] {
+	w := walk.New(p, pass)
+	w.Member = 1
+	if pass.Kind == walk.AttnGradients {
+		w.Member = w.Group
+	}
+	w.ChooseTile(tile)
+	w.CutTasks(walk.Cut{Largest: walk.TaskWork})
+	return &plan[T]{w, kernels, workers}
+}
+
+// Walk implements engine.Plan.
+func (l *plan[T]) Walk() *walk.Walk { return l.walk }
+
+// Variant implements engine.Plan.
+func (l *plan[T]) Variant() string { return fmt.Sprintf(", strips of %d", l.walk.Tile) }
+
+// Scratch implements engine.Plan: rows that are converted, weights and their gradients.
+// Windows of the queries that meet a strip's keys reach over twice a window.
+func (l *plan[T]) Scratch() int { return walk.StripScratch(l.walk, kern.SizeOf[T]()) }
+
+// Serves implements engine.Plan.
+func (l *plan[T]) Serves(*walk.Run) bool { return true }
+
+// Partial implements engine.Plan.
+func (l *plan[T]) Partial() bool { return false }
+
+// Worker implements engine.Plan.
+func (l *plan[T]) Worker() engine.Worker {
+	if w, ok := l.workers.Get().(*worker[T]); ok {
+		return w
+	}
+	return new(worker[T])
+}

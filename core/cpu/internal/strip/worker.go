@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+
+package strip
+
+import (
+	"unsafe"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// worker is the state of one goroutine in strips.
+type worker[T kern.Number] struct {
+	plan       *plan[T]
+	problem    *core.Problem
+	at         walk.Cursor
+	move       kern.Rows[T]
+	strips     kern.Strips[T]
+	stretches  []stretch // of the items
+	stored     stored
+	factors    [2]T   // scale and 1
+	loaded     [5][]T // rows of channels that had to be converted
+	unfinished [3][]T // rows of channels before their conversion
+
+	weights, gradients []T // of item i and a key at i*pitch+key-low
+	max, sum           []T // [item]
+	lse, delta         []T // [item]
+}
+
+// Begin implements engine.Worker.
+func (w *worker[T]) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched.Stealable[walk.Rows]) {
+	w.plan, w.problem = of.(*plan[T]), run.Problem
+	w.at.Begin(run, s, rows, true)
+	w.move.Set, w.strips.Set = w.plan.kernels, w.plan.kernels
+	w.factors = [2]T{T(w.problem.Scale), 1}
+}
+
+// Task implements engine.Worker.
+func (w *worker[T]) Task(n int64) { w.at.Task(n, w) }
+
+// Rows implements engine.Worker. No rows of strips are taken by others.
+func (w *worker[T]) Rows(r *walk.Rows, from, end int) { w.at.Stolen(r, from, end, w) }
+
+// Release implements engine.Worker.
+func (w *worker[T]) Release() {
+	w.at.End()
+	workers := w.plan.workers
+	w.plan, w.problem = nil, nil
+	workers.Put(w)
+}
+
+// Plan implements walk.Tiles.
+func (w *worker[T]) Plan(n, count int) {
+	if w.plan.walk.Pass.Kind == walk.AttnGradients {
+		w.planGradients(n, count)
+		return
+	}
+	w.stored.first, w.stored.count = 0, count
+	w.planItems(n, count)
+}
+
+// planItems sets the items of the strip, n <= number < n+count.
+func (w *worker[T]) planItems(n, count int) {
+	w.at.SetTile(n, count)
+	w.stretches = findStretches(w.stretches, w.at.Lo, w.at.Hi)
+}
+
+// Column implements walk.Tiles.
+func (w *worker[T]) Column(from, to [3]int) {
+	gradients := w.plan.walk.Pass.Kind == walk.AttnGradients
+	for n0 := from[0]; n0 < to[0]; n0++ {
+		w.at.Publish(n0, from[1], to[1])
+		for n1, end, ok := w.at.NextRows(1); ok; n1, end, ok = w.at.NextRows(1) {
+			w.at.Index[0], w.at.Index[1] = n0, n1
+			if gradients {
+				w.backward()
+				continue
+			}
+			if n1+1 < end && w.move.Prefetches() {
+				out := w.at.Source(core.Out, n0, n1+1, w.at.Index[2], w.at.QueryHead(0), int(w.problem.ValueDim))
+				w.move.Prefetch(out, w.at.Positions)
+			}
+			w.forward()
+		}
+	}
+}
+
+// stretch is a sequence of items whose windows have the same number of keys and
+// are the same distance apart.
+type stretch struct{ item, items, low, keys, advance int }
+
+// findStretches parts items with the windows lo <= key < hi into stretches.
+func findStretches(to []stretch, lo, hi []int) []stretch {
+	to = to[:0]
+	for i := range lo {
+		keys := hi[i] - lo[i]
+		if last := len(to) - 1; last >= 0 && to[last].keys == keys {
+			s := &to[last]
+			advance := lo[i] - lo[i-1]
+			if s.items == 1 {
+				s.advance = advance
+			}
+			if s.advance == advance {
+				s.items++
+				continue
+			}
+		}
+		to = append(to, stretch{item: i, items: 1, low: lo[i], keys: keys})
+	}
+	return to
+}
+
+// within is the part of a stretch of the items from <= i < to.
+func (s stretch) within(from, to int) stretch {
+	from, to = max(from, s.item), min(to, s.item+s.items)
+	s.low += (from - s.item) * s.advance
+	s.item, s.items = from, to-from
+	return s
+}
+
+// view is rows of whole eights of channels.
+type view struct {
+	p     core.Address
+	step  int
+	ahead int // bytes from a row to the next strip's, which kernels prefetch
+}
+
+func (v view) row(n int) core.Address { return v.p.Add(n * v.step) }
+
+// direct reports whether kernels can read rows of channels where they are.
+func (w *worker[T]) direct(channels int) bool {
+	return int(w.problem.DType.Size()) == kern.SizeOf[T]() && channels%8 == 0
+}
+
+// lineRows is the rows of a role's tensor from one of a line on.
+type lineRows struct {
+	kern.Source
+	count int // up to the end of the line
+}
+
+// rows is the rows of a role's tensor from the n2-th query or key on. A row of queries
+// meets its own row of keys only.
+func (w *worker[T]) rows(role core.Role, n2, head, channels int) lineRows {
+	l, n0, n1 := &w.at.Lines, w.at.Index[0], w.at.Index[1]
+	count := l[2].Queries
+	switch role {
+	case core.Key, core.Value, core.DKey, core.DValue:
+		count = l[2].Keys
+		n0, n1 = l[0].Position.At(n0), l[1].Position.At(n1)
+	}
+	return lineRows{w.at.Source(role, n0, n1, n2, head, channels), count - n2}
+}
+
+// read returns count rows of a source, converted to buffer if they have to be.
+func (w *worker[T]) read(s lineRows, count int, buffer *[]T) view {
+	if w.direct(s.Channels) {
+		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
+	}
+	w.prefetchNext(s, count)
+	depth := kern.Padded(s.Channels)
+	*buffer = kern.Grow(*buffer, count*depth)
+	w.move.Load(*buffer, depth, s.Source, count, 1)
+	if depth > s.Channels {
+		for r := range count {
+			clear((*buffer)[r*depth+s.Channels : (r+1)*depth])
+		}
+	}
+	return view{kern.AddressOf(unsafe.SliceData(*buffer)), depth * kern.SizeOf[T](), 0}
+}
+
+// target returns where kernels write count rows that are to be stored in s: there
+// or, if they have to be converted, in buffer.
+func (w *worker[T]) target(s lineRows, count int, buffer *[]T) view {
+	if w.direct(s.Channels) {
+		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
+	}
+	w.prefetchNext(s, count)
+	depth := kern.Padded(s.Channels)
+	*buffer = kern.Grow(*buffer, count*depth)
+	return view{kern.AddressOf(unsafe.SliceData(*buffer)), depth * kern.SizeOf[T](), 0}
+}
+
+// prefetchNext asks for the rows of the next strip, which follow count rows of this one.
+func (w *worker[T]) prefetchNext(s lineRows, count int) {
+	if next := min(w.plan.walk.Tile, s.count-count); next > 0 {
+		s.P = s.P.Add(count * s.Step)
+		w.move.Prefetch(s.Source, next)
+	}
+}
+
+// finish stores what kernels wrote to the target of s.
+func (w *worker[T]) finish(s lineRows, count int, buffer []T) {
+	if !w.direct(s.Channels) {
+		w.move.Store(s.Source, buffer, kern.Padded(s.Channels), count, w.factors[1:], 0)
+	}
+}
+
+// pitch is the number of elements from an item's weights to the next item's.
+func (w *worker[T]) pitch() int { return kern.Padded(int(w.problem.Axes[2].Kernel)) }

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+
+package walk
+
+import "github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+
+// Grid is a walk's tasks.
+type Grid struct {
+	Shape      [3]int // of a task: positions on axes 0 and 1, tiles on axis 2
+	Heads      int    // key heads, or parts of their groups, of a task
+	Counts     [6]int // of tasks: batch, dilation class, axis 0, axis 1, axis 2, heads
+	Tasks      int64  // product of Counts
+	Parts      int    // partial sums of d_rpb
+	Together   bool   // the heads of a task are taken row by row
+	Coloured   bool   // tasks with an even number on ColourAxis come first, as neighbours meet the same keys
+	ColourAxis int
+}
+
+// Cut says how tasks are shaped.
+type Cut struct {
+	Largest  float64 // multiply-adds from which a task is not made larger; TaskWork are enough where there are few tasks
+	Pairs    bool    // rows come in pairs
+	MostRows int     // of a task along axis 1; 0: any number
+	Together bool    // see Grid
+}
+
+// CutTasks makes the grid, whose tasks are widened along axis 1, over heads, along axes 2
+// and 0 until they are large enough.
+func (w *Walk) CutTasks(c Cut) {
+	p := w.Problem
+	heads := int(p.KVHeads) * w.groupParts()
+	tiles := kern.CeilDiv(w.Extent[2], max(w.Tile, 1))
+	work := float64(w.Tile*w.Member) * float64(p.HeadDim+p.ValueDim) * float64(w.Widest[0]) * float64(w.Widest[1]) * float64(w.Widest[2])
+	total := work * float64(int(p.Batch)*heads*tiles*w.Extent[1]*w.Extent[0])
+	goal := max(min(total/8, c.Largest), TaskWork)
+	w.Shape, w.Heads, w.Together = [3]int{1, 1, 1}, 1, c.Together
+	if c.Pairs {
+		w.Shape[1] = 2
+		work *= 2
+	}
+	widen := func(n *int, limit int) {
+		for *n < limit && work < goal {
+			step := min(*n*2, limit)
+			work *= float64(step) / float64(*n)
+			*n = step
+		}
+	}
+	if c.Together {
+		widen(&w.Heads, heads)
+	}
+	rows := w.Extent[1]
+	if c.MostRows > 0 {
+		rows = min(rows, c.MostRows)
+	}
+	widen(&w.Shape[1], rows)
+	if !w.bins() {
+		widen(&w.Heads, heads)
+	}
+	widen(&w.Shape[2], tiles)
+	widen(&w.Shape[0], w.Extent[0])
+	w.Count([6]int{
+		int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), kern.CeilDiv(w.Extent[1], w.Shape[1]),
+		kern.CeilDiv(tiles, w.Shape[2]), kern.CeilDiv(heads, w.Heads),
+	})
+}
+
+// Classes is the number of dilation groups.
+func (w *Walk) Classes() int {
+	if w.Pass.Tokens {
+		return 1
+	}
+	a := &w.Problem.Axes
+	return int(a[0].Dilation * a[1].Dilation * a[2].Dilation)
+}
+
+// Count sets the numbers of tasks.
+func (w *Walk) Count(counts [6]int) {
+	w.Counts, w.Tasks = counts, 1
+	for _, n := range counts {
+		w.Tasks *= int64(n)
+	}
+	w.Parts = int(min(16, max(w.Tasks/int64(max(counts[5], 1)), 1)))
+}
+
+// Colours is the number of sets of tasks that come one after the other.
+func (w *Walk) Colours() int {
+	if w.Coloured {
+		return 2
+	}
+	return 1
+}
+
+// ofColour is the number of tasks along ColourAxis of a colour.
+func (w *Walk) ofColour(colour int) int { return kern.CeilDiv(w.Counts[2+w.ColourAxis]-colour, 2) }
+
+// taskCount is the number of tasks of a colour.
+func (w *Walk) taskCount(colour int) int64 {
+	if !w.Coloured {
+		return w.Tasks
+	}
+	return w.Tasks / int64(w.Counts[2+w.ColourAxis]) * int64(w.ofColour(colour))
+}

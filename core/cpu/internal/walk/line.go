@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+
+package walk
+
+import "github.com/natten-mps/natten-mps/core"
+
+// Progression is an evenly spaced set of numbers.
+type Progression struct{ First, Step int }
+
+// At is the n-th of them.
+func (p Progression) At(n int) int { return p.First + n*p.Step }
+
+// Line is one axis of one dilation group: its keys, the queries of it that are
+// computed, and which of them meet.
+type Line struct {
+	Keys, Queries int
+	Key           Progression // index of a key
+	Query         Progression // index of a query
+	Output        Progression // index of its output
+	Position      Progression // of the query in the dilation group
+	axis          core.Axis
+	all           bool // every query meets every key: additional tokens
+}
+
+// NewLine describes the dilation group of the given residue. Its first key is the residue,
+// its first query the first one of its keys that is computed.
+func NewLine(a core.Axis, residue int64) Line {
+	group := a.GroupLength(residue)
+	l := Line{axis: a, Keys: int(group), Key: Progression{int(residue), int(a.Dilation)}}
+	period := a.Period()
+	p := int64(0)
+	for p < period && (residue+p*a.Dilation)%a.QueryStep != 0 {
+		p++
+	}
+	if p == period || p >= group {
+		return l
+	}
+	first, step := residue+p*a.Dilation, period*a.Dilation
+	l.Queries = int((group-p-1)/period + 1)
+	l.Query = Progression{int(first), int(step)}
+	l.Output = Progression{int(first / a.QueryStep), int(step / a.QueryStep)}
+	l.Position = Progression{int(p), int(period)}
+	return l
+}
+
+// TokenLine is an axis on which each of n keys is met by every query of a.
+func TokenLine(a core.Axis, n int) Line {
+	return Line{
+		axis: a, Keys: n, Key: Progression{0, 1}, Queries: int(a.Outputs()),
+		Query: Progression{0, int(a.QueryStep)}, Output: Progression{0, 1}, Position: Progression{0, int(a.QueryStep)}, all: true,
+	}
+}
+
+// KeysOf returns the keys lo <= n < hi that the query meets, and the key, maybe
+// an absent one, of its first window slot.
+func (l *Line) KeysOf(query int) (lo, hi, start int) {
+	if l.all {
+		return 0, l.Keys, 0
+	}
+	w := l.axis.Window(int64(l.Query.At(query)))
+	return int(w.Lo), int(w.Hi), int(w.Start)
+}
+
+// QueriesOf returns the queries lo <= n < hi that meet the key.
+func (l *Line) QueriesOf(key int) (lo, hi int) {
+	if l.all {
+		return 0, l.Queries
+	}
+	q := l.axis.Inverse(int64(l.Key.At(key)))
+	if q.Count == 0 {
+		return 0, 0
+	}
+	lo = (int(q.First) - l.Output.First) / l.Output.Step
+	return lo, lo + int(q.Count)
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+
+package walk
+
+import (
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+)
+
+// Run is what a run gives to its walks.
+type Run struct {
+	Problem *core.Problem
+	Tensors [core.NumRoles]Tensor
+	Sizes   []int64 // of ragged samples
+	bins    bins
+}
+
+// Given reports whether the caller passed the role's tensor.
+func (r *Run) Given(role core.Role) bool { return r.Tensors[role].Given() }
+
+// Stage is a walk in a run: tasks that do not wait for those of other stages of the job.
+type Stage struct {
+	Number   int // in the job
+	Walk     *Walk
+	Products Products // that the given outputs need
+	Binning  bool     // the walk sums up d_rpb
+	Colour   int      // of its tasks, if the walk has colours
+	Count    int64    // of tasks, 0 if no given output needs them
+}
+
+// Stage returns the stage of a run for tasks of a colour.
+func (w *Walk) Stage(run *Run, colour int) Stage {
+	s := Stage{Walk: w, Products: w.Products, Colour: colour}
+	qk, vo := false, false
+	for _, role := range w.Pass.Outputs {
+		if !run.Given(role) {
+			continue
+		}
+		switch role {
+		case core.DQuery, core.DKey, core.DExtraKey:
+			qk = true
+		default:
+			vo = true
+		}
+	}
+	s.Products.SumQK = s.Products.SumQK && qk
+	if w.Pass.Kind == AttnKey {
+		s.Products.SumVO = vo
+		s.Products.DOutV = qk
+	}
+	s.Binning = w.bins() && run.Given(core.DRPB)
+	switch {
+	case !qk && !vo:
+	case s.Binning:
+		s.Count = int64(w.Counts[5] * w.Parts)
+		run.bins.clear(w)
+	default:
+		s.Count = w.taskCount(colour)
+	}
+	return s
+}
+
+// bins are partial sums of d_rpb: [part][head][entry].
+type bins struct {
+	single []float32
+	double []float64
+}
+
+func (b *bins) clear(w *Walk) {
+	size := w.Parts * int(w.Problem.Heads) * BiasSize(w.Problem)
+	if w.Problem.DType == core.Float64 {
+		b.double = kern.Grow(b.double, size)
+		clear(b.double)
+		return
+	}
+	b.single = kern.Grow(b.single, size)
+	clear(b.single)
+}
+
+func binsOf[T kern.Number](b *bins) []T {
+	var of any = b.single
+	if kern.SizeOf[T]() != kern.Float32Bytes {
+		of = b.double
+	}
+	return of.([]T)
+}
+
+// Bins returns the sums of d_rpb that the task in hand adds to, from those of the first
+// query head on, or nil if it has none.
+func Bins[T kern.Number](c *Cursor) []T {
+	if !c.Stage.Binning {
+		return nil
+	}
+	return binsOf[T](&c.Run.bins)[c.bin:]
+}
+
+// BiasSize is the number of bias entries of a head.
+func BiasSize(p *core.Problem) int {
+	n := 1
+	for a := range p.Axes {
+		n *= int(2*p.Axes[a].Kernel - 1)
+	}
+	return n
+}
+
+// StoreBins adds up the parts of d_rpb in their order.
+func (r *Run) StoreBins(w *Walk) {
+	if w.Problem.DType == core.Float64 {
+		storeBins(r, w, r.bins.double)
+		return
+	}
+	storeBins(r, w, r.bins.single)
+}
+
+func storeBins[T kern.Number](r *Run, w *Walk, partial []T) {
+	size, x := BiasSize(w.Problem), &r.Tensors[core.DRPB]
+	heads := int(w.Problem.Heads)
+	n1, n2 := int(2*w.Problem.Axes[1].Kernel-1), int(2*w.Problem.Axes[2].Kernel-1)
+	for head := range heads {
+		sum := partial[head*size : (head+1)*size]
+		for part := 1; part < w.Parts; part++ {
+			for i, v := range partial[(part*heads+head)*size:][:size] {
+				sum[i] += v
+			}
+		}
+		for i := 0; i < size; i += n2 {
+			row := i / n2
+			kern.Store(x.Row(head, row/n1, row%n1, 0, 0), x.Strides[3], x.DType, sum[i:i+n2], 1)
+		}
+	}
+}
+
+// LoadBias loads the bias of a query head.
+func LoadBias[T kern.Number](r *Run, dst []T, head int) {
+	x, p := &r.Tensors[core.RPB], r.Problem
+	n1, n2 := int(2*p.Axes[1].Kernel-1), int(2*p.Axes[2].Kernel-1)
+	for i := 0; i < len(dst); i += n2 {
+		row := i / n2
+		kern.Load(dst[i:][:n2], x.Row(head, row/n1, row%n1, 0, 0), x.Strides[3], x.DType)
+	}
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+// serialWork is the number of multiply-adds up to which a second goroutine costs
+// more than it saves.
+const serialWork = 1 << 17
+
+// runner is a prepared problem.
+type runner struct {
+	problem *core.Problem
+	plans   []engine.Plan // of single outputs
+	whole   engine.Plan   // of all outputs at once, or nil
+	sparse  bool          // some positions of outputs belong to no item
+	large   []large
+	runs    sync.Pool
+}
+
+func newRunner(p *core.Problem) *runner {
+	r := &runner{problem: p, sparse: p.Ragged, large: largeOutputs(p)}
+	if pass, ok := walk.Whole(p); ok {
+		r.whole = prepare(p, pass)
+	}
+	if r.whole == nil || r.whole.Partial() {
+		for _, pass := range walk.Passes(p) {
+			r.plans = append(r.plans, prepare(p, pass))
+		}
+	}
+	for a := range p.Axes {
+		r.sparse = r.sparse || p.Axes[a].QueryStep > 1
+	}
+	r.runs.New = func() any { return &run{runner: r} }
+	return r
+}
+
+// prepare returns the plan of the first engine that takes the pass, or nil.
+func prepare(p *core.Problem, pass walk.Pass) engine.Plan {
+	for _, e := range engines {
+		if plan, why := e.Prepare(p, pass, kern.Active()); why == "" {
+			return plan
+		}
+	}
+	return nil
+}
+
+// all are all plans.
+func (r *runner) all() []engine.Plan {
+	if r.whole == nil {
+		return r.plans
+	}
+	return append([]engine.Plan{r.whole}, r.plans...)
+}
+
+// Variant implements core.Runner.
+func (r *runner) Variant() string {
+	name := "portable"
+	if k := kern.Active(); k != nil && r.problem.DType != core.Float64 {
+		name = k.Name
+	}
+	return name + r.all()[0].Variant()
+}
+
+// ScratchBytes counts on one goroutine a processor.
+func (r *runner) ScratchBytes() int64 {
+	most := 0
+	for _, plan := range r.all() {
+		most = max(most, plan.Scratch()*runtime.GOMAXPROCS(0)+plan.Walk().BinBytes())
+	}
+	return int64(most)
+}
+
+// run is one run of a problem. It is the tasks of the job in hand.
+type run struct {
+	runner  *runner
+	in      walk.Run
+	threads int
+	stages  []stage
+	job     sched.Job
+	missing []sched.Piece // of outputs, without pages yet
+	victims sched.Victims[walk.Rows]
+}
+
+// stage is the tasks of a job that are alike.
+type stage struct {
+	work work
+	plan engine.Plan // of walking
+	walk walk.Stage
+}
+
+// work is what the tasks of a stage do.
+type work uint8
+
+const (
+	walking work = iota
+	zeroing
+	prefaulting
+)
+
+// Run implements core.Runner. All walks are one job, whose tasks write different tensors
+// and do not wait for one another; colours of a walk are jobs one after the other.
+func (r *runner) Run(b *core.Buffers) error {
+	u := r.runs.Get().(*run)
+	defer u.release()
+	u.in.Problem = r.problem
+	for role := range core.NumRoles {
+		u.in.Tensors[role] = walk.NewTensor(b.Tensors[role], r.problem.DTypeOf(role))
+	}
+	u.in.Sizes, u.threads = b.Sizes, b.Threads
+	u.prefault()
+	if r.sparse {
+		u.zero()
+	}
+	if r.whole != nil && r.whole.Serves(&u.in) {
+		for colour := range r.whole.Walk().Colours() {
+			u.begin(r.whole, colour)
+			u.finish()
+		}
+		return nil
+	}
+	for _, plan := range r.plans {
+		u.begin(plan, 0)
+	}
+	u.finish()
+	return nil
+}
+
+func (u *run) release() {
+	clear(u.in.Tensors[:])
+	clear(u.missing)
+	clear(u.stages)
+	u.victims.Clear() // of goroutines that panicked
+	u.in.Sizes, u.stages = nil, u.stages[:0]
+	u.runner.runs.Put(u)
+}
+
+// add adds a stage to the job.
+func (u *run) add(s stage) {
+	s.walk.Number = len(u.stages)
+	u.stages = append(u.stages, s)
+}
+
+// begin adds the tasks of a plan to the job, unless no given output needs them.
+func (u *run) begin(plan engine.Plan, colour int) {
+	if s := plan.Walk().Stage(&u.in, colour); s.Count > 0 {
+		u.add(stage{plan: plan, walk: s})
+	}
+}
+
+// finish does the job.
+func (u *run) finish() {
+	var tasks int64
+	for i := range u.stages {
+		tasks += u.stages[i].walk.Count
+	}
+	if tasks > 0 {
+		u.job.Run(tasks, u.limit(), u)
+	}
+	for i := range u.stages {
+		if s := &u.stages[i].walk; s.Binning {
+			u.in.StoreBins(s.Walk)
+		}
+	}
+	u.stages = u.stages[:0]
+}
+
+// limit is the number of goroutines worth using.
+func (u *run) limit() int {
+	if walk.MultiplyAdds(u.in.Problem) < serialWork {
+		return 1
+	}
+	return u.threads
+}
+
+// Work implements sched.Tasks.
+func (u *run) Work(j *sched.Job) {
+	h := hands.Get().(*hand)
+	h.run = u
+	u.victims.Add(&h.rows)
+	for n, ok := j.Take(); ok; n, ok = j.Take() {
+		s := &u.stages[0]
+		for i := 1; n >= s.walk.Count; i++ {
+			n -= s.walk.Count
+			s = &u.stages[i]
+		}
+		switch s.work {
+		case walking:
+			h.worker(s).Task(n)
+		case zeroing:
+			u.zeroSample(int(n))
+		case prefaulting:
+			_ = sched.Prefault(u.missing[n]) // otherwise pages come when they are written
+		}
+	}
+	h.help()
+	u.victims.Remove(&h.rows)
+	h.release()
+}
+
+// hands are those that no goroutine has.
+var hands = sync.Pool{New: func() any { return new(hand) }}
+
+// hand is what a goroutine has in hand: a worker in a stage.
+type hand struct {
+	run    *run
+	rows   sched.Stealable[walk.Rows] // that it has not begun
+	stolen walk.Rows
+	stage  *stage
+	own    engine.Worker
+}
+
+// worker returns a worker that is in the stage.
+func (h *hand) worker(s *stage) engine.Worker {
+	if h.stage == s {
+		return h.own
+	}
+	if h.own != nil {
+		h.own.Release()
+	}
+	h.stage, h.own = s, s.plan.Worker()
+	h.own.Begin(s.plan, &h.run.in, &s.walk, &h.rows)
+	return h.own
+}
+
+// help computes rows that other goroutines have not begun until none are left that are
+// worth it. Tasks are as large as packing wants them, so the last of them would otherwise
+// leave goroutines idle.
+func (h *hand) help() {
+	for {
+		var from, end int
+		var ok bool
+		if from, end, h.stolen, ok = h.run.victims.Steal(); !ok {
+			return
+		}
+		h.worker(&h.run.stages[h.stolen.Stage]).Rows(&h.stolen, from, end)
+	}
+}
+
+func (h *hand) release() {
+	if h.own != nil {
+		h.own.Release()
+	}
+	h.run, h.stage, h.own = nil, nil, nil
+	hands.Put(h)
+}
