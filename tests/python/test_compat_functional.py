@@ -2,6 +2,7 @@
 """What the recorded cases do not reach: full attention, merging, nested tensors, forward mode,
 autograd functions by name, additional tokens' helpers, transformers' layout."""
 
+import logging
 import math
 
 import pytest
@@ -243,3 +244,101 @@ def test_token_permutation_020(flip, dilation):
     permuted, group, counts = tokens.token_permute(x, (2, 1), (1, 2), True)
     assert (group, counts) == ((4, 3), (2, 3))
     assert permuted[0, :, :, 0].tolist()[:3] == [[0, 1], [6, 7], [12, 13]]
+
+
+def _fresh(version):
+    version.context.NattenContext.reset()
+    version.context.AutotunerContext.reset()
+
+
+@pytest.fixture
+def switches_017():
+    _fresh(v017)
+    yield v017
+    _fresh(v017)
+    torch.use_deterministic_algorithms(False)
+
+
+def test_autotuner_under_torch_s_deterministic_mode(switches_017, caplog):
+    """It warns and stays as it is; NATTEN's own mode refuses, and only turning it on."""
+    torch.use_deterministic_algorithms(True)
+    logging.getLogger("natten.context").propagate = True
+    switches_017.use_autotuner(True)
+    assert "deterministic" in caplog.text
+    assert not switches_017.is_autotuner_enabled()
+    torch.use_deterministic_algorithms(False)
+    switches_017.use_deterministic_algorithms(True)
+    with pytest.raises(RuntimeError, match="deterministic"):
+        switches_017.use_autotuner(False, True)
+    switches_017.use_autotuner(False, False)
+    switches_017.use_deterministic_algorithms(False)
+    switches_017.use_autotuner(True, thorough_mode_forward=True, steps_forward=7)
+    assert switches_017.is_autotuner_enabled_for_forward()
+    assert switches_017.is_autotuner_thorough_for_forward()
+    assert switches_017.context.AutotunerContext.steps_forward == 7
+    switches_017.disable_autotuner()
+    assert not switches_017.is_autotuner_thorough_for_forward()
+
+
+def test_flex_attention_is_remembered(switches_017):
+    context = switches_017.context
+    assert not context.should_use_flex_attention()
+    switches_017.use_flex_attention()
+    assert (context.should_use_flex_attention(), context.should_force_flex_attention()) == (
+        True,
+        False,
+    )
+    switches_017.force_flex_attention()
+    assert context.should_force_flex_attention()
+    switches_017.use_fused_na(False)
+    assert not context.should_use_flex_attention()
+
+
+def _lengths(*values):
+    return torch.tensor(values, dtype=torch.int32)
+
+
+def test_nothing_packed_may_be_said_in_two_ways():
+    query, key = rand(2, 5, 2, 4), rand(2, 6, 2, 4)
+    want = v021.attention(query, key, key)
+    for maxima in ({"max_seqlen_Q": 0, "max_seqlen_KV": 0}, {"max_seqlen_Q": 0}):
+        got = v021.attention(
+            query, key, key, cumulative_seqlen_Q=None, cumulative_seqlen_KV=None, **maxima
+        )
+        assert torch.equal(got, want)
+    with pytest.raises(ValueError, match="to be set"):
+        v021.attention(query, key, key, max_seqlen_Q=5, max_seqlen_KV=6)
+
+
+def test_lengths_win_over_cumulative_lengths():
+    query = rand(1, 8, 2, 4)
+    lengths = {"seqlens_Q": _lengths(3, 5), "seqlens_KV": _lengths(3, 5)}
+    other = {
+        "cumulative_seqlen_Q": _lengths(0, 4, 8),
+        "cumulative_seqlen_KV": _lengths(0, 4, 8),
+        "max_seqlen_Q": 4,
+        "max_seqlen_KV": 4,
+    }
+    want = v021.attention(query, query, query, **lengths)
+    assert torch.equal(v021.attention(query, query, query, **lengths, **other), want)
+    assert not torch.equal(v021.attention(query, query, query, **other), want)
+
+
+def test_packed_sequences_compile_in_full():
+    leaves = [rand(1, 8, 2, 4).requires_grad_() for _ in range(3)]
+    cumulative = _lengths(0, 3, 7)
+
+    def attend(query, key, value, cumulative):
+        names = {"cumulative_seqlen_Q": cumulative, "cumulative_seqlen_KV": cumulative}
+        out, lse = v021.attention(
+            query * 2, key, value, True, **names, max_seqlen_Q=4, max_seqlen_KV=4, return_lse=True
+        )
+        return out.sin(), lse[:, :7].cos()
+
+    wanted = attend(*leaves, cumulative)
+    got = torch.compile(attend, fullgraph=True, backend="aot_eager")(*leaves, cumulative)
+    grads = [torch.randn_like(t) for t in wanted]
+    mine = torch.autograd.grad(got, leaves, grads)
+    theirs = torch.autograd.grad(wanted, leaves, grads)
+    for one, other in zip((*got, *mine), (*wanted, *theirs), strict=True):
+        assert torch.allclose(one, other)

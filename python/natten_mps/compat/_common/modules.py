@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .portable import Portable
+
 Split = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -21,7 +23,7 @@ def check_rank(name: str, rank: int, x: Tensor) -> None:
         raise ValueError(f"{name} expected a rank-{rank + 2} input tensor; got x.dim()={x.dim()}.")
 
 
-class SplitAttentionModule(nn.Module):
+class SplitAttentionModule(Portable, nn.Module):
     """Projections, relative position bias and dropout round logits and their application."""
 
     rpb: nn.Parameter | None

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from .._common.gna import arguments
 from .._common.modules import default_scale
+from .._common.portable import Portable
 from .functional import neighborhood_attention_generic
 
 
-class NeighborhoodAttentionGeneric(nn.Module):
+class NeighborhoodAttentionGeneric(Portable, nn.Module):
     """Neighborhood attention over [B, axes..., C]."""
 
     _rank: ClassVar[int | None] = None
@@ -51,6 +52,12 @@ class NeighborhoodAttentionGeneric(nn.Module):
         self.qkv = nn.Linear(embed_dim, embed_dim * 3, bias=qkv_bias)
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(proj_drop)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Fills in what a layer pickled by 0.20.0 lacks."""
+        super().__setstate__(state)
+        self.__dict__.setdefault("embed_dim", self.qkv.in_features)
+        self.__dict__.setdefault("expected_input_tensor_rank", self.na_dim + 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, axes..., C] to the same shape."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from natten_mps import _torch_ops
+
 from ..attention import attention as full_attention
 
 Parameters = tuple[Tensor | None, Tensor | None, int, int]
@@ -206,10 +208,10 @@ _compiled = torch.library.custom_op(
 def _backward(
     d_out: Tensor, d_lse: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
-    leaves = [t.detach().requires_grad_() for t in (query, key, value)]
-    with torch.enable_grad():
+    with _torch_ops._autograd_again():
+        leaves = [t.detach().requires_grad_() for t in (query, key, value)]
         results = _eager(*leaves, *rest)  # type: ignore[arg-type]
-    grads = torch.autograd.grad(results, leaves, (d_out, d_lse))
+        grads = torch.autograd.grad(results, leaves, (d_out, d_lse))
     return tuple(g.contiguous() for g in grads)
 
 
