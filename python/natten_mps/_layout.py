@@ -303,8 +303,12 @@ def lse_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def check_kinds(op: Operation, inputs: Tensors) -> None:
-    """Refuse tensors of different or unsupported dtypes, and of different devices."""
+    """Refuse what is no tensor, and tensors of different or unsupported dtypes or devices."""
     given = [(n, t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None]
+    for name, t in given:
+        if not isinstance(t, Tensor):
+            text = f"{name} is {t!r} (want a tensor)"
+            raise TypeMisfit("type", text, {"name": name, "got": type(t)})
     other, first = given[0]
     for name, t in given:
         for kind, verb, got, want in (

@@ -8,10 +8,11 @@ the operations of _torch_ops below it.
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-_LIBRARY = torch.library.Library("natten_mps", "FRAGMENT")
+from . import _namespace
+
+_LIBRARY = _namespace.extend()
 _QKV = "Tensor query, Tensor key, Tensor value"
 _RULE = "int[] kernel_size, int[] dilation, int[] stride, bool[] is_causal"
 _SIZES = {1: "seq_lens", 2: "spatial_sizes", 3: "spatial_sizes"}

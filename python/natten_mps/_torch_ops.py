@@ -16,20 +16,28 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import _dense, _layout, _operation, _prepared, backend
+from . import _dense, _layout, _namespace, _operation, _prepared, backend
 from ._grad import second_order
 from ._operation import Operation
 from .utils.window import Window
 
 Tensors = Sequence[Tensor | None]
 
-_LIBRARY = torch.library.Library("natten_mps", "DEF")
+_LIBRARY = _namespace.define()
 _OPTIONAL = ("rpb", "extra_key", "extra_value", "d_lse")
 _RULE = (
     "Tensor? sizes, int[] kernel, int[] dilation, int[] stride, int[] query_step, bool[] causal,"
     " bool mask_first, float? scale, bool heads_first"
 )
 _RULE_LENGTH = 9
+
+
+def _never() -> bool:
+    return False
+
+
+#: torch 2.6 has no such function; there a small program is exported as `pure`'s own operations.
+_is_exporting = getattr(torch.compiler, "is_exporting", _never)
 
 
 def _arguments(names: Sequence[str]) -> str:
@@ -67,7 +75,7 @@ def call(
         and op is _operation.ATTN
         and sizes is None
         and backend.choice in ("auto", "pure")  # else the chosen one is left its work
-        and not torch.compiler.is_exporting()
+        and not _is_exporting()
         and _dense.takes(inputs, window, scale, heads_first)
     ):
         query, key, value = inputs[:3]

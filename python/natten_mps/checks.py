@@ -66,6 +66,11 @@ def tensors(name: str, **given: Any) -> None:
             )
 
 
+def _readable(name: str, given: Tensor) -> None:
+    """Refuse sizes without values, where something is to be computed."""
+    _must(not given.is_meta, lambda: f"{name} is on meta (want a device whose values can be read).")
+
+
 def _window(window: Window, spatial: Shape) -> None:
     check_kernel_size_vs_input(window.kernel, spatial)
     check_dilation_kernel_vs_input(window.dilation, window.kernel, spatial)
@@ -212,11 +217,14 @@ def varlen(name: str, query: Shape, key: Shape, value: Shape, window: Window) ->
     _window(window, query[1:-2])
 
 
-def sizes(given: Tensor, batch: int, spatial: Shape, window: Window) -> Tensor:
-    """seq_lens `[B]` or spatial_sizes `[B, rank]`, checked, as `[B, rank]`."""
+def sizes(given: Tensor, like: Tensor, spatial: Shape, window: Window) -> Tensor:
+    """seq_lens `[B]` or spatial_sizes `[B, rank]` of a batch, checked, as `[B, rank]`."""
+    batch = like.shape[0]
     rank = len(spatial)
     name = "seq_lens" if rank == 1 else "spatial_sizes"
     tensors("varlen", **{name: given})
+    if not like.is_meta:
+        _readable(name, given)
     shape = tuple(given.shape)
     if rank == 1:
         _must(
@@ -279,6 +287,7 @@ def packed(query: Shape, key: Shape, value: Shape, cumulative: Tensor) -> tuple[
             f" {cumulative.dtype} of shape {tuple(cumulative.shape)}."
         ),
     )
+    _readable("cumulative_lens", cumulative)
     ends = cumulative.to("cpu", torch.int64)
     lens = ends.diff()
     good = len(ends) >= 1 and bool((ends[0] == 0) & (ends[-1] == query[0]) & (lens >= 0).all())

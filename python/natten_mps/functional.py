@@ -51,6 +51,8 @@ def _fused(
     window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     checks.fused(name, query.shape, key.shape, value.shape, window)
     checks.additional(query, value, additional_keys, additional_values)
+    if rpb is not None:
+        checks.tensors(name, rpb=rpb)
     attend = ops.attn if return_lse else ops.attn_out
     return attend(
         query,
@@ -79,6 +81,8 @@ def _qk(
 ) -> Tensor:
     name = f"na{rank}d_qk"
     checks.tensors(name, query=query, key=key)
+    if additional_keys is not None:
+        checks.tensors(name, additional_keys=additional_keys)
     window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     checks.qk(name, query.shape, key.shape, window)
     return ops.qk(query, key, window=window, scale=scale, rpb=rpb, extra_key=additional_keys)
@@ -97,6 +101,8 @@ def _av(
 ) -> Tensor:
     name = f"na{rank}d_av"
     checks.tensors(name, attn=attn, value=value)
+    if additional_values is not None:
+        checks.tensors(name, additional_values=additional_values)
     window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
     extra = 0 if additional_values is None else additional_values.shape[1]
     checks.av(name, attn.shape, value.shape, window, extra)

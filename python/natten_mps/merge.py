@@ -56,6 +56,15 @@ def _check(outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor]) -> None:
         raise ValueError("merge_attentions expects at least two outputs.")
     if len(outputs) != len(lse_tensors):
         raise ValueError("Number of outputs and LSE tensors must match.")
+    for name, tensors in (("outputs", outputs), ("lse_tensors", lse_tensors)):
+        for i, t in enumerate(tensors):
+            if not isinstance(t, Tensor):
+                raise TypeError(f"{name}[{i}] is {t!r} (want a tensor)")
+            if t.device != outputs[0].device:
+                raise ValueError(
+                    f"{name}[{i}] is on {t.device} but outputs[0] is on {outputs[0].device} (want"
+                    " one device)"
+                )
     shape = outputs[0].shape
     for i, (output, lse) in enumerate(zip(outputs, lse_tensors, strict=True)):
         if output.shape != shape:

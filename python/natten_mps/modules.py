@@ -86,6 +86,7 @@ class _NeighborhoodAttention(nn.Module):
     ) -> None:
         super().__init__()
         kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        _check_numbers(embed_dim, num_heads, kv_heads, attn_drop, proj_drop)
         _check_heads(embed_dim, num_heads, kv_heads)
         self.embed_dim = embed_dim
         self.num_heads = num_heads
@@ -157,6 +158,8 @@ class _NeighborhoodAttention(nn.Module):
         return (query, *kv.unbind(-3))
 
     def _forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+        if not isinstance(x, Tensor):
+            checks.tensors(type(self).__name__, x=x)
         if x.dim() != self.rank + 2:
             name = type(self).__name__
             raise ValueError(f"{name} expects input shape {_INPUTS[self.rank]}.")
@@ -175,7 +178,7 @@ class _NeighborhoodAttention(nn.Module):
         function = f"na{self.rank}d"
         if sizes is not None:
             checks.varlen(f"{function}_varlen", query.shape, key.shape, value.shape, window)
-            sizes = checks.sizes(sizes, x.shape[0], x.shape[1:-1], window)
+            sizes = checks.sizes(sizes, x, x.shape[1:-1], window)
         elif not compiling:
             checks.fused(function, query.shape, key.shape, value.shape, window)
         rule: dict[str, Any] = {"window": window, "sizes": sizes}
@@ -186,6 +189,20 @@ class _NeighborhoodAttention(nn.Module):
             out = ops.attn_out(query, key, value, scale=self.scale, rpb=self.rpb, **rule)
         out = self.proj_drop(self.proj(out.flatten(-2)))
         return out if sizes is None else _without_padding(out, sizes, self.stride)
+
+
+def _check_numbers(
+    embed_dim: Any, num_heads: Any, num_kv_heads: Any, attn_drop: Any, proj_drop: Any
+) -> None:
+    counts = {"embed_dim": embed_dim, "num_heads": num_heads, "num_kv_heads": num_kv_heads}
+    for name, value in counts.items():
+        if not hasattr(value, "__index__"):
+            raise TypeError(f"{name} is {value!r} (want an integer)")
+    for name, value in {"attn_drop": attn_drop, "proj_drop": proj_drop}.items():
+        if not hasattr(value, "__float__"):
+            raise TypeError(f"{name} is {value!r} (want a number from 0 to 1)")
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} is {value!r} (want a number from 0 to 1)")
 
 
 def _check_heads(embed_dim: int, num_heads: int, kv_heads: int) -> None:

@@ -35,7 +35,7 @@ def _varlen(
         scale=scale,
         extra_key=additional_keys,
         extra_value=additional_values,
-        sizes=checks.sizes(sizes, query.shape[0], query.shape[1:-2], window),
+        sizes=checks.sizes(sizes, query, query.shape[1:-2], window),
     )
 
 

@@ -17,6 +17,8 @@ from .device import Carrier
 
 #: Folder of remembered verdicts.
 FOLDER = "NATTEN_MPS_CACHE"
+#: Tells a frozen program to be a self-test (see _pyinstaller).
+FROZEN = "NATTEN_MPS_SELF_TEST"
 #: Seconds that a self-test may take: it imports torch and compiles kernels.
 LIMIT = 180
 
@@ -77,6 +79,10 @@ def _ask(tier: str) -> str:
         part for part in (root, environment.get("PYTHONPATH", "")) if part
     )
     command = [sys.executable, "-m", f"{__package__}.selftest"]
+    if getattr(sys, "frozen", False):  # sys.executable is the program, not Python
+        if not hasattr(sys, "_natten_mps_self_test"):
+            return "this program was frozen without natten_mps's hook, and cannot test itself"
+        command, environment[FROZEN] = [sys.executable], tier
     try:
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False

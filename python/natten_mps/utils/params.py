@@ -12,10 +12,14 @@ from .._types import Bools as Bools
 from .._types import Ints as Ints
 from .window import Window
 
+# Tuples, because the compiler of torch 2.6 knows no unions of types.
+_PLAIN = (int, tuple, list)
+_TEXT = (str, bytes)
+
 
 def _plain(value: Any) -> Any:
     """A number or array of numpy, or what stands for an integer, as Python's own."""
-    if isinstance(value, int | tuple | list):
+    if isinstance(value, _PLAIN):
         return value
     if hasattr(value, "tolist"):
         return value.tolist()
@@ -30,7 +34,7 @@ def normalize_tuple_param(value: Any, rank: int, name: str) -> tuple[Any, ...]:
     given, value = value, _plain(value)
     if isinstance(value, int):
         value = (value,) * rank
-    elif isinstance(value, str | bytes) or not isinstance(value, Sequence):
+    elif isinstance(value, _TEXT) or not isinstance(value, Sequence):
         raise ValueError(f"{name} is {given!r} (want {_wanted(name, rank)}).")
     if len(value) != rank:
         raise ValueError(f"{name} must have length {rank}, got {len(value)}.")
@@ -67,7 +71,7 @@ def normalize_kernel_size(kernel_size: Any, rank: int) -> tuple[int, ...]:
 def normalize_causal(is_causal: Any, rank: int) -> tuple[bool, ...]:
     """`is_causal` as a tuple of bools, one per axis; 0 and 1 stand for False and True."""
     given, is_causal = is_causal, _plain(is_causal)
-    if isinstance(is_causal, Sequence) and not isinstance(is_causal, str | bytes):
+    if isinstance(is_causal, Sequence) and not isinstance(is_causal, _TEXT):
         flags = tuple(_plain(v) for v in is_causal)
     else:
         flags = (is_causal,) * rank
