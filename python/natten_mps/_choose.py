@@ -9,6 +9,9 @@ from . import _abi, _lib, _plan, backend
 from ._log import logger
 from ._mps import tiers
 
+#: What "auto" comes to by the kind of device.
+_BEST = {"cpu": "native", "mps": "metal"}
+
 
 def in_metal_memory(device: torch.device) -> bool:
     return device.type == "mps" or (backend.choice == "metal" and tiers.plays(device))
@@ -26,7 +29,7 @@ def choose(problem: _plan.Problem, device: torch.device) -> str:
         if against is not None:
             raise NotImplementedError(f"backend {chosen!r} does not take this problem: {against}")
         return chosen
-    best = {"cpu": "native", "mps": "metal"}.get(device.type, "none")
+    best = _BEST.get(device.type, "none")
     try:
         against = _against(problem, device, best)
     except (_lib.LibraryError, _lib.ForkedError) as error:
@@ -34,7 +37,7 @@ def choose(problem: _plan.Problem, device: torch.device) -> str:
     if against is None:
         return best
     logger.info("pure computes %s: %s", problem, against)
-    _warn(against)
+    warn_once(against)
     return "pure"
 
 
@@ -49,11 +52,25 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
     return against
 
 
+#: How the library says that it replaced kernels, see core/metal/backend.go.
+PLAINER = "plainer kernels where the tuned ones were refused: "
+
 _warned: set[str] = set()
 
 
-def _warn(reason: str) -> None:
-    """Say once of each reason that nobody asked for `pure`."""
-    if reason not in _warned:
-        _warned.add(reason)
-        warnings.warn(f"natten_mps computes with 'pure' in this process: {reason}", stacklevel=2)
+def warn_once(reason: str, kind: str | None = None) -> None:
+    """Say once of each reason, or kind of reasons, that nobody asked for `pure`."""
+    _warn(f"natten_mps computes with 'pure' in this process: {reason}", kind or reason)
+
+
+def warn_of_plainer_kernels() -> None:
+    """Say once that the GPU backend had to replace kernels, if it had."""
+    _, replaced, why = backend.details("metal").partition(PLAINER)
+    if replaced:
+        _warn(f"natten_mps uses {PLAINER}{why}", PLAINER)
+
+
+def _warn(text: str, kind: str) -> None:
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(text, stacklevel=2)

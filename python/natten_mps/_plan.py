@@ -71,6 +71,25 @@ def reasons_against(problem: Problem, backend: str) -> str | None:
     return None
 
 
+#: What each operation writes.
+_WRITES = {
+    _abi.ATTN_FORWARD: ("out", "lse"),
+    _abi.ATTN_BACKWARD: ("d_query", "d_key", "d_value", "d_rpb", "d_extra_key", "d_extra_value"),
+    _abi.QK_FORWARD: ("attn",),
+    _abi.QK_BACKWARD: ("d_query", "d_key", "d_rpb", "d_extra_key"),
+    _abi.AV_FORWARD: ("out",),
+    _abi.AV_BACKWARD: ("d_attn", "d_value", "d_extra_value"),
+}
+
+#: Largest error that CheckedPlan allows, in units of the largest value or of 1.
+_ALLOWED = {
+    torch.float64: 1e-9,
+    torch.float32: 2e-4,
+    torch.float16: 1e-2,
+    torch.bfloat16: 6e-2,
+}
+
+
 class Plan:
     """A prepared problem. Destroyed with its last reference, so that an evicted plan which
     another thread is about to run stays alive until then."""
@@ -94,6 +113,7 @@ class Plan:
         self._launch = None if stream is None else stream.launch
         self._locate = None if stream is None else stream.locate
         self._destroy = library.natten_mps_plan_destroy
+        self._roles, self._heads_first = tuple(roles), heads_first
         #: In the order of the header: position in `roles`, role, order of dimensions.
         self._fields = sorted(
             [
@@ -167,6 +187,39 @@ class Plan:
         assert packer.size == _ARGS_BYTES
         self._packers[given] = packer.pack
         return packer.pack
+
+
+class CheckedPlan(Plan):
+    """A plan whose every result is compared with the reference: what NATTEN_MPS_VERIFY=always
+    makes."""
+
+    def run(self, tensors: Sequence[Tensor | None], sizes: Tensor | None = None) -> None:
+        """As Plan.run; ArithmeticError if a result is wrong."""
+        super().run(tensors, sizes)
+        problem = self.problem._replace(memory=_abi.HOST)
+        reference = Plan(problem, "reference", self._roles, self._heads_first)
+        written = [role in _WRITES[problem.op] for role in self._roles]
+        hosts = [
+            None if t is None else torch.empty_like(t, device="cpu") if w else t.detach().cpu()
+            for t, w in zip(tensors, written, strict=True)
+        ]
+        reference.run(hosts, sizes)
+        for role, found, want, w in zip(self._roles, tensors, hosts, written, strict=True):
+            if w and found is not None and want is not None:
+                self._compare(role, found.detach().cpu().double(), want.double())
+
+    def _compare(self, role: str, found: Tensor, want: Tensor) -> None:
+        finite = want.isfinite()
+        if not finite.any():
+            error, limit = 0.0, 0.0
+        else:
+            error = (found - want)[finite].abs().max().item()
+            limit = _ALLOWED[self.problem.dtype] * max(1.0, want[finite].abs().max().item())
+        if not error <= limit or not torch.equal(found[~finite], want[~finite]):
+            raise ArithmeticError(
+                f"{self.info()['variant']} of {self.backend}: {role} differs from the reference by "
+                f"{error:.2g} (want at most {limit:.2g}) in {self.problem}"
+            )
 
 
 _spare_errors: list[_abi.Error] = []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import _abi, _lib, _plan, backend
-from ._choose import choose, in_metal_memory
+from ._choose import choose, in_metal_memory, warn_of_plainer_kernels, warn_once
 from ._layout import (
     Layout,
     check_kinds,
@@ -20,6 +20,7 @@ from ._layout import (
     lse_dtype,
     output_shapes,
 )
+from ._mps import verdict
 from ._operation import Operation
 from .utils.window import Window
 
@@ -56,14 +57,33 @@ class Prepared:
         self._problem = _c_problem(op, sizes, first, window, scale, "rpb" in given, ragged)
         self._sizes_shape = (sizes.batch, len(sizes.lengths))
         self.backend = choose(self._problem, first.device)
-        self.plan = (
-            None if self.backend == "pure" else self._plan(op.forward, op.inputs + op.outputs)
-        )
+        self._auto = backend.choice == "auto"
+        self._fresh = True  # a plan is new, and its first run may find kernels refused
+        self.plan: _plan.Plan | None = None
         self._backward: _plan.Plan | None = None
+        if self.backend != "pure":
+            try:
+                self.plan = self._make(op.forward, op.inputs + op.outputs)
+            except NotImplementedError as refusal:
+                self._give_up(refusal)
+                self.backend = "pure"
 
-    def _plan(self, c_op: int, roles: tuple[str, ...]) -> _plan.Plan:
+    def _make(self, c_op: int, roles: tuple[str, ...]) -> _plan.Plan:
         problem = self._problem._replace(op=c_op)
-        return _plan.Plan(problem, self.backend, roles, self.heads_first)
+        kind = _plan.CheckedPlan if verdict.mode() == "always" else _plan.Plan
+        return kind(problem, self.backend, roles, self.heads_first)
+
+    def _look_back(self) -> None:
+        """After a plan's first run."""
+        self._fresh = False
+        if self.backend == "metal":
+            warn_of_plainer_kernels()
+
+    def _give_up(self, refusal: NotImplementedError) -> None:
+        """Leave to `pure` what the GPU refuses, unless somebody asked for this backend."""
+        if not self._auto:
+            raise refusal
+        warn_once(f"backend {self.backend!r} cannot compute this problem: {refusal}", "kernels")
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
         """The operation in PyTorch's own operations."""
@@ -106,11 +126,17 @@ class Prepared:
         wanted = self.outputs[:1] if first_only else self.outputs
         outputs = [torch.empty(shape, dtype=dtype, device=device) for shape, dtype in wanted]
         tensors = (*inputs, *outputs, None) if first_only else (*inputs, *outputs)
-        if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
-            with self._label(""):
+        try:
+            if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+                with self._label(""):
+                    self.plan.run(tensors, sizes)
+            else:
                 self.plan.run(tensors, sizes)
-        else:
-            self.plan.run(tensors, sizes)
+        except NotImplementedError as refusal:
+            self._give_up(refusal)
+            _fill(outputs, self.pure(inputs, sizes))
+        if self._fresh:
+            self._look_back()
         return tuple(outputs) if len(outputs) > 1 else outputs[0]
 
     def backward(
@@ -123,17 +149,52 @@ class Prepared:
     ) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs that are wanted, None for the others."""
         op = self.op
-        if self._backward is None:
-            results = op.outputs if op.keeps_outputs else ()
-            roles = (*op.inputs, *results, *_gradients(op.outputs), *_gradients(op.inputs))
-            self._backward = self._plan(op.backward, roles)
         grads = tuple(
             _empty_like(t) if t is not None and want else None
             for t, want in zip(inputs, wanted, strict=True)
         )
-        with self._label("_backward"):
-            self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
+        try:
+            if self._backward is None:
+                results = op.outputs if op.keeps_outputs else ()
+                roles = (*op.inputs, *results, *_gradients(op.outputs), *_gradients(op.inputs))
+                self._backward = self._make(op.backward, roles)
+                self._fresh = True
+            with self._label("_backward"):
+                self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
+        except NotImplementedError as refusal:
+            self._give_up(refusal)
+            _fill(grads, self._pure_backward(inputs, d_outputs, sizes, grads))
+        if self._fresh:
+            self._look_back()
         return grads
+
+    def _pure_backward(
+        self, inputs: Tensors, d_outputs: Tensors, sizes: Tensor | None, wanted: Tensors
+    ) -> Tensors:
+        """Gradients of those inputs that `wanted` has a tensor for."""
+        with torch.enable_grad():
+            leaves = [
+                None if t is None else t.detach().requires_grad_(want is not None)
+                for t, want in zip(inputs, wanted, strict=True)
+            ]
+            result = self.pure(leaves, sizes)
+            results = result if isinstance(result, tuple) else (result,)
+            used = [(r, d) for r, d in zip(results, d_outputs, strict=True) if d is not None]
+            targets = [t for t in leaves if t is not None and t.requires_grad]
+            found = iter(
+                torch.autograd.grad(
+                    [r for r, _ in used], targets, [d for _, d in used], materialize_grads=True
+                )
+            )
+        return [next(found) if t is not None and t.requires_grad else None for t in leaves]
+
+
+def _fill(outputs: Tensors, results: Any) -> None:
+    """Copy what `pure` gave to the tensors that were promised."""
+    several = isinstance(results, (tuple, list))
+    for output, result in zip(outputs, results if several else (results,), strict=False):
+        if output is not None:
+            output.copy_(result)
 
 
 def _gradients(names: tuple[str, ...]) -> tuple[str, ...]:

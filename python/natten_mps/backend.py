@@ -2,6 +2,7 @@
 """Which backend computes: the choice of the user and of the environment (NATTEN_BACKEND)."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -134,6 +135,8 @@ def details(name: str) -> str:
     """
     if name == "pure":
         return "PyTorch operations"
+    if name == "metal" and (why := _tensors_refused()) is not None:
+        return why
     try:
         for backend in _lib.backends():
             if backend["name"] == name:
@@ -141,6 +144,12 @@ def details(name: str) -> str:
     except (_lib.LibraryError, _lib.ForkedError) as error:
         return str(error)
     return f"the library has no backend {name!r}"
+
+
+def _tensors_refused() -> str | None:
+    """Why MPS tensors cannot be computed by the GPU backend, if that has been found out."""
+    tiers = sys.modules.get(f"{__package__}._mps.tiers")
+    return None if tiers is None else tiers.refused()
 
 
 def _found() -> list[dict[str, object]]:

@@ -111,6 +111,53 @@ def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
     assert json.loads(verdict.path().read_text())["1-block"] == why
 
 
+def test_a_wrong_tier_speaks_against_all(monkeypatch):
+    monkeypatch.setattr(tiers, "_no_gpu", lambda: None)
+    monkeypatch.setattr(tiers, "_set", lambda tier, _: None)
+    monkeypatch.setattr(Fake, "probe", lambda self: None)
+    monkeypatch.setattr(Fake, "torch_version", lambda self: (2, 15))
+    monkeypatch.delenv(tiers.OVERRIDE, raising=False)
+    monkeypatch.delenv(verdict.VERIFY, raising=False)
+    asked = []
+
+    def self_test(tier, _):
+        asked.append(tier)
+        return None if tier == "3" else answer
+
+    monkeypatch.setattr(verdict, "self_test", self_test)
+    answer = "the self-test ended with signal 6: an assertion"
+    assert tiers._choose(Fake()).stream.tier == "3"
+    assert asked == ["1-block", "1-queue", "3"]
+    asked.clear()
+    answer = "computes wrongly: out differs by 1"
+    found = tiers._choose(Fake())
+    assert found.stream is None
+    assert asked == ["1-block"]
+    assert found.why_not() == answer
+    monkeypatch.setenv(verdict.VERIFY, "off")
+    assert tiers._choose(Fake()).stream.tier == "1-block"
+    assert asked == ["1-block"]
+
+
+def test_a_self_test_with_wrong_numbers_asks_for_a_report(monkeypatch, tmp_path):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho out of rank 2 differs by 0.5 >&2\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    why = verdict._ask("2")
+    assert verdict.is_wrong(why)
+    assert why.startswith(
+        "computes wrongly: out of rank 2 differs by 0.5 (in the self-test of tier 2;"
+    )
+    assert "python -m natten_mps.doctor --report FILE" in why
+
+
+def test_unknown_mode(monkeypatch):
+    monkeypatch.setenv(verdict.VERIFY, "maybe")
+    with pytest.raises(ValueError, match=r"'maybe' \(want off, first or always\)"):
+        verdict.mode()
+
+
 def test_unreadable_verdicts_are_asked_again(monkeypatch, tmp_path):
     monkeypatch.setenv(verdict.FOLDER, str(tmp_path))
     verdict.path().write_text("no json")
@@ -188,8 +235,8 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
         ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),
         (
             {"METALSIM_FAIL": "gpu"},
-            "2",
-            {"1-block": "self-test ended", "1-queue": "self-test ended"},
+            None,
+            {"1-block": "self-test ended", "2": "self-test ended", "3": "self-test ended"},
         ),
     ],
     ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else None,

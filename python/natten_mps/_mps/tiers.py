@@ -8,12 +8,13 @@ The ways of running are called tiers, from the best to the plainest:
 - `2`: the library's kernels, launched by torch.mps.compile_shader
 - `3`: a queue of the library's own, after waiting for torch, and to its end
 
-One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better of the two).
+One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better of the two). Each
+is tested before it is used (see `verdict`). One that computes wrongly speaks against all, since
+they run the same kernels.
 """
 
 import os
 from collections.abc import Callable, Mapping
-from logging import INFO, WARNING
 from typing import NamedTuple
 
 import torch
@@ -66,12 +67,17 @@ class Choice(NamedTuple):
     refused: dict[str, str]
 
     def why_not(self) -> str:
-        """The reasons in one line."""
+        """The reasons in one line, one reason for all said once."""
+        if len(set(self.refused.values())) == 1:
+            return next(iter(self.refused.values()))
         return "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refused.items())
 
 
 _lock = _lib.fork_safe_lock()
 _choice: Choice | None = None
+
+#: Whether tiers are used without a test, as in the process that is the test.
+trusted = False
 
 
 def choice() -> Choice:
@@ -91,6 +97,11 @@ def forget() -> None:
     _choice = None
 
 
+def refused() -> str | None:
+    """Why no tier is used, if that has been decided."""
+    return _choice.why_not() if _choice is not None and _choice.stream is None else None
+
+
 def stream() -> Stream:
     """The chosen stream; NotImplementedError with the reasons where there is none."""
     found = choice()
@@ -108,8 +119,7 @@ def _log(made: Choice) -> None:
     if made.stream is not None:
         logger.info("MPS tensors: tier %s (%s)", made.stream.tier, made.why_not() or "the best")
     else:
-        level = WARNING if torch.backends.mps.is_available() else INFO
-        logger.log(level, "MPS tensors: no tier (%s)", made.why_not())
+        logger.info("MPS tensors: no tier (%s)", made.why_not())
 
 
 def _candidates() -> list[str]:
@@ -130,6 +140,8 @@ def _choose(device: Carrier) -> Choice:
         if why is None:
             return Choice(_stream(tier, device), refused)
         refused[tier] = why
+        if verdict.is_wrong(why):
+            reason = why
     return Choice(None, refused)
 
 
@@ -151,7 +163,7 @@ def _refusal(tier: str, device: Carrier) -> str | None:
         reason = device.probe() or _set(tier, device)
     except (RuntimeError, OSError) as error:
         reason = str(error)
-    if reason is None and tier.startswith("1") and not os.environ.get(OVERRIDE):
+    if reason is None and not trusted and verdict.mode() != "off":
         reason = verdict.self_test(tier, device)
         if reason is not None:
             _set("3", device)

@@ -15,12 +15,31 @@ from .._log import logger
 from ..version import __version__
 from .device import Carrier
 
+#: Whether tiers and kernels are tested before their first use: "off", "first" (the default), or
+#: "always", which also compares every result with the library's reference.
+VERIFY = "NATTEN_MPS_VERIFY"
+#: What the self-test ends with where it found wrong numbers, and how such a verdict begins.
+WRONG_STATUS = 3
+_WRONG = "computes wrongly: "
 #: Folder of remembered verdicts.
 FOLDER = "NATTEN_MPS_CACHE"
 #: Tells a frozen program to be a self-test (see _pyinstaller).
 FROZEN = "NATTEN_MPS_SELF_TEST"
 #: Seconds that a self-test may take: it imports torch and compiles kernels.
 LIMIT = 180
+
+
+def mode() -> str:
+    """What NATTEN_MPS_VERIFY says."""
+    wanted = os.environ.get(VERIFY, "").strip() or "first"
+    if wanted not in ("off", "first", "always"):
+        raise ValueError(f"{VERIFY} is {wanted!r} (want off, first or always)")
+    return wanted
+
+
+def is_wrong(reason: str) -> bool:
+    """Whether a verdict says that numbers are wrong."""
+    return reason.startswith(_WRONG)
 
 
 def path() -> Path:
@@ -73,7 +92,12 @@ def _write(known: dict[str, str]) -> None:
 
 def _ask(tier: str) -> str:
     """An empty text if the self-test passed, else why not."""
-    environment = {**os.environ, "NATTEN_MPS_TIER": tier, "NATTEN_BACKEND": "metal"}
+    environment = {
+        **os.environ,
+        "NATTEN_MPS_TIER": tier,
+        "NATTEN_BACKEND": "metal",
+        VERIFY: "first",
+    }
     root = str(Path(__file__).parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(
         part for part in (root, environment.get("PYTHONPATH", "")) if part
@@ -92,5 +116,10 @@ def _ask(tier: str) -> str:
     if done.returncode == 0:
         return ""
     last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    if done.returncode == WRONG_STATUS:
+        return (
+            f"{_WRONG}{last} (in the self-test of tier {tier}; please send us what "
+            "`python -m natten_mps.doctor --report FILE` writes)"
+        )
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
     return f"the self-test ended with {how}: {last}"
