@@ -22,3 +22,4 @@ into allin1-1.1.0 --no-deps allin1==1.1.0 hydra-core==1.3.2 omegaconf==2.3.0 \
 into hdit-0.0.1b6 --no-deps hdit==0.0.1b6 einops==0.8.1
 into fvcore-0.1.5.post20221221 --no-deps fvcore==0.1.5.post20221221 iopath yacs portalocker \
     tabulate termcolor pyyaml
+into diffusers-0.42.1 diffusers==0.42.1 kernels==0.17.2

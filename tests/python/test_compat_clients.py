@@ -92,6 +92,14 @@ def test_compiled_hourglass_diffusion_transformer():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("version", ["0.14.6", "0.21.7"])
+def test_ltx2_decoder_block_with_the_kernel_of_the_hub(version, monkeypatch):
+    """Whatever version is active: the hub's NATTEN is its own."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    passes(version, "diffusers-0.42.1", str(SCRIPTS / "ltx2_block.py"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "kind", "weights"),
     [

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""A project's Python files and notebooks, and the versions of NATTEN that it asks pip for."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+# Other people's code, wherever it lies.
+_FOREIGN = {"site-packages", "node_modules", "__pycache__", "venv", "env", "build", "dist"}
+_LISTS = re.compile(
+    r"(requirements.*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)|.*\.ya?ml|.*\.lock)$"
+)
+_PIN = re.compile(r"\bnatten\s*(\[[^\]]*\])?\s*((?:[=<>~!]=?=?\s*[\w.*+]+[,\s]*)+)", re.IGNORECASE)
+# Notebooks' own commands, which are no Python.
+_MAGIC = re.compile(r"^\s*[%!].*$", re.MULTILINE)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    if folder.is_file():
+        yield folder
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if f not in _FOREIGN and not f.startswith("."))
+        yield from (Path(place) / file for file in sorted(files))
+
+
+def _notebook(path: Path) -> str:
+    cells = json.loads(path.read_text(encoding="utf-8", errors="replace")).get("cells", [])
+    code = ("".join(c.get("source", "")) for c in cells if c.get("cell_type") == "code")
+    return "\n".join(_MAGIC.sub("pass", cell) for cell in code)
+
+
+def sources(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Files of Python with their text; a notebook's is that of its code."""
+    for path in _walk(folder):
+        if path.suffix == ".py":
+            yield path, path.read_text(encoding="utf-8", errors="replace").lstrip("\ufeff")
+        elif path.suffix == ".ipynb":
+            try:
+                yield path, _notebook(path)
+            except (ValueError, AttributeError, TypeError):
+                continue
+
+
+def pins(folder: Path) -> dict[str, SpecifierSet]:
+    """The versions that a project's lists of requirements allow, by "file: text"."""
+    found = {}
+    for path in _walk(folder):
+        if not _LISTS.match(path.name) or path.stat().st_size > 2**21:
+            continue
+        for match in _PIN.finditer(path.read_text(encoding="utf-8", errors="replace")):
+            asked = re.sub(r"\s+", "", match[2]).rstrip(",")
+            # conda separates name and version by one sign.
+            asked = re.sub(r"^=(?!=)", "==", asked)
+            try:
+                found[f"{path.relative_to(folder)}: natten{asked}"] = SpecifierSet(asked)
+            except InvalidSpecifier:
+                continue
+    return found

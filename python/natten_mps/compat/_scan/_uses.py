@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""What a file of Python does with ``natten``, read from its syntax tree."""
+
+import ast
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+_ROOT = "natten"
+_HUB = "shi-labs/natten"
+_CAUGHT = {"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"}
+# Functions that look for a package by its name.
+_PROBES = {"find_spec", "version", "distribution", "is_package_available", "_is_package_available",
+           "get_distribution", "require", "import_module", "find_loader", "__import__"}  # fmt: skip
+_FLAGS = ("has_", "is_", "HAS_", "__version__")
+
+
+K = TypeVar("K")
+
+
+class Call(NamedTuple):
+    """Arguments of a call: how many by position, which by keyword, and whether there are more
+    that cannot be read (`*args`, `**kwargs`)."""
+
+    positional: int
+    keywords: frozenset[str]
+    open: bool
+
+
+class Name(NamedTuple):
+    """A name below natten, dotted: "natten.functional.na2d"."""
+
+    path: str
+    optional: bool  # the program can do without
+
+
+def _merge(mine: dict[K, set[str]], theirs: dict[K, set[str]]) -> None:
+    for key, places in theirs.items():
+        mine.setdefault(key, set()).update(places)
+
+
+@dataclass
+class Uses:
+    """All that is known of a project's use of natten; places are "file:line"."""
+
+    names: dict[Name, set[str]] = field(default_factory=dict)
+    calls: dict[tuple[Name, Call], set[str]] = field(default_factory=dict)
+    gates: dict[str, set[str]] = field(default_factory=dict)
+    hub: bool = False  # natten comes from the hub of kernels
+    stars: set[str] = field(default_factory=set)  # modules of which all names are imported
+    files: set[str] = field(default_factory=set)
+
+    def update(self, other: "Uses") -> None:
+        """Adds what another file does."""
+        _merge(self.names, other.names)
+        _merge(self.calls, other.calls)
+        _merge(self.gates, other.gates)
+        self.hub |= other.hub
+        self.stars |= other.stars
+        self.files |= other.files
+
+
+def read(source: str, file: str) -> Uses:
+    """What the file does. Raises SyntaxError or ValueError for text that is no Python."""
+    if _ROOT not in source:
+        return Uses()
+    tree = ast.parse(source)
+    reader = _Reader(file)
+    reader.imports(tree)
+    reader.visit(tree)
+    return reader.uses
+
+
+def _mentions(node: ast.AST) -> bool:
+    return _ROOT in ast.unparse(node).lower()
+
+
+class _Reader(ast.NodeVisitor):
+    def __init__(self, file: str) -> None:
+        self.uses = Uses()
+        self._file = file
+        self._bound: dict[str, str] = {}  # local name: what it is below natten
+        self._optional = False
+
+    def imports(self, tree: ast.AST) -> None:
+        """Learns first which local names stand for what, wherever they are imported."""
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.split(".")[0] == _ROOT:
+                        path = alias.name if alias.asname else _ROOT
+                        self._bound[alias.asname or _ROOT] = path
+            elif isinstance(node, ast.ImportFrom) and self._is_ours(node):
+                for alias in node.names:
+                    self._bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+
+    @staticmethod
+    def _is_ours(node: ast.ImportFrom) -> bool:
+        return node.level == 0 and (node.module or "").split(".")[0] == _ROOT
+
+    def _place(self, node: ast.AST) -> str:
+        self.uses.files.add(self._file)
+        return f"{self._file}:{getattr(node, 'lineno', 0)}"
+
+    def _name(self, path: str, node: ast.AST) -> Name:
+        name = Name(path, self._optional)
+        self.uses.names.setdefault(name, set()).add(self._place(node))
+        last = path.rpartition(".")[2]
+        if path != _ROOT and last.startswith(_FLAGS):
+            self.uses.gates.setdefault(path, set()).add(self._place(node))
+        return name
+
+    def _path(self, node: ast.AST) -> str | None:
+        """The dotted name below natten that an expression stands for."""
+        if isinstance(node, ast.Name):
+            return self._bound.get(node.id)
+        if isinstance(node, ast.Attribute):
+            before = self._path(node.value)
+            return None if before is None else f"{before}.{node.attr}"
+        return None
+
+    def _while_optional(self, nodes: list[ast.stmt], optional: bool) -> None:
+        before, self._optional = self._optional, self._optional or optional
+        for node in nodes:
+            self.visit(node)
+        self._optional = before
+
+    def visit_Try(self, node: ast.Try) -> None:
+        """An import that may fail is optional, and so is what stands in for it."""
+        caught: set[str] = set()
+        for handler in node.handlers:
+            caught |= {"Exception"} if handler.type is None else set(_exceptions(handler.type))
+        optional = bool(caught & _CAUGHT) and any(_mentions(n) for n in node.body)
+        self._while_optional(node.body, optional)
+        for handler in node.handlers:
+            self._while_optional(handler.body, optional)
+        self._while_optional(node.orelse, optional)
+        self._while_optional(node.finalbody, False)
+
+    def visit_If(self, node: ast.If) -> None:
+        """Either branch of a question about natten is optional."""
+        self.visit(node.test)
+        optional = _mentions(node.test)
+        self._while_optional(node.body, optional)
+        self._while_optional(node.orelse, optional)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        """A module."""
+        for alias in node.names:
+            if alias.name.split(".")[0] == _ROOT:
+                self._name(alias.name, node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        """Names of a module."""
+        if not self._is_ours(node):
+            return
+        for alias in node.names:
+            if alias.name == "*":
+                self.uses.stars.add(node.module or "")
+                self._name(node.module or "", node)
+            else:
+                self._name(f"{node.module}.{alias.name}", node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        """`natten.functional.na2d`, the longest of such a chain."""
+        path = self._path(node)
+        if path is None:
+            self.generic_visit(node)
+        else:
+            self._name(path, node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """The arguments of a call, or a question whether natten is there."""
+        path = self._path(node.func)
+        if path is not None:
+            keywords = frozenset(k.arg for k in node.keywords if k.arg)
+            more = any(k.arg is None for k in node.keywords)
+            more = more or any(isinstance(a, ast.Starred) for a in node.args)
+            call = Call(len(node.args), keywords, more)
+            key = (Name(path, self._optional), call)
+            self.uses.calls.setdefault(key, set()).add(self._place(node))
+        self._gate(node)
+        self.generic_visit(node)
+
+    def _gate(self, node: ast.Call) -> None:
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else None
+        called = node.func.id if isinstance(node.func, ast.Name) else called
+        constants = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        texts = [value for value in constants if isinstance(value, str)]
+        if called in _PROBES and any(t.split(".")[0] == _ROOT for t in texts):
+            gate = f'{called}("{texts[0]}")'
+        elif any(t.lower() == _HUB for t in texts):
+            gate, self.uses.hub = f'{called}("{_HUB}")', True
+        elif called == "hasattr" and self._path(node.args[0]) is not None:
+            gate = ast.unparse(node)
+        elif called is not None and "natten_available" in called:
+            gate = f"{called}()"
+        else:
+            return
+        self.uses.gates.setdefault(gate, set()).add(self._place(node))
+
+
+def _exceptions(node: ast.expr) -> list[str]:
+    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+    return [p.attr if isinstance(p, ast.Attribute) else getattr(p, "id", "") for p in parts]
