@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a call costs: op, module and compiled module on a problem of 16 tokens.
+"""What a call costs: op, module, compiled module and the op of other generations of NATTEN, on a
+problem of 16 tokens.
 
 `./build.sh bench call` installs the predecessor, natten-mps 0.3.3, and times both. Each contender
 is a process of its own, started several times; they take turns, and a figure is the median of all
@@ -14,12 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from processor import describe_machine
 from readme import fill
 
 LENGTH, HEADS, DIM, KERNEL = 16, 1, 8, 7
+#: Versions of NATTEN whose functions of their own are timed.
+GENERATIONS = ("0.17.5", "0.21.7")
 CALLS = 200
 PEER = "natten-mps 0.3.3"
 
@@ -46,7 +50,7 @@ def calls() -> dict[str, Callable[[], object]]:
         with torch.no_grad():
             compiled(x)
 
-    return {
+    found = {
         "op": lambda: natten_mps.na1d(q, q, q, kernel_size=KERNEL),
         "op, forward and backward": lambda: step(
             lambda: natten_mps.na1d(leaf, leaf, leaf, kernel_size=KERNEL)
@@ -56,6 +60,22 @@ def calls() -> dict[str, Callable[[], object]]:
         "compiled module, no_grad": infer,
         "compiled module, training": lambda: step(lambda: compiled(x)),
     }
+    for version in GENERATIONS:
+        function = generation(version)
+        if function is not None:
+            found[f"op of compat {version}"] = partial(function, q, q, q, KERNEL)
+    return found
+
+
+def generation(version: str) -> Callable[..., object] | None:
+    """na1d as a program written for a version of NATTEN calls it; None where there is none."""
+    from natten_mps import compat
+
+    try:
+        module = compat.for_version(version)
+        return getattr(module, "functional", module).na1d
+    except (ImportError, AttributeError, ValueError):
+        return None
 
 
 def work() -> None:
@@ -122,7 +142,10 @@ def markdown(times: dict[str, dict]) -> str:
     head = [f"na1d, L={LENGTH} H={HEADS} D={DIM} K={KERNEL}", *(f"{name}, us" for name in times)]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * len(times)]
     for what in times["auto"]:
-        cells = [f"{statistics.median(rows[what]):.1f}" for rows in times.values()]
+        cells = [
+            f"{statistics.median(rows[what]):.1f}" if what in rows else "-"
+            for rows in times.values()
+        ]
         lines.append("| " + " | ".join([what, *cells]) + " |")
     return "\n".join(lines)
 
