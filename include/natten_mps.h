@@ -37,8 +37,19 @@
  *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
  *   with a library for which
  *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
- * FORK        A child made by fork() without exec() inherits a library whose
- *   threads are gone. Do not call it there.
+ * INFINITY    A key whose logit is -infinity, by its bias say, has weight 0,
+ * and the gradient of its logit is 0. A row of nothing but such logits is
+ * treated as padding is: out and d_query are 0, lse is -infinity, and the row
+ * adds nothing to any gradient; lse of -infinity says so to the backward pass.
+ * Qk writes such logits as they are. NAN         NaN or +infinity among the
+ * logits of a row makes its out and lse NaN. A NaN is never lost: what is
+ * computed of it is NaN or infinite. A value is multiplied by its weight even
+ * if that is 0, so what is not finite in a key or value reaches the queries
+ * that see it, and it may reach others of the same sample and key/value head;
+ * gradients likewise. It reaches no other sample and no other head (rpb: all
+ * samples of its head). Elements that nothing sees, such as padding, reach
+ * nothing. FORK        A child made by fork() without exec() inherits a library
+ * whose threads are gone. Do not call it there.
  */
 #ifndef NATTEN_MPS_H
 #define NATTEN_MPS_H

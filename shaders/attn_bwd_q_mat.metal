@@ -93,7 +93,7 @@ template <typename T,
   f.delta = na_row_sum(part);
   f.lse = 0.0f;
   if (q.live) {
-    f.lse = max(NA_LOG2E * lse[na_at<Off>(p, 7, i0, i1, i2)], NA_LOWEST);
+    f.lse = na_offset(lse[na_at<Off>(p, 7, i0, i1, i2)]);
     if ((p.flags & NA_D_LSE) != 0) {
       f.delta -= d_lse[na_at<Off>(p, 9, i0, i1, i2)];
     }

@@ -187,7 +187,7 @@ template <typename T,
   }
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
-  bool any = f.l > 0.0f;
+  bool any = f.l != 0.0f;  // or NaN, which is not to be lost
   float factor = any ? 1.0f / f.l : 0.0f;
   NA_UNROLL
   for (int i = 0; i < R; i++) {

@@ -144,11 +144,11 @@ template <typename T,
   at = na_at<Off>(p, 6, q.line[0].index, q.line[1].index, q.line[2].index);
   na_store_panel(f.o,
                  out + na_base(p, 6, w.batch, w.head) + at,
-                 l > 0.0f ? 1.0f / l : 0.0f,
+                 l != 0.0f ? 1.0f / l : 0.0f,
                  s);
   if ((p.flags & NA_LSE) != 0 && s.col == 0) {
     at = na_at<Off>(p, 7, q.line[0].index, q.line[1].index, q.line[2].index);
     lse[na_base(p, 7, w.batch, w.head) + at] =
-        l > 0.0f ? NA_LN2 * (f.m + log2(l)) : -INFINITY;
+        l != 0.0f ? NA_LN2 * (f.m + log2(l)) : -INFINITY;
   }
 }

@@ -141,7 +141,7 @@ inline void na_begin(thread NaQueryGradient<D, DV, G, R>& f,
   f.delta = na_own_sum<G>(parts);
   f.lse = 0.0f;
   if (own.live) {
-    f.lse = max(NA_LOG2E * lse[na_at<Off>(p, OUT + 1, i0, i1, i2)], NA_LOWEST);
+    f.lse = na_offset(lse[na_at<Off>(p, OUT + 1, i0, i1, i2)]);
     if ((p.flags & NA_D_LSE) != 0) {
       f.delta -= d_lse[na_at<Off>(p, OUT + 3, i0, i1, i2)];
     }

@@ -173,6 +173,13 @@ inline NaSeen<R> na_seen(constant NaAxis& a,
   return v;
 }
 
+// What logits are taken relative to, to the base 2. lse is -infinity if the row
+// sees nothing but logits of -infinity: its weights become 0.
+inline float na_offset(float lse) {
+  float x = NA_LOG2E * lse;
+  return x < NA_LOWEST ? -NA_LOWEST : x;
+}
+
 // Elements before row (batch, head) of the tensor at buffer i + 1.
 inline long na_base(constant NaParams& p, int i, int batch, int head) {
   return long(batch) * p.stride[i][0] + long(head) * p.stride[i][4];

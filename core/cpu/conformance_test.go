@@ -26,3 +26,7 @@ func FuzzConformance(f *testing.F) {
 		conformance.Check(t, conformance.Backend(cpu.New()), p, sizes, int(a%(1<<20)))
 	})
 }
+
+func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(cpu.New()), 1) }
+
+func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(cpu.New()), 1) }

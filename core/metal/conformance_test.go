@@ -57,6 +57,20 @@ func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {
 	conform(t, b, 5)
 }
 
+func TestInfinite(t *testing.T) {
+	b := newSimulator(t, nil).backend()
+	conformance.Infinite(t, conformance.Backend(b), 40)
+	b.tune = &everywhereMatrix
+	conformance.Infinite(t, conformance.Backend(b), 60)
+}
+
+func TestNaN(t *testing.T) {
+	b := newSimulator(t, nil).backend()
+	conformance.NaN(t, conformance.Backend(b), 48)
+	b.tune = &everywhereMatrix
+	conformance.NaN(t, conformance.Backend(b), 52)
+}
+
 // Logits so far apart that the softmax has to follow its maximum along the walk.
 func TestLogitsFarApart(t *testing.T) {
 	b := newSimulator(t, nil).backend()

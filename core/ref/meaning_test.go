@@ -196,3 +196,29 @@ func TestPaddingIsNeverSeen(t *testing.T) {
 	require.InDeltaSlice(t, []float64{2, 2, 2, 0, 0, 2, 2, 3, 4, 4}, got[core.Out], 1e-14)
 	require.Equal(t, []float64{masked, masked}, got[core.LSE][3:5])
 }
+
+// A row whose logits are all -infinity is like padding, and one of them like a key
+// that is not seen.
+func TestInfiniteLogits(t *testing.T) {
+	p := line(core.Axis{Length: 3, Kernel: 3})
+	p.Op, p.Heads, p.HeadDim, p.RPB = core.AttnForward, 2, 1, true
+	inf := math.Inf(-1)
+	inputs := tensors{
+		core.Query: ones(6), core.Key: ones(6), core.Value: {1, 10, 2, 20, 4, 40},
+		core.RPB: {inf, inf, inf, inf, inf, inf, inf, 0, inf, 0},
+	}
+	got := run(t, p, inputs)
+	// Bias entry k-q+2 of head 1 is finite for the query's own key and the one two further.
+	require.InDeltaSlice(t, []float64{0, 25, 0, 20, 0, 40}, got[core.Out], 1e-14)
+	require.InDeltaSlice(t, []float64{inf, 1 + math.Ln2, inf, 1, inf, 1}, got[core.LSE], 1e-14)
+
+	p.Op = core.AttnBackward
+	inputs[core.Out], inputs[core.LSE], inputs[core.DOut] = got[core.Out], got[core.LSE], ones(6)
+	got = run(t, p, inputs)
+	require.InDeltaSlice(t, []float64{0, 0.5, 0, 1, 0, 1.5}, got[core.DValue], 1e-14)
+	require.InDeltaSlice(t, []float64{0, 0, 0, 0, 0}, got[core.DRPB][:5], 0)
+	for i := range 3 {
+		require.Zero(t, got[core.DQuery][2*i], "d_query of a row that sees nothing")
+		require.Zero(t, got[core.DKey][2*i])
+	}
+}

@@ -88,16 +88,27 @@ func (r *run) attnForward(row *row) {
 	}
 	var total float64
 	for i := range weights {
-		weights[i] = math.Exp(weights[i] - largest)
+		weights[i] = weight(weights[i], largest)
 		total += weights[i]
 	}
 	for i := range weights {
-		weights[i] /= total
+		if total != 0 { // or the row sees nothing, and its weights are 0
+			weights[i] /= total
+		}
 	}
 	r.writeOut(row, weights)
 	if r.given(core.LSE) {
 		r.set(core.LSE, row.at(0), largest+math.Log(total))
 	}
+}
+
+// weight is e**(logit-offset), and 0 if the offset, the row's lse or largest logit, is
+// -infinity: all logits are, too.
+func weight(logit, offset float64) float64 {
+	if math.IsInf(offset, -1) {
+		return 0
+	}
+	return math.Exp(logit - offset)
 }
 
 // attnBackward takes P = exp(S - lse) and dS = P * (dP - delta + d_lse) with
@@ -116,7 +127,7 @@ func (r *run) attnBackward(row *row) {
 	lse := r.get(core.LSE, row.at(0))
 	for i := range row.pairs {
 		pair := &row.pairs[i]
-		weight := math.Exp(r.logit(row, pair) - lse)
+		weight := weight(r.logit(row, pair), lse)
 		r.addValueGradient(row, pair, weight)
 		r.addLogitGradient(row, pair, weight*(r.valueDot(row, pair)-delta+dLSE))
 	}

@@ -14,3 +14,7 @@ import (
 func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Backend(ref.New()))
 }
+
+func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(ref.New()), 1) }
+
+func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(ref.New()), 1) }

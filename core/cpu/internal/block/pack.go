@@ -165,7 +165,7 @@ func (w *worker) packNumbers(g *packedRow) {
 			continue
 		}
 		at, lse := g.slot*l.width*l.rows+i, w.keys(core.LSE, g.n0, n1, g.member, 1)
-		kern.Load(b.loaded[:lanes], lse.P, lse.Step, lse.DType)
+		kern.LoadLSE(b.loaded[:lanes], lse.P, lse.Step, lse.DType)
 		for lane, v := range b.loaded[:lanes] {
 			b.lse[at+lane*l.rows] = v
 		}

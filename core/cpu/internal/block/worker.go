@@ -218,7 +218,7 @@ func (w *worker) loadItems(n0, n1, rows int) {
 			continue
 		}
 		lse := w.at.Items(core.LSE, 0, 1)
-		kern.Load(w.numbers[i*w.numberRow:][:w.at.Positions], lse.P, lse.Step, lse.DType)
+		kern.LoadLSE(w.numbers[i*w.numberRow:][:w.at.Positions], lse.P, lse.Step, lse.DType)
 		w.deltas(w.numbers[(2+i)*w.numberRow:], 1, n0, n1+i, w.at.Index[2], w.at.Positions, w.at.ItemHead(0))
 	}
 }

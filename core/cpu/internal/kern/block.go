@@ -95,7 +95,7 @@ func eachElement(c *abi.Block, b *abi.Quad, q int, f func(at, g int, met bool)) 
 //	max := the maximum of x in the mask
 //	x = e**(x-max) in the mask, otherwise 0; a maximum of -infinity counts as 0
 //	lse[q/2*numberRow+2*i+q%2] = max + log(sum of x)
-//	lse[(2+q/2)*numberRow+2*i+q%2] = 1 / sum of x
+//	lse[(2+q/2)*numberRow+2*i+q%2] = Inverse(sum of x)
 func SoftmaxQuads(c *abi.Block) {
 	for i, b := range quadsOf(c) {
 		for q := range 4 {
@@ -119,7 +119,7 @@ func SoftmaxQuads(c *abi.Block) {
 				lse += log32(sum)
 			}
 			*number(c.LSE, place) = lse
-			*number(c.LSE, 2*c.NumberRow+place) = 1 / sum
+			*number(c.LSE, 2*c.NumberRow+place) = Inverse(sum)
 		}
 	}
 }

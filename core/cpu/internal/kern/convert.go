@@ -3,6 +3,7 @@
 package kern
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -38,6 +39,17 @@ func Load[T Number](dst []T, from core.Address, stride int, dtype core.DType) {
 	default:
 		for i := range dst {
 			dst[i] = T(core.BFloat16ToFloat32(*(*uint16)(unsafe.Add(p, i*stride))))
+		}
+	}
+}
+
+// LoadLSE is Load of what logits are taken relative to. -infinity is lse of a row that sees
+// nothing but logits of -infinity: as +infinity all weights of the row become 0.
+func LoadLSE[T Number](dst []T, from core.Address, stride int, dtype core.DType) {
+	Load(dst, from, stride, dtype)
+	for i, v := range dst {
+		if math.IsInf(float64(v), -1) {
+			dst[i] = -v
 		}
 	}
 }

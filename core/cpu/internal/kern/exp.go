@@ -64,6 +64,15 @@ func Log[T Number](x T) T {
 	return T(math.Log(float64(x)))
 }
 
+// Inverse is the factor of a row whose weights have that sum: 1/sum, and 0 if it is 0
+// because the row sees nothing but logits of -infinity.
+func Inverse[T Number](sum T) T {
+	if sum == 0 {
+		return 0
+	}
+	return 1 / sum
+}
+
 // ExpSum replaces each x by e**(x-offset), where x <= offset, and returns the sum.
 func ExpSum[T Number](x []T, offset T) (sum T) {
 	switch s := any(x).(type) {

@@ -136,7 +136,7 @@ func stripGradientsAVX2(rows unsafe.Pointer, gradients unsafe.Pointer, masks uns
 
 // logSumExpAVX2 is
 //
-//	for i := range 8*vectors { lses[i] = max[i] + log(sums[i]); sums[i] = 1/sums[i] }
+//	for i := range 8*vectors { lses[i] = max[i] + log(sums[i]); sums[i] = 1/sums[i], or 0 for 0 }
 //
 // with the logarithm of sums that are 0, normal, infinite or not a number; see log32.
 //

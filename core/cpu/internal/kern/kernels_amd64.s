@@ -3719,6 +3719,9 @@ loop184:
 	VMOVUPS      Y2, (AX)
 	VMOVUPS      logOne<>+0(SB), Y5
 	VDIVPS       Y0, Y5, Y5
+	VXORPS       Y3, Y3, Y3
+	VCMPPS       $0x04, Y3, Y0, Y3
+	VANDPS       Y3, Y5, Y5
 	VMOVUPS      Y5, (DX)
 	ADDQ         $0x20, AX
 	ADDQ         $0x20, CX

@@ -168,9 +168,9 @@ func stripGradients[T Number](rows, gradients, lses, deltas []T, items, count, s
 
 // logSumExp is
 //
-//	for i := range lses { lses[i] = max[i] + log(sums[i]); sums[i] = 1/sums[i] }
+//	for i := range lses { lses[i] = max[i] + log(sums[i]); sums[i] = Inverse(sums[i]) }
 func logSumExp[T Number](lses, max, sums []T) {
 	for i, v := range sums[:len(lses)] {
-		lses[i], sums[i] = max[i]+Log(v), 1/v
+		lses[i], sums[i] = max[i]+Log(v), Inverse(v)
 	}
 }

@@ -44,7 +44,7 @@ func (w *worker[T]) loadItems() {
 	case walk.AttnQuery:
 		w.lse, w.delta = kern.Grow(w.lse, s.items), kern.Grow(w.delta, s.items)
 		for r := range s.items {
-			kern.Load(w.lse[r:r+1], w.item(core.LSE, r), 0, w.problem.DTypeOf(core.LSE))
+			kern.LoadLSE(w.lse[r:r+1], w.item(core.LSE, r), 0, w.problem.DTypeOf(core.LSE))
 			w.delta[r] = w.deltaOf(w.at.Index[0], w.at.Index[1], w.at.Index[2]+s.position(r), w.at.ItemHead(r%s.heads))
 		}
 	}
@@ -104,7 +104,7 @@ func (w *worker[T]) storeAttention(channels int) {
 		}
 	}
 	for r, v := range w.sum {
-		w.sum[r] = 1 / v
+		w.sum[r] = kern.Inverse(v)
 	}
 	w.storeRole(core.Out, w.sumVO, channels, w.sum, 1)
 }

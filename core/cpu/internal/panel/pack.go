@@ -97,7 +97,7 @@ func (w *worker[T]) packChannels(transposed, rows []T, slot int, from kern.Sourc
 func (w *worker[T]) packScalars(r *keyRow) {
 	b, lanes := w.s.panel, w.to-w.from
 	at, lse := r.slot*b.width, w.keys(core.LSE, r, 1)
-	kern.Load(b.lse[at:at+lanes], lse.P, lse.Step, lse.DType)
+	kern.LoadLSE(b.lse[at:at+lanes], lse.P, lse.Step, lse.DType)
 	for lane := range lanes {
 		b.delta[at+lane] = w.deltaOf(r.n0, r.n1, w.from+lane, w.at.MetHead(r.member))
 	}

@@ -77,7 +77,7 @@ func (w *worker[T]) weigh(head int, query, key, dOut, value view) {
 	w.deltas(head, dOut)
 	lse := w.rows(core.LSE, w.at.Index[2], head, 1)
 	w.lse = kern.Grow(w.lse, w.at.Positions)
-	kern.Load(w.lse, lse.P, lse.Step, lse.DType)
+	kern.LoadLSE(w.lse, lse.P, lse.Step, lse.DType)
 	pitch := w.pitch()
 	for i := range w.stretches {
 		s := &w.stretches[i]

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"math"
+
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -192,6 +194,7 @@ func (g *amd64) softmaxQuads(e *exponent) {
 	logs := g.newLogarithm()
 	constants, order := g.newWideExponent(e), g.ZMM()
 	lowest := g.everywhere(g.negativeInfinity)
+	endless := g.everywhere(g.number("infinity", float32(math.Inf(1))))
 	g.VMOVUPS(quarters, order)
 	scores, quads, numbers := g.arg("Weights"), g.arg("Quads"), g.arg("LSE")
 	g.repeat(g.arg("Count"), func() {
@@ -221,10 +224,13 @@ func (g *amd64) softmaxQuads(e *exponent) {
 		}})
 		total, one := g.foldQuad(totals, g.VADDPS), g.ZMM()
 		g.VADDPS(g.wideLog(&logs, total), lse, lse)
+		seen := g.ZMM() // the sums, and infinity for items that see nothing
+		g.VMOVAPS(endless, seen)
+		g.VMOVAPS(total, some, seen)
 		g.VPERMPS(lse, order, lse)
 		row := g.arg("NumberRow")
 		place := g.storePairs(lse, numbers, row)
-		g.VPERMPS(total, order, total)
+		g.VPERMPS(seen, order, total)
 		g.VDIVPS(total.AsX(), constants.terms[len(constants.terms)-1].AsX(), one.AsX())
 		g.storePairs(one, place, row)
 		g.ADDQ(operand.U8(8), numbers)

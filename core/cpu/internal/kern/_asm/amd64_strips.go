@@ -304,7 +304,7 @@ func (g *amd64) logSumExp() {
 	g.function("logSumExpAVX2", "func(lses, max, sums unsafe.Pointer, vectors int)",
 		"logSumExpAVX2 is",
 		"",
-		"\tfor i := range 8*vectors { lses[i] = max[i] + log(sums[i]); sums[i] = 1/sums[i] }",
+		"\tfor i := range 8*vectors { lses[i] = max[i] + log(sums[i]); sums[i] = 1/sums[i], or 0 for 0 }",
 		"",
 		"with the logarithm of sums that are 0, normal, infinite or not a number; see log32.")
 	c := &abi.Log
@@ -346,6 +346,9 @@ func (g *amd64) logSumExp() {
 		g.VMOVUPS(m, mem(lses, 0))
 		g.VMOVUPS(one, t)
 		g.VDIVPS(x, t, t)
+		g.VXORPS(z, z, z)
+		g.VCMPPS(operand.U8(4), z, x, z) // x is not 0, or not a number
+		g.VANDPS(z, t, t)
 		g.VMOVUPS(t, mem(totals, 0))
 		for _, q := range []reg.Register{lses, tops, totals} {
 			g.ADDQ(operand.U8(vector), q)
