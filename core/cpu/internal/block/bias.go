@@ -37,12 +37,12 @@ func (w *worker) addBias(n0, n1, rows int) {
 		return
 	}
 	step, sign, size := w.plan.rows, w.at.BiasStep(2), walk.BiasSize(w.problem)
-	if w.biasOf != w.at.KVHead {
+	if w.bias.kvHead != w.at.KVHead {
 		w.loadBias()
 	}
 	w.eachMetRow(n0, n1, rows, func(to, entry, lanes, member int) {
 		member += w.at.Member
-		bias, scores := w.bias[member*size:(member+1)*size], w.weights[to:to+(lanes-1)*step+1]
+		bias, scores := w.bias.entries[member*size:(member+1)*size], w.weights[to:to+(lanes-1)*step+1]
 		for i := 0; i < len(scores); i += step {
 			scores[i] += bias[entry]
 			entry += sign
@@ -53,9 +53,9 @@ func (w *worker) addBias(n0, n1, rows int) {
 // loadBias loads the bias of the query heads of the key head.
 func (w *worker) loadBias() {
 	size, group := walk.BiasSize(w.problem), w.plan.walk.Group
-	w.bias, w.biasOf = kern.Grow(w.bias, group*size), w.at.KVHead
+	w.bias = headBias{kern.Grow(w.bias.entries, group*size), w.at.KVHead}
 	for head := range group {
-		walk.LoadBias(w.at.Run, w.bias[head*size:(head+1)*size], w.at.KVHead*group+head)
+		walk.LoadBias(w.at.Run, w.bias.entries[head*size:(head+1)*size], w.at.KVHead*group+head)
 	}
 }
 

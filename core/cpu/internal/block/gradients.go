@@ -113,7 +113,7 @@ func (w *worker) beginScattered(r *packedRow) {
 // is the first plane of queries that meets it, and no chunk that was before does.
 func (w *worker) unwritten(n0, n1 int) bool {
 	first, _ := w.at.Lines[0].QueriesOf(n0)
-	if w.at.Index[0] > max(first, w.start[0]) {
+	if w.at.Index[0] > max(first, w.task.from[0]) {
 		return false
 	}
 	if !w.plan.walk.Coloured || w.at.Stage.Colour == 0 {
@@ -121,8 +121,8 @@ func (w *worker) unwritten(n0, n1 int) bool {
 	}
 	axis := w.plan.walk.ColourAxis
 	n := [2]int{n0, n1}[axis]
-	_, before, _ := w.at.Span(axis, w.start[axis]-1)
-	if end := w.end[axis]; n >= before && end < w.at.Lines[axis].Queries {
+	_, before, _ := w.at.Span(axis, w.task.from[axis]-1)
+	if end := w.task.to[axis]; n >= before && end < w.at.Lines[axis].Queries {
 		before, _, _ = w.at.Span(axis, end)
 		return n < before
 	}

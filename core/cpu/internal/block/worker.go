@@ -38,14 +38,21 @@ type worker struct {
 	weightItem         int       // elements of an item in weights
 
 	factors []float32 // scale and 1
-	bias    []float32 // [query head of the key head][entry]
-	biasOf  int       // key head that bias is of, or -1
+	bias    headBias
 	bins    []float32 // d_rpb of the group's heads, or nil
 	ahead   []abi.Stream
 	call    abi.Block
-	start   [3]int // items of the task, by axis, up to
-	end     [3]int
+	task    span3
 }
+
+// headBias is the bias of a key head's query heads.
+type headBias struct {
+	entries []float32 // [query head of the key head][entry]
+	kvHead  int       // or -1
+}
+
+// span3 is items from one up to another, by axis.
+type span3 struct{ from, to [3]int }
 
 // quadRun is neighbouring quads whose lanes take the same number of vectors.
 type quadRun struct{ first, count, wide int }
@@ -66,7 +73,7 @@ func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched
 	w.at.Begin(run, s, rows, w.plan.scatter || w.plan.slabs)
 	w.move.Set = w.plan.kernels
 	w.sizePanel()
-	w.biasOf = -1
+	w.bias.kvHead = -1
 	w.item = w.plan.whole(w.plan.depth)
 }
 
@@ -120,7 +127,7 @@ func laneBits(from, to, rows int) uint32 {
 func (w *worker) Column(from, to [3]int) {
 	w.bins = walk.Bins[float32](&w.at)
 	w.panel.forget()
-	w.start, w.end = from, to
+	w.task = span3{from, to}
 	w.numberRow = 2 * len(w.quads)
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		lo0, hi0, _ := w.at.Span(0, n0)

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"fmt"
 	"log"
 	"reflect"
+	"strings"
 
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
@@ -45,3 +47,24 @@ var (
 	stream    = layoutOf(abi.Stream{})
 	block     = layoutOf(abi.Block{})
 )
+
+// writeLayout writes what does not compile when a struct of abi is not any more what the
+// assembly was written for.
+func writeLayout() {
+	var b strings.Builder
+	b.WriteString("package kern\n\nimport (\n\"unsafe\"\n\n" + abiImport + ")\n")
+	b.WriteString("\n// An index that is not 0 is out of range: the struct has changed, and ./build.sh gen was not run.\nvar (\n")
+	b.WriteString("zero [1]struct{}\n")
+	for _, x := range []any{
+		abi.ScorePair{}, abi.SumPair{}, abi.Strip{}, abi.Stencil{}, abi.Quad{}, abi.MetRow{}, abi.Stream{}, abi.Block{},
+	} {
+		t := reflect.TypeOf(x)
+		fmt.Fprintf(&b, "_ = zero[unsafe.Sizeof(abi.%s{})-%d]\n", t.Name(), t.Size())
+		for i := range t.NumField() {
+			f := t.Field(i)
+			fmt.Fprintf(&b, "_ = zero[unsafe.Offsetof(abi.%s{}.%s)-%d]\n", t.Name(), f.Name, f.Offset)
+		}
+	}
+	b.WriteString(")\n")
+	write("kernels_layout.go", "!noasm && (amd64 || arm64)", []byte(b.String()))
+}

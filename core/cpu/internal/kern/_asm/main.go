@@ -42,4 +42,5 @@ func main() {
 	log.SetFlags(0)
 	writeAMD64()
 	writeARM64()
+	writeLayout()
 }
