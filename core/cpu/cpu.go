@@ -13,10 +13,10 @@
 //	stencil  the forward pass in float32, windows of        AVX-512            the same, for windows of several rows
 //	         several rows of up to 32 keys, 16, 32, 64 or
 //	         128 channels
-//	block    fused attention, windows of several rows of    AVX-512            packs keys once a column of tiles; 2 x 2
+//	block    fused attention, windows of several rows of    AVX-512            packs keys once per column of tiles; 2 x 2
 //	         several keys, no down-sampling, sums in                           items share what is loaded; one pass can
 //	         float32, no additional tokens                                     give all gradients
-//	panel    every pass                                     all, portable too  packs keys once a column of tiles; pairs
+//	panel    every pass                                     all, portable too  packs keys once per column of tiles; pairs
 //	                                                                           of items share what is loaded
 //
 // A run is a job of numbered tasks (sched.Job) in stages, one for each walk that a given
@@ -24,6 +24,11 @@
 // those that are still at work. Results do not depend on the number of goroutines: a task
 // writes what no other task of the job writes, and the sums that tasks share, those of
 // d_rpb and of the keys between two chunks, are added up in a fixed order.
+//
+// The gradients of a key meet in its key head, from all query heads of the group: panel and
+// block sum up Walk.Stacked heads at once, and where those are stored one after the other
+// (Walk.Apart) each adds to what the one before stored (Cursor.Adds, kern.Rows.Add); strips
+// add them in sumQueries; quads that give all gradients scatter to one sum (storeScattered).
 //
 //	cpu         this package: engines, runner.go (a prepared problem), zero.go, prefault.go (outputs)
 //	engine      what this package asks of an engine: Engine, Plan, Worker

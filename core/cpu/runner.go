@@ -71,7 +71,7 @@ func (r *runner) Variant() string {
 	return name + r.all()[0].Variant()
 }
 
-// ScratchBytes counts on one goroutine a processor.
+// ScratchBytes counts on one goroutine per processor.
 func (r *runner) ScratchBytes() int64 {
 	most := 0
 	for _, plan := range r.all() {

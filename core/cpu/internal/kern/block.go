@@ -46,7 +46,7 @@ func quadsOf(c *abi.Block) []abi.Quad { return unsafe.Slice((*abi.Quad)(c.Quads)
 // itemOf is where item q of quad i is among vectors of channels.
 func itemOf(c *abi.Block, i, q int) int { return (2*i+q%2)*c.Item + q/2*c.Row }
 
-// prefetchStreams moves the streams on, two rows a quad; kernels prefetch these rows.
+// prefetchStreams moves the streams on, two rows per quad; kernels prefetch these rows.
 func prefetchStreams(c *abi.Block) {
 	streams := unsafe.Slice((*abi.Stream)(c.Ahead), c.Streams)
 	for i := range streams {
@@ -78,7 +78,7 @@ func ScoreQuads(c *abi.Block) {
 }
 
 // eachElement calls f for the elements of an item's groups, with whether the masks let
-// them through: with both b.masks[q%2] and masks[g][q/2], one bit an element. That of
+// them through: with both b.masks[q%2] and masks[g][q/2], one bit per element. That of
 // the second is repeated every lanes bits.
 func eachElement(c *abi.Block, b *abi.Quad, q int, f func(at, g int, met bool)) {
 	masks := unsafe.Slice((*[2]uint32)(c.Masks), c.Groups)

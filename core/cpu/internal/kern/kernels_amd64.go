@@ -208,7 +208,7 @@ func dotAVX2(a unsafe.Pointer, b unsafe.Pointer, blocks int) float32
 //go:noescape
 func prefetchAVX2(p unsafe.Pointer, rows int, step int, lines int)
 
-// peakAVX2 does 12 multiply-adds of 8 lanes a round, in registers only.
+// peakAVX2 does 12 multiply-adds of 8 lanes per round, in registers only.
 //
 //go:noescape
 func peakAVX2(rounds int)

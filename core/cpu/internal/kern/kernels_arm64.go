@@ -102,7 +102,7 @@ func stripGradientsNEON(rows, gradients, masks, lses, deltas unsafe.Pointer, ite
 //go:noescape
 func dotNEON(a, b unsafe.Pointer, blocks int) float32
 
-// peakNEON does 24 multiply-adds of 4 lanes a round, in registers only.
+// peakNEON does 24 multiply-adds of 4 lanes per round, in registers only.
 //
 //go:noescape
 func peakNEON(rounds int)

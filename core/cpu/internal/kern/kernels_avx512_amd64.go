@@ -56,7 +56,7 @@ func transposeAVX512(dst unsafe.Pointer, rows unsafe.Pointer, blocks int, pitch 
 //go:noescape
 func dotRowsAVX512(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows int, blocks int, step int, aStep int, bStep int)
 
-// peakAVX512 does 12 multiply-adds of 16 lanes a round, in registers only.
+// peakAVX512 does 12 multiply-adds of 16 lanes per round, in registers only.
 //
 //go:noescape
 func peakAVX512(rounds int)

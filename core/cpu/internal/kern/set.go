@@ -55,7 +55,7 @@ type Set struct {
 	Dot func(a, b unsafe.Pointer, eights int) float32
 	// Prefetch asks for cache lines of rows that are step bytes apart. It may be nil.
 	Prefetch func(p unsafe.Pointer, rows, step, lines int)
-	// Peak does PeakLanes multiply-adds a round, in registers only.
+	// Peak does PeakLanes multiply-adds per round, in registers only.
 	Peak      func(rounds int)
 	PeakLanes int
 }

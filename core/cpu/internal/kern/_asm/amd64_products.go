@@ -347,7 +347,7 @@ func (g *amd64) prefetch() {
 // peak writes the loop that benchmarks measure an instruction set's arithmetic against.
 func (g *amd64) peak(set string, lanes int, register func() reg.VecVirtual) {
 	g.function("peak"+set, "func(rounds int)",
-		fmt.Sprintf("peak%s does 12 multiply-adds of %d lanes a round, in registers only.", set, lanes))
+		fmt.Sprintf("peak%s does 12 multiply-adds of %d lanes per round, in registers only.", set, lanes))
 	rounds, v, one := g.arg("rounds"), g.registers(12, register), register()
 	g.zero(v)
 	g.VXORPS(one, one, one)

@@ -238,7 +238,7 @@ func (g *arm64) dot() {
 
 // peak writes the loop that benchmarks measure arithmetic against.
 func (g *arm64) peak() {
-	g.function("peakNEON", nil, []string{"rounds"}, false, " does 24 multiply-adds of 4 lanes a round, in registers only.")
+	g.function("peakNEON", nil, []string{"rounds"}, false, " does 24 multiply-adds of 4 lanes per round, in registers only.")
 	g.arg("rounds", 0)
 	g.zero(0, 25)
 	g.repeat(0, func() {

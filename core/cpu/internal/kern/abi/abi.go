@@ -56,7 +56,7 @@ type Quad struct {
 // weights of an item.
 type MetRow struct{ Panel, Weights int }
 
-// Stream is rows of channels that kernels prefetch, two rows a quad, while they compute:
+// Stream is rows of channels that kernels prefetch, two rows per quad, while they compute:
 // rows of heads-last tensors are too far apart for the processor to foresee them.
 type Stream struct {
 	Row         core.Address
@@ -74,7 +74,7 @@ type Block struct {
 
 	Weights, Gradients unsafe.Pointer // item q of quad i at (4*i+q)*WeightItem, group g of it at g*GroupStep
 	Vectors            unsafe.Pointer // channels, or their sums: item q of quad i at (2*i+q%2)*Item + q/2*Row
-	LSE, Delta         unsafe.Pointer // a number an item, at q/2*NumberRow + 4*(2*i+q%2), or a lane
+	LSE, Delta         unsafe.Pointer // a number per item, at q/2*NumberRow + 4*(2*i+q%2), or per lane
 	Panel              unsafe.Pointer
 
 	Lanes              int // of a vector
