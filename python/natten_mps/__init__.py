@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import backend as backend
     from . import compat as compat
+    from . import export as export
     from . import extras as extras
     from . import functional as functional
     from . import merge as merge
@@ -61,8 +62,8 @@ _HOMES = {
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
-    ("autograd", "backend", "compat", "extras", "functional", "merge", "modules", "nn", "utils",
-     "viz")
+    ("autograd", "backend", "compat", "export", "extras", "functional", "merge", "modules", "nn",
+     "utils", "viz")
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, "__version__"])

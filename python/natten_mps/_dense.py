@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .pure import to_heads_first, to_heads_last, up, window_start
+from .pure import softmax, to_heads_first, to_heads_last, up, window_start
 from .utils.window import Window
 
 #: Multiply-adds of all queries with all keys and values up to which this is worth while: on two
@@ -94,9 +94,12 @@ def attn(
     q, k, v = q.flatten(1, -3)[:, :, None], k.flatten(1, -3)[:, None], v.flatten(1, -3)[:, None]
     visible = _mask(window, lengths, query.device)[None, :, :, None]
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    # 0 * NaN is NaN: what a query does not see is 0. [B, queries, keys, H, D]
+    k, v = (t.where(visible[..., None], 0) for t in (k, v))
     logits = ((q * k).sum(-1) * factor).masked_fill(~visible, -math.inf)  # [B, queries, keys, H]
-    out = (torch.softmax(logits, 2)[..., None] * v).sum(2).unflatten(1, outputs).to(query.dtype)
-    lse = torch.logsumexp(logits, 2).unflatten(1, outputs)
+    weights, lse, nothing = softmax(logits.transpose(2, 3))
+    out = (weights.transpose(2, 3)[..., None] * v).sum(2).masked_fill(nothing, 0)
+    out, lse = out.unflatten(1, outputs).to(query.dtype), lse.unflatten(1, outputs)
     if not heads_first:
         return out, lse
     return to_heads_first(out, True), lse.movedim(-1, 1).contiguous()

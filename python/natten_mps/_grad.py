@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import _plain, _transforms
 from ._prepared import Prepared
+from ._second_order import second_order
 
 Tensors = Sequence[Tensor | None]
 
@@ -34,6 +36,12 @@ class Differentiable(torch.autograd.Function):
         if all(d is None for d in d_outputs):
             return (None, None, *(None for _ in wanted))
         saved, n = ctx.saved_tensors, len(wanted)
+        if not _plain.is_calm() or any(
+            d is not None and _plain.kind_of(d) is None for d in d_outputs
+        ):  # is_grads_batched, say
+            given = _given(d_outputs, saved[n:])
+            rule = ctx.prepared.rule()
+            return (None, None, *_transforms.gradients(rule, ctx.sizes, wanted, saved, given))
         if torch.is_grad_enabled():
             return (
                 None,
@@ -82,45 +90,3 @@ class Gradient(torch.autograd.Function):
             lambda *inputs: prepared.pure(inputs, ctx.sizes), saved[:n], saved[n:], ctx.wanted, dd
         )
         return (None, None, None, *again[:n], *[None] * ctx.outputs, *again[n:])
-
-
-def second_order(
-    function: Any, inputs: Tensors, d_outputs: Tensors, wanted: Sequence[bool], dd: Tensors
-) -> list[Tensor | None]:
-    """Gradients, for all inputs and d_outputs, of the vector-Jacobian product of `function` at
-    `inputs` with `d_outputs`, given the gradients `dd` of its wanted results."""
-    create_graph = torch.is_grad_enabled()
-    with torch.enable_grad():
-        # Aliases cut the graph: one input may be computed from another.
-        x = [None if t is None else t.view_as(t) for t in inputs]
-        d = [None if t is None else t.view_as(t) for t in d_outputs]
-        result = function(*x)
-        outputs = result if isinstance(result, tuple) else (result,)
-        used = [(o, g) for o, g in zip(outputs, d, strict=True) if g is not None]
-        targets = [t for t, want in zip(x, wanted, strict=True) if want and t is not None]
-        grads = torch.autograd.grad(
-            [o for o, _ in used],
-            targets,
-            [g for _, g in used],
-            create_graph=True,
-            allow_unused=True,
-        )
-        wanted_dd = [g for g, want in zip(dd, wanted, strict=True) if want]
-        pairs = [
-            (g, h)
-            for g, h in zip(grads, wanted_dd, strict=True)
-            if g is not None and h is not None and g.requires_grad
-        ]
-        sources = [t for t in (*x, *d) if t is not None and t.requires_grad]
-        if not pairs or not sources:
-            return [None] * (len(x) + len(d))
-        found = iter(
-            torch.autograd.grad(
-                [g for g, _ in pairs],
-                sources,
-                [h for _, h in pairs],
-                create_graph=create_graph,
-                allow_unused=True,
-            )
-        )
-        return [next(found) if t is not None and t.requires_grad else None for t in (*x, *d)]

@@ -23,7 +23,7 @@ Kinds of Misfit, with their own facts (`name` and `other` are names of tensors):
 | size | sample, axis, got, least, most | the size of a sample |
 
 Every Misfit of shapes also has the facts `op` (name of the operation), `shapes` (by name of
-tensor), `window` and `heads_first`.
+tensor), `window`, `heads_first` and `hint`, which is text or empty.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -119,11 +119,12 @@ def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_fir
     except Misfit as misfit:
         given = {name: tuple(shape) for name, shape in shapes.items()}
         misfit.facts.update(op=op.name, shapes=given, window=window, heads_first=heads_first)
-        misfit.args = (misfit.args[0] + other_order(op, shapes, window, heads_first),)
+        misfit.facts["hint"] = hint = _other_order(op, shapes, window, heads_first)
+        misfit.args = (misfit.args[0] + hint,)
         raise
 
 
-def other_order(
+def _other_order(
     op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool
 ) -> str:
     """A hint for shapes that do not fit, where they would with heads at their other place."""

@@ -22,6 +22,7 @@ from ._layout import (
 )
 from ._mps import verdict
 from ._operation import Operation
+from ._transforms import Rule
 from .utils.window import Window
 
 Tensors = Sequence[Tensor | None]
@@ -98,6 +99,10 @@ class Prepared:
                 heads_first=self.heads_first,
             )
 
+    def rule(self) -> Rule:
+        """The operation for what goes through the dispatcher."""
+        return Rule(self.op, self.window, self.scale, self.heads_first)
+
     def host_sizes(self, sizes: Tensor | None) -> Tensor | None:
         """A checked copy of the sizes, for the library, which nobody changes before backward."""
         if sizes is None:
@@ -150,7 +155,7 @@ class Prepared:
         """Gradients of the inputs that are wanted, None for the others."""
         op = self.op
         grads = tuple(
-            _empty_like(t) if t is not None and want else None
+            torch.empty(t.shape, dtype=t.dtype, device=t.device) if t is not None and want else None
             for t, want in zip(inputs, wanted, strict=True)
         )
         try:
@@ -201,14 +206,6 @@ def _gradients(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple("d_" + name for name in names)
 
 
-def _empty_like(tensor: Tensor) -> Tensor:
-    """Uninitialised, of the tensor's layout where that has a dense last dimension."""
-    like = torch.empty_like(tensor)
-    if like.stride(-1) == 1:
-        return like
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
 def _c_problem(
     op: Operation,
     sizes: Layout,
@@ -242,15 +239,29 @@ _prepared: dict[tuple[Any, ...], Prepared] = {}
 _lock = _lib.fork_safe_lock()
 
 
+def kinds_of(inputs: Tensors) -> list[Any]:
+    """What `prepare` tells tensors by: shape, dtype and device of each, or None."""
+    return [None if t is None else (t.shape, t.dtype, _device(t)) for t in inputs]
+
+
+def _device(tensor: Tensor) -> str | torch.device:
+    device = tensor.device
+    return device.type if device.type in ("cpu", "mps") else device
+
+
 def prepare(
     op: Operation,
     inputs: Tensors,
+    kinds: Sequence[Any],
     window: Window,
     scale: float | None,
     ragged: bool,
     heads_first: bool,
 ) -> Prepared:
-    """The prepared problem of these tensors, from the cache if it is there."""
+    """The prepared problem of these tensors, from the cache if it is there.
+
+    `kinds` is kinds_of(inputs). The cache's key holds nothing that anyone can change.
+    """
     key = (
         op.name,
         backend.choice,
@@ -259,7 +270,7 @@ def prepare(
         scale,
         ragged,
         heads_first,
-        *[None if t is None else (t.shape, t.dtype, t.device) for t in inputs],
+        *kinds,
     )
     found = _prepared.get(key)
     if found is not None:

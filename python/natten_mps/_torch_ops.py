@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The operations as torch.ops.natten_mps.{attn,qk,av} and their *_backward.
 
-This is the way of calls that something looks at: torch.compile, torch.export, fake tensors,
-dispatch modes such as the FLOP counter. Functional transforms and forward-mode differentiation go
-through `pure`, whose operations PyTorch knows how to transform, and tiny problems under
-torch.compile through `_dense`.
+This is the way of all calls that are not positively known to be plain: torch.compile, torch.export,
+fake tensors, dispatch modes such as the FLOP counter, subclasses, torch.func. Recorded traces
+(torch.jit.trace), forward mode and second order under torch.func get the operations of `pure`, and
+tiny problems under torch.compile those of `_dense`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from . import _dense, _layout, _namespace, _operation, _prepared, backend
-from ._grad import second_order
+from . import _dense, _layout, _namespace, _operation, _prepared, _transforms, backend, pure
+from ._carriers import is_foreign, refuse
 from ._operation import Operation
+from ._second_order import second_order
+from ._transforms import Rule
 from .utils.window import Window
 
 Tensors = Sequence[Tensor | None]
@@ -52,14 +54,6 @@ def _kept(op: Operation) -> tuple[str, ...]:
     return op.outputs if op.keeps_outputs else ()
 
 
-def transformed() -> bool:
-    """Whether a functional transform or forward-mode differentiation is going on."""
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
-    )
-
-
 def call(
     op: Operation,
     inputs: Tensors,
@@ -68,11 +62,36 @@ def call(
     sizes: Tensor | None,
     heads_first: bool,
 ) -> Any:
-    """The operation for tensors that are traced, transformed or watched."""
-    compiling = torch.compiler.is_compiling()
+    """The operation for tensors that are traced, transformed, watched or of another kind."""
+    if torch.compiler.is_compiling():
+        return _compiled(op, inputs, window, scale, sizes, heads_first)
+    refuse(dict(zip(op.inputs, inputs, strict=True)) | {"sizes": sizes})
+    rule = Rule(op, window, scale, heads_first)
+    if any(is_foreign(t) for t in (*inputs, sizes, scale)):
+        return rule.forward(inputs, sizes)
+    _layout.check_kinds(op, inputs)
+    if isinstance(scale, float):
+        _layout.check_scale(scale)
+    given = {n: pure.shape_of(t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
+    _layout.layout(op, given, window, heads_first)
+    if torch._C._get_tracing_state() is not None or _transforms.beyond_backends():
+        return rule.pure(inputs, sizes)
+    if _transforms.differentiates():
+        return _transforms.Transformed.apply(rule, sizes, *inputs)
+    return rule.forward(inputs, sizes)
+
+
+def _compiled(
+    op: Operation,
+    inputs: Tensors,
+    window: Window,
+    scale: float | None,
+    sizes: Tensor | None,
+    heads_first: bool,
+) -> Any:
+    """The operation for torch.compile and torch.export; values are checked at run."""
     if (
-        compiling
-        and op is _operation.ATTN
+        op is _operation.ATTN
         and sizes is None
         and backend.choice in ("auto", "pure")  # else the chosen one is left its work
         and not _is_exporting()
@@ -83,12 +102,6 @@ def call(
         assert key is not None
         assert value is not None
         return _dense.attn(query, key, value, window=window, scale=scale, heads_first=heads_first)
-    _layout.check_kinds(op, inputs)
-    _layout.check_scale(scale)
-    if not compiling and transformed():
-        given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
-        _layout.layout(op, given, window, heads_first)
-        return op.pure(*inputs, window=window, scale=scale, sizes=sizes, heads_first=heads_first)
     function = getattr(torch.ops.natten_mps, op.name)
     return function(*inputs, sizes, *window, scale, heads_first)
 
@@ -122,20 +135,18 @@ class _Call:
         return _prepared.prepare(
             self.op,
             self.inputs,
+            _prepared.kinds_of(self.inputs),
             self.window,
             self.scale,
             self.sizes is not None,
             self.heads_first,
         )
 
+    def as_rule(self) -> Rule:
+        return Rule(self.op, self.window, self.scale, self.heads_first)
+
     def pure(self, *inputs: Tensor | None) -> Any:
-        return self.op.pure(
-            *inputs,
-            window=self.window,
-            scale=self.scale,
-            sizes=self.sizes,
-            heads_first=self.heads_first,
-        )
+        return self.as_rule().pure(inputs, self.sizes)
 
 
 def _forward(op: Operation) -> Callable[..., Any]:
@@ -145,13 +156,13 @@ def _forward(op: Operation) -> Callable[..., Any]:
         if prepared.plan is not None:
             sizes = prepared.host_sizes(call.sizes)
             return prepared.forward(call.inputs, sizes)
-        result = call.pure(*call.inputs)
-        return tuple(t.contiguous() for t in result) if op.keeps_outputs else result.contiguous()
+        result = prepared.pure(call.inputs, call.sizes)
+        return tuple(_dense_rows(t) for t in result) if op.keeps_outputs else _dense_rows(result)
 
     return forward
 
 
-def _decomposition(op: Operation) -> Callable[..., Any]:
+def decomposition(op: Operation) -> Callable[..., Any]:
     """The operation in standard ones; torch.onnx.export finds it by itself."""
 
     def decomposition(*arguments: Any) -> Any:
@@ -228,7 +239,12 @@ def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> T
         used = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
         targets = [t for t in inputs if t is not None and t.requires_grad]
         grads = iter(torch.autograd.grad([o for o, _ in used], targets, [d for _, d in used]))
-    return [next(grads).contiguous() if want else None for want in wanted]
+    return [_dense_rows(next(grads)) if want else None for want in wanted]
+
+
+def _dense_rows(tensor: Tensor) -> Tensor:
+    """A dense tensor, in strides too where a dimension is 1: those that fake results have."""
+    return tensor.contiguous().flatten().view(tensor.shape)
 
 
 def _fake_backward(op: Operation) -> Callable[..., Any]:
@@ -236,7 +252,7 @@ def _fake_backward(op: Operation) -> Callable[..., Any]:
         call = _Call(op, _tensors_of_backward(op), arguments)
         (wanted,) = call.rest
         return [
-            torch.empty_like(t)
+            t.new_empty(t.shape)
             for t, want in zip(call.inputs, wanted, strict=True)
             if want and t is not None
         ]
@@ -269,6 +285,11 @@ def _differentiate(op: Operation) -> Callable[..., Any]:
         first, *rest = d_outputs
         if first is None:
             first = torch.zeros_like(kept[0])
+        if not torch.compiler.is_compiling() and _transforms.is_batched((first, *rest)):
+            call = _Call(op, n, (*inputs, sizes, *ctx.rule))
+            given = (first, *rest)
+            found = _transforms.gradients(call.as_rule(), sizes, wanted, (*inputs, *kept), given)
+            return (*found, *nothing)
         grads = iter(backward_op(*inputs, *kept, first, *rest, sizes, *ctx.rule, wanted))
         return (*(next(grads) if want else None for want in wanted), *nothing)
 
@@ -300,6 +321,10 @@ def _differentiate_second(op: Operation) -> Callable[..., Any]:
     return backward
 
 
+def _chosen(names: Sequence[str], wanted: Sequence[bool]) -> list[str]:
+    return [name for name, want in zip(names, wanted, strict=True) if want]
+
+
 def _define(op: Operation) -> None:
     result = "(Tensor, Tensor)" if len(op.outputs) == 2 else "Tensor"
     _LIBRARY.define(f"{op.name}({_arguments(op.inputs)}, {_RULE}) -> {result}")
@@ -313,11 +338,17 @@ def _define(op: Operation) -> None:
     ):
         _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"natten_mps::{name}", fake, lib=_LIBRARY)
+    for name, names, results in (
+        (op.name, op.inputs, lambda *_: op.outputs),
+        (op.name + "_backward", tensors, lambda *rest: _chosen(_d(op.inputs), rest[-1])),
+    ):
+        rule = _transforms.vmap_rule(op, names, results)
+        torch.library.register_vmap(f"natten_mps::{name}", rule, lib=_LIBRARY)
     torch.library.register_autograd(
         f"natten_mps::{op.name}", _differentiate(op), setup_context=_setup(op), lib=_LIBRARY
     )
     decompose = getattr(torch.ops.natten_mps, op.name).default
-    torch._decomp.register_decomposition(decompose)(_decomposition(op))
+    torch._decomp.register_decomposition(decompose)(decomposition(op))
     torch.library.register_autograd(
         f"natten_mps::{op.name}_backward",
         _differentiate_second(op),

@@ -1,54 +1,148 @@
 # SPDX-License-Identifier: MIT
-"""What the functions of natten-mps refuse, in its words. Shapes only: see _problem for the rest."""
+"""What the functions of natten-mps refuse, in its words, and what only they refuse."""
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._layout import other_order
-from ._operation import ATTN, AV, QK
-from .utils.params import (
-    check_dilation_kernel_vs_input,
-    check_kernel_size_vs_input,
-    check_stride_vs_kernel,
-)
+from . import _carriers, _plain
+from ._layout import Misfit, TypeMisfit
 from .utils.window import Window
 
 Shape = tuple[int, ...]
 
 LAYOUTS = {1: "[B, L, H, D]", 2: "[B, H, W, heads, dim]", 3: "[B, D, H, W, heads, dim]"}
 _ATTN_LAYOUTS = {1: "[B, L, H, K]", 2: "[B, H, W, heads, K]", 3: "[B, D, H, W, heads, K]"}
+#: Arguments of the functions by the operations' names.
+_NAMES = {"extra_key": "additional_keys", "extra_value": "additional_values"}
+_BOTH = "additional_keys and additional_values must"
 
 
-def _once(check: Callable[..., None]) -> Callable[..., None]:
-    """Check the same arguments once only. Symbolic sizes cannot be remembered."""
-    remembered = lru_cache(maxsize=1024)(check)
-
-    @wraps(check)
-    def run(*arguments: Any) -> None:
-        if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
-            check(*arguments)
-            return
-        try:
-            remembered(*arguments)
-        except ValueError as error:
-            raise ValueError(f"{error}{_hint(*arguments)}") from None
-
-    return run
+def in_own_words(misfit: Misfit, name: str) -> Misfit:
+    """The same Misfit as the public function `name` puts it."""
+    tell = _WORDS.get(misfit.kind)
+    text = tell(name, misfit.facts) if tell is not None else None
+    if text is None:
+        return misfit
+    return type(misfit)(misfit.kind, text + misfit.facts.get("hint", ""), misfit.facts)
 
 
-def _hint(name: Any, *arguments: Any) -> str:
-    """What to say besides of shapes whose heads stand before the axes."""
-    window = next((a for a in arguments if isinstance(a, Window)), None)
-    if window is None:
-        return ""
-    op = {"qk": QK, "av": AV}.get(name.rpartition("_")[2], ATTN)
-    shapes = dict(zip(op.inputs, arguments[: arguments.index(window)], strict=False))
-    return other_order(op, shapes, window, False)
+def _type(name: str, facts: Any) -> str:
+    given = facts["name"]
+    who = "additional KV" if given in _NAMES else name
+    argument = _NAMES.get(given, given)
+    return f"{who} expects {argument} to be a tensor, got {facts['got'].__name__}."
+
+
+def _dims(name: str, facts: Any) -> str | None:
+    rank, given = len(facts["window"].kernel), facts["name"]
+    if given in _NAMES:
+        return "additional_keys/additional_values must be 4D: [B, N_extra, heads_kv, dim]."
+    if given == "rpb":
+        return None
+    if facts["op"] == "av":
+        layout = LAYOUTS if given == "value" else _ATTN_LAYOUTS
+        return f"{name} expects {given} with shape {layout[rank]}."
+    names = "query/key/value" if facts["op"] == "attn" else "query/key"
+    return f"{name} expects {names} with shape {LAYOUTS[rank]}."
+
+
+def _unequal(name: str, facts: Any) -> str | None:
+    """Where one sentence stands for all differences of the first tensors."""
+    if facts.get("name") in _NAMES:
+        return None
+    if facts["op"] == "qk":
+        return f"query and key must share the same shape in {name}."
+    if name.endswith("_varlen"):
+        return "query, key, and value must have identical shapes."
+    return None
+
+
+def _batch(name: str, facts: Any) -> str:
+    if facts["name"] in _NAMES:
+        return f"{_NAMES[facts['name']]} batch must match query batch."
+    if facts["op"] == "av":
+        return f"{name} requires attn/value to match on batch and heads dimensions."
+    return _unequal(name, facts) or "Batch dimensions must match."
+
+
+def _lengths(name: str, facts: Any) -> str | None:
+    if facts["op"] != "av":
+        q, k, v = (torch.Size(facts["shapes"].get(n, ())[1:-2]) for n in ("query", "key", "value"))
+        return _unequal(name, facts) or f"Spatial dimensions must match: Q={q}, K={k}, V={v}."
+    attn, value = (facts["shapes"][n][1:-2] for n in ("attn", "value"))
+    if all(a <= v for a, v in zip(attn, value, strict=True)):
+        return None
+    size = "sequence length" if len(attn) == 1 else "spatial size"
+    return f"{name} attn {size} cannot exceed value {size}."
+
+
+def _head_dim(name: str, facts: Any) -> str:
+    given, shapes = facts["name"], facts["shapes"]
+    if given not in _NAMES:
+        text = f"Head dim must match between Q and K: Q has {facts['got']}, K has {facts['want']}."
+        return _unequal(name, facts) or text
+    other = "value" if given == "extra_value" else "query"
+    if other == "value" and shapes.get("query", shapes["value"])[-1] == shapes["value"][-1]:
+        other = "query"
+    return f"{_NAMES[given]} head dim must match {other} head dim."
+
+
+def _kv_heads(name: str, facts: Any) -> str:
+    got, want, shapes = facts["got"], facts["want"], facts["shapes"]
+    if facts["name"] not in _NAMES:
+        text = f"K and V must have same number of heads: K={want}, V={got}."
+        return _unequal(name, facts) or text
+    if "extra_value" in shapes and "extra_key" in shapes:
+        keys, values = shapes["extra_key"][-2], shapes["extra_value"][-2]
+        if keys != values:
+            return f"{_BOTH} have same number of heads."
+    return f"{_NAMES[facts['name']]} has {got} heads, key and value have {want} (want the same)."
+
+
+def _heads(name: str, facts: Any) -> str:
+    if facts["op"] == "av":
+        return f"{name} requires attn/value to match on batch and heads dimensions."
+    if name.endswith("_varlen"):
+        return "query, key, and value must have identical shapes."
+    heads, kv_heads = facts["heads"], facts["kv_heads"]
+    return f"heads_q ({heads}) must be divisible by heads_kv ({kv_heads}) for GQA."
+
+
+def _slots(name: str, facts: Any) -> str:
+    rank = len(facts["window"].kernel)
+    kind = {1: "kernel_size", 2: "kernel area", 3: "kernel volume"}[rank]
+    return f"{name} attn last dim ({facts['got']}) must match {kind} ({facts['want']})."
+
+
+def _span(name: str, facts: Any) -> str:
+    axis, span = facts["axis"], facts["kernel"] * facts["dilation"]
+    return (
+        f"dilation[{axis}] * kernel_size[{axis}] = {span} exceeds input spatial size"
+        f" {facts['length']}."
+    )
+
+
+#: kind of Misfit -> (name of the function, facts) -> text; None, or no text: the Misfit's own.
+_WORDS: dict[str, Callable[[str, Any], str | None]] = {
+    "type": _type,
+    "dims": _dims,
+    "batch": _batch,
+    "lengths": _lengths,
+    "head_dim": _head_dim,
+    "kv_heads": _kv_heads,
+    "heads": _heads,
+    "slots": _slots,
+    "tokens": lambda *_: f"{_BOTH} have same N_extra.",
+    "alone": lambda *_: f"{_BOTH} both be provided or both None.",
+    "kernel": lambda _, facts: (
+        f"kernel_size[{facts['axis']}]={facts['kernel']} cannot exceed input spatial size"
+        f" {facts['length']}."
+    ),
+    "span": _span,
+}
 
 
 def _must(good: bool, text: Callable[[], str]) -> None:
@@ -58,12 +152,11 @@ def _must(good: bool, text: Callable[[], str]) -> None:
 
 
 def tensors(name: str, **given: Any) -> None:
-    """Refuse what is no tensor."""
-    for argument, value in given.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(
-                f"{name} expects {argument} to be a tensor, got {type(value).__name__}."
-            )
+    """Refuse what is no tensor, and the kinds of tensors that nothing computes."""
+    try:
+        _carriers.refuse(given)
+    except TypeMisfit as misfit:
+        raise in_own_words(misfit, name) from None
 
 
 def _readable(name: str, given: Tensor) -> None:
@@ -71,161 +164,17 @@ def _readable(name: str, given: Tensor) -> None:
     _must(not given.is_meta, lambda: f"{name} is on meta (want a device whose values can be read).")
 
 
-def _window(window: Window, spatial: Shape) -> None:
-    check_kernel_size_vs_input(window.kernel, spatial)
-    check_dilation_kernel_vs_input(window.dilation, window.kernel, spatial)
-
-
-def _grouped(heads: int, kv_heads: int) -> None:
-    _must(
-        kv_heads > 0 and heads % kv_heads == 0,
-        lambda: f"heads_q ({heads}) must be divisible by heads_kv ({kv_heads}) for GQA.",
-    )
-
-
-def fused(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> None:
-    """Arguments of na1d, na2d and na3d.
-
-    The operation refuses bad shapes by itself. To a compiler each function of a check is something
-    to look at again before every call, so that it is given only what the operation would take.
-    """
-    if torch.compiler.is_compiling():
-        check_stride_vs_kernel(window.query_step, window.kernel)
-    else:
-        _fused(name, query, key, value, window)
-
-
-@_once
-def _fused(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> None:
+def sizes(name: str, given: Tensor, query: Tensor, window: Window) -> Tensor:
+    """seq_lens `[B]` or spatial_sizes `[B, rank]`, checked, as `[B, rank]`."""
     rank = len(window.kernel)
-    _must(
-        len(query) == len(key) == len(value) == rank + 3,
-        lambda: f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
-    )
-    spatial = query[1:-2]
-    _must(
-        spatial == key[1:-2] == value[1:-2],
-        lambda: f"Spatial dimensions must match: Q={spatial}, K={key[1:-2]}, V={value[1:-2]}.",
-    )
-    _must(query[0] == key[0] == value[0], lambda: "Batch dimensions must match.")
-    _must(
-        query[-1] == key[-1],
-        lambda: f"Head dim must match between Q and K: Q has {query[-1]}, K has {key[-1]}.",
-    )
-    _must(
-        key[-2] == value[-2],
-        lambda: f"K and V must have same number of heads: K={key[-2]}, V={value[-2]}.",
-    )
-    _grouped(query[-2], key[-2])
-    check_kernel_size_vs_input(window.kernel, spatial)
-    check_stride_vs_kernel(window.query_step, window.kernel)
-    check_dilation_kernel_vs_input(window.dilation, window.kernel, spatial)
-
-
-def additional(query: Tensor, value: Tensor, keys: Tensor | None, values: Tensor | None) -> None:
-    """additional_keys and additional_values of the fused functions."""
-    if keys is None and values is None:
-        return
-    _must(
-        keys is not None and values is not None,
-        lambda: "additional_keys and additional_values must both be provided or both None.",
-    )
-    assert keys is not None
-    assert values is not None
-    tensors("additional KV", additional_keys=keys, additional_values=values)
-    _additional(query.shape, value.shape, keys.shape, values.shape)
-
-
-@_once
-def _additional(query: Shape, value: Shape, keys: Shape, values: Shape) -> None:
-    _must(
-        len(keys) == len(values) == 4,
-        lambda: "additional_keys/additional_values must be 4D: [B, N_extra, heads_kv, dim].",
-    )
-    _must(keys[0] == query[0], lambda: "additional_keys batch must match query batch.")
-    _must(values[0] == query[0], lambda: "additional_values batch must match query batch.")
-    _must(keys[-1] == query[-1], lambda: "additional_keys head dim must match query head dim.")
-    other = "query" if query[-1] == value[-1] else "value"
-    _must(
-        values[-1] == value[-1], lambda: f"additional_values head dim must match {other} head dim."
-    )
-    both = "additional_keys and additional_values must have same"
-    _must(keys[2] == values[2], lambda: f"{both} number of heads.")
-    _must(keys[1] == values[1], lambda: f"{both} N_extra.")
-    _must(
-        keys[2] == value[-2],
-        lambda: (
-            f"additional_keys has {keys[2]} heads, key and value have {value[-2]} (want the same)."
-        ),
-    )
-
-
-@_once
-def qk(name: str, query: Shape, key: Shape, window: Window) -> None:
-    """Arguments of na1d_qk, na2d_qk and na3d_qk."""
-    rank = len(window.kernel)
-    _must(
-        len(query) == len(key) == rank + 3,
-        lambda: f"{name} expects query/key with shape {LAYOUTS[rank]}.",
-    )
-    same = query[:-2] == key[:-2] and query[-1] == key[-1]
-    if same and query[-2] != key[-2] and key[-2] > 0:
-        same = query[-2] % key[-2] == 0
-    _must(same, lambda: f"query and key must share the same shape in {name}.")
-    _grouped(query[-2], key[-2])
-    _window(window, query[1:-2])
-
-
-@_once
-def av(name: str, attn: Shape, value: Shape, window: Window, extra: int) -> None:
-    """Arguments of na1d_av, na2d_av and na3d_av."""
-    rank = len(window.kernel)
-    _must(len(attn) == rank + 3, lambda: f"{name} expects attn with shape {_ATTN_LAYOUTS[rank]}.")
-    _must(len(value) == rank + 3, lambda: f"{name} expects value with shape {LAYOUTS[rank]}.")
-    _must(
-        attn[0] == value[0] and value[-2] > 0 and attn[-2] % value[-2] == 0,
-        lambda: f"{name} requires attn/value to match on batch and heads dimensions.",
-    )
-    _must(
-        all(a <= v for a, v in zip(attn[1:-2], value[1:-2], strict=True)),
-        lambda: (
-            f"{name} attn {'sequence length' if rank == 1 else 'spatial size'} cannot exceed value"
-            f" {'sequence length' if rank == 1 else 'spatial size'}."
-        ),
-    )
-    kind = {1: "kernel_size", 2: "kernel area", 3: "kernel volume"}[rank]
-    slots = prod(window.kernel) + extra
-    _must(
-        attn[-1] == slots, lambda: f"{name} attn last dim ({attn[-1]}) must match {kind} ({slots})."
-    )
-    _window(window, value[1:-2])
-
-
-@_once
-def varlen(name: str, query: Shape, key: Shape, value: Shape, window: Window) -> None:
-    """Shapes of the padded batch of na1d_varlen, na2d_varlen and na3d_varlen."""
-    rank = len(window.kernel)
-    _must(
-        len(query) == len(key) == len(value) == rank + 3,
-        lambda: f"{name} expects query/key/value with shape {LAYOUTS[rank]}.",
-    )
-    same = query[:-2] == key[:-2] == value[:-2] and query[-1] == key[-1] and key[-2] == value[-2]
-    _must(
-        same and key[-2] > 0 and query[-2] % key[-2] == 0,
-        lambda: "query, key, and value must have identical shapes.",
-    )
-    _window(window, query[1:-2])
-
-
-def sizes(given: Tensor, like: Tensor, spatial: Shape, window: Window) -> Tensor:
-    """seq_lens `[B]` or spatial_sizes `[B, rank]` of a batch, checked, as `[B, rank]`."""
-    batch = like.shape[0]
-    rank = len(spatial)
-    name = "seq_lens" if rank == 1 else "spatial_sizes"
-    tensors("varlen", **{name: given})
-    if not like.is_meta:
-        _readable(name, given)
-    shape = tuple(given.shape)
+    argument = "seq_lens" if rank == 1 else "spatial_sizes"
+    tensors("varlen", **{argument: given})
+    tensors(name, query=query)
+    if _carriers.is_foreign(given) or _carriers.is_foreign(query) or query.dim() != rank + 3:
+        return given.reshape(-1, rank)  # the operation refuses a query of another rank
+    if not query.is_meta:
+        _readable(argument, given)
+    batch, spatial, shape = query.shape[0], query.shape[1:-2], tuple(given.shape)
     if rank == 1:
         _must(
             shape == (batch,),
@@ -238,7 +187,7 @@ def sizes(given: Tensor, like: Tensor, spatial: Shape, window: Window) -> Tensor
         )
     _must(
         given.dtype in (torch.int32, torch.int64),
-        lambda: f"{name} must be int32 or int64, got {given.dtype}.",
+        lambda: f"{argument} must be int32 or int64, got {given.dtype}.",
     )
     given = given.reshape(batch, rank)
     if not _is_traced(given) and batch > 0:
@@ -249,9 +198,7 @@ def sizes(given: Tensor, like: Tensor, spatial: Shape, window: Window) -> Tensor
 
 def _is_traced(tensor: Tensor) -> bool:
     """Whether a tensor's values are not there, or not to be read; those are checked at run."""
-    return (
-        torch.compiler.is_compiling() or tensor.is_meta or torch._C._len_torch_dispatch_stack() > 0
-    )
+    return torch.compiler.is_compiling() or _plain.kind_of(tensor) is None or not _plain.is_calm()
 
 
 def _size_range(axis: int, low: int, high: int, spatial: Shape, window: Window) -> None:

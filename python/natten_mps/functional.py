@@ -7,7 +7,7 @@
 
 from torch import Tensor
 
-from . import _types, checks, ops
+from . import _doors, _types
 from ._predecessor_ops import register
 from ._types import Bools, Ints, Result, Scale
 from .utils.params import make_window
@@ -28,85 +28,6 @@ __all__ = [
     "na3d_qk",
     "na3d_varlen",
 ]
-
-
-def _fused(
-    rank: int,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    kernel_size: Ints,
-    stride: Ints,
-    dilation: Ints,
-    is_causal: Bools,
-    scale: Scale,
-    return_lse: bool,
-    additional_keys: Tensor | None,
-    additional_values: Tensor | None,
-    rpb: Tensor | None,
-    window_stride: Ints = 1,
-) -> Result:
-    name = f"na{rank}d"
-    checks.tensors(name, query=query, key=key, value=value)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
-    checks.fused(name, query.shape, key.shape, value.shape, window)
-    checks.additional(query, value, additional_keys, additional_values)
-    if rpb is not None:
-        checks.tensors(name, rpb=rpb)
-    attend = ops.attn if return_lse else ops.attn_out
-    return attend(
-        query,
-        key,
-        value,
-        window=window,
-        scale=scale,
-        rpb=rpb,
-        extra_key=additional_keys,
-        extra_value=additional_values,
-    )
-
-
-def _qk(
-    rank: int,
-    query: Tensor,
-    key: Tensor,
-    kernel_size: Ints,
-    dilation: Ints,
-    stride: Ints,
-    is_causal: Bools,
-    scale: Scale,
-    rpb: Tensor | None,
-    additional_keys: Tensor | None,
-    window_stride: Ints = 1,
-) -> Tensor:
-    name = f"na{rank}d_qk"
-    checks.tensors(name, query=query, key=key)
-    if additional_keys is not None:
-        checks.tensors(name, additional_keys=additional_keys)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
-    checks.qk(name, query.shape, key.shape, window)
-    return ops.qk(query, key, window=window, scale=scale, rpb=rpb, extra_key=additional_keys)
-
-
-def _av(
-    rank: int,
-    attn: Tensor,
-    value: Tensor,
-    kernel_size: Ints,
-    dilation: Ints,
-    stride: Ints,
-    is_causal: Bools,
-    additional_values: Tensor | None,
-    window_stride: Ints = 1,
-) -> Tensor:
-    name = f"na{rank}d_av"
-    checks.tensors(name, attn=attn, value=value)
-    if additional_values is not None:
-        checks.tensors(name, additional_values=additional_values)
-    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
-    extra = 0 if additional_values is None else additional_values.shape[1]
-    checks.av(name, attn.shape, value.shape, window, extra)
-    return ops.av(attn, value, window=window, extra_value=additional_values)
 
 
 @_types.fused
@@ -164,21 +85,18 @@ def na1d(
         >>> na1d(x, x, x, kernel_size=3).shape
         torch.Size([2, 16, 4, 8])
     """
-    return _fused(
-        1,
+    window = make_window(1, kernel_size, dilation, stride, is_causal, window_stride, True)
+    return _doors.fused(
+        "na1d",
+        window,
         query,
         key,
         value,
-        kernel_size,
-        stride,
-        dilation,
-        is_causal,
         scale,
         return_lse,
         additional_keys,
         additional_values,
         rpb,
-        window_stride,
     )
 
 
@@ -237,21 +155,18 @@ def na2d(
         >>> na2d(x, x, x, kernel_size=3).shape
         torch.Size([2, 8, 8, 4, 16])
     """
-    return _fused(
-        2,
+    window = make_window(2, kernel_size, dilation, stride, is_causal, window_stride, True)
+    return _doors.fused(
+        "na2d",
+        window,
         query,
         key,
         value,
-        kernel_size,
-        stride,
-        dilation,
-        is_causal,
         scale,
         return_lse,
         additional_keys,
         additional_values,
         rpb,
-        window_stride,
     )
 
 
@@ -310,21 +225,18 @@ def na3d(
         >>> na3d(x, x, x, kernel_size=3).shape
         torch.Size([1, 4, 6, 6, 2, 8])
     """
-    return _fused(
-        3,
+    window = make_window(3, kernel_size, dilation, stride, is_causal, window_stride, True)
+    return _doors.fused(
+        "na3d",
+        window,
         query,
         key,
         value,
-        kernel_size,
-        stride,
-        dilation,
-        is_causal,
         scale,
         return_lse,
         additional_keys,
         additional_values,
         rpb,
-        window_stride,
     )
 
 
@@ -374,8 +286,8 @@ def na1d_qk(
         >>> na1d_qk(x, x, kernel_size=3).shape
         torch.Size([2, 16, 4, 3])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _qk(1, query, key, *rules, scale, rpb, additional_keys, window_stride)
+    window = make_window(1, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.qk("na1d_qk", window, query, key, scale, rpb, additional_keys)
 
 
 def na1d_av(
@@ -420,8 +332,8 @@ def na1d_av(
         >>> na1d_av(weights, x, kernel_size=3).shape
         torch.Size([2, 16, 4, 8])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _av(1, attn, value, *rules, additional_values, window_stride)
+    window = make_window(1, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.av("na1d_av", window, attn, value, additional_values)
 
 
 def na2d_qk(
@@ -470,8 +382,8 @@ def na2d_qk(
         >>> na2d_qk(x, x, kernel_size=3).shape
         torch.Size([2, 8, 8, 4, 9])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _qk(2, query, key, *rules, scale, rpb, additional_keys, window_stride)
+    window = make_window(2, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.qk("na2d_qk", window, query, key, scale, rpb, additional_keys)
 
 
 def na2d_av(
@@ -516,8 +428,8 @@ def na2d_av(
         >>> na2d_av(weights, x, kernel_size=3).shape
         torch.Size([2, 8, 8, 4, 16])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _av(2, attn, value, *rules, additional_values, window_stride)
+    window = make_window(2, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.av("na2d_av", window, attn, value, additional_values)
 
 
 def na3d_qk(
@@ -566,8 +478,8 @@ def na3d_qk(
         >>> na3d_qk(x, x, kernel_size=3).shape
         torch.Size([1, 4, 6, 6, 2, 27])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _qk(3, query, key, *rules, scale, rpb, additional_keys, window_stride)
+    window = make_window(3, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.qk("na3d_qk", window, query, key, scale, rpb, additional_keys)
 
 
 def na3d_av(
@@ -612,8 +524,8 @@ def na3d_av(
         >>> na3d_av(weights, x, kernel_size=3).shape
         torch.Size([1, 4, 6, 6, 2, 8])
     """
-    rules = (kernel_size, dilation, stride, is_causal)
-    return _av(3, attn, value, *rules, additional_values, window_stride)
+    window = make_window(3, kernel_size, dilation, stride, is_causal, window_stride)
+    return _doors.av("na3d_av", window, attn, value, additional_values)
 
 
 register(1, na1d_qk, na1d_av, na1d, na1d_varlen)

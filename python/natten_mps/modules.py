@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: MIT
 """Neighborhood attention as modules; parameters and their names are those of natten-mps 0.3."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import handle_torch_function
 
-from . import checks, ops
+from . import _doors, checks
+from ._carriers import is_foreign
 from .utils.params import (
     Bools,
     Ints,
@@ -18,25 +23,19 @@ from .utils.params import (
 )
 from .utils.window import Window
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant_window(
-    rank: int,
-    kernel_size: Any,
-    dilation: Any,
-    stride: Any,
-    is_causal: Any,
-    window_stride: Any,
-    padded: bool,
-) -> Window:
-    """The window for a compiler, to whom a module's attributes are constants, checked as far as the
-    operation does not do it itself."""
-    window = make_window(rank, kernel_size, dilation, stride, is_causal, window_stride)
-    if not padded:
-        check_stride_vs_kernel(window.query_step, window.kernel)
-    return window
+def _window(rank: int, rules: tuple[Any, ...], padded: bool) -> Window:
+    """rules: kernel_size, dilation, stride, is_causal, window_stride."""
+    kernel_size, dilation, stride, causal, shared = rules
+    return make_window(rank, kernel_size, dilation, stride, causal, shared, not padded)
+
+
+#: For a compiler, to whom a module's attributes are constants.
+_constant_window = torch.compiler.assume_constant_result(_window)
 
 
 class _NeighborhoodAttention(nn.Module):
@@ -148,16 +147,21 @@ class _NeighborhoodAttention(nn.Module):
             shown += f", qk_scale={self.scale}"
         return shown + (", rel_pos_bias=True" if self.rpb is not None else "")
 
-    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """query, key and value, each [B, *S, heads, head_dim]: views, nothing is copied."""
-        if not self._use_gqa:
-            qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim))
-            return tuple(qkv.unbind(-3))
-        query = self.q_proj(x).unflatten(-1, (self.num_heads, self.head_dim))
-        kv = self.kv_proj(x).unflatten(-1, (2, self.num_kv_heads, self.head_dim))
-        return (query, *kv.unbind(-3))
+        if self._use_gqa:
+            query = self.q_proj(x)
+            key, value = self.kv_proj(x).chunk(2, -1)
+        else:
+            query, key, value = self.qkv(x).chunk(3, -1)
+        heads, kv_heads = (self.num_heads, self.head_dim), (self.num_kv_heads, self.head_dim)
+        return (
+            query.unflatten(-1, heads),
+            key.unflatten(-1, kv_heads),
+            value.unflatten(-1, kv_heads),
+        )
 
-    def _forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+    def _check(self, x: Tensor) -> None:
         if not isinstance(x, Tensor):
             checks.tensors(type(self).__name__, x=x)
         if x.dim() != self.rank + 2:
@@ -170,25 +174,55 @@ class _NeighborhoodAttention(nn.Module):
             raise ValueError(
                 f"Input channel dim ({x.shape[-1]}) must equal embed_dim ({self.embed_dim}).{hint}"
             )
-        axes = (self.kernel_size, self.dilation, self.stride, self.is_causal, self.window_stride)
-        rules = (self.rank, *axes)
-        compiling = torch.compiler.is_compiling()
-        window = _constant_window(*rules, sizes is not None) if compiling else make_window(*rules)
-        query, key, value = self._project(x)
-        function = f"na{self.rank}d"
-        if sizes is not None:
-            checks.varlen(f"{function}_varlen", query.shape, key.shape, value.shape, window)
-            sizes = checks.sizes(sizes, x, x.shape[1:-1], window)
-        elif not compiling:
-            checks.fused(function, query.shape, key.shape, value.shape, window)
-        rule: dict[str, Any] = {"window": window, "sizes": sizes}
-        if self.training and self.attn_drop.p > 0:
-            logits = ops.qk(query, key, scale=self.scale, rpb=self.rpb, **rule)
-            out = ops.av(self.attn_drop(logits.softmax(-1)), value, **rule)
-        else:
-            out = ops.attn_out(query, key, value, scale=self.scale, rpb=self.rpb, **rule)
+
+    def _forward(self, x: Tensor, sizes: Tensor | None) -> Tensor:
+        if not is_foreign(x):
+            self._check(x)
+        rules = (self.kernel_size, self.dilation, self.stride, self.is_causal, self.window_stride)
+        dropout = self.attn_drop.p if self.training and self.attn_drop.training else 0.0
+        out = _attend(*self._project(x), self.rpb, sizes, rules, self.scale, dropout)
         out = self.proj_drop(self.proj(out.flatten(-2)))
-        return out if sizes is None else _without_padding(out, sizes, self.stride)
+        return _without_padding(out, sizes, self.stride)
+
+
+def _one_node(function: Function) -> Function:
+    """To the proxies of torch.fx, which know neither shapes nor what is None, the function is one
+    call."""
+
+    @wraps(function)
+    def called(first: Any, *rest: Any) -> Any:
+        if is_foreign(first):
+            return handle_torch_function(called, (first,), first, *rest)
+        return function(first, *rest)
+
+    return cast("Function", called)
+
+
+@_one_node
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    rpb: Tensor | None,
+    sizes: Tensor | None,
+    rules: tuple[Any, ...],
+    scale: Any,
+    dropout: float,
+) -> Tensor:
+    """[B, *S', heads, head_dim]; rules: kernel_size, dilation, stride, is_causal,
+    window_stride."""
+    rank, padded = len(rules[0]), sizes is not None
+    name = f"na{rank}d_varlen" if padded else f"na{rank}d"
+    make = _constant_window if torch.compiler.is_compiling() else _window
+    window = make(rank, rules, padded)
+    if sizes is not None:
+        sizes = checks.sizes(name, sizes, query, window)
+    if dropout > 0:
+        logits = _doors.qk(name, window, query, key, scale, rpb, sizes=sizes)
+        weights = functional.dropout(logits.softmax(-1), dropout)
+        return _doors.av(name, window, weights, value, sizes=sizes)
+    shared = {"rpb": rpb, "sizes": sizes}
+    return cast("Tensor", _doors.fused(name, window, query, key, value, scale, False, **shared))
 
 
 def _check_numbers(
@@ -212,8 +246,11 @@ def _check_heads(embed_dim: int, num_heads: int, kv_heads: int) -> None:
         raise ValueError(f"num_heads ({num_heads}) must be divisible by num_kv_heads ({kv_heads})")
 
 
-def _without_padding(out: Tensor, sizes: Tensor, stride: tuple[int, ...]) -> Tensor:
+@_one_node
+def _without_padding(out: Tensor, sizes: Tensor | None, stride: tuple[int, ...]) -> Tensor:
     """Zeros at padding, where the projection has left its bias."""
+    if sizes is None:
+        return out
     for axis, step in enumerate(stride):
         kept = torch.arange(out.shape[1 + axis], device=out.device) * step
         padding = kept >= sizes[:, axis, None].to(out.device)

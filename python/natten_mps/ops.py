@@ -3,24 +3,28 @@
 
 Everything above (functional, modules, compat) calls `attn`, `qk` and `av`. Tensors are
 `[B, *S, H, D]` or, with `heads_first`, `[B, H, *S, D]`; only strides differ, nothing is permuted.
-Eager calls go straight to the backend; while something is tracing or transforming they go through
-the same operations registered with torch.library (see _torch_ops).
+Eager calls of plain tensors go straight to the backend; all others go through the same operations
+registered with torch.library (see _torch_ops). A scale may be a tensor of one number, by which the
+query is then multiplied.
 """
 
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
-from . import _operation, _prepared, _torch_ops
+from . import _operation, _plain, _prepared, _torch_ops
+from ._carriers import is_foreign, refuse
 from ._grad import Differentiable
+from ._layout import TypeMisfit, ValueMisfit
 from ._operation import Operation
 from .utils.window import Window
 
 __all__ = ["Window", "attn", "attn_out", "av", "qk"]
 
 Tensors = tuple[Tensor | None, ...]
+Scale = float | Tensor | None
 
 
 def attn(
@@ -29,7 +33,7 @@ def attn(
     value: Tensor,
     *,
     window: Window,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     extra_key: Tensor | None = None,
     extra_value: Tensor | None = None,
@@ -44,7 +48,7 @@ def attn(
     `[B, *queries, H]` (float32, or float64 for float64), both differentiable.
     """
     inputs = (query, key, value, rpb, extra_key, extra_value)
-    return _call(_operation.ATTN, inputs, window, scale, sizes, heads_first)
+    return call(_operation.ATTN, inputs, window, scale, sizes, heads_first)
 
 
 def attn_out(
@@ -53,7 +57,7 @@ def attn_out(
     value: Tensor,
     *,
     window: Window,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     extra_key: Tensor | None = None,
     extra_value: Tensor | None = None,
@@ -61,7 +65,7 @@ def attn_out(
 ) -> Tensor:
     """`attn` for heads last without lse, which then is computed only where gradients need it."""
     inputs = (query, key, value, rpb, extra_key, extra_value)
-    out: Tensor = _call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=True)
+    out: Tensor = call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=True)
     return out
 
 
@@ -70,7 +74,7 @@ def qk(
     key: Tensor,
     *,
     window: Window,
-    scale: float | None = None,
+    scale: Scale = None,
     rpb: Tensor | None = None,
     extra_key: Tensor | None = None,
     sizes: Tensor | None = None,
@@ -81,7 +85,7 @@ def qk(
     scale None: 1. Masked slots are -inf. Shapes as for `attn`; logits of extra keys come last.
     """
     inputs = (query, key, rpb, extra_key)
-    return _call(_operation.QK, inputs, window, scale, sizes, heads_first)
+    return call(_operation.QK, inputs, window, scale, sizes, heads_first)
 
 
 def av(
@@ -98,52 +102,76 @@ def av(
     Weights of masked slots are ignored and get gradient 0.
     """
     inputs = (attn, value, extra_value)
-    return _call(_operation.AV, inputs, window, None, sizes, heads_first)
+    return call(_operation.AV, inputs, window, None, sizes, heads_first)
 
 
-def _call(
+def call(
     op: Operation,
     inputs: Tensors,
     window: Window,
-    scale: float | None,
+    scale: Scale,
     sizes: Tensor | None,
     heads_first: bool,
     *,
     first_only: bool = False,
 ) -> Any:
-    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("mps"):
+    """The outputs of an operation on its inputs in their order; `first_only`: without lse."""
+    compiling = torch.compiler.is_compiling()
+    if compiling or _plain.autocasts():
         inputs = _autocast(inputs)
-    if torch.compiler.is_compiling():
-        plain, differentiable = False, False
-    else:
-        plain, differentiable = _look(inputs)
-    if not plain:
+    if scale is not None and type(scale) is not float:
+        inputs, scale = _number(op, inputs, scale)
+    kinds = None if compiling else _kinds(inputs, sizes)
+    if kinds is None:
         result = _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
         return result[0] if first_only else result
-    prepared = _prepared.prepare(op, inputs, window, scale, sizes is not None, heads_first)
+    ragged = sizes is not None
+    prepared = _prepared.prepare(op, inputs, kinds, window, scale, ragged, heads_first)
     if prepared.plan is None:
         result = prepared.pure(inputs, sizes)
         return result[0] if first_only else result
     if sizes is not None:
         sizes = prepared.host_sizes(sizes)
-    if differentiable and torch.is_grad_enabled():
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
         result = Differentiable.apply(prepared, sizes, *inputs)
         return result[0] if first_only else result
     return prepared.forward(inputs, sizes, first_only)
 
 
-def _look(inputs: Tensors) -> tuple[bool, bool]:
-    """Whether this is an ordinary eager call, which nothing observes or transforms, and whether
-    any input requires a gradient."""
-    if torch._C._len_torch_dispatch_stack() or _torch_ops.transformed():
-        return False, False
-    differentiable = False
+def _kinds(inputs: Tensors, sizes: Tensor | None) -> list[Any] | None:
+    """What `prepare` tells tensors by, if this is an ordinary eager call of plain tensors."""
+    if not _plain.is_calm() or (sizes is not None and _plain.kind_of(sizes) is None):
+        return None
+    kinds: list[Any] = []
     for t in inputs:
-        if t is not None:
-            if type(t) is not Tensor and type(t) is not Parameter:
-                return False, False
-            differentiable = differentiable or t.requires_grad
-    return True, differentiable
+        if t is None:
+            kinds.append(None)
+            continue
+        kind = _plain.kind_of(t)
+        if kind is None:
+            return None
+        kinds.append((t.shape, t.dtype, kind))
+    return kinds
+
+
+def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float | None]:
+    """A scale as a float. With that of a tensor, which may change and may want a gradient, the
+    query is multiplied instead."""
+    if isinstance(scale, Tensor):
+        first, *rest = inputs
+        refuse({op.inputs[0]: first})
+        assert first is not None
+        if scale.numel() != 1 or scale.is_complex():
+            text = f"scale is a tensor of shape {tuple(scale.shape)} and {scale.dtype}"
+            text += " (want one real number)"
+            raise ValueMisfit("scale", text, {"got": scale})
+        return (first * scale.reshape(()), *rest), 1.0
+    if isinstance(scale, Real):
+        return inputs, float(scale)
+    if isinstance(scale, torch.SymFloat | torch.SymInt) or is_foreign(scale):
+        return inputs, scale
+    text = f"scale is {scale!r} (want a number, a tensor of one number or None)"
+    raise TypeMisfit("scale", text, {"got": scale})
 
 
 def _autocast(inputs: Tensors) -> Tensors:
@@ -155,6 +183,8 @@ def _autocast(inputs: Tensors) -> Tensors:
         return inputs
     to = torch.get_autocast_dtype(first.device.type)
     return tuple(
-        t if t is None or t.dtype == torch.float64 or not t.is_floating_point() else t.to(to)
+        t.to(to)
+        if isinstance(t, Tensor) and t.dtype != torch.float64 and t.is_floating_point()
+        else t
         for t in inputs
     )

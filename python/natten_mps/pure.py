@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every operation in PyTorch alone: gather the keys of each window, then einsum.
+"""Every operation in PyTorch alone: gather the keys of each window, then matrix products.
 
 One formulation for ranks 1 to 3 and all features, differentiable by autograd to any order. It is
 the oracle of the tests, the fallback where the library has nothing, and the baseline of benchmarks.
@@ -7,8 +7,10 @@ Sums are taken in float32 (float64 for float64).
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,12 +18,40 @@ from torch import Tensor
 from ._kept import Kept
 from .utils.window import Window
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@contextmanager
+def unrecorded() -> Iterator[bool]:
+    """Hides what is done from torch.jit.trace. Gives whether that records at all."""
+    state = torch._C._get_tracing_state()
+    if state is None:
+        yield False
+        return
+    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+    try:
+        yield True
+    finally:
+        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+def shape_of(tensor: Tensor) -> tuple[int, ...]:
+    """The sizes as numbers, also while torch.jit.trace records them as tensors."""
+    with unrecorded():
+        return tensor.shape
+
+
+def _batch_of(tensor: Tensor) -> int:
+    """The batch for a reshape; a recorded trace takes any."""
+    with unrecorded() as recorded:
+        return -1 if recorded else tensor.shape[0]
+
 
 class Table(NamedTuple):
     """Where each query's window slots are. S is 1, or the batch if samples differ in size."""
 
     key: Tensor  # [S, queries, slots] flat index of the key
-    visible: Tensor | None  # [S, queries, slots]; None: all
+    visible: Tensor | None  # [S, queries, slots], none at padding; None: all
     bias: Tensor  # [S, queries, slots] flat index into the relative position bias
     padding: Tensor | None  # [S, queries]; None: no query is padding
 
@@ -37,11 +67,16 @@ def window_start(window: Window, axis: int, position: Tensor, group: Tensor) -> 
     """First key of the windows of queries at `position` in dilation groups of `group` tokens, in
     positions of the group; negative where a causal window reaches before it."""
     kernel, stride = window.kernel[axis], window.stride[axis]
-    first = position // stride * stride
+    first = position if stride == 1 else position - position % stride
     if window.causal[axis]:
         return torch.minimum(first + stride - 1, group - 1) - kernel + 1
     leader = torch.minimum(first + stride // 2, group - 1)
-    return torch.minimum((leader - kernel // 2).clamp(min=0), group - kernel)
+    return torch.minimum(_at_least_0(leader - kernel // 2), group - kernel)
+
+
+def _at_least_0(numbers: Tensor) -> Tensor:
+    """clamp(min=0), which converters to other programs make floating-point."""
+    return torch.maximum(numbers, torch.zeros_like(numbers))
 
 
 def _axis_table(
@@ -51,20 +86,23 @@ def _axis_table(
     the length, or that of each sample [S, 1, 1]. Padding gets the window of the last query."""
     kernel, dilation = window.kernel[axis], window.dilation[axis]
     index = torch.arange(0, length, window.query_step[axis], device=device)[None, :, None]
-    query = index.clamp(max=size - 1)
-    residue, position = query % dilation, query // dilation
-    group = (size - residue + dilation - 1) // dilation
+    query = torch.minimum(index, size - 1) if isinstance(size, Tensor) else index
+    residue = query % dilation
+    # Converters to other programs know no division of integers, so that the common case has none.
+    position = query if dilation == 1 else query // dilation
+    group = (size - residue + dilation - 1) // dilation if dilation > 1 else size - residue
     start = window_start(window, axis, position, group)
     slot = torch.arange(kernel, device=device)
     if window.causal[axis]:
-        low = start.clamp(min=0)
+        low = _at_least_0(start)
         keys = (start if window.mask_first else low) + slot
         visible = (keys >= low) & (keys <= position)
     else:
         keys = start + slot
         visible = torch.ones_like(keys, dtype=torch.bool)
-    keys = torch.minimum(keys.clamp(min=0), group - 1)
-    bias = (keys - position + kernel - 1).clamp(0, 2 * kernel - 2)
+    keys = torch.minimum(_at_least_0(keys), group - 1)
+    bias = _at_least_0(keys - position + kernel - 1)
+    bias = torch.minimum(bias, torch.full_like(bias, 2 * kernel - 2))
     return _AxisTable(residue + keys * dilation, visible, bias, (index >= size).squeeze(-1))
 
 
@@ -98,13 +136,16 @@ def _build(
         for a, n in enumerate(lengths)
     ]
     biases = tuple(2 * kernel - 1 for kernel in window.kernel)
+    visible = _outer([a.visible for a in axes], torch.logical_and, 1)
+    padding = None
+    if sizes is not None:
+        padding = _outer([a.padding for a in axes], torch.logical_or, 0)
+        visible = visible & ~padding[..., None]
     return Table(
         key=_flat_index([a.key for a in axes], lengths),
-        visible=_outer([a.visible for a in axes], torch.logical_and, 1)
-        if any(window.causal)
-        else None,
+        visible=visible if any(window.causal) or sizes is not None else None,
         bias=_flat_index([a.bias for a in axes], biases),
-        padding=None if sizes is None else _outer([a.padding for a in axes], torch.logical_or, 0),
+        padding=padding,
     )
 
 
@@ -140,17 +181,25 @@ def _table(
         return _build(lengths, window, sizes.to(device, torch.int64), device)
     if _traced():
         return _build(lengths, window, None, device)
-    return _cached_table(lengths, window, device)
+    with unrecorded():  # a constant of the trace
+        return _cached_table(lengths, window, device)
 
 
 def to_heads_last(tensor: Tensor, heads_first: bool) -> Tensor:
     """A view `[B, *S, H, D]` of a tensor in the caller's layout."""
-    return tensor.movedim(1, -2) if heads_first else tensor
+    return _moved(tensor, 1, -2) if heads_first else tensor
 
 
 def to_heads_first(tensor: Tensor, heads_first: bool) -> Tensor:
     """A dense tensor in the caller's layout of `[B, *S, H, D]`."""
-    return tensor.movedim(-2, 1).contiguous() if heads_first else tensor
+    return _moved(tensor, -2, 1).contiguous() if heads_first else tensor
+
+
+def _moved(tensor: Tensor, source: int, target: int) -> Tensor:
+    """torch.movedim, which not all converters know."""
+    order = list(range(tensor.dim()))
+    order.insert(target % tensor.dim(), order.pop(source))
+    return tensor.permute(order)
 
 
 def up(tensor: Tensor) -> Tensor:
@@ -159,21 +208,25 @@ def up(tensor: Tensor) -> Tensor:
 
 
 def _gather(tokens: Tensor, table: Table) -> Tensor:
-    """[B, *S, H, D] -> [B, queries, slots, H, D]."""
+    """[B, *S, H, D] -> [B, queries, slots, H, D], 0 where masked: 0 * NaN is NaN."""
     flat = tokens.flatten(1, -3)
-    samples, queries, slots = table.key.shape
+    samples, queries, slots = shape_of(table.key)
     if samples == 1 and table.padding is None:
         picked = flat.index_select(1, table.key.flatten())
-        return picked.reshape(flat.shape[0], queries, slots, *flat.shape[-2:])
-    batch = torch.arange(samples, device=flat.device)[:, None, None]
-    return flat[batch, table.key]
+        picked = picked.reshape(_batch_of(flat), queries, slots, *shape_of(flat)[-2:])
+    else:
+        batch = torch.arange(samples, device=flat.device)[:, None, None]
+        picked = flat[batch, table.key]
+    if table.visible is None:
+        return picked
+    return picked.masked_fill(~table.visible[..., None, None], 0)
 
 
 def _queries(query: Tensor, window: Window, table: Table) -> Tensor:
     """[B, *S, H, D] -> [B, queries, H, D], with zeros at padding."""
     for axis, step in enumerate(window.query_step):
         if step > 1:
-            length = query.shape[1 + axis]
+            length = shape_of(query)[1 + axis]
             kept = torch.arange(0, length, step, device=query.device)
             query = query.index_select(1 + axis, kept)
     flat = query.flatten(1, -3)
@@ -184,8 +237,16 @@ def _queries(query: Tensor, window: Window, table: Table) -> Tensor:
 
 def _grouped(tensor: Tensor, kv_heads: int) -> Tensor:
     """[B, N, H, D] -> [B, N, kv_heads, H / kv_heads, D]."""
-    b, n, heads, d = tensor.shape
-    return tensor.reshape(b, n, kv_heads, heads // kv_heads, d)
+    _, n, heads, d = shape_of(tensor)
+    return tensor.reshape(_batch_of(tensor), n, kv_heads, heads // kv_heads, d)
+
+
+def _with_every(rows: Tensor, matrix: Tensor) -> Tensor:
+    """Rows [B, queries, kv_heads, H / kv_heads, n] times a matrix [B, kv_heads, n, m] that is the
+    same for all queries: [B, queries, kv_heads, H / kv_heads, m]."""
+    _, queries, _, group, _ = shape_of(rows)
+    flat = rows.permute(0, 2, 1, 3, 4).flatten(2, 3) @ matrix
+    return flat.unflatten(2, (queries, group)).permute(0, 2, 1, 3, 4)
 
 
 def _logits(
@@ -198,27 +259,31 @@ def _logits(
     extra_key: Tensor | None,
 ) -> Tensor:
     """[B, queries, H, slots + extra], -inf where masked."""
-    heads, kv_heads = query.shape[-2], key.shape[-2]
+    heads, kv_heads = shape_of(query)[-2], shape_of(key)[-2]
     q = _grouped(up(_queries(query, window, table)), kv_heads) * scale
-    logits = torch.einsum("bnhgd,bnkhd->bnhgk", q, _gather(up(key), table)).flatten(2, 3)
+    # Products of matrices with at most 5 dimensions, which is what converters can take.
+    logits = (q @ _gather(up(key), table).permute(0, 1, 3, 4, 2)).flatten(2, 3)
     if rpb is not None:
         bias = up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
-        logits = logits + bias.movedim(0, 2)
+        logits = logits + bias.permute(1, 2, 0, 3)
     if table.visible is not None:
         logits = logits.masked_fill(~table.visible[:, :, None, :], -math.inf)
     if extra_key is not None:
-        extra = torch.einsum("bnhgd,bthd->bnhgt", q, up(extra_key)).flatten(2, 3)
+        extra = _with_every(q, up(extra_key).permute(0, 2, 3, 1)).flatten(2, 3)
+        if table.padding is not None:
+            extra = extra.masked_fill(table.padding[..., None, None], -math.inf)
         logits = torch.cat([logits, extra], -1)
     return logits
 
 
 def _weighted(weights: Tensor, value: Tensor, table: Table, extra_value: Tensor | None) -> Tensor:
     """[B, queries, H, slots + extra] weights, 0 where masked -> [B, queries, H, Dv]."""
-    slots = table.key.shape[-1]
-    w = _grouped(weights, value.shape[-2])
-    out = torch.einsum("bnhgk,bnkhd->bnhgd", w[..., :slots], _gather(up(value), table))
+    slots = shape_of(table.key)[-1]
+    w = _grouped(weights, shape_of(value)[-2])
+    near = w if extra_value is None else w[..., :slots]
+    out = near @ _gather(up(value), table).permute(0, 1, 3, 2, 4)
     if extra_value is not None:
-        out = out + torch.einsum("bnhgt,bthd->bnhgd", w[..., slots:], up(extra_value))
+        out = out + _with_every(w[..., slots:], up(extra_value).permute(0, 2, 1, 3))
     return out.flatten(2, 3)
 
 
@@ -228,8 +293,9 @@ def _outputs(lengths: tuple[int, ...], window: Window) -> list[int]:
 
 def _spread(flat: Tensor, lengths: tuple[int, ...], window: Window, dtype: torch.dtype) -> Tensor:
     """[B, queries, ...] -> [B, *queries, ...]."""
-    shape = (flat.shape[0], *_outputs(lengths, window), *flat.shape[2:])
-    return flat.reshape(shape).to(dtype)
+    shape = (_batch_of(flat), *_outputs(lengths, window), *shape_of(flat)[2:])
+    spread = flat.reshape(shape)
+    return spread if spread.dtype == dtype else spread.to(dtype)
 
 
 def _clear(tensor: Tensor, table: Table, value: float) -> Tensor:
@@ -239,6 +305,40 @@ def _clear(tensor: Tensor, table: Table, value: float) -> Tensor:
     return tensor.masked_fill(table.padding.reshape(shape), value)
 
 
+def _fixed(*tensors: Tensor) -> Any:
+    """The tensors, and their lengths. A recorded trace is of these lengths, so that it must refuse
+    others; it takes any batch."""
+    lengths = tuple(shape_of(tensors[-1])[1:-2])
+    if torch._C._get_tracing_state() is None:
+        return *tensors, lengths
+    return *(t.expand(-1, *lengths, -1, -1) for t in tensors), lengths
+
+
+def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax and log-sum-exp of rows, and which rows see nothing at all: their weights are 0 and
+    their lse is -inf."""
+    nothing = logits.amax(-1, keepdim=True) == -math.inf
+    logits = logits.masked_fill(nothing, 0)
+    lse = torch.logsumexp(logits, -1).masked_fill(nothing.squeeze(-1), -math.inf)
+    return torch.softmax(logits, -1).masked_fill(nothing, 0), lse, nothing
+
+
+def without_autocast(function: Function) -> Function:
+    """Compute in the dtypes that the function names, whatever autocast is set to."""
+
+    @wraps(function)
+    def exact(*inputs: Any, **options: Any) -> Any:
+        first = next(t for t in (*inputs, *options.values()) if isinstance(t, Tensor))
+        device = first.device.type
+        if device not in ("cpu", "mps", "cuda", "xpu") or not torch.is_autocast_enabled(device):
+            return function(*inputs, **options)
+        with torch.autocast(device, enabled=False):
+            return function(*inputs, **options)
+
+    return cast("Function", exact)
+
+
+@without_autocast
 def attn(
     query: Tensor,
     key: Tensor,
@@ -257,19 +357,19 @@ def attn(
     extra_k, extra_v = (
         None if t is None else to_heads_last(t, heads_first) for t in (extra_key, extra_value)
     )
-    lengths = tuple(k.shape[1:-2])
+    q, k, v, lengths = _fixed(q, k, v)
     table = _table(lengths, window, sizes, q.device)
-    factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    logits = _logits(q, k, window, table, factor, rpb, extra_k)
-    out = _clear(_weighted(torch.softmax(logits, -1), v, table, extra_v), table, 0)
-    lse = _clear(torch.logsumexp(logits, -1), table, -math.inf)
+    factor = 1 / math.sqrt(shape_of(q)[-1]) if scale is None else scale
+    weights, lse, nothing = softmax(_logits(q, k, window, table, factor, rpb, extra_k))
+    out = _weighted(weights, v, table, extra_v).masked_fill(nothing, 0)
     out = _spread(out, lengths, window, query.dtype)
-    lse = _spread(lse, lengths, window, logits.dtype)
+    lse = _spread(lse, lengths, window, lse.dtype)
     if not heads_first:
         return out, lse
-    return to_heads_first(out, True), lse.movedim(-1, 1).contiguous()
+    return to_heads_first(out, True), _moved(lse, -1, 1).contiguous()
 
 
+@without_autocast
 def qk(
     query: Tensor,
     key: Tensor,
@@ -284,13 +384,14 @@ def qk(
     """Logits of each window; see ops.qk."""
     q, k = to_heads_last(query, heads_first), to_heads_last(key, heads_first)
     extra_k = None if extra_key is None else to_heads_last(extra_key, heads_first)
-    lengths = tuple(k.shape[1:-2])
+    q, k, lengths = _fixed(q, k)
     table = _table(lengths, window, sizes, q.device)
     logits = _logits(q, k, window, table, 1.0 if scale is None else scale, rpb, extra_k)
     out = _spread(_clear(logits, table, 0), lengths, window, query.dtype)
     return to_heads_first(out, heads_first)
 
 
+@without_autocast
 def av(
     attn: Tensor,
     value: Tensor,
@@ -305,13 +406,15 @@ def av(
     assert scale is None
     weights, v = to_heads_last(attn, heads_first), to_heads_last(value, heads_first)
     extra_v = None if extra_value is None else to_heads_last(extra_value, heads_first)
-    lengths = tuple(v.shape[1:-2])
+    v, lengths = _fixed(v)
     table = _table(lengths, window, sizes, v.device)
     w = up(weights).flatten(1, -3)
     if table.visible is not None:
-        slots = table.key.shape[-1]
-        near = w[..., :slots].masked_fill(~table.visible[:, :, None, :], 0)
-        w = torch.cat([near, w[..., slots:]], -1)
+        slots = shape_of(table.key)[-1]
+        near = (w if extra_value is None else w[..., :slots]).masked_fill(
+            ~table.visible[:, :, None, :], 0
+        )
+        w = near if extra_value is None else torch.cat([near, w[..., slots:]], -1)
     w = _clear(w, table, 0)
     out = _clear(_weighted(w, v, table, extra_v), table, 0)
     return to_heads_first(_spread(out, lengths, window, value.dtype), heads_first)

@@ -1,42 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Fused attention on samples of different sizes: padded, or packed one behind the other."""
 
-import torch
 from torch import Tensor
 
-from . import _types, checks, ops
-from ._types import Bools, Ints, Result, Rules, Scale
-from .utils.params import make_window
-
-
-def _varlen(
-    rank: int,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    sizes: Tensor,
-    rules: Rules,
-    scale: Scale,
-    return_lse: bool,
-    additional_keys: Tensor | None = None,
-    additional_values: Tensor | None = None,
-) -> Result:
-    name = f"na{rank}d_varlen"
-    checks.tensors(name, query=query, key=key, value=value)
-    window = make_window(rank, *rules)
-    checks.varlen(name, query.shape, key.shape, value.shape, window)
-    checks.additional(query, value, additional_keys, additional_values)
-    attend = ops.attn if return_lse else ops.attn_out
-    return attend(
-        query,
-        key,
-        value,
-        window=window,
-        scale=scale,
-        extra_key=additional_keys,
-        extra_value=additional_values,
-        sizes=checks.sizes(sizes, query, query.shape[1:-2], window),
-    )
+from . import _doors, _types
+from ._types import Bools, Ints, Result, Scale
 
 
 @_types.varlen_1d
@@ -93,7 +61,7 @@ def na1d_varlen(
         >>> na1d_varlen(x, x, x, torch.tensor([16, 9]), kernel_size=3).shape
         torch.Size([2, 16, 4, 8])
     """
-    return _varlen(
+    return _doors.varlen(
         1,
         query,
         key,
@@ -161,7 +129,7 @@ def na2d_varlen(
         >>> na2d_varlen(x, x, x, torch.tensor([[8, 8], [5, 6]]), kernel_size=3).shape
         torch.Size([2, 8, 8, 4, 16])
     """
-    return _varlen(
+    return _doors.varlen(
         2,
         query,
         key,
@@ -229,7 +197,7 @@ def na3d_varlen(
         >>> na3d_varlen(x, x, x, torch.tensor([[4, 6, 6]]), kernel_size=3).shape
         torch.Size([1, 4, 6, 6, 2, 8])
     """
-    return _varlen(
+    return _doors.varlen(
         3,
         query,
         key,
@@ -293,13 +261,5 @@ def na1d_packed(
         >>> na1d_packed(x, x, x, torch.tensor([0, 16, 25]), kernel_size=3).shape
         torch.Size([25, 4, 8])
     """
-    checks.tensors("na1d_packed", query=query, key=key, value=value)
-    begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
     rules = (kernel_size, dilation, stride, is_causal, window_stride)
-    step = make_window(1, *rules).query_step[0]
-    place = torch.arange(int(lens.max()) if len(lens) else 0, device=begins.device)
-    index = (begins[:, None] + place).clamp(max=len(query) - 1).to(query.device)
-    samples = (query[index], key[index], value[index])
-    out, lse = _varlen(1, *samples, lens, rules, scale, True)
-    kept = (place[None, ::step] < lens[:, None]).to(query.device)
-    return (out[kept], lse[kept]) if return_lse else out[kept]
+    return _doors.packed(query, key, value, cumulative_lens, rules, scale, return_lse)

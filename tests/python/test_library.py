@@ -187,9 +187,9 @@ def test_data_loader_workers(method, tmp_path):
 
 
 def plan_of(q, window):
-    return _prepared.prepare(
-        _operation.ATTN, (q, q, q, None, None, None), window, None, False, False
-    )
+    inputs = (q, q, q, None, None, None)
+    kinds = _prepared.kinds_of(inputs)
+    return _prepared.prepare(_operation.ATTN, inputs, kinds, window, None, False, False)
 
 
 K3 = Window((3,), (1,), (1,), (1,), (False,))

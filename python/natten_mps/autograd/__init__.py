@@ -4,138 +4,78 @@
 Gradients come with the operations themselves, so that these hold no state and no backward.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from ..functional import _av, _fused, _qk
+from .. import functional
 
 
-class _Fused:
-    rank: int
+def _qk(rank: int) -> Callable[..., Any]:
+    function = getattr(functional, f"na{rank}d_qk")
 
-    @classmethod
     def apply(
-        cls,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        kernel_size: Any,
-        stride: Any,
-        dilation: Any,
-        is_causal: Any,
-        scale: float | None,
-    ) -> Tensor:
-        """Fused attention."""
-        out = _fused(
-            cls.rank,
-            query,
-            key,
-            value,
-            kernel_size,
-            stride,
-            dilation,
-            is_causal,
-            scale,
-            False,
-            None,
-            None,
-            None,
-        )
-        assert isinstance(out, Tensor)
-        return out
-
-
-class _QK:
-    rank: int
-
-    @classmethod
-    def apply(
-        cls,
         query: Tensor,
         key: Tensor,
         kernel_size: Any,
         dilation: Any,
         stride: Any,
         is_causal: Any,
-        scale: float | None = None,
-    ) -> Tensor:
+        scale: Any = None,
+    ) -> Any:
         """Logits."""
-        return _qk(
-            cls.rank, query, key, kernel_size, dilation, stride, is_causal, scale, None, None
-        )
+        options = {"stride": stride, "is_causal": is_causal, "scale": scale}
+        return function(query, key, kernel_size, dilation, **options)
+
+    return apply
 
 
-class _AV:
-    rank: int
+def _av(rank: int) -> Callable[..., Any]:
+    function = getattr(functional, f"na{rank}d_av")
 
-    @classmethod
     def apply(
-        cls,
-        attn: Tensor,
+        attn: Tensor, value: Tensor, kernel_size: Any, dilation: Any, stride: Any, is_causal: Any
+    ) -> Any:
+        """Weighted values."""
+        return function(attn, value, kernel_size, dilation, stride=stride, is_causal=is_causal)
+
+    return apply
+
+
+def _fused(rank: int) -> Callable[..., Any]:
+    function = getattr(functional, f"na{rank}d")
+
+    def apply(
+        query: Tensor,
+        key: Tensor,
         value: Tensor,
         kernel_size: Any,
-        dilation: Any,
         stride: Any,
+        dilation: Any,
         is_causal: Any,
-    ) -> Tensor:
-        """Weighted values."""
-        return _av(cls.rank, attn, value, kernel_size, dilation, stride, is_causal, None)
+        scale: Any,
+    ) -> Any:
+        """Fused attention."""
+        return function(query, key, value, kernel_size, stride, dilation, is_causal, scale)
+
+    return apply
 
 
-class NeighborhoodAttention1DFunction(_Fused):
-    """Fused 1-D attention."""
-
-    rank = 1
-
-
-class NeighborhoodAttention2DFunction(_Fused):
-    """Fused 2-D attention."""
-
-    rank = 2
+def _class(name: str, apply: Callable[..., Any]) -> Any:
+    body = {"apply": staticmethod(apply), "__doc__": apply.__doc__, "__module__": __name__}
+    return type(name, (), body)
 
 
-class NeighborhoodAttention3DFunction(_Fused):
-    """Fused 3-D attention."""
-
-    rank = 3
-
-
-class NA1DQKFunction(_QK):
-    """Logits of 1-D attention."""
-
-    rank = 1
-
-
-class NA2DQKFunction(_QK):
-    """Logits of 2-D attention."""
-
-    rank = 2
-
-
-class NA3DQKFunction(_QK):
-    """Logits of 3-D attention."""
-
-    rank = 3
-
-
-class NA1DAVFunction(_AV):
-    """Weighted values of 1-D attention."""
-
-    rank = 1
-
-
-class NA2DAVFunction(_AV):
-    """Weighted values of 2-D attention."""
-
-    rank = 2
-
-
-class NA3DAVFunction(_AV):
-    """Weighted values of 3-D attention."""
-
-    rank = 3
-
+NeighborhoodAttention1DFunction = _class("NeighborhoodAttention1DFunction", _fused(1))
+NeighborhoodAttention2DFunction = _class("NeighborhoodAttention2DFunction", _fused(2))
+NeighborhoodAttention3DFunction = _class("NeighborhoodAttention3DFunction", _fused(3))
+NA1DQKFunction = _class("NA1DQKFunction", _qk(1))
+NA2DQKFunction = _class("NA2DQKFunction", _qk(2))
+NA3DQKFunction = _class("NA3DQKFunction", _qk(3))
+NA1DAVFunction = _class("NA1DAVFunction", _av(1))
+NA2DAVFunction = _class("NA2DAVFunction", _av(2))
+NA3DAVFunction = _class("NA3DAVFunction", _av(3))
 
 __all__ = [
     "NA1DAVFunction",

@@ -130,37 +130,51 @@ def make_window(
     query_step: Any,
     is_causal: Any,
     window_stride: Any = 1,
+    short_steps: bool = False,
 ) -> Window:
     """The window of natten_mps's own functions; None stands for 1, or for not causal.
 
     Their `stride` is our query_step, their window_stride our stride, and masked slots of their
-    split operations lead.
+    split operations lead. `short_steps`: whether a query_step must not exceed the window.
     """
-    dilation = 1 if dilation is None else dilation
-    query_step = 1 if query_step is None else query_step
-    is_causal = False if is_causal is None else is_causal
-    window_stride = 1 if window_stride is None else window_stride
-    ints = (kernel_size, dilation, query_step, window_stride)
-    if torch.compiler.is_compiling() or not (
-        all(_is_plain(v, int) for v in ints) and _is_plain(is_causal, bool)
-    ):  # True == 1 would find the other's entry
-        return _window(rank, *ints, is_causal)
-    return _plain_window(rank, *ints, is_causal)
+    rules = (rank, kernel_size, dilation, query_step, window_stride, is_causal, short_steps)
+    plain = (
+        type(kernel_size) is int
+        and type(dilation) is int
+        and type(query_step) is int
+        and type(window_stride) is int
+        and type(is_causal) is bool
+    )  # True == 1 would find the other's entry
+    if torch.compiler.is_compiling() or not (plain or _are_plain(rules)):
+        return _window(*rules)
+    return _remembered_window(*rules)
+
+
+def _are_plain(rules: tuple[Any, ...]) -> bool:
+    return all(_is_plain(v, int) for v in rules[1:5]) and _is_plain(rules[5], bool)
 
 
 def _window(
-    rank: int, kernel_size: Any, dilation: Any, query_step: Any, stride: Any, is_causal: Any
+    rank: int,
+    kernel_size: Any,
+    dilation: Any,
+    query_step: Any,
+    stride: Any,
+    is_causal: Any,
+    short_steps: bool,
 ) -> Window:
     window = Window(
         kernel=normalize_kernel_size(kernel_size, rank),
-        dilation=normalize_positive(dilation, rank, "dilation"),
-        stride=normalize_positive(stride, rank, "window_stride"),
-        query_step=normalize_positive(query_step, rank, "stride"),
-        causal=normalize_causal(is_causal, rank),
+        dilation=normalize_positive(1 if dilation is None else dilation, rank, "dilation"),
+        stride=normalize_positive(1 if stride is None else stride, rank, "window_stride"),
+        query_step=normalize_positive(1 if query_step is None else query_step, rank, "stride"),
+        causal=normalize_causal(False if is_causal is None else is_causal, rank),
         mask_first=True,
     )
     check_stride_vs_kernel(window.stride, window.kernel, "window_stride")
+    if short_steps:
+        check_stride_vs_kernel(window.query_step, window.kernel)
     return window
 
 
-_plain_window = lru_cache(maxsize=1024)(_window)
+_remembered_window = lru_cache(maxsize=1024, typed=True)(_window)

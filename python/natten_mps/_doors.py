@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""From the package's own functions and modules to the operations: a window, tensors, own words."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _carriers, _operation, _plain, checks
+from ._layout import Misfit, layout
+from ._types import Result, Rules, Scale
+from .ops import call
+from .utils.params import make_window
+from .utils.window import Window
+
+
+def fused(
+    name: str,
+    window: Window,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: Scale,
+    return_lse: bool,
+    keys: Tensor | None = None,
+    values: Tensor | None = None,
+    rpb: Tensor | None = None,
+    sizes: Tensor | None = None,
+) -> Result:
+    """Fused attention for the public function `name`; keys and values are the additional ones."""
+    inputs = (query, key, value, rpb, keys, values)
+    try:
+        return call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=not return_lse)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+
+
+def qk(
+    name: str,
+    window: Window,
+    query: Tensor,
+    key: Tensor,
+    scale: Scale,
+    rpb: Tensor | None = None,
+    keys: Tensor | None = None,
+    sizes: Tensor | None = None,
+) -> Tensor:
+    """Logits for the public function `name`."""
+    try:
+        found: Tensor = call(_operation.QK, (query, key, rpb, keys), window, scale, sizes, False)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+    return found
+
+
+def av(
+    name: str,
+    window: Window,
+    attn: Tensor,
+    value: Tensor,
+    values: Tensor | None = None,
+    sizes: Tensor | None = None,
+) -> Tensor:
+    """Weighted values for the public function `name`."""
+    try:
+        found: Tensor = call(_operation.AV, (attn, value, values), window, None, sizes, False)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+    return found
+
+
+def varlen(
+    rank: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    sizes: Tensor,
+    rules: Rules,
+    scale: Scale,
+    return_lse: bool,
+    keys: Tensor | None = None,
+    values: Tensor | None = None,
+) -> Result:
+    """Fused attention of a padded batch."""
+    name = f"na{rank}d_varlen"
+    window = make_window(rank, *rules)
+    try:
+        sizes = checks.sizes(name, sizes, query, window)
+    except ValueError:
+        _tell_shapes_first(name, window, query=query, key=key, value=value)
+        raise
+    return fused(name, window, query, key, value, scale, return_lse, keys, values, sizes=sizes)
+
+
+def _tell_shapes_first(name: str, window: Window, **tensors: Tensor) -> None:
+    try:
+        layout(_operation.ATTN, {n: t.shape for n, t in tensors.items()}, window, False)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+
+
+def packed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    cumulative_lens: Tensor,
+    rules: Rules,
+    scale: Scale,
+    return_lse: bool,
+) -> Result:
+    """Fused attention of sequences one behind the other, as a padded batch of them."""
+    given = {"query": query, "key": key, "value": value, "cumulative_lens": cumulative_lens}
+    checks.tensors("na1d_packed", **given)
+    _readable("cumulative_lens", cumulative_lens)
+    begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
+    window = make_window(1, *rules)
+    longest = int(lens.max()) if len(lens) else 0
+    place = torch.arange(longest, device=begins.device)
+    index = (begins[:, None] + place).clamp(max=len(query) - 1).to(query.device)
+    padded = (query[index], key[index], value[index])
+    out, lse = varlen(1, *padded, lens, rules, scale, True)
+    kept = (place[None, :: window.query_step[0]] < lens[:, None]).to(query.device)
+    return (out[kept], lse[kept]) if return_lse else out[kept]
+
+
+def _readable(name: str, tensor: Any) -> None:
+    """Refuse a tensor whose values are not there to be read, or would be read only once."""
+    if torch.compiler.is_compiling():
+        return
+    if torch._C._get_tracing_state() is not None:
+        what = "being recorded by torch.jit.trace"
+    elif _plain.kind_of(tensor) is None and not tensor.is_meta:
+        what = _carriers.describe(tensor)
+    else:
+        return
+    raise NotImplementedError(
+        f"{name} is {what} (want a plain tensor, whose values can be read, or na1d_varlen)"
+    )
