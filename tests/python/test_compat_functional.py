@@ -4,12 +4,14 @@ autograd functions by name, additional tokens' helpers, transformers' layout."""
 
 import logging
 import math
+import sys
 
 import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from natten_mps.compat import for_version
+from natten_mps.compat._common.gna import arguments as arguments_021
 
 v014, v015, v017, v020, v021 = map(for_version, ("0.14", "0.15", "0.17", "0.20", "0.21.7"))
 
@@ -342,3 +344,50 @@ def test_packed_sequences_compile_in_full():
     theirs = torch.autograd.grad(wanted, leaves, grads)
     for one, other in zip((*got, *mine), (*wanted, *theirs), strict=True):
         assert torch.allclose(one, other)
+
+
+def _own_calls(call):
+    """Calls of this package's Python functions, once everything about a shape is known."""
+    call()
+    seen = []
+
+    def profile(frame, event, argument):
+        if event == "call" and "natten_mps" in frame.f_code.co_filename:
+            seen.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+X = torch.randn(1, 4, 4, 4, 8)
+CALLS = {
+    "0.21": lambda: v021.na2d(X, X, X, 3),
+    "0.21 per axis": lambda: v021.na2d(X, X, X, (3, 2), (1, 2), 1, [True, False], return_lse=True),
+    "0.20": lambda: v020.na2d(X, X, X, 3),
+    "0.17 fused": lambda: v017.functional.na2d(X, X, X, 3),
+    "0.17 split": lambda: v017.functional.na2d_qk(X, X, 3, dilation=1, is_causal=True),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_what_a_call_costs_in_calls(what):
+    assert 1 <= len(_own_calls(CALLS[what])) <= 35
+
+
+def test_remembered_windows_tell_types_apart():
+    """True == 1, but only one of them is a number of keys, and the other a causal axis."""
+    v021.na1d(*(rand(1, 6, 1, 4),) * 3, (3,), is_causal=(True,))
+    for arguments in ({"is_causal": (1,)}, {"is_causal": (True,), "stride": 1.0}):
+        with pytest.raises(ValueError, match="Invalid value"):
+            v021.na1d(*(rand(1, 6, 1, 4),) * 3, (3,), **arguments)
+    v017.functional.na1d_qk(*(rand(1, 1, 6, 4),) * 2, 3, 1, is_causal=True)
+    with pytest.raises(ValueError, match="Invalid value"):
+        v017.functional.na1d_qk(*(rand(1, 1, 6, 4),) * 2, 3, 1, is_causal=1)
+    windows = arguments_021.window
+    for length in range(windows.most + 3):
+        windows(1, length + 2, 1, 1, False)
+    assert len(windows._known) <= windows.most

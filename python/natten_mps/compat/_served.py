@@ -139,14 +139,15 @@ def fill(release: Release, module: str, namespace: dict[str, Any]) -> None:
             namespace[name] = release.find(module, name)
     if "__all__" in namespace:
         namespace["__all__"] = [n for n in namespace["__all__"] if n in namespace]
-    namespace.setdefault("__getattr__", partial(missing, release, module))
+    namespace.setdefault("__getattr__", partial(missing, release, module, namespace))
 
 
-def missing(release: Release, module: str, name: str) -> Any:
+def missing(release: Release, module: str, namespace: dict[str, Any], name: str) -> Any:
     """A submodule; or the error of a name that is not there."""
     submodule = f"{module}.{name}"
     if release.served(submodule):
-        return importlib.import_module(release.local(submodule))
+        namespace[name] = importlib.import_module(release.local(submodule))
+        return namespace[name]
     text = f"{release.local(module)} of NATTEN {release.asked} has no {name}"
     if not name.startswith("__"):
         known = release.has(submodule) or _places.compiled(submodule)

@@ -6,6 +6,7 @@ gradients come from :mod:`natten_mps.ops`; only lengths that differ need care.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from .split import window
 
 
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, is_causal: bool
+    query: Tensor, key: Tensor, value: Tensor, scale: Any, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
     """Output [B, Sq, H, Dv] and lse [B, Sq, H] of query [B, Sq, H, D], key [B, Skv, Hkv, D] and
     value [B, Skv, Hkv, Dv]. Causal: query i sees the keys j <= i."""
@@ -39,7 +40,7 @@ def attention(
 
 
 def _square(
-    query: Tensor, key: Tensor, value: Tensor, scale: float, is_causal: bool
+    query: Tensor, key: Tensor, value: Tensor, scale: Any, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
     """At most as many queries as keys: the window covers the first keys, and the rest are
     additional tokens."""
@@ -56,7 +57,7 @@ def _square(
     )
 
 
-def _long(query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def _long(query: Tensor, key: Tensor, value: Tensor, scale: Any) -> tuple[Tensor, Tensor]:
     """More queries than keys: the sequence is folded into groups of query heads that share
     a key-value head, each as long as the keys."""
     queries, heads = query.shape[1:3]

@@ -12,9 +12,16 @@ from .portable import Portable
 Split = Callable[[Tensor, Tensor], Tensor]
 
 
-def default_scale(scale: float | None, head_dim: int) -> float:
-    """The scale of every NATTEN generation: 0 means the default, as None does."""
-    return scale if scale else head_dim**-0.5
+def default_scale(scale: Any) -> Any:
+    """The scale of a fused operation, None for the default: 0 means that, too. A tensor is a
+    scale whatever its value."""
+    return scale if isinstance(scale, Tensor) else scale or None
+
+
+def module_scale(scale: Any, head_dim: int) -> Any:
+    """The scale of a layer."""
+    scale = default_scale(scale)
+    return head_dim**-0.5 if scale is None else scale
 
 
 def check_rank(name: str, rank: int, x: Tensor) -> None:
@@ -41,7 +48,7 @@ class SplitAttentionModule(Portable, nn.Module):
         """Submodules and parameters in upstream's order, so that a seed gives its weights."""
         self.num_heads = num_heads
         self.head_dim = dim // num_heads
-        self.scale = default_scale(qk_scale, self.head_dim)
+        self.scale = module_scale(qk_scale, self.head_dim)
         self.qkv = nn.Linear(dim, dim * 3, bias=qkv_bias)
         if rpb_shape is None:
             self.register_parameter("rpb", None)

@@ -7,11 +7,6 @@ import torch
 from torch import Tensor
 
 
-def is_nested(*tensors: Tensor | None) -> bool:
-    """Whether any of the tensors is nested."""
-    return any(t is not None and t.is_nested for t in tensors)
-
-
 def map_samples(
     compute: Callable[..., Tensor], rank: int, tensors: Sequence[Tensor | None]
 ) -> Tensor:

@@ -40,6 +40,15 @@ def traced() -> bool:
     return torch._C._get_tracing_state() is not None
 
 
+def check_heads(query: Tensor, key: Tensor, dim: int) -> None:
+    """As many heads of either, in dimension `dim`: no generation up to 0.17 groups queries."""
+    if query.dim() == key.dim() and query.shape[dim] != key.shape[dim]:
+        raise RuntimeError(
+            f"Tensor shape mismatch at dimension {dim % query.dim()}: "
+            f"{query.shape[dim]} != {key.shape[dim]}"
+        )
+
+
 def qk(
     query: Tensor, key: Tensor, rpb: Tensor | None, extra: Tensor | None, where: ops.Window
 ) -> Tensor:

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from natten_mps.ops import Window
+
+from .._common.split import window as make_window
 from .._common.types import CausalArgType, DimensionType
+from .._common.windows import Windows
 
 
 def _per_axis(na_dim: int, name: str, value: Any, kind: type, words: str) -> tuple[Any, ...]:
@@ -61,6 +65,12 @@ def check_all_args(
         check_dilation_arg(na_dim, dilation),
         check_causal_arg(na_dim, is_causal),
     )
+
+
+@Windows
+def window(na_dim: int, *arguments: Any) -> Window:
+    """The window of kernel_size, dilation and is_causal."""
+    return make_window(*check_all_args(na_dim, *arguments))
 
 
 def _is_shape(na_dim: int, value: Any) -> bool:

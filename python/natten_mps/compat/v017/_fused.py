@@ -8,11 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from natten_mps import ops
+from natten_mps._layout import Misfit
 
-from .._common import checks, split
+from .._common import split
+from .._common.dialect import EXTENSION
 from .._common.modules import default_scale
 from .._common.ranked import RANKS
-from ._checks import check_all_args, check_backward_tiling_config, check_tiling_config
+from ._checks import check_backward_tiling_config, check_tiling_config, window
 
 Additional = tuple[Tensor | None, Tensor | None]
 
@@ -28,9 +30,9 @@ def _compute(
         check_tiling_config(rank, tiling_config)
     if tiling_config_backward is not None:
         check_backward_tiling_config(rank, tiling_config_backward)
-    window = split.window(*check_all_args(rank, kernel_size, dilation, is_causal))
-    scale = default_scale(scale, query.shape[-1])
-    return ops.attn(query, key, value, window=window, scale=scale, rpb=bias)
+    where = window(rank, kernel_size, dilation, is_causal)
+    scale = default_scale(scale)
+    return ops.attn(query, key, value, window=where, scale=scale, rpb=bias)
 
 
 def _output(*arguments: Any) -> Tensor:
@@ -77,56 +79,32 @@ def fused(
         )
     check_xformers(xformers_kwargs)
     query, key, value = tensors
-    checks.check_tensors(len(window.kernel), query, key, value)
-    checks.check_head_dims(query, key)
     for k in window.kernel:
         if k <= 1:
             raise RuntimeError(f"Kernel size must be greater than 1, got {k}.")
-    checks.check_axes(query.shape[1:-2], window.kernel, window.dilation)
     check_causal_bias(window, rpb)
+    split.check_heads(query, key, -2)
     if rpb is not None:
-        checks.check_bias(rpb, query.shape[-2], window.kernel, query.device)
         rpb = rpb.to(key.dtype)
-    extra_key, extra_value = _check_additional(query, value, additional)
-    scale = default_scale(scale, query.shape[-1])
-    if split.traced() and extra_key is None:
-        where = (window.kernel, window.dilation, window.causal, scale, None, None)
-        result: Tensor = FUNCTIONS[len(window.kernel)].apply(query, key, value, rpb, *where)[0]
-        return result
-    out, _ = ops.attn(
-        query,
-        key,
-        value,
-        window=window,
-        scale=scale,
-        rpb=rpb,
-        extra_key=extra_key,
-        extra_value=extra_value,
-    )
-    return out
-
-
-def _check_additional(query: Tensor, value: Tensor, additional: Additional) -> Additional:
-    keys, values = additional
-    if (keys is None) != (values is None):
-        raise ValueError(
-            "`additional_keys` and `additional_values` must be either both Tensors or None."
+    extra_key, extra_value = additional
+    scale = default_scale(scale)
+    try:
+        if split.traced() and extra_key is None:
+            where = (window.kernel, window.dilation, window.causal, scale, None, None)
+            result: Tensor = FUNCTIONS[len(window.kernel)].apply(query, key, value, rpb, *where)[0]
+            return result
+        return ops.attn_out(
+            query,
+            key,
+            value,
+            window=window,
+            scale=scale,
+            rpb=rpb,
+            extra_key=extra_key,
+            extra_value=extra_value,
         )
-    if keys is None or values is None:
-        return None, None
-    heads = query.shape[-2]
-    for tokens, dim in ((keys, query.shape[-1]), (values, value.shape[-1])):
-        if tokens.dim() != 4:
-            raise ValueError(
-                f"Additional tokens have to be shaped as a rank-4 tensor; got {tokens.dim()}."
-            )
-        want = (query.shape[0], keys.shape[1], heads, dim)
-        if tokens.shape != want:
-            raise ValueError(
-                "Shape mismatch between input tensor and additional tokens; "
-                f"got {tuple(tokens.shape)}, expected {want}."
-            )
-    return keys, values
+    except Misfit as misfit:
+        raise EXTENSION.error(misfit) from None
 
 
 # What xformers' attention over the additional tokens was told. Which kernel runs is of no

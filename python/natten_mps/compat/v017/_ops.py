@@ -29,7 +29,7 @@ def additional_sdpa(
     """Attention of query [B, axes..., H, D] to key and value [B, T, H, D]: output and lse."""
     check_xformers(attn_kwargs)
     layout = query.shape[1:-2]
-    scale = default_scale(scale, query.shape[-1])
+    scale = default_scale(scale)
     out, lse = attention(query.flatten(1, -3), key, value, scale, False)
     return torch.unflatten(out, 1, layout), torch.unflatten(lse, 1, layout)
 

@@ -12,22 +12,16 @@ from typing import Any
 
 from torch import Tensor
 
-from natten_mps import ops
-
 from .. import _served
 from .._common import checked, split, transposed
 from .._common.log import get_logger
 from .._common.ranked import RANKS, ranked
 from . import _fused
-from ._checks import check_all_args
+from ._checks import window as checked_window
 
 MaybeTensor = Tensor | None
 
 logger = get_logger("natten.functional")
-
-
-def _window(rank: int, kernel_size: Any, dilation: Any, is_causal: Any) -> ops.Window:
-    return split.window(*check_all_args(rank, kernel_size, dilation, is_causal))
 
 
 def _qk_function(rank: int) -> Any:
@@ -35,7 +29,7 @@ def _qk_function(rank: int) -> Any:
         query: Tensor, key: Tensor, bias: MaybeTensor, additional_key: MaybeTensor,
         kernel_size: Any, dilation: Any, is_causal: Any,
     ) -> Tensor:  # fmt: skip
-        window = _window(rank, kernel_size, dilation, is_causal)
+        window = checked_window(rank, kernel_size, dilation, is_causal)
         return split.qk(query, key, bias, additional_key, window)
 
     name = f"NeighborhoodAttention{rank}DQKAutogradFunction"
@@ -47,7 +41,7 @@ def _av_function(rank: int) -> Any:
         attn: Tensor, value: Tensor, additional_value: MaybeTensor,
         kernel_size: Any, dilation: Any, is_causal: Any,
     ) -> Tensor:  # fmt: skip
-        window = _window(rank, kernel_size, dilation, is_causal)
+        window = checked_window(rank, kernel_size, dilation, is_causal)
         return split.av(attn, value, additional_value, window)
 
     name = f"NeighborhoodAttention{rank}DAVAutogradFunction"
@@ -76,7 +70,7 @@ def _check_kernel(kernel: Sequence[int]) -> None:
 
 
 def _call(functions: dict[int, Any], rank: int, *arguments: Any) -> checked.Call:
-    window = _window(rank, *arguments)
+    window = checked_window(rank, *arguments)
     return checked.Call(functions[rank], arguments, window, _check_kernel)
 
 
@@ -116,7 +110,7 @@ def _na(rank: int) -> Callable[..., Tensor]:
         xformers_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:  # fmt: skip
         """Fused attention of query, key and value [B, axes..., H, D]."""
-        window = _window(rank, kernel_size, dilation, is_causal)
+        window = checked_window(rank, kernel_size, dilation, is_causal)
         additional = (additional_keys, additional_values)
         return _fused.fused(window, (query, key, value), rpb, scale, additional, xformers_kwargs)
 

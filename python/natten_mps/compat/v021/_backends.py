@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .._common.gna import attend, tensors
+from .._common.gna import tensors
 from .._common.ranked import copies
 from . import functional
 from ._configs import can_run_flex_attention as can_run_flex_attention
@@ -56,10 +56,20 @@ def flex_fna_generic(
     return_lse: bool = False,
 ) -> Result:
     """As `neighborhood_attention_generic` with the backend "flex-fna"."""
-    where = (kernel_size, stride, dilation, is_causal)
-    steering = attend.Steering(None, "flex-fna", q_tile_shape, kv_tile_shape, None)
-    result = attend.neighborhood_attention(query, key, value, where, scale, (None, None), steering)
-    return result if return_lse else result[0]
+    return functional.neighborhood_attention_generic(
+        query,
+        key,
+        value,
+        kernel_size,
+        stride,
+        dilation,
+        is_causal,
+        scale,
+        backend="flex-fna",
+        q_tile_shape=q_tile_shape,
+        kv_tile_shape=kv_tile_shape,
+        return_lse=return_lse,
+    )
 
 
 def reference_fna_generic(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._common.gna import arguments
-from .._common.modules import default_scale
+from .._common.modules import module_scale
 from .._common.portable import Portable
 from .functional import neighborhood_attention_generic
 
@@ -44,7 +44,7 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
         self.embed_dim = embed_dim
         self.num_heads = num_heads
         self.head_dim = embed_dim // num_heads
-        self.scale = default_scale(qk_scale, self.head_dim)
+        self.scale = module_scale(qk_scale, self.head_dim)
         self.kernel_size, self.stride, self.dilation, self.is_causal = arguments.check_all_args(
             self.na_dim, kernel_size, stride, dilation, is_causal
         )

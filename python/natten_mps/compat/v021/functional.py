@@ -19,6 +19,9 @@ from .._common.ranked import copies
 Result = Tensor | tuple[Tensor, Tensor]
 
 
+_UNSTEERED = (None,) * 5
+
+
 def neighborhood_attention_generic(
     query: Tensor,
     key: Tensor,
@@ -45,13 +48,15 @@ def neighborhood_attention_generic(
 ) -> Result:
     """Attention of query [B, axes..., H, D], key [B, axes..., Hkv, D] and value
     [B, axes..., Hkv, Dv]; with lse [B, axes..., H] if `return_lse`."""
+    steering = (attention_kwargs, backend, q_tile_shape, kv_tile_shape, kernel_schedule)
+    if steering != _UNSTEERED:
+        arguments.check_steering(query, *steering)
     where = (kernel_size, stride, dilation, is_causal)
     additional = (additional_keys, additional_values)
-    steering = attend.Steering(
-        attention_kwargs, backend, q_tile_shape, kv_tile_shape, kernel_schedule
+    result: Result = attend.neighborhood_attention(
+        query, key, value, where, scale, additional, return_lse
     )
-    result = attend.neighborhood_attention(query, key, value, where, scale, additional, steering)
-    return result if return_lse else result[0]
+    return result
 
 
 na1d, na2d, na3d = copies("na{}d", neighborhood_attention_generic)
@@ -97,11 +102,13 @@ def attention(
         max_seqlen_Q,
         max_seqlen_KV,
     )
-    scale = default_scale(scale, query.shape[-1])
+    scale = default_scale(scale)
     if cumulative_Q is None or cumulative_KV is None:
         result = full_attention(query, key, value, scale, is_causal)
     else:
-        result = varlen.attention(query, key, value, cumulative_Q, cumulative_KV, scale, is_causal)
+        result = varlen.attention(
+            query, key, value, cumulative_Q, cumulative_KV, default_scale(scale), is_causal
+        )
     return result if return_lse else result[0]
 
 

@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from natten_mps._operation import ATTN
+from natten_mps.ops import Window
+
+from ..dialect import GENERALIZED
+from ..split import window as make_window
 from ..types import CausalArgType, DimensionType, KernelSchedule
+from ..windows import Windows
 
 _SCHEDULES = {
     "non": KernelSchedule.NonPersistent,
@@ -95,6 +101,13 @@ def check_all_args(
     )
 
 
+@Windows
+def window(na_dim: int, *arguments: Any) -> Window:
+    """The window of kernel_size, stride, dilation and is_causal."""
+    kernel, stride, dilation, causal = check_all_args(na_dim, *arguments)
+    return make_window(kernel, dilation, causal, stride)
+
+
 def check_args_against_input(
     input_tensor: Tensor,
     kernel_size: DimensionType,
@@ -103,17 +116,49 @@ def check_args_against_input(
     is_causal: CausalArgType,
 ) -> None:
     """Windows fit the input [B, axes..., H, D], and strides fit windows."""
-    input_size = input_tensor.shape[1 : 1 + len(kernel_size)]
-    if any(k * d > n for k, d, n in zip(kernel_size, dilation, input_size, strict=True)):
-        raise ValueError(
-            "The product of kernel size and dilation cannot be larger than input size along any "
-            f"dimension, got {input_size=} ({input_tensor.shape=}), {kernel_size=}, {dilation=}."
+    where = make_window(kernel_size, dilation, is_causal, stride)
+    inputs = (input_tensor, input_tensor, input_tensor, None, None, None)
+    GENERALIZED.check(ATTN, inputs, where)
+
+
+# What `attention_kwargs` may hold: the parameters of `attention` that steer kernels.
+_ATTENTION_KWARGS = frozenset(
+    (
+        "backend",
+        "q_tile_size",
+        "kv_tile_size",
+        "backward_q_tile_size",
+        "backward_kv_tile_size",
+        "backward_kv_splits",
+        "backward_use_pt_reduction",
+        "run_persistent_kernel",
+        "kernel_schedule",
+        "torch_compile",
+    )
+)
+
+
+def check_steering(
+    query: Tensor,
+    attention_kwargs: dict[str, Any] | None,
+    backend: Any,
+    q_tile_shape: Any,
+    kv_tile_shape: Any,
+    kernel_schedule: Any,
+) -> None:
+    """Arguments of `na*d` that choose and steer CUDA kernels."""
+    check_backend(backend)
+    check_kernel_schedule(kernel_schedule)
+    if query.dim() in (4, 5, 6):
+        check_tiles(query.dim() - 3, backend, q_tile_shape, kv_tile_shape)
+    kwargs = {} if attention_kwargs is None else attention_kwargs
+    unknown = sorted(kwargs.keys() - _ATTENTION_KWARGS)
+    if unknown:
+        raise TypeError(
+            f"attention_kwargs may have the keys {sorted(_ATTENTION_KWARGS)}, got {unknown}."
         )
-    if any(s > k for s, k in zip(stride, kernel_size, strict=True)):
-        raise ValueError(
-            "Stride cannot be larger than kernel size along any dimension, got "
-            f"{kernel_size=}, {stride=}."
-        )
+    names = ("backend", "q_tile_size", "kv_tile_size", "kernel_schedule")
+    check_fmha_steering(*map(kwargs.get, names))
 
 
 def check_tile_shape(tile_shape: Any) -> tuple[Any, ...]:

@@ -166,10 +166,13 @@ def _spans(
 
 def attention(
     query: Tensor, key: Tensor, value: Tensor, cumulative_Q: Tensor, cumulative_KV: Tensor,
-    scale: float, is_causal: bool,
+    scale: Any, is_causal: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Output [1, Sq, H, Dv] and lse [1, Sq, H] of the attention of each sequence to itself;
     queries after the last sequence get output 0 and lse -infinity."""
+    if isinstance(scale, Tensor):
+        query, scale = query * scale, 1.0
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
     operation = _compiled if torch.compiler.is_compiling() else _eager
     result: tuple[Tensor, Tensor] = operation(
         query, key, value, cumulative_Q, cumulative_KV, scale, is_causal
