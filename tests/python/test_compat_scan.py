@@ -36,7 +36,7 @@ PROJECTS = {
     "a pin decides between releases that fit": (
         {
             "model.py": "from natten.functional import natten1dav\n",
-            "requirements.txt": "torch\nnatten==0.14.6\n",
+            "requirements.txt": "torch\nnatten==0.14.6+torch200cu118\n",
         },
         0,
         ["requirements.txt: natten==0.14.6", "compat 0.14.6"],

@@ -55,6 +55,8 @@ def pins(folder: Path) -> dict[str, SpecifierSet]:
             asked = re.sub(r"\s+", "", match[2]).rstrip(",")
             # conda separates name and version by one sign.
             asked = re.sub(r"^=(?!=)", "==", asked)
+            # "+torch200cu118" names a build for one CUDA, not another release.
+            asked = re.sub(r"\+[\w.]+", "", asked)
             try:
                 found[f"{path.relative_to(folder)}: natten{asked}"] = SpecifierSet(asked)
             except InvalidSpecifier:
