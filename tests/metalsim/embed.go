@@ -14,6 +14,11 @@ import "embed"
 //go:embed include rt
 var Files embed.FS
 
+// Rules holds what decides which sources are taken, a part of every cache's key.
+//
+//go:embed lower compile
+var Rules embed.FS
+
 // Simulator holds sim/ and what it includes: the source of libmetalsim.so.
 //
 //go:embed sim rt

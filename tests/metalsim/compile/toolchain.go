@@ -63,7 +63,7 @@ func CacheDir() (string, error) {
 // toolkit is the embedded headers and executor, written out once per content.
 type toolkit struct {
 	cache, include, empty string
-	sum                   string   // of everything embedded
+	sum, rules            string   // of the shim, of this package and lower
 	runtime               []string // the executor's object files
 }
 
@@ -72,6 +72,9 @@ func prepare() (t toolkit, err error) {
 		return t, err
 	}
 	if t.sum, err = Sum(metalsim.Files); err != nil {
+		return t, err
+	}
+	if t.rules, err = Sum(metalsim.Rules); err != nil {
 		return t, err
 	}
 	dir := filepath.Join(t.cache, "kit-"+t.sum)

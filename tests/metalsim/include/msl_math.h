@@ -85,17 +85,14 @@ __MSL_INL float __msl_rint(float a) { return __builtin_rintf(a); }
 #define __MSL_F1(name, e) \
   __MSL_INL float name(float x) { return e; } \
   __MSL_INL half name(half h) { float x = h; return half(e); } \
-  __MSL_INL bfloat name(bfloat h) { float x = h; return bfloat(e); } \
   __MSL_VN(__MSL_V1, name, float) __MSL_VN(__MSL_V1, name, half)
 #define __MSL_F2(name, e) \
   __MSL_INL float name(float x, float y) { return e; } \
   __MSL_INL half name(half h, half k) { float x = h, y = k; return half(e); } \
-  __MSL_INL bfloat name(bfloat h, bfloat k) { float x = h, y = k; return bfloat(e); } \
   __MSL_VN(__MSL_V2, name, float) __MSL_VN(__MSL_V2, name, half)
 #define __MSL_F3(name, e) \
   __MSL_INL float name(float x, float y, float z) { return e; } \
   __MSL_INL half name(half h, half k, half l) { float x = h, y = k, z = l; return half(e); } \
-  __MSL_INL bfloat name(bfloat h, bfloat k, bfloat l) { float x = h, y = k, z = l; return bfloat(e); } \
   __MSL_VN(__MSL_V3, name, float) __MSL_VN(__MSL_V3, name, half)
 
 __MSL_F1(exp, __MSL_MATH(exp, x)) __MSL_F1(exp2, __MSL_MATH(exp2, x)) __MSL_F1(exp10, __MSL_MATH(exp10, x))

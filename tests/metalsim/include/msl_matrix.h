@@ -10,6 +10,7 @@ __MSL_INL uint __sm_col(uint l) { return ((l >> 2) & 2) * 2 + (l & 1) * 2; }
 __MSL_INL uint __sm_lane(uint r, uint c) { return ((r & 4) << 2) | ((c & 4) << 1) | ((r & 3) << 1) | ((c >> 1) & 1); }
 template <class T, int R, int C> struct simdgroup_matrix {
   static_assert(R == 8 && C == 8, "simdgroup_matrix is 8x8");
+  static_assert(is_floating_point<T>::value, "simdgroup_matrix is of half, bfloat or float");
   vec<T, 2> __e;
   simdgroup_matrix() = default;
   __MSL_INL explicit simdgroup_matrix(T d) { uint l = __msl_lane(), r = __sm_row(l), c = __sm_col(l); __e[0] = r == c ? d : T(0); __e[1] = r == c + 1 ? d : T(0); }

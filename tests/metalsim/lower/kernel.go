@@ -3,7 +3,9 @@
 package lower
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 )
 
 // instantiation handles  template [[host_name("x")]] [[kernel]] void f<T>(...);
@@ -136,6 +138,10 @@ func (l *lowerer) kernel(decl, i int) error {
 	if l.is(l.sig(end+1), ";") {
 		return nil // a declaration
 	}
+	if !strings.Contains(" "+l.text(decl, name)+" ", " void ") {
+		return l.fail(i, "error: a kernel function returns void: %s", l.t[name].Text)
+	}
+	l.u.Places[fmt.Sprintf("%s %s:%d", l.t[name].Text, l.t[name].File, l.t[name].Line)] = true
 	for a := range m {
 		if a != "kernel" && a != "host_name" && a != "max_total_threads_per_threadgroup" {
 			l.warn(i, "kernel attribute %s is not known here", a)
@@ -147,7 +153,9 @@ func (l *lowerer) kernel(decl, i int) error {
 	}
 	if v := m["max_total_threads_per_threadgroup"]; v != "" {
 		if k.MaxTotal, err = strconv.Atoi(v); err != nil {
-			k.MaxTotal = 0
+			k.MaxTotal = 0 // an expression
+		} else if k.MaxTotal <= 0 {
+			return l.fail(i, "error: max_total_threads_per_threadgroup(%s): want a positive number", v)
 		}
 	}
 	if k.Args, err = l.params(open, end); err != nil {

@@ -57,6 +57,7 @@ type Unit struct {
 	Constants []Constant
 	TGVars    []TGVar
 	Warnings  []string
+	Places    map[string]bool // of all kernels and templates of kernels, as NAME FILE:LINE
 	Text      string
 }
 
@@ -171,22 +172,19 @@ func (l *lowerer) blank(i, j int) {
 
 // Lower does the work described at the top of this file.
 func Lower(text string, o Options) (*Unit, error) {
-	l := &lowerer{t: Tokenize(text, o.File), u: &Unit{}, o: o, tmpl: map[string]Kernel{}}
+	l := &lowerer{t: Tokenize(text, o.File), u: &Unit{Places: map[string]bool{}}, o: o, tmpl: map[string]Kernel{}}
 	l.out = make([]string, len(l.t))
 	for i := range l.t {
 		l.out[i] = l.t[i].Text
 	}
-	type scope struct{ fn, class bool }
-	var stack []scope
-	inFn := func() bool { return len(stack) > 0 && stack[len(stack)-1].fn }
-	depthOfNamespaces := func() int { // as deep as the stack is, if namespaces alone are open
-		for _, x := range stack {
-			if x.fn || x.class {
-				return -1
-			}
-		}
-		return len(stack)
+	if err := l.words(); err != nil {
+		return nil, err
 	}
+	if err := l.pointers(); err != nil {
+		return nil, err
+	}
+	var stack []bool // of the open braces: whether it is a function's body, or in one
+	inFn := func() bool { return len(stack) > 0 && stack[len(stack)-1] }
 	prev := "" // text of the last significant token
 	declStart := 0
 	isKernel := false // the function whose body this is
@@ -204,12 +202,7 @@ func Lower(text string, o Options) (*Unit, error) {
 		switch {
 		case tk.Text == "{":
 			// a function's body follows ) or a [[...]] after it; anything inside one is one too
-			fn := inFn() || prev == ")" || prev == "const" || prev == "]" || spaces[prev]
-			class := false
-			for j := declStart; j < i && !fn; j++ {
-				class = class || l.is(j, "struct") || l.is(j, "class") || l.is(j, "union") || l.is(j, "enum")
-			}
-			stack = append(stack, scope{fn, class})
+			stack = append(stack, inFn() || prev == ")" || prev == "const" || prev == "]" || spaces[prev])
 		case tk.Text == "}":
 			if len(stack) > 0 {
 				stack = stack[:len(stack)-1]
@@ -220,7 +213,7 @@ func Lower(text string, o Options) (*Unit, error) {
 				return nil, err
 			}
 			if len(l.u.TGVars) > n && !isKernel {
-				l.warn(i, "threadgroup variable outside a kernel function")
+				return nil, l.fail(i, "error: threadgroup variable outside a kernel function")
 			}
 		case tk.Text == "constant" && !inFn() && i == declStart:
 			if err := l.fnconst(i); err != nil {
@@ -239,18 +232,10 @@ func Lower(text string, o Options) (*Unit, error) {
 			if err := l.kernel(declStart, i); err != nil {
 				return nil, err
 			}
-		case (tk.Text == "*" || tk.Text == "&") && !inFn():
-			l.lintParam(declStart, i)
 		case tk.Text == "(" && vectorName.MatchString(l.textAt(i+1)) && l.is(l.sig(l.sig(i+1)+1), ")"):
 			if n := l.sig(l.sig(l.sig(i+1)+1) + 1); n < len(l.t) && (l.t[n].Kind == Ident || l.t[n].Kind == Number || l.is(n, "(")) && prev != "sizeof" && prev != "alignof" {
 				l.warn(i, "(%s) cast: between vectors of one size clang keeps the bits; write %s(...)", l.textAt(i+1), l.textAt(i+1))
 			}
-		case tk.Text == ";" && len(stack) == depthOfNamespaces():
-			l.programScope(declStart, i)
-		case tk.Text == "goto":
-			l.warn(i, "goto")
-		case tk.Text == "static" && inFn() && !l.has(i, ";", "constant") && !l.has(i, ";", "constexpr"):
-			l.warn(i, "static variable in a function")
 		case tk.Text == "thread":
 			l.threadWord(i, prev)
 		case tk.Text == "vec" && prev != "operator" && l.is(l.sig(i+1), "<"):

@@ -116,6 +116,9 @@ func (l *lowerer) params(i, j int) ([]Arg, error) {
 				if err != nil {
 					return nil, l.fail(a, "[[%s(%s)]]: not a number", n, v)
 				}
+				if idx < 0 {
+					return nil, l.fail(a, "error: [[%s(%s)]]: want an index from 0 to 30", n, v)
+				}
 				g.Kind, g.Index = n, idx
 			case n == "function_constant":
 				g.Optional = v

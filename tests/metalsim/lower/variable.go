@@ -4,6 +4,7 @@ package lower
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -170,6 +171,9 @@ func (l *lowerer) fnconst(i int) error {
 				}
 			}
 		}
+		if at >= 0 && l.is(end, "=") {
+			return l.fail(i, "error: a function constant cannot have an initializer")
+		}
 		if end >= len(l.t) || l.is(end, "{") || l.is(end, "=") || l.is(end, "(") && at < 0 {
 			return nil
 		}
@@ -198,6 +202,9 @@ func (l *lowerer) fnconst(i int) error {
 		name--
 	}
 	c := Constant{l.t[name].Text, l.text(l.sig(i+1), name), idx}
+	if err := l.checkConstant(i, c); err != nil {
+		return err
+	}
 	l.u.Constants = append(l.u.Constants, c)
 	l.blank(i, end+1)
 	val, baked := l.o.Baked[idx]
@@ -208,4 +215,35 @@ func (l *lowerer) fnconst(i int) error {
 		l.out[i] = fmt.Sprintf("extern constant %s %s __asm__(\"__msl_fc_%d\"); extern constant int __msl_fc_defined_%s __asm__(\"__msl_fcd_%d\");", c.Type, c.Name, idx, c.Name, idx)
 	}
 	return nil
+}
+
+// lastConstant is the largest index of a function constant (specification, 5.8.1).
+const lastConstant = 65535
+
+var constantType = regexp.MustCompile(`^(const )?(metal::)?(bool|char|uchar|short|ushort|int|uint|long|ulong|u?int(8|16|32|64)_t|half|float|bfloat)[234]?( const)?$`)
+
+// checkConstant refuses what is no scalar or vector, or has another's index.
+func (l *lowerer) checkConstant(i int, c Constant) error {
+	if !constantType.MatchString(c.Type) {
+		return l.fail(i, "error: function constant %s is a %q (want a scalar or a vector)", c.Name, c.Type)
+	}
+	if c.Index < 0 || c.Index > lastConstant {
+		return l.fail(i, "error: function_constant(%d) of %s: want an index from 0 to %d", c.Index, c.Name, lastConstant)
+	}
+	for _, o := range l.u.Constants {
+		if o.Index == c.Index {
+			return l.fail(i, "error: %s and %s share function_constant(%d)", o.Name, c.Name, c.Index)
+		}
+	}
+	return nil
+}
+
+// has reports whether word comes before stop, from token i on.
+func (l *lowerer) has(i int, stop, word string) bool {
+	for ; i < len(l.t) && !l.is(i, stop); i++ {
+		if l.is(i, word) {
+			return true
+		}
+	}
+	return false
 }
