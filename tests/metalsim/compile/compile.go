@@ -28,6 +28,44 @@ const (
 	Coverage             // -O1 with llvm-cov's counters
 )
 
+var mathFlags = map[Math][]string{
+	Relaxed: {"-ffast-math", "-fhonor-nans", "-fhonor-infinities"},
+	Fastest: {"-ffast-math"},
+}
+
+// ParseMath reads a math mode's name.
+func ParseMath(s string) (Math, error) {
+	switch s {
+	case "safe":
+		return Safe, nil
+	case "relaxed":
+		return Relaxed, nil
+	case "fast":
+		return Fastest, nil
+	}
+	return 0, fmt.Errorf("compile: math mode %q (want safe, relaxed or fast)", s)
+}
+
+// Language is a version of the Metal shading language, 310 for 3.1; 0 is that.
+type Language int
+
+// languages are those that some macOS knows, and compile runs on here.
+var languages = []Language{200, 210, 220, 230, 240, 300, 310, 320, 400}
+
+const language31 Language = 310
+
+// ParseLanguage reads a version such as 3.1.
+func ParseLanguage(s string) (Language, error) {
+	for _, l := range languages {
+		if s == l.String() {
+			return l, nil
+		}
+	}
+	return 0, fmt.Errorf("program_source: error: invalid value '%s' of languageVersion (want one of %v)", s, languages)
+}
+
+func (l Language) String() string { return fmt.Sprintf("%d.%d", l/100, l/10%10) }
+
 var modeNames = []string{"checked", "fast", "fastmath", "fuzz", "coverage"}
 
 func (m Mode) String() string { return modeNames[m] }
@@ -61,11 +99,31 @@ func (m Mode) flags() []string {
 	}
 }
 
+// Math says which liberties the compiler takes, as MTLMathMode does.
+type Math int
+
+// The modes.
+const (
+	Safe    Math = iota
+	Relaxed      // reassociates and contracts, and keeps NaN and infinity
+	Fastest      // takes NaN and infinity for impossible
+)
+
 // Options says how to compile.
 type Options struct {
 	Mode  Mode
 	Loose bool           // thread pointers accept any space (MSL_LOOSE_THREAD in the shim)
 	Baked map[int]string // function constants given at compile time
+
+	Language Language // 0: 3.1
+	Math     Math
+}
+
+func (o Options) language() Language {
+	if o.Language == 0 {
+		return language31
+	}
+	return o.Language
 }
 
 // Artifact is a compiled library.
@@ -77,14 +135,20 @@ type Artifact struct {
 
 // Flatten resolves the source's own includes and macros; the shim's headers
 // are left for the second pass.
-func Flatten(file string) (string, error) {
+func Flatten(file string, version Language) (string, error) {
 	kit, err := prepared()
 	if err != nil {
 		return "", err
 	}
-	b, err := command(clang(), "-E", "-x", "c++", "-std=c++14", "-nostdinc", "-undef", "-Wno-everything",
-		"-D__METAL__=1", "-D__METAL_VERSION__=310", "-D__METAL_MACOS__=1", "-D__HAVE_BFLOAT__=1",
-		"-isystem", kit.empty, "-I", filepath.Dir(file), file)
+	args := []string{
+		"-E", "-x", "c++", "-std=c++14", "-nostdinc", "-undef", "-Wno-everything",
+		"-D__METAL__=1", fmt.Sprintf("-D__METAL_VERSION__=%d", version), "-D__METAL_MACOS__=1",
+		"-isystem", kit.empty, "-I", filepath.Dir(file),
+	}
+	if version >= language31 {
+		args = append(args, "-D__HAVE_BFLOAT__=1")
+	}
+	b, err := command(clang(), append(args, file)...)
 	return string(b), err
 }
 
@@ -104,7 +168,7 @@ func frontend(kit toolkit, loose bool) []string {
 
 // File compiles a .metal file.
 func File(file string, o Options) (*Artifact, error) {
-	flat, err := Flatten(file)
+	flat, err := Flatten(file, o.language())
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +186,7 @@ func Source(name, text string, o Options) (*Artifact, error) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	flat, err := Flatten(file)
+	flat, err := Flatten(file, o.language())
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +198,7 @@ func flattened(flat, file string, o Options) (*Artifact, error) {
 	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
 		return nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
 	}
-	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked})
+	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < language31})
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +220,7 @@ func object(u *lower.Unit, o Options) (string, error) {
 		return "", err
 	}
 	options := append([]string{"-w", "-fPIC", "-g", "-fno-math-errno", "-march=x86-64-v3"}, o.Mode.flags()...)
+	options = append(options, mathFlags[o.Math]...)
 	args := append(frontend(kit, o.Loose), options...)
 	text := u.CPU()
 	h := sha256.New()

@@ -65,6 +65,8 @@ type Unit struct {
 type Options struct {
 	File  string
 	Baked map[int]string // function constants given at compile time
+
+	NoBfloat bool // the language is older than 3.1
 }
 
 // Builtins the host supplies to a thread, and the code the runtime knows them by.

@@ -266,6 +266,8 @@ func (l *lowerer) words() error {
 		switch {
 		case t.Kind == Ident && (t.Text == "register" || t.Text == "thread_local" || t.Text == "typeid"):
 			return l.fail(i, "error: %s is not supported in Metal", t.Text)
+		case t.Kind == Ident && l.o.NoBfloat && strings.Contains(t.Text, "bfloat") && builtinType.MatchString(t.Text):
+			return l.fail(i, "error: unknown type name '%s': bfloat came with Metal 3.1", t.Text)
 		case t.Kind == Number && unsupportedLiteral.MatchString(t.Text):
 			return l.fail(i, "error: the literal %s is of a type that is not supported in Metal", t.Text)
 		}

@@ -36,6 +36,21 @@ bool supports_family(Device* d, SEL, int64_t family) {
   return family >= 3001 && family <= 3003;  // Common1-3
 }
 
+// chosen gives what the options say. What they leave open differs between versions of
+// macOS: the newest language, and fast mathematics.
+Dialect chosen(const CompileOptions* options) {
+  Dialect d{4 << 16, 2};
+  if (options && options->language)
+    d.language = options->language;
+  else
+    finding("source", "newLibraryWithSource: languageVersion is not set");
+  if (options && options->math >= 0)
+    d.math = options->math;
+  else
+    finding("source", "newLibraryWithSource: neither mathMode nor fastMathEnabled is set");
+  return d;
+}
+
 Library* new_library(Device*, SEL, String* source, CompileOptions* options, Error** error) {
   if (error) *error = nullptr;
   if (!source) {
@@ -43,8 +58,8 @@ Library* new_library(Device*, SEL, String* source, CompileOptions* options, Erro
     return nullptr;
   }
   std::string err;
-  bool fast = options ? options->fast_math : true;
-  Library* l = injected("library") ? nullptr : make_library(source->text, fast, &err);
+  Dialect dialect = chosen(options);
+  Library* l = injected("library") ? nullptr : make_library(source->text, dialect, &err);
   if (!l)
     give_error(error, "MTLLibraryErrorDomain", 3,
                err.empty() ? "Compiler encountered an internal error (injected)" : err);
@@ -125,8 +140,8 @@ Device* device(int number) {
   return d;
 }
 
-Library* make_library(const std::string& source, bool fast_math, std::string* err) {
-  std::shared_ptr<Module> m = compile(misread(source), fast_math, err);
+Library* make_library(const std::string& source, const Dialect& dialect, std::string* err) {
+  std::shared_ptr<Module> m = compile(misread(source), dialect, err);
   if (!m) return nullptr;
   Library* l = make<Library>(*find_class("SimLibrary"));
   l->module = m;
@@ -212,9 +227,9 @@ void define_metal() {
       .on("languageVersion", METHOD(CompileOptions* o, SEL) {
     return o->language; }))
       .on("setFastMathEnabled:", METHOD(CompileOptions* o, SEL, bool on) {
-    o->fast_math = on; }))
+    o->math = on ? 2 : 0; }))
       .on("setMathMode:", METHOD(CompileOptions* o, SEL, int64_t m) {
-    o->fast_math = m == 2; }))
+    o->math = m; }))
       .on("setMathFloatingPointFunctions:", METHOD(CompileOptions*, SEL, int64_t) {}))
       .on_class("new", METHOD(Class* c, SEL) {
     return make<CompileOptions>(*c); }));

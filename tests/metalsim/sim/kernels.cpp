@@ -144,12 +144,14 @@ bool load(Module* m, std::string* err) {
   return true;
 }
 
-std::string build(const std::string& source, const std::string& mode, const std::string& base,
-                  std::string* err) {
+// build runs mslc with options.
+std::string build(const std::string& source, std::vector<std::string> options,
+                  const std::string& base, std::string* err) {
   std::string unique = base + "." + std::to_string(getpid());
   std::string text = unique + ".metal", out = unique + ".out", log = unique + ".err";
   std::ofstream(text, std::ios::binary) << source;
-  int rc = run({"-emit", "so", "-mode", mode, text}, out, log);
+  options.push_back(text);
+  int rc = run(std::move(options), out, log);
   if (rc == 0) {
     rename(out.c_str(), (base + ".desc").c_str());
     count(kCompiled);
@@ -180,18 +182,31 @@ std::string Module::symbolize(const std::string& message) const {
   return text;
 }
 
-std::shared_ptr<Module> compile(const std::string& source, bool fast_math, std::string* err) {
+std::shared_ptr<Module> compile(const std::string& source, const Dialect& dialect,
+                                std::string* err) {
   static std::mutex mu;
   static auto* modules = new std::map<std::string, std::shared_ptr<Module>>;
-  std::string mode = settings().mode == "fast" && fast_math ? "fastmath" : settings().mode;
-  std::string key = hash(compiler_hash() + mode + source);
+  const std::string& mode = settings().mode;
+  std::string language = std::to_string(dialect.language >> 16) + "." +
+                         std::to_string(dialect.language & 0xffff);
+  static const char* const maths[] = {"safe", "relaxed", "fast"};
+  if (dialect.math < 0 || dialect.math > 2) {
+    *err = "program_source: error: invalid value '" + std::to_string(dialect.math) +
+           "' of mathMode";
+    return nullptr;
+  }
+  std::vector<std::string> options{"-emit", "so",   "-mode", mode,
+                                   "-std",  language, "-math", maths[dialect.math]};
+  std::string key = compiler_hash();
+  for (const std::string& o : options) key += o + " ";
+  key = hash(key + source);
   std::lock_guard<std::mutex> g(mu);
   auto it = modules->find(key);
   if (it != modules->end()) return it->second;
   std::string base = cache_dir() + "/" + key;
   std::string description = read_file(base + ".desc");
   if (description.empty() || access(parse(description)->so.c_str(), R_OK) != 0) {
-    description = build(source, mode, base, err);
+    description = build(source, options, base, err);
     if (description.empty()) return nullptr;
   }
   std::shared_ptr<Module> m = parse(description);

@@ -43,9 +43,17 @@ struct Module {
   std::string symbolize(const std::string& message) const;
 };
 
+// Dialect is what MTLCompileOptions choose: a version such as 3 << 16 | 1, and
+// MTLMathMode.
+struct Dialect {
+  uint64_t language = 3 << 16 | 1;
+  int64_t math = 0;  // safe, relaxed, fast
+};
+
 // compile gives the module of a source, from this process, from the cache on
 // disk, or by running mslc; null with the compiler's text in err.
-std::shared_ptr<Module> compile(const std::string& source, bool fast_math, std::string* err);
+std::shared_ptr<Module> compile(const std::string& source, const Dialect& dialect,
+                                std::string* err);
 
 }  // namespace sim
 

@@ -25,7 +25,7 @@ struct Device : Object {
 
 struct CompileOptions : Object {
   uint64_t language = 0;  // 0: not set
-  bool fast_math = true;  // Metal's default
+  int64_t math = -1;      // -1: not set
 };
 
 struct Library : Object {
@@ -148,7 +148,7 @@ Encoder* make_encoder(CommandBuffer* b, bool concurrent);  // +1; null with a fi
 Buffer* make_buffer(uint64_t length, uint64_t options);    // +1
 Buffer* wrap_memory(void* p, uint64_t length);             // +1, no rules
 // make_library compiles; null with the compiler's text in err. +1.
-Library* make_library(const std::string& source, bool fast_math, std::string* err);
+Library* make_library(const std::string& source, const Dialect& dialect, std::string* err);
 // make_pipeline: null with the reason in err. +1.
 Pipeline* make_pipeline(const Function* f, uint64_t max_threads, std::string* err);
 Function* make_function(Library* l, const std::string& name);  // +1 or null

@@ -66,7 +66,7 @@ void define_shader() { define_class("SimShaderFunction"); }
 
 API uint64_t metalsim_shader(const char* source, char* err, size_t n) {
   std::string text;
-  Library* l = make_library(source, false, &text);
+  Library* l = make_library(source, Dialect(), &text);
   if (!l) put(text, err, n);
   return reinterpret_cast<uint64_t>(l);
 }
@@ -106,7 +106,7 @@ API int metalsim_shader_launch(uint64_t shader, const char* kernel,
 
 API int aoti_torch_mps_create_shader_library(const char* source, Object** library) {
   std::string err;
-  *library = make_library(source, false, &err);
+  *library = make_library(source, Dialect(), &err);
   if (!*library) finding("stream", "aoti_torch_mps_create_shader_library: %s", err.c_str());
   return *library ? kOk : kFailure;
 }

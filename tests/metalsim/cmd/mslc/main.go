@@ -3,7 +3,7 @@
 // mslc compiles a .metal file for this machine's CPU or an NVIDIA GPU, or shows
 // what it lowers to.
 //
-//	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] file.metal
+//	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] [-std 3.1] [-math safe|relaxed|fast] file.metal
 //	mslc -emit ptx -o out.ptx file.metal
 //	mslc -emit cpu|ptx-source|list file.metal
 //	mslc -emit symbols -so library.so MESSAGE
@@ -26,6 +26,7 @@ import (
 
 type options struct {
 	emit, out, so, mode string
+	std, math           string
 	constants           map[int]string
 	loose               bool
 }
@@ -37,6 +38,8 @@ func main() {
 	flag.StringVar(&o.out, "o", "", "file to write; standard output without it")
 	flag.StringVar(&o.so, "so", "", "the library that symbols are looked up in")
 	flag.StringVar(&o.mode, "mode", "checked", "how so compiles")
+	flag.StringVar(&o.std, "std", "3.1", "version of the language")
+	flag.StringVar(&o.math, "math", "safe", "safe, relaxed or fast")
 	flag.BoolVar(&o.loose, "loose", false, "thread pointers accept any address space")
 	flag.Func("fc", "function constants, as 0=true,1=0.5f", func(s string) error {
 		for _, c := range strings.Split(s, ",") {
@@ -67,7 +70,11 @@ func run(o options, arg string) error {
 	case "so":
 		return library(o, arg)
 	}
-	flat, err := compile.Flatten(arg)
+	version, err := compile.ParseLanguage(o.std)
+	if err != nil {
+		return err
+	}
+	flat, err := compile.Flatten(arg, version)
 	if err != nil {
 		return err
 	}
@@ -102,11 +109,19 @@ func library(o options, file string) error {
 	if err != nil {
 		return err
 	}
+	version, err := compile.ParseLanguage(o.std)
+	if err != nil {
+		return err
+	}
+	math, err := compile.ParseMath(o.math)
+	if err != nil {
+		return err
+	}
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	a, err := compile.Source("program_source", string(text), compile.Options{Mode: mode, Loose: o.loose, Baked: o.constants})
+	a, err := compile.Source("program_source", string(text), compile.Options{Mode: mode, Loose: o.loose, Baked: o.constants, Language: version, Math: math})
 	if err != nil {
 		return err
 	}
