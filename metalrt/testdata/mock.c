@@ -186,7 +186,13 @@ uint64_t objc_msgSend(object* o,
   }
   if (IS("setBytes:length:atIndex:"))
     note("%s%.*s,%llu ", sel, (int)b, (const char*)a, (unsigned long long)c);
-  else if (IS("dispatchThreadgroups:threadsPerThreadgroup:"))
+  else if (IS("dispatchThreadgroups:threadsPerThreadgroup:")) {
+#ifdef __aarch64__ /* structs of more than 16 bytes: the address of a copy */
+    uint64_t* pg = (uint64_t*)a;
+    uint64_t* pt = (uint64_t*)b;
+    g0 = pg[0], g1 = pg[1], g2 = pg[2], t0 = pt[0], t1 = pt[1], t2 = pt[2];
+    for (int i = 0; i < 3; i++) pg[i] = pt[i] = 0xdead; /* the callee owns the copies */
+#endif
     note("dispatch(%llu,%llu,%llu)(%llu,%llu,%llu) ",
          (unsigned long long)g0,
          (unsigned long long)g1,
@@ -194,7 +200,7 @@ uint64_t objc_msgSend(object* o,
          (unsigned long long)t0,
          (unsigned long long)t1,
          (unsigned long long)t2);
-  else
+  } else
     note("%s%llu,%llu,%llu ",
          sel,
          (unsigned long long)a,

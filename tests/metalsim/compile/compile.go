@@ -219,7 +219,8 @@ func object(u *lower.Unit, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	options := append([]string{"-w", "-fPIC", "-g", "-fno-math-errno", "-march=x86-64-v3"}, o.Mode.flags()...)
+	options := append([]string{"-w", "-fPIC", "-g", "-fno-math-errno", "-march=" + processors[arch()].march}, o.Mode.flags()...)
+	options = append(options, Target()...)
 	options = append(options, mathFlags[o.Math]...)
 	args := append(frontend(kit, o.Loose), options...)
 	text := u.CPU()
@@ -244,7 +245,8 @@ func object(u *lower.Unit, o Options) (string, error) {
 	if _, err := command(clang(), append(args, "-c", src, "-o", obj)...); err != nil {
 		return "", err
 	}
-	link := append([]string{"-shared", "-o", unique, obj}, kit.runtime...)
+	link := append(Target(), "-shared", "-o", unique, obj)
+	link = append(link, kit.runtime...)
 	link = append(link, "-lm", "-lpthread", "-Wl,-Bsymbolic")
 	if o.Mode == Coverage {
 		flush := unique + ".cpp"

@@ -23,6 +23,7 @@ var strictFlags = []string{
 // implicit conversions stand and templates are instantiated.
 func strict(kit toolkit, u *lower.Unit, file string, o Options) error {
 	args := append(frontend(kit, o.Loose), strictFlags...)
+	args = append(args, Target()...)
 	dump, err := command(clang(), append(args, "-fsyntax-only", "-Xclang", "-ast-dump", file)...)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ package compile
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	"github.com/natten-mps/natten-mps/tests/metalsim"
@@ -33,6 +35,24 @@ var (
 	clang    = sync.OnceValue(func() string { return tool("clang-19", "clang") })
 	prepared = sync.OnceValues(prepare)
 )
+
+// ArchEnv names the processor that kernels and the simulator are compiled for, as Go calls
+// it; without it, this program's.
+const ArchEnv = "NATTEN_METALSIM_ARCH"
+
+// arch is that processor.
+var arch = sync.OnceValue(func() string { return cmp.Or(os.Getenv(ArchEnv), runtime.GOARCH) })
+
+// processors gives what clang calls a processor, and the instructions that kernels use.
+var processors = map[string]struct{ target, march string }{
+	"amd64": {"x86_64-linux-gnu", "x86-64-v3"},
+	"arm64": {"aarch64-linux-gnu", "armv8.2-a+fp16"},
+}
+
+// Target gives the flags of the processor.
+func Target() []string {
+	return []string{"--target=" + processors[arch()].target, "-fuse-ld=lld", "-Wno-unused-command-line-argument"}
+}
 
 // Clangxx is the C++ compiler.
 var Clangxx = sync.OnceValue(func() string { return tool("clang++-19", "clang++") })
@@ -71,7 +91,7 @@ func prepare() (t toolkit, err error) {
 	if t.cache, err = CacheDir(); err != nil {
 		return t, err
 	}
-	if t.sum, err = Sum(metalsim.Files); err != nil {
+	if t.sum, err = Sum(metalsim.Files, []byte(arch())); err != nil {
 		return t, err
 	}
 	if t.rules, err = Sum(metalsim.Rules); err != nil {
@@ -99,7 +119,7 @@ func prepare() (t toolkit, err error) {
 	}
 	for _, source := range sources {
 		source = filepath.Join(tmp, source)
-		if _, err := command(Clangxx(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c", source, "-o", source+".o"); err != nil {
+		if _, err := command(Clangxx(), append(Target(), "-std=c++17", "-O2", "-g1", "-fPIC", "-c", source, "-o", source+".o")...); err != nil {
 			return t, err
 		}
 	}

@@ -35,6 +35,16 @@ static void onfault(int n, siginfo_t* si, void* uc) {
   else note(w->cur, "%s at address %p, at @{%x}", n == SIGFPE ? "arithmetic fault" : "memory fault", (void*)a, o);
   u64 sp = (u64)(w->cur->stack + STACK) - 4096;
   g[REG_RIP] = (greg_t)(u64)park; g[REG_RSP] = (greg_t)((sp & ~15ull) - 8);
+#elif defined(__aarch64__)
+  auto& g = ((ucontext_t*)uc)->uc_mcontext;
+  u64 pc = g.pc; char* a = (char*)si->si_addr;
+  bool stack = false;
+  for (auto& f : w->f) if (f.stack && u64((u8*)a - (f.stack - GUARD)) < GUARD) stack = true;
+  u32 o = u32((char*)pc - __ehdr_start);
+  if (n == SIGILL || n == SIGTRAP) note(w->cur, "index outside a private array (trap) at @{%x}", o);
+  else if (stack) note(w->cur, "private memory overflow: more than %u bytes of stack, at @{%x}", STACK, o);
+  else note(w->cur, "%s at address %p, at @{%x}", n == SIGFPE ? "arithmetic fault" : "memory fault", (void*)a, o);
+  g.sp = ((u64)(w->cur->stack + STACK) - 4096) & ~15ull; g.pc = (u64)park;
 #else
   abort();
 #endif

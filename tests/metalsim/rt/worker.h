@@ -35,7 +35,7 @@ struct Region { u8* lo; u64 len; u32 granule, index, flags; Cell* cells; };
 struct Var { u32 off, size, granule; int line; bool used; };
 
 struct Fiber {
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
   void* sp;
 #else
   ucontext_t uc;
@@ -68,7 +68,7 @@ struct Worker {
   Shared* S;
   const msl_launch* L;
   Fiber* cur;
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
   void* sched;
 #else
   ucontext_t sched;
@@ -95,7 +95,7 @@ extern __attribute__((visibility("hidden"))) __thread Worker* W;
 __attribute__((visibility("hidden"), format(printf, 2, 3))) void note(Fiber* f, const char* fmt, ...);
 __attribute__((visibility("hidden"))) void faults(bool on); // installs the handler of faults, or removes it
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 HID void msl_switch(void** save, void* to);
 inline void yield() { Fiber* f = W->cur; msl_switch(&f->sp, W->sched); }
 #else

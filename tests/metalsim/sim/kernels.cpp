@@ -29,6 +29,13 @@ std::string read_file(const std::string& path) {
   return s.str();
 }
 
+// What Go calls the processor that kernels run on; mslc may be another one's program.
+#if defined(__aarch64__)
+constexpr const char* kProcessor = "arm64";
+#else
+constexpr const char* kProcessor = "amd64";
+#endif
+
 // 128 bits of FNV-1a, as two halves from different starts.
 std::string hash(const std::string& s) {
   uint64_t a = 0xcbf29ce484222325, b = 0x84222325cbf29ce4;
@@ -195,8 +202,9 @@ std::shared_ptr<Module> compile(const std::string& source, const Dialect& dialec
            "' of mathMode";
     return nullptr;
   }
-  std::vector<std::string> options{"-emit", "so",   "-mode", mode,
-                                   "-std",  language, "-math", maths[dialect.math]};
+  std::vector<std::string> options{"-emit", "so",     "-arch", kProcessor,
+                                   "-mode", mode,     "-std",  language,
+                                   "-math", maths[dialect.math]};
   std::string key = compiler_hash();
   for (const std::string& o : options) key += o + " ";
   key = hash(key + source);

@@ -8,8 +8,8 @@
 #include "findings.h"
 #include "object.h"
 
-#if !defined(__x86_64__)
-#error "objc_msgSend is written for x86-64"
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#error "objc_msgSend is written for x86-64 and arm64"
 #endif
 
 using sim::Class;
@@ -39,6 +39,7 @@ extern "C" __attribute__((visibility("hidden"))) void* metalsim_method(Object* s
 
 // objc_msgSend looks the method up and jumps to it with every argument register
 // and the stack as they were; a message to nil is 0.
+#if defined(__x86_64__)
 asm(R"(
 .text
 .globl objc_msgSend
@@ -91,6 +92,46 @@ objc_msgSend:
   ret
 .size objc_msgSend, .-objc_msgSend
 )");
+#else
+asm(R"(
+.text
+.globl objc_msgSend
+.type objc_msgSend,@function
+objc_msgSend:
+  cbz x0, 1f
+  stp x29, x30, [sp, #-16]!
+  mov x29, sp
+  sub sp, sp, #208
+  stp x0, x1, [sp]
+  stp x2, x3, [sp, #16]
+  stp x4, x5, [sp, #32]
+  stp x6, x7, [sp, #48]
+  str x8, [sp, #64]
+  stp q0, q1, [sp, #80]
+  stp q2, q3, [sp, #112]
+  stp q4, q5, [sp, #144]
+  stp q6, q7, [sp, #176]
+  bl metalsim_method
+  mov x16, x0
+  ldp x0, x1, [sp]
+  ldp x2, x3, [sp, #16]
+  ldp x4, x5, [sp, #32]
+  ldp x6, x7, [sp, #48]
+  ldr x8, [sp, #64]
+  ldp q0, q1, [sp, #80]
+  ldp q2, q3, [sp, #112]
+  ldp q4, q5, [sp, #144]
+  ldp q6, q7, [sp, #176]
+  add sp, sp, #208
+  ldp x29, x30, [sp], #16
+  br x16
+1:
+  mov x1, xzr
+  movi d0, #0
+  ret
+.size objc_msgSend, .-objc_msgSend
+)");
+#endif
 
 API void* sel_registerName(const char* name) { return const_cast<char*>(sim::selector(name)); }
 API const char* sel_getName(SEL s) { return s; }

@@ -16,12 +16,19 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
+// LibraryEnv names a simulator that is there already: for a test on an emulated processor,
+// where Go's tools are another's.
+const LibraryEnv = "NATTEN_METALSIM_LIBRARY"
+
 // Library is the file name of the simulator.
 const Library = "libmetalsim.so"
 
 // Build makes the simulator and the kernel compiler that it runs in a folder of
 // the cache, unless they are there, and returns the library's path.
 func Build() (string, error) {
+	if path := os.Getenv(LibraryEnv); path != "" {
+		return path, nil
+	}
 	cache, err := compile.CacheDir()
 	if err != nil {
 		return "", err
@@ -35,7 +42,7 @@ func Build() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum, err := compile.Sum(metalsim.Simulator, tool)
+	sum, err := compile.Sum(metalsim.Simulator, tool, fmt.Append(nil, compile.Target()))
 	if err != nil {
 		return "", err
 	}
@@ -95,6 +102,7 @@ func link(dir string) error {
 			args = append(args, s)
 		}
 	}
+	args = append(args, compile.Target()...)
 	c := exec.Command(compile.Clangxx(), append(args, last, "-ldl", "-lpthread")...)
 	if text, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("simulator: %w\n%s", err, text)

@@ -3,7 +3,7 @@
 // mslc compiles a .metal file for this machine's CPU or an NVIDIA GPU, or shows
 // what it lowers to.
 //
-//	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] [-std 3.1] [-math safe|relaxed|fast] file.metal
+//	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] [-arch amd64|arm64] [-std 3.1] [-math safe|relaxed|fast] file.metal
 //	mslc -emit ptx -o out.ptx file.metal
 //	mslc -emit cpu|ptx-source|list file.metal
 //	mslc -emit symbols -so library.so MESSAGE
@@ -38,6 +38,7 @@ func main() {
 	flag.StringVar(&o.out, "o", "", "file to write; standard output without it")
 	flag.StringVar(&o.so, "so", "", "the library that symbols are looked up in")
 	flag.StringVar(&o.mode, "mode", "checked", "how so compiles")
+	flag.Func("arch", "processor, as Go calls it", func(s string) error { return os.Setenv(compile.ArchEnv, s) })
 	flag.StringVar(&o.std, "std", "3.1", "version of the language")
 	flag.StringVar(&o.math, "math", "safe", "safe, relaxed or fast")
 	flag.BoolVar(&o.loose, "loose", false, "thread pointers accept any address space")
