@@ -156,7 +156,8 @@ func Flatten(file string, version Language) (string, error) {
 func frontend(kit toolkit, loose bool) []string {
 	args := []string{
 		"-x", "clcpp", "-cl-std=clc++2021", "-cl-no-stdinc", "-cl-single-precision-constant",
-		"-Xclang", "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64,+cl_khr_fp16,+__opencl_c_generic_address_space,+__opencl_c_program_scope_global_variables",
+		"-Xclang", "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64,+cl_khr_fp16,+__opencl_c_generic_address_space,+__opencl_c_program_scope_global_variables" +
+			",+__cl_clang_function_pointers,+cl_khr_subgroups,+cl_khr_int64_base_atomics", // which not every processor has of itself
 		"-ferror-limit=5",
 		"-isystem", kit.include,
 	}

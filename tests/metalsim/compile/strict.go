@@ -3,6 +3,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -26,7 +27,7 @@ func strict(kit toolkit, u *lower.Unit, file string, o Options) error {
 	args = append(args, Target()...)
 	dump, err := command(clang(), append(args, "-fsyntax-only", "-Xclang", "-ast-dump", file)...)
 	if err != nil {
-		return err
+		return errors.New(errorsOnly(err.Error()))
 	}
 	j := judge{places: u.Places, kernels: map[string]bool{}, pinned: map[string]bool{}, derived: map[string]bool{}, enums: map[string]bool{}, calls: map[string][]string{}, functions: map[string]*node{}, earlier: map[string]string{}}
 	top := parseAST(string(dump), kit.include)
@@ -38,9 +39,26 @@ func strict(kit toolkit, u *lower.Unit, file string, o Options) error {
 	}
 	j.recursion()
 	if len(j.errors) > 0 {
-		return fmt.Errorf("%s", strings.Join(j.errors, "\n"))
+		return errors.New(strings.Join(j.errors, "\n"))
 	}
 	return nil
+}
+
+var diagnostic = regexp.MustCompile(`^\S.*: (error|warning|fatal error|note): `)
+
+// errorsOnly drops the warnings of clang's text, each with the lines that belong to it.
+func errorsOnly(text string) string {
+	var kept []string
+	keep := true
+	for line := range strings.SplitSeq(text, "\n") {
+		if m := diagnostic.FindStringSubmatch(line); m != nil && m[1] != "note" {
+			keep = m[1] != "warning"
+		}
+		if keep {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\n")
 }
 
 // judge collects what a tree does wrong.
