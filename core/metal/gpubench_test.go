@@ -67,7 +67,7 @@ func (e *exporter) ptx(name, source string) string {
 	before, _ := os.ReadFile(file + ".metal") // of an earlier export, perhaps
 	if _, err := os.Stat(file + ".ptx"); !e.done[name] && (err != nil || string(before) != source) {
 		require.NoError(e.t, os.WriteFile(file+".metal", []byte(source), 0o644))
-		flat, err := simcompile.Flatten(file + ".metal")
+		flat, err := simcompile.Flatten(file+".metal", simcompile.Language31)
 		require.NoError(e.t, err)
 		unit, err := lower.Lower(flat, lower.Options{File: file + ".metal"})
 		require.NoError(e.t, err)

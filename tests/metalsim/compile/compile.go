@@ -52,7 +52,8 @@ type Language int
 // languages are those that some macOS knows, and compile runs on here.
 var languages = []Language{200, 210, 220, 230, 240, 300, 310, 320, 400}
 
-const language31 Language = 310
+// Language31 is macOS 14's, which the project uses.
+const Language31 Language = 310
 
 // ParseLanguage reads a version such as 3.1.
 func ParseLanguage(s string) (Language, error) {
@@ -121,7 +122,7 @@ type Options struct {
 
 func (o Options) language() Language {
 	if o.Language == 0 {
-		return language31
+		return Language31
 	}
 	return o.Language
 }
@@ -145,7 +146,7 @@ func Flatten(file string, version Language) (string, error) {
 		"-D__METAL__=1", fmt.Sprintf("-D__METAL_VERSION__=%d", version), "-D__METAL_MACOS__=1",
 		"-isystem", kit.empty, "-I", filepath.Dir(file),
 	}
-	if version >= language31 {
+	if version >= Language31 {
 		args = append(args, "-D__HAVE_BFLOAT__=1")
 	}
 	b, err := command(clang(), append(args, file)...)
@@ -199,7 +200,7 @@ func flattened(flat, file string, o Options) (*Artifact, error) {
 	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
 		return nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
 	}
-	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < language31})
+	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < Language31})
 	if err != nil {
 		return nil, err
 	}

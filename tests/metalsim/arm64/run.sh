@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The GPU's side on arm64, the processor of Macs (Linux only): run.sh quick|full. On another
+# processor under qemu-user, with a Mac's pages of 16 KiB.
+#   quick  the host side against its mock, and the simulator's rules
+#   full   also with cgo, the table of problems without checks and some of it with them, and the
+#          C library with several threads on every stream
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../.."
+build=$PWD/build/arm64
+mkdir -p -- "$build"
+
+if [[ $(uname -m) == aarch64 ]]; then
+    emulator=()
+    executor=()
+    compiler=cc
+else
+    emulator=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
+    # Pages of 16 KiB for Go programs; a C program's dynamic loader fails with them in qemu 7.2.
+    executor=(-exec "${emulator[*]} -p 16384")
+    compiler=aarch64-linux-gnu-gcc
+fi
+NATTEN_METALSIM_LIBRARY=$(NATTEN_METALSIM_ARCH=arm64 go run ./tests/metalsim/cmd/simbuild)
+export NATTEN_METALSIM_LIBRARY
+
+# on_arm64 CGO ARGUMENTS... runs go test.
+on_arm64() {
+    CC=$compiler CGO_ENABLED=$1 GOOS=linux GOARCH=arm64 go test -timeout 60m ${executor[@]+"${executor[@]}"} "${@:2}"
+}
+
+run_quick() {
+    echo "== arm64: the host side and the simulator's rules"
+    on_arm64 0 ./metalrt ./tests/metalsim/simulator
+}
+
+# Results without checks: of all problems; with them: of the first of each rank.
+run_tables() {
+    echo "== arm64: with cgo"
+    on_arm64 1 ./metalrt
+    echo "== arm64: the table of problems, fast"
+    METALSIM_MODE=fast on_arm64 0 -run 'Conformance' ./core/metal
+    echo "== arm64: some problems, checked"
+    on_arm64 0 -run 'TestProblems/(1d|2d|3d)$' ./tests/metalsim/endtoend
+}
+
+#!x
+run_threads() {
+    echo "== arm64: the C library, several threads"
+    # shellcheck source=capi/packaging/compile.sh
+    root=$PWD CC=$compiler GOARCH=arm64 GOOS=linux bash -euo pipefail -c 'source capi/packaging/compile.sh; compile "$1"' compile "$build/libnatten_mps.so"
+    "$compiler" -std=gnu11 -Wall -Wextra -Werror -O1 -pthread -Iinclude -o "$build/threads" tests/metalsim/arm64/threads.c \
+        "-L$build" -lnatten_mps "$NATTEN_METALSIM_LIBRARY" -lm "-Wl,-rpath,$build"
+    local stream torch
+    for stream in host own torch torch_queue; do
+        torch=2.15
+        [[ $stream != torch_queue ]] || torch=2.9
+        METALSIM_TORCH=$torch METALSIM_MODE=fast NATTEN_MPS_VERIFY=off NATTEN_MPS_SIMULATOR=$NATTEN_METALSIM_LIBRARY \
+            ${emulator[@]+"${emulator[@]}"} "$build/threads" "$NATTEN_METALSIM_LIBRARY" "$stream"
+    done
+}
+
+case ${1:-quick} in
+    quick) run_quick ;;
+    full)
+        run_quick
+        run_tables
+        run_threads
+        ;;
+    *)
+        echo "run.sh: want quick or full" >&2
+        exit 2
+        ;;
+esac
