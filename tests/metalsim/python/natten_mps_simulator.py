@@ -29,6 +29,19 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "metalsim_unfinished": (ctypes.c_uint64, ()),
     "metalsim_register": (ctypes.c_uint64, (ctypes.c_void_p, ctypes.c_size_t)),
     "metalsim_undefined": (None, (ctypes.c_uint64,)),
+    "metalsim_allocate": (ctypes.c_uint64, (ctypes.c_size_t,)),
+    "metalsim_free": (None, (ctypes.c_uint64,)),
+    "metalsim_address": (ctypes.c_void_p, (ctypes.c_uint64,)),
+    "metalsim_stream_read": (
+        None,
+        (
+            ctypes.c_int,
+            ctypes.c_uint64,
+            ctypes.c_size_t,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+        ),
+    ),
     "metalsim_stream_use": (None, (ctypes.c_int,)),
     "metalsim_stream_current": (ctypes.c_int, ()),
     "metalsim_stream_synchronize": (None, (ctypes.c_int,)),
@@ -142,6 +155,34 @@ def locate(tensor: Tensor) -> tuple[int, int]:
     _in_flight.append(storage)
     handle = library().metalsim_register(storage.data_ptr(), storage.nbytes())
     return handle, tensor.storage_offset() * tensor.element_size()
+
+
+class PrivateTensor:
+    """A tensor in memory that only the GPU reaches, as torch's allocator gives it out.
+
+    The host faults where it touches the elements; after `free` the next tensor of the size gets
+    the same memory, whatever work the stream has still to do with it.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self._values = values.contiguous()
+        self._bytes = values.numel() * values.element_size()
+        self._handle = library().metalsim_allocate(self._bytes)
+        address = library().metalsim_address(self._handle)
+        memory = (ctypes.c_char * self._bytes).from_address(address)
+        self.tensor = torch.frombuffer(memory, dtype=values.dtype).view(values.shape)
+        self.address = address
+        library().metalsim_stream_write(0, self._handle, 0, self._values.data_ptr(), self._bytes)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        library().metalsim_free(self._handle)
+
+    def read(self) -> Tensor:
+        """Wait for the elements and copy them."""
+        out = torch.empty_like(self._values)
+        library().metalsim_stream_read(0, self._handle, 0, out.data_ptr(), self._bytes)
+        return out
 
 
 class _Shader:

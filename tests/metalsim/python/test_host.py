@@ -268,3 +268,41 @@ def test_scaled_values_are_finite():
     out, lse = ops.attn(q, k, v, window=WINDOW)
     assert torch.isfinite(out).all()
     assert lse.max().item() < math.log(9) + 8
+
+
+def test_memory_that_the_host_cannot_read_and_torch_hands_out_again():
+    # What torch's allocator frees, the stream's next tensor gets, while work with it is waiting.
+    sim.set_option("schedule", "random")
+    try:
+        wanted, got, addresses = [], [], set()
+        for number in range(6):
+            values = [t + number for t in _inputs()]
+            wanted.append(pure.attn(*values, window=WINDOW)[0])
+            tensors = [sim.PrivateTensor(v) for v in values]
+            got.append(ops.attn(*(t.tensor for t in tensors), window=WINDOW)[0])
+            addresses |= {t.address for t in tensors}
+            for t in tensors:
+                t.free()
+        sim.synchronize()
+    finally:
+        sim.set_option("schedule", "lazy")
+    assert len(addresses) == 3, "the same memory each time"
+    for a, b in zip(got, wanted, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+    assert sim.findings() == []
+
+
+def test_queues_overlap_in_any_order():
+    sim.set_option("schedule", "random")
+    try:
+        values = _inputs()
+        wanted, _ = pure.attn(*values, window=WINDOW)
+        for seed in range(4):
+            sim.set_option("seed", seed + 1)
+            got, _ = ops.attn(*values, window=WINDOW)
+            sim.synchronize()
+            torch.testing.assert_close(got, wanted, atol=1e-5, rtol=1e-5)
+        _train_step()
+    finally:
+        sim.set_option("schedule", "lazy")
+    assert sim.findings() == []

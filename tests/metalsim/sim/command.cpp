@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // command.cpp - command queue and command buffer.
+#include <sys/mman.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
+#include <random>
 
 #include "findings.h"
 #include "metal.h"
@@ -32,6 +35,64 @@ constexpr GpuFault gpu_faults[] = {
     {"gpu_timeout", 2,
      "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)"}};
 
+// One GPU: a command at a time. A queue's commands keep their order; with
+// schedule=random those of several queues overlap, as they do on a Mac.
+std::mutex gpu;
+std::mutex queues_mu;
+std::vector<CommandQueue*> queues;
+
+// below gives a number of a sequence that the seed starts.
+uint64_t below(uint64_t n) {
+  static std::mt19937_64 sequence(settings().seed);
+  return sequence() % n;
+}
+
+std::vector<CommandQueue*> busy_queues() {
+  std::lock_guard<std::mutex> g(queues_mu);
+  std::vector<CommandQueue*> out;
+  for (CommandQueue* q : queues)
+    if (q->has_work()) out.push_back(q);
+  return out;
+}
+
+CommandQueue* any_queue() {
+  std::vector<CommandQueue*> busy = busy_queues();
+  return busy.empty() ? nullptr : busy[below(busy.size())];
+}
+
+void run(CommandQueue* queue, CommandBuffer* last) {
+  while (queue->has_work() && !(last && last->status >= kCompleted))
+    (settings().schedule == "random" ? any_queue() : queue)->step();
+}
+
+bool same_memory(const Buffer* a, const Buffer* b) {
+  return a->memory < b->memory + b->length && b->memory < a->memory + a->length;
+}
+
+// conflict finds memory that two command buffers use and one writes.
+const Buffer* conflict(const CommandBuffer* a, const CommandBuffer* b) {
+  for (const Command& one : a->commands)
+    for (const Command& other : b->commands)
+      for (const Access& x : one.accesses)
+        for (const Access& y : other.accesses)
+          if ((x.writes || y.writes) && same_memory(x.buffer.get(), y.buffer.get()))
+            return x.buffer.get();
+  return nullptr;
+}
+
+// check_overlap: what another queue has not completed may run at the same time.
+void check_overlap(CommandBuffer* b, const CommandQueue* queue) {
+  for (CommandQueue* other : busy_queues()) {
+    if (other == queue) continue;
+    std::lock_guard<std::mutex> g(other->mu);
+    for (const Owned<CommandBuffer>& o : other->committed)
+      if (const Buffer* shared = conflict(b, o.get()))
+        b->fail("commit: work of another queue uses the buffer at " +
+                std::to_string(reinterpret_cast<uintptr_t>(shared->memory)) +
+                " too, one of the two writes it, and nobody has waited");
+  }
+}
+
 void commit(CommandBuffer* b) {
   if (b->torch) {
     b->fail("commit: this command buffer is torch's, which commits it itself");
@@ -58,18 +119,30 @@ void CommandBuffer::fail(const std::string& text) {
   faults++;
 }
 
-void CommandBuffer::run() {
-  start = now();
-  int64_t code = 1;
-  for (const Command& c : commands) {
-    if (!failure.empty()) break;
+Reachable::Reachable(const std::vector<Access>& accesses) : accesses_(accesses) {
+  for (const Access& a : accesses_)
+    if (a.buffer->hidden) mprotect(a.buffer->memory, a.buffer->mapped, PROT_READ | PROT_WRITE);
+}
+
+Reachable::~Reachable() {
+  for (const Access& a : accesses_)
+    if (a.buffer->hidden) mprotect(a.buffer->memory, a.buffer->mapped, PROT_NONE);
+}
+
+bool CommandBuffer::step() {
+  if (!next) start = now();
+  if (failure.empty() && next < commands.size()) {
+    const Command& c = commands[next++];
     for (const GpuFault& f : gpu_faults)
-      if (c.dispatch && injected(f.name)) failure = f.text, code = f.code;
-    if (!failure.empty()) break;
-    if (c.host)
-      c.host();
-    else
-      failure = run_dispatch(*c.dispatch);
+      if (c.dispatch && failure.empty() && injected(f.name)) failure = f.text, code = f.code;
+    if (failure.empty()) {
+      Reachable open(c.accesses);
+      if (c.host)
+        c.host();
+      else
+        failure = run_dispatch(*c.dispatch);
+    }
+    if (failure.empty() && next < commands.size()) return true;
   }
   commands.clear();
   end = now();
@@ -79,6 +152,7 @@ void CommandBuffer::run() {
     release(e);
   }
   status = failure.empty() ? kCompleted : kError;
+  return false;
 }
 
 CommandBuffer::~CommandBuffer() {
@@ -94,34 +168,55 @@ void CommandQueue::commit(CommandBuffer* b) {
     return;
   }
   if (b->open) b->fail("commit before endEncoding of the open encoder");
+  bool random = settings().schedule == "random", lazy = settings().schedule == "lazy";
+  std::unique_lock<std::mutex> one(gpu, std::defer_lock);
+  if (!lazy) one.lock();
+  if (random) check_overlap(b, this);
   b->status = kCommitted;
   unfinished++;
   {
     std::lock_guard<std::mutex> g(mu);
     committed.emplace_back(b);
   }
-  if (settings().schedule == "eager") finish(b);
+  if (!lazy && !random) run(this, b);
+  if (random)  // the GPU has begun, and got so far, before anybody waits
+    for (uint64_t n = below(4); n > 0; n--)
+      if (CommandQueue* q = any_queue()) q->step();
 }
 
-// One GPU: command buffers run one at a time.
-void CommandQueue::finish(CommandBuffer* last) {
-  static std::mutex gpu;
-  std::lock_guard<std::mutex> one(gpu);
-  for (;;) {
-    Owned<CommandBuffer> b;
-    {
-      std::lock_guard<std::mutex> g(mu);
-      if (committed.empty() || (last && last->status >= kCompleted)) return;
-      b = committed.front();
-      committed.pop_front();
-    }
-    b->run();
-    unfinished--;
+bool CommandQueue::has_work() {
+  std::lock_guard<std::mutex> g(mu);
+  return !committed.empty();
+}
+
+void CommandQueue::step() {
+  Owned<CommandBuffer> b;
+  {
+    std::lock_guard<std::mutex> g(mu);
+    b = committed.front();
   }
+  if (b->step()) return;
+  unfinished--;
+  std::lock_guard<std::mutex> g(mu);
+  committed.pop_front();
+}
+
+void CommandQueue::finish(CommandBuffer* last) {
+  std::lock_guard<std::mutex> one(gpu);
+  run(this, last);
+}
+
+CommandQueue::~CommandQueue() {
+  std::lock_guard<std::mutex> g(queues_mu);
+  queues.erase(std::find(queues.begin(), queues.end(), this));
 }
 
 CommandQueue* make_queue() {
-  return injected("queue") ? nullptr : make<CommandQueue>(*find_class("SimCommandQueue"));
+  if (injected("queue")) return nullptr;
+  auto* q = make<CommandQueue>(*find_class("SimCommandQueue"));
+  std::lock_guard<std::mutex> g(queues_mu);
+  queues.push_back(q);
+  return q;
 }
 
 CommandBuffer* make_command_buffer(CommandQueue* q) {

@@ -141,7 +141,7 @@ const std::map<std::string, Setter>& setters() {
        }},
       {"order",
        [&s](auto& v) { return one_of(&s.order, v, {"ascending", "descending", "shuffled"}); }},
-      {"schedule", [&s](auto& v) { return one_of(&s.schedule, v, {"lazy", "eager"}); }},
+      {"schedule", [&s](auto& v) { return one_of(&s.schedule, v, {"lazy", "eager", "random"}); }},
       {"dispatch_type",
        [&s](auto& v) { return one_of(&s.dispatch_type, v, {"serial", "concurrent"}); }},
       {"seed", number(&s.seed)},

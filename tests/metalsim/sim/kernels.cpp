@@ -194,17 +194,16 @@ std::shared_ptr<Module> compile(const std::string& source, const Dialect& dialec
   static std::mutex mu;
   static auto* modules = new std::map<std::string, std::shared_ptr<Module>>;
   const std::string& mode = settings().mode;
-  std::string language = std::to_string(dialect.language >> 16) + "." +
-                         std::to_string(dialect.language & 0xffff);
+  std::string language =
+      std::to_string(dialect.language >> 16) + "." + std::to_string(dialect.language & 0xffff);
   static const char* const maths[] = {"safe", "relaxed", "fast"};
   if (dialect.math < 0 || dialect.math > 2) {
-    *err = "program_source: error: invalid value '" + std::to_string(dialect.math) +
-           "' of mathMode";
+    *err =
+        "program_source: error: invalid value '" + std::to_string(dialect.math) + "' of mathMode";
     return nullptr;
   }
-  std::vector<std::string> options{"-emit", "so",     "-arch", kProcessor,
-                                   "-mode", mode,     "-std",  language,
-                                   "-math", maths[dialect.math]};
+  std::vector<std::string> options{"-emit", "so",   "-arch",  kProcessor, "-mode",
+                                   mode,    "-std", language, "-math",    maths[dialect.math]};
   std::string key = compiler_hash();
   for (const std::string& o : options) key += o + " ";
   key = hash(key + source);

@@ -60,7 +60,26 @@ struct Buffer : Object {
   uint64_t length = 0, options = 0;
   size_t mapped = 0;       // bytes to unmap at memory; 0: somebody else's
   bool undefined = false;  // nothing has been stored yet
+  bool hidden = false;     // memory that the host can reach only while the GPU runs
   ~Buffer() override;
+};
+
+// Access is what a command does with a buffer.
+struct Access {
+  Owned<Buffer> buffer;
+  bool writes;
+};
+
+// Reachable opens hidden buffers for the GPU, for as long as it lives.
+class Reachable {
+ public:
+  explicit Reachable(const std::vector<Access>& accesses);
+  ~Reachable();
+  Reachable(const Reachable&) = delete;
+  Reachable& operator=(const Reachable&) = delete;
+
+ private:
+  const std::vector<Access>& accesses_;
 };
 
 // What is bound at an index: a buffer from an offset on, or bytes.
@@ -87,6 +106,7 @@ struct Dispatch {
 struct Command {
   std::unique_ptr<Dispatch> dispatch;
   std::function<void()> host;
+  std::vector<Access> accesses;
 };
 
 enum Status : uint64_t { kNotEnqueued = 0, kCommitted = 2, kCompleted = 4, kError = 5 };
@@ -104,10 +124,13 @@ struct CommandBuffer : Object {
   Encoder* open = nullptr;
   bool torch = false;  // a stream's: only torch may commit it
   double start = 0, end = 0;
+  size_t next = 0;   // the command that runs next
+  int64_t code = 1;  // of the error
 
   // fail records a validation finding; the buffer will end in error.
   void fail(const std::string& text);
-  void run();
+  // step runs the next command; false: that was the last, and the buffer is complete.
+  bool step();
   ~CommandBuffer() override;
 };
 
@@ -116,6 +139,9 @@ struct CommandQueue : Object {
   std::deque<Owned<CommandBuffer>> committed;
   void commit(CommandBuffer* b);
   void finish(CommandBuffer* last);  // runs all up to last; null: all
+  bool has_work();
+  void step();  // runs a command of the first buffer that is not complete
+  ~CommandQueue() override;
 };
 
 struct Encoder : Object {

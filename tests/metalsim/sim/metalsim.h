@@ -28,7 +28,9 @@ extern "C" {
  *   mode      checked, fast, fastmath, fuzz or coverage
  *   order     ascending, descending or shuffled (with seed)
  *   workers   cores that the fast modes use
- *   schedule  lazy or eager
+ *   schedule  lazy, eager, or random: work begins before anybody waits, and commands of
+ *             several queues overlap in an order that seed chooses; a buffer that two
+ *             queues use with no wait between is a finding
  *   max_threads, max_threads_for   limit of pipelines (whose name has this in it)
  *   page_size what newBufferWithBytesNoCopy: wants; 0 is this machine's
  *   family    Apple GPU family, 7 to 10;  name  of the device
@@ -82,6 +84,13 @@ uint64_t metalsim_live(const char* class_name);
 uint64_t metalsim_register(void* memory, size_t length);
 void metalsim_unregister(void* memory);
 
+/* metalsim_allocate gives a buffer as torch's allocator does: private, so that the host
+ * faults where it touches the memory (metalsim_address) itself; and one that was freed
+ * last is handed out first, whatever the GPU has still to do with it. 0: no length. */
+uint64_t metalsim_allocate(size_t length);
+void metalsim_free(uint64_t buffer);
+void* metalsim_address(uint64_t buffer);
+
 /* metalsim_undefined says that nothing has been stored in a buffer yet: reading
  * it before writing is a finding. */
 void metalsim_undefined(uint64_t buffer);
@@ -97,6 +106,8 @@ void metalsim_stream_synchronize(int stream);
 void metalsim_stream_fill(int stream, uint64_t buffer, size_t offset, size_t length, uint8_t value);
 void metalsim_stream_write(int stream, uint64_t buffer, size_t offset, const void* from,
                            size_t length);
+/* metalsim_stream_read waits for the bytes, as a copy to the host does. */
+void metalsim_stream_read(int stream, uint64_t buffer, size_t offset, void* to, size_t length);
 void metalsim_stream_copy(int stream, uint64_t to, size_t to_offset, uint64_t from,
                           size_t from_offset, size_t length);
 

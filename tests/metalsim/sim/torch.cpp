@@ -2,6 +2,8 @@
 //
 // torch.cpp - torch's MPS streams: the C++ symbols and C shims that native
 // extensions use, and torch's own side of a stream for tests.
+#include <sys/mman.h>
+
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -124,12 +126,13 @@ METALSIM_EXPORTED void synchronize() { stream(0)->synchronize(SyncType::COMMIT_A
 namespace {
 
 // copy is a blit: torch ends its compute encoder first.
-void enqueue(int index, std::function<void()> work) {
+void enqueue(int index, std::vector<Access> accesses, std::function<void()> work) {
   MPSStream* s = stream(index);
   run_on(s->queue, [&] {
     s->endKernelCoalescing();
     Command c;
     c.host = std::move(work);
+    c.accesses = std::move(accesses);
     s->current()->commands.push_back(std::move(c));
   });
 }
@@ -164,6 +167,7 @@ API uint64_t metalsim_register(void* memory, size_t length) {
     return reinterpret_cast<uint64_t>(it->second.get());
   forget(p, p + length);
   Buffer* b = wrap_memory(p, length);
+  b->options = kStoragePrivate;  // as torch's tensors are
   registered[p] = Owned<Buffer>(b);
   release(b);
   return reinterpret_cast<uint64_t>(b);
@@ -172,6 +176,59 @@ API uint64_t metalsim_register(void* memory, size_t length) {
 API void metalsim_unregister(void* memory) {
   std::lock_guard<std::mutex> g(registered_mu);
   registered.erase(static_cast<char*>(memory));
+}
+
+// ---- memory of torch's allocator ----
+
+namespace {
+
+// Buffers that were given back, by size: the last one is handed out first.
+std::mutex pool_mu;
+std::map<uint64_t, std::vector<Owned<Buffer>>> pool;
+
+}  // namespace
+
+API uint64_t metalsim_allocate(size_t length) {
+  Buffer* b = nullptr;
+  {
+    std::lock_guard<std::mutex> g(pool_mu);
+    auto it = pool.find(length);
+    if (it != pool.end() && !it->second.empty()) {
+      b = it->second.back().get();
+      retain(b);
+      it->second.pop_back();
+    }
+  }
+  if (!b) {
+    b = make_buffer(length, kStoragePrivate);
+    if (!b) return 0;
+    b->hidden = true;
+    mprotect(b->memory, b->mapped, PROT_NONE);
+    std::lock_guard<std::mutex> g(registered_mu);
+    registered[b->memory] = Owned<Buffer>(b);
+  }
+  b->undefined = true;
+  return reinterpret_cast<uint64_t>(b);
+}
+
+API void* metalsim_address(uint64_t handle) {
+  Owned<Buffer> b = range(handle, 0, 0);
+  return b ? b->memory : nullptr;
+}
+
+API void metalsim_free(uint64_t handle) {
+  Owned<Buffer> b = range(handle, 0, 0);
+  if (!b) return;
+  std::lock_guard<std::mutex> g(pool_mu);
+  pool[b->length].push_back(b);
+  release(b.get());
+}
+
+API void metalsim_stream_read(int index, uint64_t handle, size_t offset, void* to, size_t length) {
+  Owned<Buffer> b = range(handle, offset, length);
+  if (!b) return;
+  enqueue(index, {{b, false}}, [=] { memcpy(to, b->memory + offset, length); });
+  stream(index)->synchronize(SyncType::COMMIT_AND_WAIT);
 }
 
 API void metalsim_undefined(uint64_t handle) {
@@ -196,7 +253,7 @@ API void metalsim_stream_fill(int index, uint64_t handle, size_t offset, size_t 
   Owned<Buffer> b = range(handle, offset, length);
   if (!b) return;
   count(kFills);
-  enqueue(index, [=] { memset(b->memory + offset, value, length); });
+  enqueue(index, {{b, true}}, [=] { memset(b->memory + offset, value, length); });
 }
 
 API void metalsim_stream_write(int index, uint64_t handle, size_t offset, const void* from,
@@ -205,7 +262,7 @@ API void metalsim_stream_write(int index, uint64_t handle, size_t offset, const 
   if (!b) return;
   count(kWrites);
   std::string bytes(static_cast<const char*>(from), length);
-  enqueue(index, [=] { memcpy(b->memory + offset, bytes.data(), length); });
+  enqueue(index, {{b, true}}, [=] { memcpy(b->memory + offset, bytes.data(), length); });
 }
 
 API void metalsim_stream_copy(int index, uint64_t to, size_t to_offset, uint64_t from,
@@ -213,5 +270,6 @@ API void metalsim_stream_copy(int index, uint64_t to, size_t to_offset, uint64_t
   Owned<Buffer> d = range(to, to_offset, length), s = range(from, from_offset, length);
   if (!d || !s) return;
   count(kCopies);
-  enqueue(index, [=] { memmove(d->memory + to_offset, s->memory + from_offset, length); });
+  enqueue(index, {{d, true}, {s, false}},
+          [=] { memmove(d->memory + to_offset, s->memory + from_offset, length); });
 }

@@ -3,6 +3,7 @@
 package simulator
 
 import (
+	"fmt"
 	"testing"
 	"unsafe"
 
@@ -217,4 +218,98 @@ func BenchmarkLaunch(b *testing.B) {
 		}
 	})
 	m.Call(torchSync)
+}
+
+// TestFreedMemoryIsHandedOutAgain: the last buffer that was freed comes first, private
+// and undefined, with the work on it still to do.
+func TestFreedMemoryIsHandedOutAgain(t *testing.T) {
+	m := startMetal(t)
+	a := m.Call("metalsim_allocate", 12)
+	require.Zero(t, m.send(a, "contents"), "private storage")
+	bytes := []byte("abcdefghijkl")
+	m.Call("metalsim_stream_write", 0, a, 0, uintptr(unsafe.Pointer(&bytes[0])), 12)
+	m.Call("metalsim_free", a)
+	b := m.Call("metalsim_allocate", 12)
+	require.Equal(t, a, b)
+	other := m.Call("metalsim_allocate", 12)
+	require.NotEqual(t, a, other)
+	back := make([]byte, 12)
+	m.Call("metalsim_stream_read", 0, b, 0, uintptr(unsafe.Pointer(&back[0])), 12)
+	require.Equal(t, bytes, back, "what was encoded before still ran in its place")
+	m.Call("metalsim_free", b)
+	m.Call("metalsim_free", other)
+	m.finds()
+}
+
+// TestQueuesOverlap: with schedule=random work runs before anybody waits, queues take
+// turns in an order that changes, and memory that two of them use is a finding.
+func TestQueuesOverlap(t *testing.T) {
+	m := startMetal(t)
+	m.set("schedule", "random")
+	p := m.pipeline("scale")
+	in, _ := m.buffer(1, 2, 3)
+	second := m.send(m.device, "newCommandQueue")
+	defer m.send(second, "release")
+	orders := map[string]bool{}
+	begun := 0
+	for range 24 {
+		pool := m.pool()
+		first, one := m.buffer(0, 0, 0)
+		other, two := m.buffer(0, 0, 0)
+		var commands []uintptr
+		for i, queue := range []uintptr{m.queue, second} {
+			b := m.send(queue, "commandBuffer")
+			e := m.send(b, "computeCommandEncoder")
+			m.encodeScale(e, p, in, []uintptr{first, other}[i], 3, 2)
+			m.send(e, "endEncoding")
+			commands = append(commands, b)
+		}
+		m.send(commands[0], "commit")
+		m.send(commands[1], "commit")
+		state := fmt.Sprint(one[0] != 0, two[0] != 0)
+		orders[state] = true
+		if state != "false false" {
+			begun++
+		}
+		for _, b := range commands {
+			m.send(b, "waitUntilCompleted")
+		}
+		require.Equal(t, []float32{2, 4, 6}, one)
+		require.Equal(t, []float32{2, 4, 6}, two)
+		m.pop(pool)
+	}
+	require.Greater(t, len(orders), 2, "%v", orders)
+	require.Positive(t, begun)
+	m.finds()
+
+	m.requireOverlapSeen(p, in, second)
+}
+
+// requireOverlapSeen writes one buffer from two queues, first with a wait between.
+func (m metal) requireOverlapSeen(p, in, second uintptr) {
+	shared, _ := m.buffer(0, 0, 0)
+	for _, wait := range []bool{true, false} {
+		pool := m.pool()
+		var last uintptr
+		for _, queue := range []uintptr{m.queue, second} {
+			b := m.send(queue, "commandBuffer")
+			for range 8 { // that some of it is still to run
+				e := m.send(b, "computeCommandEncoder")
+				m.encodeScale(e, p, in, shared, 3, 2)
+				m.send(e, "endEncoding")
+			}
+			if last != 0 && wait {
+				m.send(last, "waitUntilCompleted")
+			}
+			m.send(b, "commit")
+			last = b
+		}
+		m.send(last, "waitUntilCompleted")
+		m.pop(pool)
+		if wait {
+			m.finds()
+		} else {
+			m.finds("work of another queue uses the buffer")
+		}
+	}
 }
