@@ -49,6 +49,7 @@ quick_on_simulator() {
         on_simulator "$simulator" "$tier" fast tests/python/test_metal.py
     done
     python_suite "$simulator" "${tiers[0]}"
+    tests/metalsim/arm64/run.sh quick
 }
 
 # The Python suite in the other tiers (Linux only).
@@ -58,6 +59,7 @@ slow_on_simulator() {
     for tier in "${tiers[@]:1}"; do
         python_suite "$simulator" "$tier"
     done
+    tests/metalsim/arm64/run.sh full
 }
 
 ## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file

@@ -4,9 +4,12 @@ package shell
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,7 +48,7 @@ func newMac(t *testing.T) *mac {
 	require.NoError(t, os.Symlink(bash, filepath.Join(m.bin, "bash")))
 	body, err := os.ReadFile("testdata/stub")
 	require.NoError(t, err)
-	stub := "#!" + m.find("bash") + " -p\nSTUBS='" + m.bin + "' REAL='" + real + "' STUB_LOG='" + m.log + "'\n" + string(body)
+	stub := "#!" + m.find("bash") + " -p\nSTUBS='" + m.bin + "' REAL='" + real + "' STUB_LOG='" + m.log + "' INSTALLED='" + m.installed() + "'\n" + string(body)
 	for _, name := range append(append([]string{}, has...), called...) {
 		require.NoError(t, os.WriteFile(filepath.Join(m.bin, name), []byte(stub), 0o755))
 	}
@@ -54,6 +57,23 @@ func newMac(t *testing.T) *mac {
 	}
 	m.copyTree()
 	return m
+}
+
+var inEnvironment = regexp.MustCompile(`\.venv/bin/([a-z]+)`)
+
+// installed lists the programs that the scripts expect in .venv.
+func (m *mac) installed() string {
+	m.t.Helper()
+	names := map[string]bool{}
+	for _, path := range scripts(m.t) {
+		text, err := os.ReadFile(filepath.Join(root, path))
+		require.NoError(m.t, err)
+		for _, found := range inEnvironment.FindAllStringSubmatch(string(text), -1) {
+			names[found[1]] = true
+		}
+	}
+	delete(names, "python")
+	return strings.Join(slices.Collect(maps.Keys(names)), " ")
 }
 
 func (m *mac) find(name string) string {
