@@ -40,10 +40,7 @@ type numbers struct {
 // newNumbers leaves the elements NaN. They begin off elements beyond a multiple of 64
 // bytes.
 func newNumbers(p *core.Problem, role core.Role, off int) *numbers {
-	n := &numbers{dtype: p.DType, count: 1}
-	if role == core.LSE || role == core.DLSE {
-		n.dtype = p.DType.Accumulator()
-	}
+	n := &numbers{dtype: p.DTypeOf(role), count: 1}
 	shape := p.Shape(role)
 	for i := len(shape) - 1; i >= 0; i-- {
 		n.strides[i] = n.count

@@ -21,10 +21,7 @@ type tensor struct {
 }
 
 func newTensor(p *core.Problem, b *core.Buffers, role core.Role) tensor {
-	t := tensor{dtype: p.DType, strides: b.Tensors[role].Strides}
-	if role == core.LSE || role == core.DLSE {
-		t.dtype = p.DType.Accumulator()
-	}
+	t := tensor{dtype: p.DTypeOf(role), strides: b.Tensors[role].Strides}
 	t.size = t.dtype.Size()
 	if b.Given(role) {
 		t.data = b.Tensors[role].Data.Add(int(b.Tensors[role].Offset))

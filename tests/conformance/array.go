@@ -28,10 +28,7 @@ type array struct {
 
 // newArray also leaves room in front of the tensor and behind it.
 func newArray(p *core.Problem, role core.Role, l layout) *array {
-	a := &array{role: role, dtype: p.DType, shape: [6]int64{1, 1, 1, 1, 1, 1}}
-	if role == core.LSE || role == core.DLSE {
-		a.dtype = p.DType.Accumulator()
-	}
+	a := &array{role: role, dtype: p.DTypeOf(role), shape: [6]int64{1, 1, 1, 1, 1, 1}}
 	a.rank = copy(a.shape[:], p.Shape(role))
 	const margin = 8
 	elements := l.place(a, p.Reads(role))

@@ -84,7 +84,7 @@ func (l *plan) Walk() *walk.Walk { return l.walk }
 func (l *plan) Variant() string { return fmt.Sprintf(", stencils, strips of %d", l.walk.Tile) }
 
 // Scratch implements engine.Plan.
-func (l *plan) Scratch() int { return walk.StripScratch(l.walk, kern.Float32Bytes) }
+func (l *plan) Scratch() int { return l.walk.RowScratch(kern.Float32Bytes) }
 
 // Serves implements engine.Plan.
 func (l *plan) Serves(*walk.Run) bool { return true }

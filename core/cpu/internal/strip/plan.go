@@ -83,9 +83,8 @@ func (l *plan[T]) Walk() *walk.Walk { return l.walk }
 // Variant implements engine.Plan.
 func (l *plan[T]) Variant() string { return fmt.Sprintf(", strips of %d", l.walk.Tile) }
 
-// Scratch implements engine.Plan: rows that are converted, weights and their gradients.
-// Windows of the queries that meet a strip's keys reach over twice a window.
-func (l *plan[T]) Scratch() int { return walk.StripScratch(l.walk, kern.SizeOf[T]()) }
+// Scratch implements engine.Plan.
+func (l *plan[T]) Scratch() int { return l.walk.RowScratch(kern.SizeOf[T]()) }
 
 // Serves implements engine.Plan.
 func (l *plan[T]) Serves(*walk.Run) bool { return true }

@@ -58,9 +58,15 @@ func (w *Walk) CutTasks(c Cut) {
 	}
 	widen(&w.Shape[2], tiles)
 	widen(&w.Shape[0], w.Extent[0])
+	w.lay()
+}
+
+// lay makes the grid of tasks of the shape.
+func (w *Walk) lay() {
+	tiles := kern.CeilDiv(w.Extent[2], max(w.Tile, 1))
 	w.Count([6]int{
-		int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), kern.CeilDiv(w.Extent[1], w.Shape[1]),
-		kern.CeilDiv(tiles, w.Shape[2]), kern.CeilDiv(heads, w.Heads),
+		int(w.Problem.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), kern.CeilDiv(w.Extent[1], w.Shape[1]),
+		kern.CeilDiv(tiles, w.Shape[2]), kern.CeilDiv(int(w.Problem.KVHeads)*w.groupParts(), w.Heads),
 	})
 }
 

@@ -125,8 +125,10 @@ func (w *Walk) ChooseTile(most int) {
 	w.Tile = max(kern.CeilDiv(w.Extent[2], tiles), 1)
 }
 
-// StripScratch is scratch for a strip of an engine that reads rows where they are.
-func StripScratch(w *Walk, element int) int {
+// RowScratch is the number of bytes that a worker holds which reads rows where they are:
+// rows that had to be converted, weights and their gradients. Windows of the queries that
+// meet a tile's keys reach over twice a window.
+func (w *Walk) RowScratch(element int) int {
 	p := w.Problem
 	queries := w.Tile + 2*int(p.Axes[2].Kernel)
 	keys := queries + 2*int(p.Axes[2].Kernel)

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+
+package walk
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+)
+
+// item is one that a walk comes to, for one turn of query heads.
+type item struct {
+	sample, class, n0, n1, n2 int
+	kvHead, member            int
+}
+
+// visitor counts how often a walk comes to each item.
+type visitor struct {
+	at   Cursor
+	seen map[item]int
+}
+
+func (v *visitor) Plan(n, count int) { v.at.SetTile(n, count) }
+
+func (v *visitor) Column(from, to [3]int) {
+	heads := [][2]int{{v.at.KVHead, v.at.Member}}
+	if w := v.at.Walk; w.Together {
+		heads = nil
+		for head := v.at.FirstHead; head < v.at.EndHead; head++ {
+			heads = append(heads, [2]int{head / w.Group, head % w.Group})
+		}
+	}
+	for n0 := from[0]; n0 < to[0]; n0++ {
+		v.at.Publish(n0, from[1], to[1])
+		for n1, _, ok := v.at.NextRows(1); ok; n1, _, ok = v.at.NextRows(1) {
+			for i := range v.at.Positions {
+				for _, head := range heads {
+					v.seen[item{v.at.Sample, v.at.class, n0, n1, v.at.Index[2] + i, head[0], head[1]}]++
+				}
+			}
+		}
+	}
+}
+
+// items is the number of items of a walk, by the lengths of the samples.
+func items(w *Walk, sizes []int64) (count int) {
+	p := w.Problem
+	for sample := range p.Batch {
+		one := 1
+		for i, a := range p.SampleAxes(sizes, sample) {
+			switch {
+			case w.Pass.Tokens && i == 2:
+				one *= int(p.Extra)
+			case w.Pass.Tokens:
+			case w.Pass.Kind.Inverse():
+				one *= int(a.Length)
+			default:
+				one *= int(a.Outputs())
+			}
+		}
+		count += one
+	}
+	heads := int(p.KVHeads) * w.turns()
+	if !w.Pass.Kind.Inverse() {
+		heads *= w.groupParts()
+	}
+	return count * heads
+}
+
+// All tasks of a walk, in each of the ways to cut them, come to every item once.
+func TestTasksCoverItemsOnce(t *testing.T) {
+	for seed := range uint64(150) {
+		r := rand.New(rand.NewPCG(81, seed))
+		given, sizes := conformance.Random(r)
+		p, err := given.Normalize()
+		require.NoError(t, err)
+		for _, pass := range Passes(p) {
+			w := New(p, pass)
+			cut := Cut{Largest: TaskWork, Pairs: r.IntN(2) == 0, MostRows: r.IntN(2) * 3}
+			if cut.Together = !pass.Kind.Inverse() && r.IntN(3) == 0; cut.Together {
+				w.Member = 1
+			}
+			w.ChooseTile(1 + r.IntN(8))
+			w.CutTasks(cut)
+			if r.IntN(3) > 0 { // into small ones
+				w.Shape, w.Heads = [3]int{1 + r.IntN(3), 1 + r.IntN(3), 1 + r.IntN(3)}, 1+r.IntN(2)
+				w.lay()
+			}
+			run := Run{Problem: p, Sizes: sizes}
+			for _, role := range pass.Outputs {
+				if p.Writes(role) {
+					run.Tensors[role].Base = 8
+				}
+			}
+			s := w.Stage(&run, 0)
+			require.Positive(t, s.Count+1-min(p.Batch, 1), "seed %d", seed)
+			v, rows := visitor{seen: map[item]int{}}, sched.Stealable[Rows]{}
+			v.at.Begin(&run, &s, &rows, false)
+			for n := range s.Count {
+				v.at.Task(n, &v)
+			}
+			for i, n := range v.seen {
+				require.Equal(t, 1, n, "seed %d: %+v of %+v %+v", seed, i, *p, pass)
+			}
+			require.Len(t, v.seen, items(w, sizes), "seed %d: %+v %+v", seed, *p, pass)
+		}
+	}
+}
+
+// Both colours together are all tasks.
+func TestColoursCoverTasks(t *testing.T) {
+	for chunks := 1; chunks < 9; chunks++ {
+		w := &Walk{Problem: &core.Problem{}}
+		w.Coloured, w.ColourAxis = true, 1
+		w.Count([6]int{2, 3, 1, chunks, 1, 2})
+		require.Equal(t, w.Tasks, w.taskCount(0)+w.taskCount(1))
+		require.Equal(t, chunks, w.ofColour(0)+w.ofColour(1))
+	}
+}
