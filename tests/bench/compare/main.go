@@ -4,7 +4,8 @@
 //
 //	compare bits OLD NEW     every operation, element type and instruction set over tests/cases.json and
 //	                         random problems, on one and two threads: the same bits, kernels and scratch memory?
-//	compare speed OLD NEW    the rows of ./build.sh bench cpu and calls of 16 tokens, the libraries taking turns
+//	compare speed OLD NEW    the rows of ./build.sh bench cpu and calls of 16 tokens, the libraries taking turns;
+//	                         ratios of one thread are of processor time, so that other work matters less
 //
 // With -emulator, for another architecture, OLD and NEW are this program built with CGO_ENABLED=0 from the
 // sources that are compared: it then has their engine in itself.
@@ -29,6 +30,7 @@ type options struct {
 	off      string
 	rounds   int
 	only     string
+	threads  int
 }
 
 func main() {
@@ -42,6 +44,7 @@ func main() {
 	flag.StringVar(&o.off, "disable", "", "instruction sets to leave out, by comma: NATTEN_DISABLE_ISA of both")
 	flag.IntVar(&o.rounds, "rounds", 15, "speed: turns of each library")
 	flag.StringVar(&o.only, "only", "", "speed: rows whose name has this text")
+	flag.IntVar(&o.threads, "threads", 0, "speed: rows of this number of threads only")
 	flag.Parse()
 	if err := run(&o, flag.Args()); err != nil {
 		log.Fatal(err)
@@ -166,11 +169,11 @@ func (o *options) serve(path string) (*peer, error) {
 	return &peer{in, bufio.NewScanner(out)}, c.Start()
 }
 
-func (p *peer) ask(format string, arguments ...any) (seconds float64, err error) {
+func (p *peer) ask(format string, arguments ...any) (best, used float64, err error) {
 	fmt.Fprintf(p.in, format+"\n", arguments...)
 	if !p.out.Scan() {
-		return 0, fmt.Errorf("a worker ended: %w", io.ErrUnexpectedEOF)
+		return 0, 0, fmt.Errorf("a worker ended: %w", io.ErrUnexpectedEOF)
 	}
-	_, err = fmt.Sscan(p.out.Text(), &seconds)
-	return seconds, err
+	_, err = fmt.Sscan(p.out.Text(), &best, &used)
+	return best, used, err
 }

@@ -15,9 +15,9 @@ import (
 // turn is how long a library computes before it is the other's turn, in seconds.
 const turn = 0.03
 
-// speed times the libraries in turns. Each turn's figure is its quickest call, and a
-// ratio is the median of those of neighbouring turns: what other programs take then
-// falls on both.
+// speed times the libraries in turns. Each turn's figure is its quickest call or, of one
+// thread, the processor time of a call, and a ratio is the median of those of neighbouring
+// turns: what other programs take then falls on both.
 func speed(o *options, paths ...string) error {
 	var peers [2]*peer
 	for i, path := range paths {
@@ -34,7 +34,10 @@ func speed(o *options, paths ...string) error {
 				if !strings.Contains(p.name, o.only) || dtype == core.Float16 && number%4 != 2 {
 					continue
 				}
-				for _, threads := range []int{1, 2} {
+				for threads := 1; threads <= 2; threads++ {
+					if o.threads > 0 && threads != o.threads {
+						continue
+					}
 					least, ratio, err := contest(o, &peers, number, int(op), int(dtype), threads)
 					if err != nil {
 						return err
@@ -53,7 +56,11 @@ func speed(o *options, paths ...string) error {
 // contest returns the least seconds of both libraries and the median ratio.
 func contest(o *options, peers *[2]*peer, number, op, dtype, threads int) (least [2]float64, ratio float64, err error) {
 	ask := func(i, calls int) (float64, error) {
-		return peers[i].ask("%d %d %d %d %d", number, op, dtype, threads, calls)
+		best, used, err := peers[i].ask("%d %d %d %d %d", number, op, dtype, threads, calls)
+		if threads == 1 {
+			best = used
+		}
+		return best, err
 	}
 	calls := 3
 	for i := range peers {

@@ -61,11 +61,11 @@ func serve(l engine) error {
 			}
 			last = key
 		}
-		seconds, err := x.time(calls)
+		best, used, err := x.time(calls)
 		if err != nil {
 			return err
 		}
-		fmt.Println(seconds)
+		fmt.Println(best, used)
 	}
 	return in.Err()
 }
