@@ -95,11 +95,13 @@ test_metal() {
     tests/metalsim/test.sh quick
 }
 
-## mutate [TEXT]         break shaders and host side in one place after the other; a test has to fail each time
+## mutate [AREA [TEXT]]  break our sources (metal, python) in one place after the other; a test has to fail each time
 verb_mutate() {
-    [[ $goos != darwin ]] || fail "mutate breaks what the simulated Metal runs, which needs Linux"
+    local area=${1:-metal}
+    [[ $goos != darwin || $area != metal ]] || fail "mutate breaks what the simulated Metal runs, which needs Linux"
     verb_setup
-    .venv/bin/python tests/metalsim/mutate/mutate.py --only "${1:-}" --report build/mutations.md build/mutate
+    verb_build
+    .venv/bin/python tests/mutate/mutate.py --area "$area" --only "${2:-}" --report "build/mutations-$area.md" build/mutate
 }
 
 # What `check` adds: slow Python tests, Go without assembly and under the race

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Break the shaders and the host side one place at a time, and see that a test notices.
+"""Break our own sources one place at a time, and see that a test notices.
 
-    mutate.py [--only TEXT] [--report FILE] FOLDER
+    mutate.py [--area AREA] [--only TEXT] [--report FILE] FOLDER
 
-FOLDER becomes a copy of the tracked files of this checkout, in which the mutations of
-mutations.json are made one after the other; .venv is linked. A mutation is caught when the test
-that it names fails; the tests pass before the first.
+FOLDER becomes a copy of the tracked files of this checkout, in which the mutations of AREA.json
+(metal: shaders and the GPU's host side; python: the package) are made one after the other; .venv
+is linked. A mutation is caught when the test that it names fails; the tests pass before the first.
 """
 
 import argparse
@@ -17,15 +17,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 600
 
 
 def command(test: str) -> list[str]:
-    """The command of a test: PACKAGE:FUNCTION[/SUBTEST...] of Go, or py:TIER[:NAMES]."""
+    """The command of a test: PACKAGE:FUNCTION[/SUBTEST...] of Go, or py:TIER[:NAMES], the Python
+    tests on the simulator."""
     kind, _, which = test.partition(":")
     if kind == "py":
         tier, _, names = which.partition(":")
@@ -36,6 +38,35 @@ def command(test: str) -> list[str]:
         return ["bash", "-c", f"./build.sh build >/dev/null && NATTEN_MPS_TIER={tier} {run}"]
     pattern = "/".join(f"^({part})$" for part in which.split("/"))
     return ["go", "test", "-vet=off", "-count=1", "-failfast", "-run", pattern, f"./{kind}"]
+
+
+class Pytest:
+    """The process that answers tests of the form pytest:FILE[:NAMES], a file of tests/python."""
+
+    def __init__(self, folder: Path) -> None:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("NATTEN_")}
+        self.process = subprocess.Popen(
+            [".venv/bin/python", Path(__file__).with_name("server.py"), folder],
+            cwd=folder,
+            env={**environment, "PYTHONPATH": "python", "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, test: str) -> tuple[bool, str]:
+        """Whether the test passes, and what it printed. That no test is run is no failure."""
+        _, name, *names = test.split(":", 2)
+        select = ["-k", names[0]] if names else []
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", f"tests/python/{name}.py", *select]
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        if answer["status"] == 5:
+            sys.exit(f"{test} selects nothing")
+        return answer["status"] == 0, answer["output"]
 
 
 def environment(simulator: str) -> dict[str, str]:
@@ -102,10 +133,25 @@ def copy(folder: Path) -> None:
     (folder / ".venv").symlink_to(ROOT / ".venv")
 
 
+def runner(area: str, folder: Path) -> Callable[[str], tuple[bool, str]]:
+    """What tells whether a test passes, and what it printed."""
+    if area == "python":
+        library = Path("python/natten_mps/lib/libnatten_mps.so")
+        (folder / library).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / library, folder / library)
+        return Pytest(folder).run
+    build = ["go", "run", "./tests/metalsim/cmd/simbuild"]
+    done = subprocess.run(build, cwd=folder, capture_output=True, text=True, check=True)
+    env = environment(done.stdout.strip())
+    return lambda test: run(test, folder, env)
+
+
 def main() -> None:
     """Run the mutations; exit status 1 if one is not caught."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    areas = sorted(p.stem for p in Path(__file__).parent.glob("*.json"))
+    parser.add_argument("--area", choices=areas, default="metal")
     parser.add_argument(
         "--only",
         default="",
@@ -114,17 +160,13 @@ def main() -> None:
     parser.add_argument("--trust", action="store_true", help="the tests are known to pass")
     parser.add_argument("--report", type=Path, help="file for the table, besides standard output")
     options = parser.parse_args()
-    everything = json.loads((Path(__file__).parent / "mutations.json").read_text())
+    everything = json.loads(Path(__file__).with_name(f"{options.area}.json").read_text())
     wanted = [m for m in everything if re.search(options.only, m["what"] + " " + m["test"])]
     folder = options.folder.resolve()
     copy(folder)
-    build = ["go", "run", "./tests/metalsim/cmd/simbuild"]
-    simulator = subprocess.run(
-        build, cwd=folder, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    env = environment(simulator)
+    ask = runner(options.area, folder)
     for test in [] if options.trust else sorted({m["test"] for m in wanted}):
-        passed, output = run(test, folder, env)
+        passed, output = ask(test)
         if not passed:
             sys.exit(f"{test} fails without a mutation:\n{output[-4000:]}")
     lines = ["| mutation | file | caught by | how |", "|---|---|---|---|"]
@@ -133,7 +175,7 @@ def main() -> None:
     for m in wanted:
         path, text = mutate(folder, m)
         started = time.monotonic()
-        passed, output = run(m["test"], folder, env)
+        passed, output = ask(m["test"])
         path.write_text(text)
         survived += passed
         how = "**survived**" if passed else reason(output.replace(f"{folder}/", ""))
