@@ -253,7 +253,7 @@ def _without_padding(out: Tensor, sizes: Tensor | None, stride: tuple[int, ...])
         return out
     for axis, step in enumerate(stride):
         kept = torch.arange(out.shape[1 + axis], device=out.device) * step
-        padding = kept >= sizes[:, axis, None].to(out.device)
+        padding = kept >= sizes.reshape(len(out), -1)[:, axis, None].to(out.device)
         shape = [out.shape[0]] + [1] * (out.dim() - 1)
         shape[1 + axis] = out.shape[1 + axis]
         out = out.masked_fill(padding.reshape(shape), 0)
