@@ -1,15 +1,26 @@
 # SPDX-License-Identifier: MIT
 """Tensors that nothing here computes with: each is refused by name, with what to do instead."""
 
+import inspect
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from types import FunctionType
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
-from ._layout import TypeMisfit, UnsupportedMisfit
+from ._layout import Misfit, TypeMisfit, UnsupportedMisfit
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Names of arguments that are tensors, or lists of them.
+_TENSORS = ("query", "key", "value", "attn")
+_SEVERAL = ("outputs", "lse_tensors")
+#: How the names of functions begin that compute.
+_COMPUTE = ("na1d", "na2d", "na3d", "natten", "neighborhood", "attention", "merge")
 _PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1d_varlen padded"
 
 
@@ -47,6 +58,68 @@ def _carrier(tensor: Tensor) -> tuple[str, str] | None:
     if distributed is not None and isinstance(tensor, getattr(distributed, "DTensor", ())):
         return "a DTensor", "a plain one: .to_local() or .full_tensor()"
     return None
+
+
+def one_node(function: Function) -> Function:
+    """To the proxies of torch.fx, which know neither shapes nor what is None, the function is one
+    call."""
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        values = (*arguments, *options.values())
+        if has_torch_function(values) or (values and type(values[0]) is list):
+            proxies = [a for a in _flat(values) if is_foreign(a)]
+            if proxies:
+                return handle_torch_function(called, proxies[:1], *arguments, **options)
+        return function(*arguments, **options)
+
+    return cast("Function", called)
+
+
+def explained(function: Function) -> Function:
+    """One node to torch.fx; and where the function fails because an argument is no tensor, or one
+    of a kind that nothing computes, the error says that."""
+
+    @wraps(function)
+    def called(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            _explain(function, arguments, options, error)
+            raise
+
+    return one_node(cast("Function", called))
+
+
+def _explain(function: Any, arguments: Any, options: Any, error: Exception) -> None:
+    """Raise what is to be said of the arguments; nothing if it is said, or nothing is to say."""
+    try:
+        given = inspect.signature(function).bind(*arguments, **options).arguments
+    except TypeError:
+        return
+    for name, value in given.items():
+        parts = value if isinstance(value, list | tuple) and name in _SEVERAL else [value]
+        wanted = name in _TENSORS or name in _SEVERAL
+        for part in parts:
+            if not isinstance(part, Tensor) and not (wanted and part is not None):
+                continue
+            try:
+                refuse({name: part})
+            except Misfit as misfit:
+                if not any(said in str(error) for said in (" nested tensor", " sparse tensor")):
+                    raise misfit from error
+
+
+def guard(module: dict[str, Any]) -> None:
+    """Explain the errors of all functions of a module that compute."""
+    done: dict[int, Any] = {}
+    for name, value in list(module.items()):
+        if isinstance(value, FunctionType) and name.startswith(_COMPUTE):
+            module[name] = done.setdefault(id(value), explained(value))
+
+
+def _flat(values: Any) -> list[Any]:
+    return [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]
 
 
 def describe(tensor: Any) -> str:

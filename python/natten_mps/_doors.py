@@ -111,28 +111,39 @@ def packed(
     """Fused attention of sequences one behind the other, as a padded batch of them."""
     given = {"query": query, "key": key, "value": value, "cumulative_lens": cumulative_lens}
     checks.tensors("na1d_packed", **given)
-    _readable("cumulative_lens", cumulative_lens)
-    begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
+    for name, tensor in given.items():
+        _readable(name, tensor)
+    try:
+        begins, lens = checks.packed(query.shape, key.shape, value.shape, cumulative_lens)
+    except RuntimeError as error:  # of what pretends to be a tensor
+        raise _unreadable("cumulative_lens", f"not readable ({error})") from None
     window = make_window(1, *rules)
     longest = int(lens.max()) if len(lens) else 0
     place = torch.arange(longest, device=begins.device)
     index = (begins[:, None] + place).clamp(max=len(query) - 1).to(query.device)
     padded = (query[index], key[index], value[index])
     out, lse = varlen(1, *padded, lens, rules, scale, True)
-    kept = (place[None, :: window.query_step[0]] < lens[:, None]).to(query.device)
-    return (out[kept], lse[kept]) if return_lse else out[kept]
+    kept = (place[None, :: window.query_step[0]] < lens[:, None]).flatten().nonzero().flatten()
+    kept = kept.to(query.device)
+    out, lse = (t.flatten(0, 1).index_select(0, kept) for t in (out, lse))
+    return (out, lse) if return_lse else out
 
 
 def _readable(name: str, tensor: Any) -> None:
-    """Refuse a tensor whose values are not there to be read, or would be read only once."""
+    """Refuse lengths whose values are not there to be read, or would be read only once."""
     if torch.compiler.is_compiling():
         return
-    if torch._C._get_tracing_state() is not None:
-        what = "being recorded by torch.jit.trace"
-    elif _plain.kind_of(tensor) is None and not tensor.is_meta:
-        what = _carriers.describe(tensor)
-    else:
+    if _carriers.is_foreign(tensor):
+        raise _unreadable(name, f"a {type(tensor).__name__}")
+    if name != "cumulative_lens":
         return
-    raise NotImplementedError(
+    if torch._C._get_tracing_state() is not None:
+        raise _unreadable(name, "being recorded by torch.jit.trace")
+    if _plain.kind_of(tensor) is None and not tensor.is_meta:
+        raise _unreadable(name, _carriers.describe(tensor))
+
+
+def _unreadable(name: str, what: str) -> NotImplementedError:
+    return NotImplementedError(
         f"{name} is {what} (want a plain tensor, whose values can be read, or na1d_varlen)"
     )

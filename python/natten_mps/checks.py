@@ -159,6 +159,14 @@ def tensors(name: str, **given: Any) -> None:
         raise in_own_words(misfit, name) from None
 
 
+def element(x: Tensor) -> None:
+    """Refuse the input of a module that is not floating-point."""
+    if not x.is_floating_point():
+        raise NotImplementedError(
+            f"x is {x.dtype} (want one of float16, bfloat16, float32, float64)"
+        )
+
+
 def _readable(name: str, given: Tensor) -> None:
     """Refuse sizes without values, where something is to be computed."""
     _must(not given.is_meta, lambda: f"{name} is on meta (want a device whose values can be read).")

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._carriers import explained
 
+
+@explained
 def merge_attentions(
     outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor], use_autograd_fix: bool = True
 ) -> tuple[Tensor, Tensor]:
@@ -60,6 +63,10 @@ def _check(outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor]) -> None:
         for i, t in enumerate(tensors):
             if not isinstance(t, Tensor):
                 raise TypeError(f"{name}[{i}] is {t!r} (want a tensor)")
+            if not t.is_floating_point():
+                raise NotImplementedError(
+                    f"{name}[{i}] is {t.dtype} (want one of float16, bfloat16, float32, float64)"
+                )
             if t.device != outputs[0].device:
                 raise ValueError(
                     f"{name}[{i}] is on {t.device} but outputs[0] is on {outputs[0].device} (want"

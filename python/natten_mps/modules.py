@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Neighborhood attention as modules; parameters and their names are those of natten-mps 0.3."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import handle_torch_function
 
 from . import _doors, checks
-from ._carriers import is_foreign
+from ._carriers import is_foreign, one_node
+from ._plain import kind_of
 from .utils.params import (
     Bools,
     Ints,
@@ -22,8 +20,6 @@ from .utils.params import (
     normalize_positive,
 )
 from .utils.window import Window
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _INPUTS = {1: "[B, L, C]", 2: "[B, H, W, C]", 3: "[B, D, H, W, C]"}
 
@@ -162,8 +158,9 @@ class _NeighborhoodAttention(nn.Module):
         )
 
     def _check(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor):
+        if kind_of(x) is None or not x.is_floating_point():
             checks.tensors(type(self).__name__, x=x)
+            checks.element(x)
         if x.dim() != self.rank + 2:
             name = type(self).__name__
             raise ValueError(f"{name} expects input shape {_INPUTS[self.rank]}.")
@@ -185,20 +182,7 @@ class _NeighborhoodAttention(nn.Module):
         return _without_padding(out, sizes, self.stride)
 
 
-def _one_node(function: Function) -> Function:
-    """To the proxies of torch.fx, which know neither shapes nor what is None, the function is one
-    call."""
-
-    @wraps(function)
-    def called(first: Any, *rest: Any) -> Any:
-        if is_foreign(first):
-            return handle_torch_function(called, (first,), first, *rest)
-        return function(first, *rest)
-
-    return cast("Function", called)
-
-
-@_one_node
+@one_node
 def _attend(
     query: Tensor,
     key: Tensor,
@@ -246,7 +230,7 @@ def _check_heads(embed_dim: int, num_heads: int, kv_heads: int) -> None:
         raise ValueError(f"num_heads ({num_heads}) must be divisible by num_kv_heads ({kv_heads})")
 
 
-@_one_node
+@one_node
 def _without_padding(out: Tensor, sizes: Tensor | None, stride: tuple[int, ...]) -> Tensor:
     """Zeros at padding, where the projection has left its bias."""
     if sizes is None:

@@ -316,10 +316,12 @@ def _fixed(*tensors: Tensor) -> Any:
 
 def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Softmax and log-sum-exp of rows, and which rows see nothing at all: their weights are 0 and
-    their lse is -inf."""
-    nothing = logits.amax(-1, keepdim=True) == -math.inf
+    their lse is -inf. A row with a logit of +inf is NaN, its lse too."""
+    top = logits.amax(-1, keepdim=True)
+    nothing = top == -math.inf
     logits = logits.masked_fill(nothing, 0)
     lse = torch.logsumexp(logits, -1).masked_fill(nothing.squeeze(-1), -math.inf)
+    lse = lse.masked_fill(top.squeeze(-1) == math.inf, math.nan)
     return torch.softmax(logits, -1).masked_fill(nothing, 0), lse, nothing
 
 

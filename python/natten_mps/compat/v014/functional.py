@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from natten_mps import ops
+from natten_mps._carriers import guard
 
 from .. import _served
 from .._common import split, transposed
@@ -163,4 +164,5 @@ natten1dqkrpb, natten2dqkrpb = ranked("natten{}dqkrpb", _qkrpb, (1, 2))
 natten1dqk, natten2dqk = ranked("natten{}dqk", _plain_qk, (1, 2))
 natten1dav, natten2dav = ranked("natten{}dav", _av, (1, 2))
 
+guard(globals())
 _served.fill(_served.literal("v014"), "natten.functional", globals())

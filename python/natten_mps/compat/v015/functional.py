@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from natten_mps import ops
+from natten_mps._carriers import guard
 
 from .. import _served
 from .._common import checked, split, transposed
@@ -208,4 +209,5 @@ def enable_tiled_na() -> None:
 disable_tf32 = enable_tf32
 disable_tiled_na = enable_gemm_na = disable_gemm_na = enable_tiled_na
 
+guard(globals())
 _served.fill(_served.literal("v015"), "natten.functional", globals())

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from natten_mps._carriers import guard
+
 from .. import _served
 from .._common import checked, split, transposed
 from .._common.log import get_logger
@@ -198,4 +200,5 @@ natten1dqkrpb, natten2dqkrpb, natten3dqkrpb = ranked("natten{}dqkrpb", _old_qkrp
 natten1dqk, natten2dqk, natten3dqk = ranked("natten{}dqk", _old_qk)
 natten1dav, natten2dav, natten3dav = ranked("natten{}dav", _old_av)
 
+guard(globals())
 _served.fill(_served.literal("v017"), "natten.functional", globals())

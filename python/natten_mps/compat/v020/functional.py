@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from natten_mps._carriers import guard
+
 from .. import _served
 from .._common.gna import tensors
 from .._common.ranked import copies
@@ -109,4 +111,5 @@ def merge_attentions(
     return newer.merge_attentions(outputs, lse_tensors)[0]
 
 
+guard(globals())
 _served.fill(_served.literal("v020"), "natten.functional", globals())

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from natten_mps._carriers import guard
+
 from .. import _served
 from .._common.attention import attention as full_attention
 from .._common.gna import arguments, attend, merging, tensors, varlen
@@ -123,4 +125,5 @@ def merge_attentions(
     return merging.merge_attentions(outputs, lse_tensors)
 
 
+guard(globals())
 _served.fill(_served.literal("v021"), "natten.functional", globals())
