@@ -13,6 +13,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import macho
+
 LARGEST = 8 * 2**20
 # Symbols that Go's and the system's linker leave visible in a Mach-O file.
 LINKER_SYMBOLS = {
@@ -25,6 +27,7 @@ LINKER_SYMBOLS = {
 }
 ELF_MACHINES = {"manylinux2014_x86_64": "EM_X86_64", "manylinux2014_aarch64": "EM_AARCH64"}
 NEWEST_GLIBC = (2, 17)  # manylinux2014
+SYMBOLS_OF_MACOS = Path(__file__).parent / "macos14_symbols.txt"
 
 
 def tool(name: str) -> str:
@@ -71,14 +74,33 @@ def audit(wheel: Path) -> str:
     return "auditwheel agrees"
 
 
+def check_imports(library: Path) -> int:
+    """Check that the oldest macOS has what the library imports; the number of symbols."""
+    listed = SYMBOLS_OF_MACOS.read_text().splitlines()
+    there = {line for line in listed if line and not line.startswith("#")}
+    table = output(tool("llvm-nm"), "--undefined-only", str(library)).splitlines()
+    wanted = {line.split()[-1] for line in table if line.strip()}
+    expect(bool(wanted), "no imported symbol")
+    unknown = wanted - there
+    expect(not unknown, f"imports that {SYMBOLS_OF_MACOS.name} does not list: {sorted(unknown)}")
+    return len(wanted)
+
+
+def check_pages(library: Path) -> int:
+    """Check the hash of every page; the number of pages."""
+    try:
+        return macho.check_signature(library.read_bytes())
+    except macho.MachOError as error:
+        raise SystemExit(f"check_wheels: {library.name}: {error}") from error
+
+
 def check_macho(library: Path) -> str:
-    """Check architecture, oldest macOS, id, dependencies, exports and signature."""
+    """Check architecture, oldest macOS, id, dependencies, exports, imports and signature."""
     objdump = tool("llvm-objdump")
     headers = output(objdump, "--macho", "--private-headers", str(library))
     expect(re.search(r"MH_MAGIC_64\s+ARM64", headers) is not None, "not for arm64")
     expect(re.search(r"minos 14\.0", headers) is not None, "oldest macOS is not 14.0")
     expect("@rpath/libnatten_mps.dylib" in headers, "id is not @rpath/libnatten_mps.dylib")
-    expect("LC_CODE_SIGNATURE" in headers, "no code signature")
     used = output(objdump, "--macho", "--dylibs-used", str(library)).splitlines()[2:]
     foreign = [x.split()[0] for x in used if not x.strip().startswith(("/usr/lib/", "/System/"))]
     expect(not foreign, f"depends on {foreign}")
@@ -86,7 +108,8 @@ def check_macho(library: Path) -> str:
     names = set(re.findall(r"^0x[0-9A-F]+\s+(\S+)", trie, re.MULTILINE))
     strangers = {n for n in names if not n.startswith("_natten_mps_")} - LINKER_SYMBOLS
     expect(not strangers, f"strange exports: {sorted(strangers)}")
-    return f"{len(names)} symbols, macOS 14.0, signed"
+    imports, pages = check_imports(library), check_pages(library)
+    return f"{len(names)} symbols, {imports} imported, macOS 14.0, {pages} pages as signed"
 
 
 def check(wheel: Path) -> None:
