@@ -26,8 +26,8 @@ LIMIT = 600
 
 
 def command(test: str) -> list[str]:
-    """The command of a test: PACKAGE:FUNCTION[/SUBTEST...] of Go, or py:TIER[:NAMES], the Python
-    tests on the simulator."""
+    """The command of a test: PACKAGE:FUNCTION[/SUBTEST...] of Go, the same after arm64: on arm64,
+    or py:TIER[:NAMES], the Python tests on the simulator."""
     kind, _, which = test.partition(":")
     if kind == "py":
         tier, _, names = which.partition(":")
@@ -36,8 +36,12 @@ def command(test: str) -> list[str]:
         run = " ".join(f"'{a}'" for a in [*pytest, "tests/metalsim/python"])
         # one line, because the library has to be built from the mutated source first
         return ["bash", "-c", f"./build.sh build >/dev/null && NATTEN_MPS_TIER={tier} {run}"]
+    go = ["go", "test"]
+    if kind == "arm64":
+        kind, _, which = which.partition(":")
+        go = ["tests/metalsim/arm64/run.sh", "go"]
     pattern = "/".join(f"^({part})$" for part in which.split("/"))
-    return ["go", "test", "-vet=off", "-count=1", "-failfast", "-run", pattern, f"./{kind}"]
+    return [*go, "-vet=off", "-count=1", "-failfast", "-run", pattern, f"./{kind}"]
 
 
 class Pytest:

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The GPU's side on arm64, the processor of Macs (Linux only): run.sh quick|full. On another
+# The GPU's side on arm64, the processor of Macs (Linux only): run.sh quick|full|go ARGUMENTS. On another
 # processor under qemu-user, with a Mac's pages of 16 KiB.
 #   quick  the host side against its mock, and the simulator's rules
+#   go     go test of the arguments
 #   full   also with cgo, the table of problems without checks and some of it with them, and the
 #          C library with several threads on every stream
 set -euo pipefail
@@ -61,6 +62,7 @@ run_threads() {
 }
 
 case ${1:-quick} in
+    go) on_arm64 0 "${@:2}" ;;
     quick) run_quick ;;
     full)
         run_quick
@@ -68,7 +70,7 @@ case ${1:-quick} in
         run_threads
         ;;
     *)
-        echo "run.sh: want quick or full" >&2
+        echo "run.sh: want quick, full or go ARGUMENTS" >&2
         exit 2
         ;;
 esac
