@@ -82,7 +82,7 @@ _WRITES = {
 }
 
 #: Largest error that CheckedPlan allows, in units of the largest value or of 1.
-_ALLOWED = {
+ALLOWED = {
     torch.float64: 1e-9,
     torch.float32: 2e-4,
     torch.float16: 1e-2,
@@ -127,6 +127,11 @@ class Plan:
     def __del__(self) -> None:
         if getattr(self, "_handle", 0) and not _lib.forked:
             self._destroy(self._handle, None)
+
+    @property
+    def handle(self) -> int:
+        """The library's number of the plan."""
+        return self._handle
 
     def info(self) -> dict[str, object]:
         """Backend, chosen kernels and borrowed memory."""
@@ -214,7 +219,7 @@ class CheckedPlan(Plan):
             error, limit = 0.0, 0.0
         else:
             error = (found - want)[finite].abs().max().item()
-            limit = _ALLOWED[self.problem.dtype] * max(1.0, want[finite].abs().max().item())
+            limit = ALLOWED[self.problem.dtype] * max(1.0, want[finite].abs().max().item())
         if not error <= limit or not torch.equal(found[~finite], want[~finite]):
             raise ArithmeticError(
                 f"{self.info()['variant']} of {self.backend}: {role} differs from the reference by "

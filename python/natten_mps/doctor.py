@@ -216,7 +216,22 @@ def main(arguments: list[str] | None = None) -> int:
         "run, MPS tensors cannot be computed where PyTorch has them, or a self-check fails.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="try everything on this machine's GPU, for ten minutes at most, and write what came "
+        "of it to FILE (JSON) and FILE.txt: each kernel compiled, problems with their gradients "
+        "compared with the reference in each tier, the order with torch's own work, times. FILE "
+        "has no names of people, machines or folders. The same command goes on with a report that "
+        "was interrupted. The status is 1 if something failed",
+    )
+    parser.add_argument("--seconds", type=float, help="time of --report (default and most: 470)")
     options = parser.parse_args(arguments)
+    if options.report is not None:
+        from ._report import supervisor
+
+        seconds = supervisor.SECONDS if options.seconds is None else options.seconds
+        return supervisor.run(options.report, min(seconds, supervisor.SECONDS))
     found = report()
     print(json.dumps(found, indent=2) if options.json else text(found))
     return 1 if found["problems"] else 0

@@ -92,6 +92,23 @@ class Launcher:
             return found
 
 
+def functions(plan: int, args: bytes) -> list[bytes]:
+    """The kernels that the plan would launch with these packed arguments."""
+    library = _lib.library()
+    dispatch, error = _abi.new(_abi.Dispatch), _abi.new(_abi.Error)
+    constants = ctypes.create_string_buffer(_FIRST_CAPACITY)
+    names: list[bytes] = []
+    while True:
+        dispatch.bytes, dispatch.bytes_capacity = ctypes.addressof(constants), len(constants)
+        status = library.natten_mps_plan_launch(
+            plan, args, len(names), dispatch, ctypes.addressof(error)
+        )
+        _lib.check(status, error)
+        names.append(dispatch.function)
+        if len(names) >= dispatch.count:
+            return names
+
+
 def source(plan: int, function: bytes) -> str:
     """The MSL text of a kernel that natten_mps_plan_launch named."""
     library, error, length = _lib.library(), _abi.new(_abi.Error), ctypes.c_uint64()

@@ -27,7 +27,7 @@ def main() -> int:
     try:
         compare(device)
         for i in range(ROUNDS):
-            _interleave(device, i)
+            interleave(device, i)
     except (ArithmeticError, NotImplementedError) as error:
         if isinstance(error, NotImplementedError) and "computes wrongly" not in str(error):
             raise
@@ -64,8 +64,8 @@ def _gradients(inputs: list[Tensor], attn: Callable[..., Any], rank: int) -> lis
     return [out, *torch.autograd.grad(out, leaves, d_out)]
 
 
-def _interleave(device: str, i: int) -> None:
-    """Torch writes what we read, reads what we write and reuses memory that we have read."""
+def interleave(device: str, i: int) -> None:
+    """One round: torch writes what we read, reads what we write, reuses memory that we read."""
     shape, n = (1, 16, 2, 8), 256
     whole = torch.arange(3 + 3 * n, dtype=torch.float32).mul_(0.01).add_(i).sin_()
     expected = _sandwich(whole, 3, n, shape, pure.attn)

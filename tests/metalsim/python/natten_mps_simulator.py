@@ -65,6 +65,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
         ),
     ),
     "metalsim_shader": (ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)),
+    "metalsim_shader_threads": (ctypes.c_uint64, (ctypes.c_uint64, ctypes.c_char_p)),
     "metalsim_shader_launch": (
         ctypes.c_int,
         (
@@ -208,6 +209,8 @@ class _Shader:
                 raise RuntimeError(error.value.decode())
             synchronize()
 
+        threads = library().metalsim_shader_threads(self._shader, kernel.encode())
+        launch.max_threads_per_threadgroup = threads  # type: ignore[attr-defined]
         return launch
 
 

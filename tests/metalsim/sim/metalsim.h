@@ -124,6 +124,8 @@ typedef struct {
 /* metalsim_shader compiles; 0 with the reason in err. */
 uint64_t metalsim_shader(const char* source, char* err, size_t n);
 void metalsim_shader_release(uint64_t shader);
+/* metalsim_shader_threads is maxTotalThreadsPerThreadgroup; 0: no such kernel. */
+uint64_t metalsim_shader_threads(uint64_t shader, const char* kernel);
 /* metalsim_shader_launch encodes on the current stream; threads is the whole
  * grid. 0, or -1 with the reason in err. */
 int metalsim_shader_launch(uint64_t shader, const char* kernel, const metalsim_argument* arguments,

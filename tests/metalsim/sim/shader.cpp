@@ -73,6 +73,16 @@ API uint64_t metalsim_shader(const char* source, char* err, size_t n) {
 
 API void metalsim_shader_release(uint64_t shader) { release(reinterpret_cast<Object*>(shader)); }
 
+API uint64_t metalsim_shader_threads(uint64_t shader, const char* kernel) {
+  auto* l = checked<Library>(reinterpret_cast<void*>(shader), "metalsim_shader_threads");
+  std::string text;
+  Pipeline* p = l ? pipeline_of(l, kernel, &text) : nullptr;
+  if (!p) return 0;
+  uint64_t threads = p->max_threads;
+  release(p);
+  return threads;
+}
+
 API int metalsim_shader_launch(uint64_t shader, const char* kernel,
                                const metalsim_argument* arguments, size_t count,
                                const uint64_t threads[3], const uint64_t group[3], char* err,

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""A report for people."""
+
+from typing import Any
+
+from . import file
+
+#: How many failures are told.
+MOST = 12
+
+
+def sections(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """How many items of each section ended how."""
+    found: dict[str, dict[str, int]] = {}
+    for name, item in report["items"].items():
+        counts = found.setdefault(name.partition("/")[0], {})
+        counts[item["status"]] = counts.get(item["status"], 0) + 1
+    return found
+
+
+def failures(report: dict[str, Any]) -> dict[str, str]:
+    """What did not work, and why."""
+    return {
+        name: f"{item['status']}: {item.get('why', '')}"
+        for name, item in report["items"].items()
+        if item["status"] != file.OK
+    }
+
+
+def is_good(report: dict[str, Any]) -> bool:
+    """Whether there is something and nothing failed; tiers may be refused, but not all."""
+    wrong = failures(report)
+    tiers = [name for name in report["items"] if name.endswith("/choice")]
+    refused = {name.partition("/")[0] for name in tiers if name in wrong}
+    serious = [name for name in wrong if name.partition("/")[0] not in refused]
+    return bool(report["items"]) and not serious and len(refused) < len(tiers)
+
+
+def text(report: dict[str, Any]) -> str:
+    """The summary."""
+    items = report["items"]
+    machine = items.get("facts/machine", {})
+    chip = machine.get("machdep.cpu.brand_string") or machine.get("system", "unknown machine")
+    lines = [f"natten_mps report: {chip}, torch {machine.get('torch')}, {report.get('took')} s"]
+    for section, counts in sections(report).items():
+        told = ", ".join(f"{n} {status}" for status, n in counts.items())
+        lines.append(f"  {section:<14} {told}")
+    if report.get("not_reached"):
+        lines.append(f"  not reached    {report['not_reached']}")
+    for name, item in items.items():
+        if name.startswith("speed/") and item["status"] == file.OK:
+            lines.append(f"  {name[6:]:<24}" + _times(item["ms"]))
+    wrong = failures(report)
+    lines += [f"  {name}: {why}"[:300] for name, why in list(wrong.items())[:MOST]]
+    if len(wrong) > MOST:
+        lines.append(f"  and {len(wrong) - MOST} more")
+    lines.append("nothing failed" if is_good(report) else "something failed, see above")
+    return "\n".join(lines)
+
+
+def _times(ms: dict[str, dict[str, float]]) -> str:
+    return "  ".join(
+        f"{name} " + " + ".join(f"{t:.3g}" for t in times.values()) + " ms"
+        for name, times in ms.items()
+    )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Runs workers until a report is whole or its time is over."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .._mps import verdict
+from . import file, summary
+
+#: Seconds after which no item begins, and those that the last one may take; ten minutes together.
+SECONDS, GRACE = 470, 120
+#: How many items may end a worker before the rest is left.
+CRASHES = 12
+
+
+def run(name: str, seconds: float = SECONDS) -> int:
+    """Write the report to a file, and beside it a summary; 1 if anything failed, 2 for a file that
+    is something else."""
+    path = Path(name)
+    try:
+        file.read(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.exists() else file.write(path, file.read(path))
+    except (file.ReportError, OSError) as error:
+        print(f"natten_mps.doctor: {error}", file=sys.stderr)
+        return 2
+    started = time.monotonic()
+    for _ in range(CRASHES):
+        remaining = seconds - (time.monotonic() - started)
+        if remaining <= 0 or _worked(path, remaining):
+            break
+    report = file.read(path)
+    file.close_started(report, file.CRASHED, "the process ended")
+    report["took"] = round(report.get("took", 0) + time.monotonic() - started, 1)
+    file.write(path, report)
+    text = summary.text(report)
+    path.with_name(path.name + ".txt").write_text(text + "\n")
+    print(text)
+    print(f"\nwritten: {path}" + ("" if report["finished"] else " (the same command goes on)"))
+    return 0 if summary.is_good(report) else 1
+
+
+def _worked(path: Path, seconds: float) -> bool:
+    """Whether a worker came to its end."""
+    command = [sys.executable, "-m", f"{__package__}.worker", str(path), str(seconds)]
+    environment = {**os.environ, verdict.VERIFY: "off", "PYTHONPATH": _python_path()}
+    worker = subprocess.Popen(command, env=environment)
+    try:
+        status = worker.wait(seconds + GRACE)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+        _close(path, file.HUNG, f"no end after {seconds + GRACE:.0f} s")
+        return True
+    except BaseException:
+        worker.kill()
+        worker.wait()
+        raise
+    if status:
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        _close(path, file.CRASHED, f"the process ended with {how}")
+    return status == 0
+
+
+def _close(path: Path, status: str, why: str) -> None:
+    report: dict[str, Any] = file.read(path)
+    file.close_started(report, status, why)
+    file.write(path, report)
+
+
+def _python_path() -> str:
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)
