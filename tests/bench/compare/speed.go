@@ -13,7 +13,7 @@ import (
 )
 
 // turn is how long a library computes before it is the other's turn, in seconds.
-const turn = 0.03
+const turn = 0.06
 
 // speed times the libraries in turns. Each turn's figure is its quickest call or, of one
 // thread, the processor time of a call, and a ratio is the median of those of neighbouring
@@ -53,31 +53,30 @@ func speed(o *options, paths ...string) error {
 	return nil
 }
 
-// contest returns the least seconds of both libraries and the median ratio.
+// contest returns the seconds of the quickest call of both libraries and the median ratio.
 func contest(o *options, peers *[2]*peer, number, op, dtype, threads int) (least [2]float64, ratio float64, err error) {
-	ask := func(i, calls int) (float64, error) {
-		best, used, err := peers[i].ask("%d %d %d %d %d", number, op, dtype, threads, calls)
-		if threads == 1 {
-			best = used
-		}
-		return best, err
+	ask := func(i, calls int) (best, used float64, err error) {
+		return peers[i].ask("%d %d %d %d %d", number, op, dtype, threads, calls)
 	}
-	calls := 3
 	for i := range peers {
-		if least[i], err = ask(i, calls); err != nil {
+		if least[i], _, err = ask(i, 3); err != nil {
 			return least, 0, err
 		}
 	}
-	calls = min(max(int(turn/least[0]), 2), 2000)
+	calls := min(max(int(turn/least[0]), 2), 20000)
 	var ratios []float64
 	for round := range o.rounds {
 		var now [2]float64
 		for k := range peers {
 			i := (round + k) % 2
-			if now[i], err = ask(i, calls); err != nil {
+			best, used, err := ask(i, calls)
+			if err != nil {
 				return least, 0, err
 			}
-			least[i] = min(least[i], now[i])
+			least[i] = min(least[i], best)
+			if now[i] = best; threads == 1 && used > 0 {
+				now[i] = used
+			}
 		}
 		ratios = append(ratios, now[1]/now[0])
 	}

@@ -168,25 +168,49 @@ GLOBL negativeInfinity<>(SB), RODATA|NOPTR, $32
 
 // func scoreQuadsAVX512(call *byte)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $8-8
+TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $120-8
 	MOVQ call+0(FP), AX
-	MOVQ 112(AX), AX
+	MOVQ 40(AX), CX
+	MOVQ CX, (SP)
+	MOVQ 56(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 80(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 24(SP)
+	MOVQ 8(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 152(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ 96(AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 104(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 160(AX), CX
+	MOVQ CX, 72(SP)
+	MOVQ 112(AX), CX
+	MOVQ CX, 80(SP)
+	MOVQ 168(AX), CX
+	MOVQ CX, 88(SP)
+	MOVQ 176(AX), CX
+	MOVQ CX, 96(SP)
+	MOVQ 184(AX), CX
+	MOVQ CX, 104(SP)
+	MOVQ 192(AX), AX
+	MOVQ AX, 112(SP)
+	MOVQ 80(SP), AX
 	CMPQ AX, $0x04
 	JNE  fewer1
-	MOVQ call+0(FP), AX
-	MOVQ 40(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 56(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
 
 loop2:
-	MOVQ  call+0(FP), SI
-	MOVQ  32(SI), SI
-	MOVQ  call+0(FP), DI
-	MOVQ  152(DI), DI
+	MOVQ  40(SP), SI
+	MOVQ  48(SP), DI
 	TESTQ DI, DI
 	JZ    none3
 
@@ -216,16 +240,12 @@ loop6:
 	JNZ        loop4
 
 none3:
-	MOVQ   call+0(FP), DI
-	MOVQ   184(DI), DI
-	MOVQ   call+0(FP), R8
-	MOVQ   192(R8), R8
+	MOVQ   104(SP), DI
+	MOVQ   112(SP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
-	MOVQ   call+0(FP), R10
-	MOVQ   8(R10), R10
-	MOVQ   call+0(FP), R11
-	MOVQ   80(R11), R11
+	MOVQ   32(SP), R10
+	MOVQ   16(SP), R11
 	ADDQ   (DX), R11
 	ADDQ   (R10), R11
 	MOVQ   8(R10), R12
@@ -234,10 +254,8 @@ none3:
 	SUBQ   (R10), R13
 	MOVQ   24(R10), R14
 	SUBQ   (R10), R14
-	MOVQ   call+0(FP), R10
-	MOVQ   104(R10), R10
-	MOVQ   call+0(FP), R15
-	MOVQ   160(R15), R15
+	MOVQ   64(SP), R10
+	MOVQ   72(SP), R15
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -400,10 +418,8 @@ loop10:
 	JNZ          loop10
 
 none9:
-	MOVQ    call+0(FP), SI
-	MOVQ    168(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    176(DI), DI
+	MOVQ    88(SP), SI
+	MOVQ    96(SP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -440,8 +456,7 @@ none9:
 	ADDQ    SI, R8
 	VMOVUPS Z15, (R8)
 	ADDQ    DI, AX
-	MOVQ    call+0(FP), SI
-	MOVQ    184(SI), SI
+	MOVQ    104(SP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
@@ -450,24 +465,17 @@ none9:
 	RET
 
 fewer1:
-	MOVQ call+0(FP), AX
-	MOVQ 112(AX), AX
+	MOVQ 80(SP), AX
 	CMPQ AX, $0x03
 	JNE  fewer11
-	MOVQ call+0(FP), AX
-	MOVQ 40(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 56(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
 
 loop12:
-	MOVQ  call+0(FP), SI
-	MOVQ  32(SI), SI
-	MOVQ  call+0(FP), DI
-	MOVQ  152(DI), DI
+	MOVQ  40(SP), SI
+	MOVQ  48(SP), DI
 	TESTQ DI, DI
 	JZ    none13
 
@@ -497,26 +505,20 @@ loop16:
 	JNZ        loop14
 
 none13:
-	MOVQ   call+0(FP), DI
-	MOVQ   184(DI), DI
-	MOVQ   call+0(FP), R8
-	MOVQ   192(R8), R8
+	MOVQ   104(SP), DI
+	MOVQ   112(SP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
-	MOVQ   call+0(FP), R10
-	MOVQ   8(R10), R10
-	MOVQ   call+0(FP), R11
-	MOVQ   80(R11), R11
+	MOVQ   32(SP), R10
+	MOVQ   16(SP), R11
 	ADDQ   (DX), R11
 	ADDQ   (R10), R11
 	MOVQ   8(R10), R12
 	SUBQ   (R10), R12
 	MOVQ   16(R10), R13
 	SUBQ   (R10), R13
-	MOVQ   call+0(FP), R10
-	MOVQ   104(R10), R10
-	MOVQ   call+0(FP), R14
-	MOVQ   160(R14), R14
+	MOVQ   64(SP), R10
+	MOVQ   72(SP), R14
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -650,10 +652,8 @@ loop20:
 	JNZ          loop20
 
 none19:
-	MOVQ    call+0(FP), SI
-	MOVQ    168(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    176(DI), DI
+	MOVQ    88(SP), SI
+	MOVQ    96(SP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -682,8 +682,7 @@ none19:
 	ADDQ    SI, R8
 	VMOVUPS Z11, (R8)
 	ADDQ    DI, AX
-	MOVQ    call+0(FP), SI
-	MOVQ    184(SI), SI
+	MOVQ    104(SP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
@@ -692,24 +691,17 @@ none19:
 	RET
 
 fewer11:
-	MOVQ call+0(FP), AX
-	MOVQ 112(AX), AX
+	MOVQ 80(SP), AX
 	CMPQ AX, $0x02
 	JNE  fewer21
-	MOVQ call+0(FP), AX
-	MOVQ 40(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 56(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
 
 loop22:
-	MOVQ  call+0(FP), SI
-	MOVQ  32(SI), SI
-	MOVQ  call+0(FP), DI
-	MOVQ  152(DI), DI
+	MOVQ  40(SP), SI
+	MOVQ  48(SP), DI
 	TESTQ DI, DI
 	JZ    none23
 
@@ -739,24 +731,18 @@ loop26:
 	JNZ        loop24
 
 none23:
-	MOVQ   call+0(FP), DI
-	MOVQ   184(DI), DI
-	MOVQ   call+0(FP), R8
-	MOVQ   192(R8), R8
+	MOVQ   104(SP), DI
+	MOVQ   112(SP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
-	MOVQ   call+0(FP), R10
-	MOVQ   8(R10), R10
-	MOVQ   call+0(FP), R11
-	MOVQ   80(R11), R11
+	MOVQ   32(SP), R10
+	MOVQ   16(SP), R11
 	ADDQ   (DX), R11
 	ADDQ   (R10), R11
 	MOVQ   8(R10), R12
 	SUBQ   (R10), R12
-	MOVQ   call+0(FP), R10
-	MOVQ   104(R10), R10
-	MOVQ   call+0(FP), R13
-	MOVQ   160(R13), R13
+	MOVQ   64(SP), R10
+	MOVQ   72(SP), R13
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -861,10 +847,8 @@ loop30:
 	JNZ          loop30
 
 none29:
-	MOVQ    call+0(FP), SI
-	MOVQ    168(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    176(DI), DI
+	MOVQ    88(SP), SI
+	MOVQ    96(SP), DI
 	MOVQ    AX, R8
 	VMOVUPS Z0, (R8)
 	ADDQ    SI, R8
@@ -885,8 +869,7 @@ none29:
 	ADDQ    SI, R8
 	VMOVUPS Z7, (R8)
 	ADDQ    DI, AX
-	MOVQ    call+0(FP), SI
-	MOVQ    184(SI), SI
+	MOVQ    104(SP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
@@ -895,20 +878,14 @@ none29:
 	RET
 
 fewer21:
-	MOVQ call+0(FP), AX
-	MOVQ 40(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 56(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
 
 loop32:
-	MOVQ  call+0(FP), SI
-	MOVQ  32(SI), SI
-	MOVQ  call+0(FP), DI
-	MOVQ  152(DI), DI
+	MOVQ  40(SP), SI
+	MOVQ  48(SP), DI
 	TESTQ DI, DI
 	JZ    none33
 
@@ -938,22 +915,16 @@ loop36:
 	JNZ        loop34
 
 none33:
-	MOVQ   call+0(FP), DI
-	MOVQ   184(DI), DI
-	MOVQ   call+0(FP), R8
-	MOVQ   192(R8), R8
+	MOVQ   104(SP), DI
+	MOVQ   112(SP), R8
 	MOVQ   CX, SI
 	LEAQ   (DI)(R8*1), R9
-	MOVQ   call+0(FP), R10
-	MOVQ   8(R10), R10
-	MOVQ   call+0(FP), R11
-	MOVQ   80(R11), R11
+	MOVQ   32(SP), R10
+	MOVQ   16(SP), R11
 	ADDQ   (DX), R11
 	ADDQ   (R10), R11
-	MOVQ   call+0(FP), R10
-	MOVQ   104(R10), R10
-	MOVQ   call+0(FP), R12
-	MOVQ   160(R12), R12
+	MOVQ   64(SP), R10
+	MOVQ   72(SP), R12
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1029,10 +1000,8 @@ loop40:
 	JNZ          loop40
 
 none39:
-	MOVQ    call+0(FP), SI
-	MOVQ    168(SI), SI
-	MOVQ    call+0(FP), SI
-	MOVQ    176(SI), SI
+	MOVQ    88(SP), SI
+	MOVQ    96(SP), SI
 	MOVQ    AX, DI
 	VMOVUPS Z0, (DI)
 	ADDQ    SI, AX
@@ -1045,8 +1014,7 @@ none39:
 	MOVQ    AX, DI
 	VMOVUPS Z3, (DI)
 	ADDQ    SI, AX
-	MOVQ    call+0(FP), SI
-	MOVQ    184(SI), SI
+	MOVQ    104(SP), SI
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
@@ -1074,7 +1042,28 @@ GLOBL quarters<>(SB), RODATA|NOPTR, $64
 
 // func softmaxQuadsAVX512(call *byte)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·softmaxQuadsAVX512(SB), NOSPLIT, $0-8
+TEXT ·softmaxQuadsAVX512(SB), NOSPLIT, $80-8
+	MOVQ         call+0(FP), AX
+	MOVQ         40(AX), CX
+	MOVQ         CX, (SP)
+	MOVQ         (AX), CX
+	MOVQ         CX, 8(SP)
+	MOVQ         16(AX), CX
+	MOVQ         CX, 16(SP)
+	MOVQ         64(AX), CX
+	MOVQ         CX, 24(SP)
+	MOVQ         96(AX), CX
+	MOVQ         CX, 32(SP)
+	MOVQ         112(AX), CX
+	MOVQ         CX, 40(SP)
+	MOVQ         120(AX), CX
+	MOVQ         CX, 48(SP)
+	MOVQ         168(AX), CX
+	MOVQ         CX, 56(SP)
+	MOVQ         176(AX), CX
+	MOVQ         CX, 64(SP)
+	MOVQ         200(AX), AX
+	MOVQ         AX, 72(SP)
 	VBROADCASTSS expLowest<>+0(SB), Z0
 	VBROADCASTSS expLog2e<>+0(SB), Z1
 	VBROADCASTSS expMagic<>+0(SB), Z2
@@ -1090,32 +1079,23 @@ TEXT ·softmaxQuadsAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS negativeInfinity<>+0(SB), Z13
 	VBROADCASTSS infinity<>+0(SB), Z14
 	VMOVUPS      quarters<>+0(SB), Z12
-	MOVQ         call+0(FP), AX
-	MOVQ         40(AX), AX
-	MOVQ         call+0(FP), CX
-	MOVQ         (CX), CX
-	MOVQ         call+0(FP), DX
-	MOVQ         64(DX), DX
-	MOVQ         call+0(FP), BX
-	MOVQ         96(BX), BX
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         24(SP), DX
+	MOVQ         32(SP), BX
 
 loop41:
 	VMOVAPS Z13, Z15
 	VMOVAPS Z13, Z16
 	VMOVAPS Z13, Z17
 	VMOVAPS Z13, Z18
-	MOVQ    call+0(FP), SI
-	MOVQ    120(SI), SI
-	CMPQ    SI, $0x01
+	CMPQ    48(SP), $0x01
 	JEQ     narrow42
-	MOVQ    call+0(FP), SI
-	MOVQ    176(SI), SI
+	MOVQ    64(SP), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    AX, R8
-	MOVQ    call+0(FP), R9
-	MOVQ    16(R9), R9
-	MOVQ    call+0(FP), R10
-	MOVQ    112(R10), R10
+	MOVQ    16(SP), R9
+	MOVQ    40(SP), R10
 
 loop44:
 	MOVL   40(CX), R11
@@ -1154,23 +1134,18 @@ loop44:
 	ANDL   4(R9), R11
 	KMOVW  R11, K1
 	VMAXPS 64(R8)(DI*1), Z18, K1, Z18
-	MOVQ   call+0(FP), R11
-	MOVQ   168(R11), R11
-	ADDQ   R11, R8
+	ADDQ   56(SP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
 	JNZ    loop44
 	JMP    done43
 
 narrow42:
-	MOVQ call+0(FP), SI
-	MOVQ 176(SI), SI
+	MOVQ 64(SP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ AX, R8
-	MOVQ call+0(FP), R9
-	MOVQ 16(R9), R9
-	MOVQ call+0(FP), R10
-	MOVQ 112(R10), R10
+	MOVQ 16(SP), R9
+	MOVQ 40(SP), R10
 
 loop45:
 	MOVL   40(CX), R11
@@ -1189,9 +1164,7 @@ loop45:
 	ANDL   4(R9), R11
 	KMOVW  R11, K1
 	VMAXPS (R8)(DI*1), Z18, K1, Z18
-	MOVQ   call+0(FP), R11
-	MOVQ   168(R11), R11
-	ADDQ   R11, R8
+	ADDQ   56(SP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
 	JNZ    loop45
@@ -1221,18 +1194,13 @@ done43:
 	VXORPS     Z21, Z21, Z21
 	VXORPS     Z22, Z22, Z22
 	VXORPS     Z23, Z23, Z23
-	MOVQ       call+0(FP), SI
-	MOVQ       120(SI), SI
-	CMPQ       SI, $0x01
+	CMPQ       48(SP), $0x01
 	JEQ        narrow46
-	MOVQ       call+0(FP), SI
-	MOVQ       176(SI), SI
+	MOVQ       64(SP), SI
 	LEAQ       (SI)(SI*2), DI
 	MOVQ       AX, R8
-	MOVQ       call+0(FP), R9
-	MOVQ       16(R9), R9
-	MOVQ       call+0(FP), R10
-	MOVQ       112(R10), R10
+	MOVQ       16(SP), R9
+	MOVQ       40(SP), R10
 
 loop48:
 	MOVL         40(CX), R11
@@ -1415,23 +1383,18 @@ loop48:
 	VSCALEFPS.Z  Z25, Z26, K2, Z24
 	VADDPS       Z24, Z23, Z23
 	VMOVUPS      Z24, 64(R8)(DI*1)
-	MOVQ         call+0(FP), R11
-	MOVQ         168(R11), R11
-	ADDQ         R11, R8
+	ADDQ         56(SP), R8
 	ADDQ         $0x08, R9
 	DECQ         R10
 	JNZ          loop48
 	JMP          done47
 
 narrow46:
-	MOVQ call+0(FP), SI
-	MOVQ 176(SI), SI
+	MOVQ 64(SP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ AX, R8
-	MOVQ call+0(FP), R9
-	MOVQ 16(R9), R9
-	MOVQ call+0(FP), R10
-	MOVQ 112(R10), R10
+	MOVQ 16(SP), R9
+	MOVQ 40(SP), R10
 
 loop49:
 	MOVL         40(CX), R11
@@ -1522,9 +1485,7 @@ loop49:
 	VSCALEFPS.Z  Z25, Z26, K2, Z24
 	VADDPS       Z24, Z23, Z23
 	VMOVUPS      Z24, (R8)(DI*1)
-	MOVQ         call+0(FP), R11
-	MOVQ         168(R11), R11
-	ADDQ         R11, R8
+	ADDQ         56(SP), R8
 	ADDQ         $0x08, R9
 	DECQ         R10
 	JNZ          loop49
@@ -1571,8 +1532,7 @@ done47:
 	VMOVAPS           Z14, Z15
 	VMOVAPS           Z17, K1, Z15
 	VPERMPS           Z19, Z12, Z19
-	MOVQ              call+0(FP), SI
-	MOVQ              200(SI), SI
+	MOVQ              72(SP), SI
 	VMOVLPS           X19, (DX)
 	VMOVHPS           X19, (DX)(SI*1)
 	LEAQ              (DX)(SI*2), DI
@@ -1582,8 +1542,7 @@ done47:
 	VMOVHPS           X15, (DI)(SI*1)
 	LEAQ              (DI)(SI*2), SI
 	ADDQ              $0x08, DX
-	MOVQ              call+0(FP), SI
-	MOVQ              176(SI), SI
+	MOVQ              64(SP), SI
 	LEAQ              (AX)(SI*4), AX
 	ADDQ              $0x30, CX
 	DECQ              BX
@@ -1753,7 +1712,32 @@ GLOBL infinity<>(SB), RODATA|NOPTR, $32
 
 // func gradientItemsAVX512(call *byte)
 // Requires: AVX, AVX512F
-TEXT ·gradientItemsAVX512(SB), NOSPLIT, $0-8
+TEXT ·gradientItemsAVX512(SB), NOSPLIT, $96-8
+	MOVQ         call+0(FP), AX
+	MOVQ         40(AX), CX
+	MOVQ         CX, (SP)
+	MOVQ         48(AX), CX
+	MOVQ         CX, 8(SP)
+	MOVQ         (AX), CX
+	MOVQ         CX, 16(SP)
+	MOVQ         16(AX), CX
+	MOVQ         CX, 24(SP)
+	MOVQ         64(AX), CX
+	MOVQ         CX, 32(SP)
+	MOVQ         72(AX), CX
+	MOVQ         CX, 40(SP)
+	MOVQ         96(AX), CX
+	MOVQ         CX, 48(SP)
+	MOVQ         112(AX), CX
+	MOVQ         CX, 56(SP)
+	MOVQ         120(AX), CX
+	MOVQ         CX, 64(SP)
+	MOVQ         168(AX), CX
+	MOVQ         CX, 72(SP)
+	MOVQ         176(AX), CX
+	MOVQ         CX, 80(SP)
+	MOVQ         200(AX), AX
+	MOVQ         AX, 88(SP)
 	VBROADCASTSS expLowest<>+0(SB), Z0
 	VBROADCASTSS expLog2e<>+0(SB), Z1
 	VBROADCASTSS expMagic<>+0(SB), Z2
@@ -1766,22 +1750,15 @@ TEXT ·gradientItemsAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS expTerm4<>+0(SB), Z9
 	VBROADCASTSS expTerm5<>+0(SB), Z10
 	VBROADCASTSS expTerm6<>+0(SB), Z11
-	MOVQ         call+0(FP), AX
-	MOVQ         40(AX), AX
-	MOVQ         call+0(FP), CX
-	MOVQ         48(CX), CX
-	MOVQ         call+0(FP), DX
-	MOVQ         (DX), DX
-	MOVQ         call+0(FP), BX
-	MOVQ         64(BX), BX
-	MOVQ         call+0(FP), SI
-	MOVQ         72(SI), SI
-	MOVQ         call+0(FP), DI
-	MOVQ         96(DI), DI
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         16(SP), DX
+	MOVQ         32(SP), BX
+	MOVQ         40(SP), SI
+	MOVQ         48(SP), DI
 
 loop50:
-	MOVQ         call+0(FP), R8
-	MOVQ         200(R8), R8
+	MOVQ         88(SP), R8
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (SI), Z16
 	VBROADCASTSS 4(BX), Z13
@@ -1790,19 +1767,14 @@ loop50:
 	VBROADCASTSS (SI)(R8*1), Z18
 	VBROADCASTSS 4(BX)(R8*1), Z15
 	VBROADCASTSS 4(SI)(R8*1), Z19
-	MOVQ         call+0(FP), R8
-	MOVQ         120(R8), R8
-	CMPQ         R8, $0x01
+	CMPQ         64(SP), $0x01
 	JEQ          narrow51
-	MOVQ         call+0(FP), R8
-	MOVQ         176(R8), R8
+	MOVQ         80(SP), R8
 	LEAQ         (R8)(R8*2), R9
 	MOVQ         AX, R10
 	MOVQ         CX, R11
-	MOVQ         call+0(FP), R12
-	MOVQ         16(R12), R12
-	MOVQ         call+0(FP), R13
-	MOVQ         112(R13), R13
+	MOVQ         24(SP), R12
+	MOVQ         56(SP), R13
 
 loop53:
 	MOVL         40(DX), R14
@@ -2009,27 +1981,20 @@ loop53:
 	VSUBPS       Z19, Z21, Z21
 	VMULPS       Z21, Z20, Z20
 	VMOVUPS      Z20, 64(R11)(R9*1)
-	MOVQ         call+0(FP), R14
-	MOVQ         168(R14), R14
-	ADDQ         R14, R10
-	MOVQ         call+0(FP), R14
-	MOVQ         168(R14), R14
-	ADDQ         R14, R11
+	ADDQ         72(SP), R10
+	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
 	JNZ          loop53
 	JMP          done52
 
 narrow51:
-	MOVQ call+0(FP), R8
-	MOVQ 176(R8), R8
+	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
 	MOVQ CX, R11
-	MOVQ call+0(FP), R12
-	MOVQ 16(R12), R12
-	MOVQ call+0(FP), R13
-	MOVQ 112(R13), R13
+	MOVQ 24(SP), R12
+	MOVQ 56(SP), R13
 
 loop54:
 	MOVL         40(DX), R14
@@ -2132,12 +2097,8 @@ loop54:
 	VSUBPS       Z19, Z21, Z21
 	VMULPS       Z21, Z20, Z20
 	VMOVUPS      Z20, (R11)(R9*1)
-	MOVQ         call+0(FP), R14
-	MOVQ         168(R14), R14
-	ADDQ         R14, R10
-	MOVQ         call+0(FP), R14
-	MOVQ         168(R14), R14
-	ADDQ         R14, R11
+	ADDQ         72(SP), R10
+	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
 	JNZ          loop54
@@ -2145,8 +2106,7 @@ loop54:
 done52:
 	ADDQ $0x08, BX
 	ADDQ $0x08, SI
-	MOVQ call+0(FP), R8
-	MOVQ 176(R8), R8
+	MOVQ 80(SP), R8
 	LEAQ (AX)(R8*4), AX
 	LEAQ (CX)(R8*4), CX
 	ADDQ $0x30, DX
@@ -2157,7 +2117,32 @@ done52:
 
 // func gradientLanesAVX512(call *byte)
 // Requires: AVX, AVX512F
-TEXT ·gradientLanesAVX512(SB), NOSPLIT, $0-8
+TEXT ·gradientLanesAVX512(SB), NOSPLIT, $96-8
+	MOVQ         call+0(FP), AX
+	MOVQ         40(AX), CX
+	MOVQ         CX, (SP)
+	MOVQ         48(AX), CX
+	MOVQ         CX, 8(SP)
+	MOVQ         (AX), CX
+	MOVQ         CX, 16(SP)
+	MOVQ         16(AX), CX
+	MOVQ         CX, 24(SP)
+	MOVQ         64(AX), CX
+	MOVQ         CX, 32(SP)
+	MOVQ         72(AX), CX
+	MOVQ         CX, 40(SP)
+	MOVQ         96(AX), CX
+	MOVQ         CX, 48(SP)
+	MOVQ         112(AX), CX
+	MOVQ         CX, 56(SP)
+	MOVQ         120(AX), CX
+	MOVQ         CX, 64(SP)
+	MOVQ         168(AX), CX
+	MOVQ         CX, 72(SP)
+	MOVQ         176(AX), CX
+	MOVQ         CX, 80(SP)
+	MOVQ         8(AX), AX
+	MOVQ         AX, 88(SP)
 	VBROADCASTSS expLowest<>+0(SB), Z0
 	VBROADCASTSS expLog2e<>+0(SB), Z1
 	VBROADCASTSS expMagic<>+0(SB), Z2
@@ -2170,41 +2155,29 @@ TEXT ·gradientLanesAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS expTerm4<>+0(SB), Z9
 	VBROADCASTSS expTerm5<>+0(SB), Z10
 	VBROADCASTSS expTerm6<>+0(SB), Z11
-	MOVQ         call+0(FP), AX
-	MOVQ         40(AX), AX
-	MOVQ         call+0(FP), CX
-	MOVQ         48(CX), CX
-	MOVQ         call+0(FP), DX
-	MOVQ         (DX), DX
-	MOVQ         call+0(FP), BX
-	MOVQ         96(BX), BX
+	MOVQ         (SP), AX
+	MOVQ         8(SP), CX
+	MOVQ         16(SP), DX
+	MOVQ         48(SP), BX
 
 loop55:
-	MOVQ call+0(FP), SI
-	MOVQ 8(SI), SI
-	MOVQ call+0(FP), DI
-	MOVQ 120(DI), DI
-	CMPQ DI, $0x01
+	MOVQ 88(SP), SI
+	CMPQ 64(SP), $0x01
 	JEQ  narrow56
-	MOVQ call+0(FP), R8
-	MOVQ 176(R8), R8
+	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
 	MOVQ CX, R11
-	MOVQ call+0(FP), R12
-	MOVQ 16(R12), R12
-	MOVQ call+0(FP), R13
-	MOVQ 112(R13), R13
+	MOVQ 24(SP), R12
+	MOVQ 56(SP), R13
 
 loop58:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
-	MOVQ         call+0(FP), R14
-	MOVQ         64(R14), R14
+	MOVQ         32(SP), R14
 	VMOVUPS      (R14)(DI*1), Z12
-	MOVQ         call+0(FP), R14
-	MOVQ         72(R14), R14
+	MOVQ         40(SP), R14
 	VMOVUPS      (R14)(DI*1), Z13
 	MOVL         40(DX), R14
 	ANDL         (R12), R14
@@ -2306,11 +2279,9 @@ loop58:
 	VSUBPS       Z13, Z12, Z12
 	VMULPS       Z12, Z14, Z14
 	VMOVUPS      Z14, (R11)(R9*1)
-	MOVQ         call+0(FP), R14
-	MOVQ         64(R14), R14
+	MOVQ         32(SP), R14
 	VMOVUPS      64(R14)(DI*1), Z12
-	MOVQ         call+0(FP), R14
-	MOVQ         72(R14), R14
+	MOVQ         40(SP), R14
 	VMOVUPS      64(R14)(DI*1), Z13
 	MOVL         40(DX), DI
 	SHRL         $0x10, DI
@@ -2416,37 +2387,28 @@ loop58:
 	VSUBPS       Z13, Z12, Z12
 	VMULPS       Z12, Z14, Z14
 	VMOVUPS      Z14, 64(R11)(R9*1)
-	MOVQ         call+0(FP), DI
-	MOVQ         168(DI), DI
-	ADDQ         DI, R10
-	MOVQ         call+0(FP), DI
-	MOVQ         168(DI), DI
-	ADDQ         DI, R11
+	ADDQ         72(SP), R10
+	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
 	JNZ          loop58
 	JMP          done57
 
 narrow56:
-	MOVQ call+0(FP), R8
-	MOVQ 176(R8), R8
+	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
 	MOVQ CX, R11
-	MOVQ call+0(FP), R12
-	MOVQ 16(R12), R12
-	MOVQ call+0(FP), R13
-	MOVQ 112(R13), R13
+	MOVQ 24(SP), R12
+	MOVQ 56(SP), R13
 
 loop59:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
-	MOVQ         call+0(FP), R14
-	MOVQ         64(R14), R14
+	MOVQ         32(SP), R14
 	VMOVUPS      (R14)(DI*1), Z12
-	MOVQ         call+0(FP), R14
-	MOVQ         72(R14), R14
+	MOVQ         40(SP), R14
 	VMOVUPS      (R14)(DI*1), Z13
 	MOVL         40(DX), DI
 	ANDL         (R12), DI
@@ -2548,19 +2510,14 @@ loop59:
 	VSUBPS       Z13, Z12, Z12
 	VMULPS       Z12, Z14, Z14
 	VMOVUPS      Z14, (R11)(R9*1)
-	MOVQ         call+0(FP), DI
-	MOVQ         168(DI), DI
-	ADDQ         DI, R10
-	MOVQ         call+0(FP), DI
-	MOVQ         168(DI), DI
-	ADDQ         DI, R11
+	ADDQ         72(SP), R10
+	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
 	JNZ          loop59
 
 done57:
-	MOVQ call+0(FP), SI
-	MOVQ 176(SI), SI
+	MOVQ 80(SP), SI
 	LEAQ (AX)(SI*4), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
@@ -2571,22 +2528,51 @@ done57:
 
 // func accumulateQuadsAVX512(call *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·accumulateQuadsAVX512(SB), NOSPLIT, $56-8
+TEXT ·accumulateQuadsAVX512(SB), NOSPLIT, $192-8
 	MOVQ call+0(FP), AX
-	MOVQ 56(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 40(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
-	MOVQ BX, (SP)
+	MOVQ 56(AX), CX
+	MOVQ CX, (SP)
+	MOVQ 40(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 80(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 24(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 152(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ 96(AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 104(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 128(AX), CX
+	MOVQ CX, 72(SP)
+	MOVQ 136(AX), CX
+	MOVQ CX, 80(SP)
+	MOVQ 144(AX), CX
+	MOVQ CX, 88(SP)
+	MOVQ 208(AX), CX
+	MOVQ CX, 96(SP)
+	MOVQ 216(AX), CX
+	MOVQ CX, 104(SP)
+	MOVQ 176(AX), CX
+	MOVQ CX, 112(SP)
+	MOVQ 184(AX), CX
+	MOVQ CX, 120(SP)
+	MOVQ 192(AX), AX
+	MOVQ AX, 128(SP)
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
+	MOVQ BX, 136(SP)
 
 next60:
-	MOVQ  call+0(FP), BX
-	MOVQ  32(BX), BX
-	MOVQ  call+0(FP), SI
-	MOVQ  152(SI), SI
+	MOVQ  40(SP), BX
+	MOVQ  48(SP), SI
 	TESTQ SI, SI
 	JZ    none61
 
@@ -2616,24 +2602,20 @@ loop64:
 	JNZ        loop62
 
 none61:
-	MOVQ call+0(FP), BX
-	MOVQ 80(BX), BX
-	MOVQ call+0(FP), DI
-	MOVQ 104(DI), DI
+	MOVQ 16(SP), BX
+	MOVQ 64(SP), DI
 	ADDQ 8(DX), BX
 	MOVQ AX, SI
 
 block65:
 	CMPQ    DI, $0x40
 	JLT     narrower66
-	MOVQ    SI, 8(SP)
-	MOVQ    DI, 16(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    8(SP), SI
+	MOVQ    SI, 144(SP)
+	MOVQ    DI, 152(SP)
+	MOVQ    120(SP), R8
+	MOVQ    144(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -2651,14 +2633,10 @@ block65:
 	VMOVUPS 64(DI)(R8*1), Z13
 	VMOVUPS 128(DI)(R8*1), Z14
 	VMOVUPS 192(DI)(R8*1), Z15
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none67
 
@@ -2668,8 +2646,7 @@ loop68:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -2740,8 +2717,7 @@ none73:
 	JNZ  loop68
 
 none67:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none75
 
@@ -2751,8 +2727,7 @@ loop76:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -2843,8 +2818,7 @@ none81:
 	JNZ  loop76
 
 none75:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none83
 
@@ -2854,8 +2828,7 @@ loop84:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -2926,12 +2899,10 @@ none89:
 	JNZ  loop84
 
 none83:
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    8(SP), SI
+	MOVQ    120(SP), R8
+	MOVQ    144(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
@@ -2949,8 +2920,8 @@ none83:
 	VMOVUPS Z13, 64(DI)(R8*1)
 	VMOVUPS Z14, 128(DI)(R8*1)
 	VMOVUPS Z15, 192(DI)(R8*1)
-	MOVQ    8(SP), SI
-	MOVQ    16(SP), DI
+	MOVQ    144(SP), SI
+	MOVQ    152(SP), DI
 	ADDQ    $0x00000100, SI
 	ADDQ    $0x00000100, BX
 	SUBQ    $0x40, DI
@@ -2960,14 +2931,12 @@ narrower66:
 block91:
 	CMPQ    DI, $0x20
 	JLT     narrower92
-	MOVQ    SI, 24(SP)
-	MOVQ    DI, 32(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    24(SP), SI
+	MOVQ    SI, 160(SP)
+	MOVQ    DI, 168(SP)
+	MOVQ    120(SP), R8
+	MOVQ    160(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -2977,14 +2946,10 @@ block91:
 	VMOVUPS 64(DI), Z5
 	VMOVUPS (DI)(R8*1), Z6
 	VMOVUPS 64(DI)(R8*1), Z7
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none93
 
@@ -2994,8 +2959,7 @@ loop94:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -3052,8 +3016,7 @@ none99:
 	JNZ  loop94
 
 none93:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none101
 
@@ -3063,8 +3026,7 @@ loop102:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3133,8 +3095,7 @@ none107:
 	JNZ  loop102
 
 none101:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none109
 
@@ -3144,8 +3105,7 @@ loop110:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3202,12 +3162,10 @@ none115:
 	JNZ  loop110
 
 none109:
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    24(SP), SI
+	MOVQ    120(SP), R8
+	MOVQ    160(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, 64(SI)
@@ -3217,8 +3175,8 @@ none109:
 	VMOVUPS Z5, 64(DI)
 	VMOVUPS Z6, (DI)(R8*1)
 	VMOVUPS Z7, 64(DI)(R8*1)
-	MOVQ    24(SP), SI
-	MOVQ    32(SP), DI
+	MOVQ    160(SP), SI
+	MOVQ    168(SP), DI
 	ADDQ    $0x00000080, SI
 	ADDQ    $0x00000080, BX
 	SUBQ    $0x20, DI
@@ -3228,27 +3186,21 @@ narrower92:
 block117:
 	CMPQ    DI, $0x10
 	JLT     narrower118
-	MOVQ    SI, 40(SP)
-	MOVQ    DI, 48(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    40(SP), SI
+	MOVQ    SI, 176(SP)
+	MOVQ    DI, 184(SP)
+	MOVQ    120(SP), R8
+	MOVQ    176(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS (SI)(R8*1), Z1
 	VMOVUPS (DI), Z2
 	VMOVUPS (DI)(R8*1), Z3
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none119
 
@@ -3258,8 +3210,7 @@ loop120:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -3309,8 +3260,7 @@ none125:
 	JNZ  loop120
 
 none119:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none127
 
@@ -3320,8 +3270,7 @@ loop128:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3379,8 +3328,7 @@ none133:
 	JNZ  loop128
 
 none127:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none135
 
@@ -3390,8 +3338,7 @@ loop136:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3441,55 +3388,80 @@ none141:
 	JNZ  loop136
 
 none135:
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    40(SP), SI
+	MOVQ    120(SP), R8
+	MOVQ    176(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS Z0, (SI)
 	VMOVUPS Z1, (SI)(R8*1)
 	VMOVUPS Z2, (DI)
 	VMOVUPS Z3, (DI)(R8*1)
-	MOVQ    40(SP), SI
-	MOVQ    48(SP), DI
+	MOVQ    176(SP), SI
+	MOVQ    184(SP), DI
 	ADDQ    $0x00000040, SI
 	ADDQ    $0x00000040, BX
 	SUBQ    $0x10, DI
 	JMP     block117
 
 narrower118:
-	MOVQ call+0(FP), BX
-	MOVQ 184(BX), BX
-	MOVQ call+0(FP), SI
-	MOVQ 176(SI), SI
+	MOVQ 120(SP), BX
+	MOVQ 112(SP), SI
 	LEAQ (AX)(BX*2), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
-	DECQ (SP)
+	DECQ 136(SP)
 	JNZ  next60
 	VZEROUPPER
 	RET
 
 // func scatterQuadsAVX512(call *byte)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·scatterQuadsAVX512(SB), NOSPLIT, $56-8
+TEXT ·scatterQuadsAVX512(SB), NOSPLIT, $192-8
 	MOVQ call+0(FP), AX
-	MOVQ 56(AX), AX
-	MOVQ call+0(FP), CX
-	MOVQ 40(CX), CX
-	MOVQ call+0(FP), DX
-	MOVQ (DX), DX
-	MOVQ call+0(FP), BX
-	MOVQ 96(BX), BX
-	MOVQ BX, (SP)
+	MOVQ 56(AX), CX
+	MOVQ CX, (SP)
+	MOVQ 40(AX), CX
+	MOVQ CX, 8(SP)
+	MOVQ 80(AX), CX
+	MOVQ CX, 16(SP)
+	MOVQ (AX), CX
+	MOVQ CX, 24(SP)
+	MOVQ 24(AX), CX
+	MOVQ CX, 32(SP)
+	MOVQ 32(AX), CX
+	MOVQ CX, 40(SP)
+	MOVQ 152(AX), CX
+	MOVQ CX, 48(SP)
+	MOVQ 96(AX), CX
+	MOVQ CX, 56(SP)
+	MOVQ 104(AX), CX
+	MOVQ CX, 64(SP)
+	MOVQ 128(AX), CX
+	MOVQ CX, 72(SP)
+	MOVQ 136(AX), CX
+	MOVQ CX, 80(SP)
+	MOVQ 144(AX), CX
+	MOVQ CX, 88(SP)
+	MOVQ 208(AX), CX
+	MOVQ CX, 96(SP)
+	MOVQ 216(AX), CX
+	MOVQ CX, 104(SP)
+	MOVQ 176(AX), CX
+	MOVQ CX, 112(SP)
+	MOVQ 184(AX), CX
+	MOVQ CX, 120(SP)
+	MOVQ 192(AX), AX
+	MOVQ AX, 128(SP)
+	MOVQ (SP), AX
+	MOVQ 8(SP), CX
+	MOVQ 24(SP), DX
+	MOVQ 56(SP), BX
+	MOVQ BX, 136(SP)
 
 next143:
-	MOVQ  call+0(FP), BX
-	MOVQ  32(BX), BX
-	MOVQ  call+0(FP), SI
-	MOVQ  152(SI), SI
+	MOVQ  40(SP), BX
+	MOVQ  48(SP), SI
 	TESTQ SI, SI
 	JZ    none144
 
@@ -3519,24 +3491,20 @@ loop147:
 	JNZ        loop145
 
 none144:
-	MOVQ call+0(FP), BX
-	MOVQ 80(BX), BX
-	MOVQ call+0(FP), DI
-	MOVQ 104(DI), DI
+	MOVQ 16(SP), BX
+	MOVQ 64(SP), DI
 	ADDQ 8(DX), BX
 	MOVQ AX, SI
 
 block148:
 	CMPQ    DI, $0x40
 	JLT     narrower149
-	MOVQ    SI, 8(SP)
-	MOVQ    DI, 16(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    8(SP), SI
+	MOVQ    SI, 144(SP)
+	MOVQ    DI, 152(SP)
+	MOVQ    120(SP), R8
+	MOVQ    144(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -3554,14 +3522,10 @@ block148:
 	VMOVUPS 64(DI)(R8*1), Z13
 	VMOVUPS 128(DI)(R8*1), Z14
 	VMOVUPS 192(DI)(R8*1), Z15
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none150
 
@@ -3571,8 +3535,7 @@ loop151:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -3655,8 +3618,7 @@ none156:
 	JNZ  loop151
 
 none150:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none158
 
@@ -3666,8 +3628,7 @@ loop159:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3770,8 +3731,7 @@ none164:
 	JNZ  loop159
 
 none158:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none166
 
@@ -3781,8 +3741,7 @@ loop167:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -3865,8 +3824,8 @@ none172:
 	JNZ  loop167
 
 none166:
-	MOVQ 8(SP), SI
-	MOVQ 16(SP), DI
+	MOVQ 144(SP), SI
+	MOVQ 152(SP), DI
 	ADDQ $0x00000100, SI
 	ADDQ $0x00000100, BX
 	SUBQ $0x40, DI
@@ -3876,14 +3835,12 @@ narrower149:
 block174:
 	CMPQ    DI, $0x20
 	JLT     narrower175
-	MOVQ    SI, 24(SP)
-	MOVQ    DI, 32(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    24(SP), SI
+	MOVQ    SI, 160(SP)
+	MOVQ    DI, 168(SP)
+	MOVQ    120(SP), R8
+	MOVQ    160(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS 64(SI), Z1
@@ -3893,14 +3850,10 @@ block174:
 	VMOVUPS 64(DI), Z5
 	VMOVUPS (DI)(R8*1), Z6
 	VMOVUPS 64(DI)(R8*1), Z7
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none176
 
@@ -3910,8 +3863,7 @@ loop177:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -3974,8 +3926,7 @@ none182:
 	JNZ  loop177
 
 none176:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none184
 
@@ -3985,8 +3936,7 @@ loop185:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -4061,8 +4011,7 @@ none190:
 	JNZ  loop185
 
 none184:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none192
 
@@ -4072,8 +4021,7 @@ loop193:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -4136,8 +4084,8 @@ none198:
 	JNZ  loop193
 
 none192:
-	MOVQ 24(SP), SI
-	MOVQ 32(SP), DI
+	MOVQ 160(SP), SI
+	MOVQ 168(SP), DI
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, BX
 	SUBQ $0x20, DI
@@ -4147,27 +4095,21 @@ narrower175:
 block200:
 	CMPQ    DI, $0x10
 	JLT     narrower201
-	MOVQ    SI, 40(SP)
-	MOVQ    DI, 48(SP)
-	MOVQ    call+0(FP), R8
-	MOVQ    184(R8), R8
-	MOVQ    40(SP), SI
+	MOVQ    SI, 176(SP)
+	MOVQ    DI, 184(SP)
+	MOVQ    120(SP), R8
+	MOVQ    176(SP), SI
 	MOVQ    SI, DI
-	MOVQ    call+0(FP), R9
-	MOVQ    192(R9), R9
+	MOVQ    128(SP), R9
 	ADDQ    R9, DI
 	VMOVUPS (SI), Z0
 	VMOVUPS (SI)(R8*1), Z1
 	VMOVUPS (DI), Z2
 	VMOVUPS (DI)(R8*1), Z3
-	MOVQ    call+0(FP), SI
-	MOVQ    24(SI), SI
-	MOVQ    call+0(FP), DI
-	MOVQ    208(DI), DI
-	MOVQ    call+0(FP), R8
-	MOVQ    216(R8), R8
-	MOVQ    call+0(FP), R9
-	MOVQ    128(R9), R9
+	MOVQ    32(SP), SI
+	MOVQ    96(SP), DI
+	MOVQ    104(SP), R8
+	MOVQ    72(SP), R9
 	TESTQ   R9, R9
 	JZ      none202
 
@@ -4177,8 +4119,7 @@ loop203:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
@@ -4231,8 +4172,7 @@ none208:
 	JNZ  loop203
 
 none202:
-	MOVQ  call+0(FP), R9
-	MOVQ  136(R9), R9
+	MOVQ  80(SP), R9
 	TESTQ R9, R9
 	JZ    none210
 
@@ -4242,8 +4182,7 @@ loop211:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -4304,8 +4243,7 @@ none216:
 	JNZ  loop211
 
 none210:
-	MOVQ  call+0(FP), R9
-	MOVQ  144(R9), R9
+	MOVQ  88(SP), R9
 	TESTQ R9, R9
 	JZ    none218
 
@@ -4315,8 +4253,7 @@ loop219:
 	MOVQ  8(SI), R11
 	ADDQ  CX, R11
 	ADDQ  $0x10, SI
-	MOVQ  call+0(FP), R12
-	MOVQ  176(R12), R12
+	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
@@ -4369,22 +4306,20 @@ none224:
 	JNZ  loop219
 
 none218:
-	MOVQ 40(SP), SI
-	MOVQ 48(SP), DI
+	MOVQ 176(SP), SI
+	MOVQ 184(SP), DI
 	ADDQ $0x00000040, SI
 	ADDQ $0x00000040, BX
 	SUBQ $0x10, DI
 	JMP  block200
 
 narrower201:
-	MOVQ call+0(FP), BX
-	MOVQ 184(BX), BX
-	MOVQ call+0(FP), SI
-	MOVQ 176(SI), SI
+	MOVQ 120(SP), BX
+	MOVQ 112(SP), SI
 	LEAQ (AX)(BX*2), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
-	DECQ (SP)
+	DECQ 136(SP)
 	JNZ  next143
 	VZEROUPPER
 	RET

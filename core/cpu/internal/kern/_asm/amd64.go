@@ -24,8 +24,9 @@ type amd64 struct {
 	*build.Context
 	labels           int
 	negativeInfinity operand.Mem
-	call             *layout  // of the struct that the function gets, or nil
-	typed            []string // functions that get structs, each with the type
+	call             *layout                // of the struct that the function gets, or nil
+	locals           map[string]operand.Mem // its fields that are in the function's frame
+	typed            []string               // functions that get structs, each with the type
 }
 
 func writeAMD64() {
@@ -107,12 +108,28 @@ func (g *amd64) leave() {
 // functionOf begins a function that gets a struct, whose fields are its arguments.
 func (g *amd64) functionOf(call *layout, name string, doc ...string) {
 	g.function(name, "func(call unsafe.Pointer)", doc...)
-	g.call = call
+	g.call, g.locals = call, map[string]operand.Mem{}
 	g.typed = append(g.typed, name, "abi."+call.name)
+}
+
+// copyFields copies fields of the struct to the function's frame, from where they are one
+// load away: loops have no register for the struct.
+func (g *amd64) copyFields(names ...string) {
+	call := g.arg("call")
+	for _, name := range names {
+		r, local := g.GP64(), g.AllocLocal(8)
+		g.MOVQ(mem(call, g.call.at(name)), r)
+		g.MOVQ(r, local)
+		g.locals[name] = local
+	}
 }
 
 func (g *amd64) arg(name string) reg.GPVirtual {
 	r := g.GP64()
+	if local, ok := g.locals[name]; ok && g.call != nil {
+		g.MOVQ(local, r)
+		return r
+	}
 	if g.call == nil || name == "call" {
 		g.Load(g.Param(name), r)
 		return r
@@ -124,6 +141,9 @@ func (g *amd64) arg(name string) reg.GPVirtual {
 
 // parameter is where the argument of that name is in memory.
 func (g *amd64) parameter(name string) operand.Mem {
+	if local, ok := g.locals[name]; ok && g.call != nil {
+		return local
+	}
 	at, err := g.Param(name).Resolve()
 	if err != nil {
 		log.Fatal(err)

@@ -61,7 +61,7 @@ type quadVectors struct {
 
 func (g *amd64) eachQuadVector(w quadVectors) {
 	narrow, done := g.label("narrow"), g.label("done")
-	g.CMPQ(g.arg("Wide"), operand.U8(1))
+	g.CMPQ(g.parameter("Wide"), operand.U8(1))
 	g.JEQ(operand.LabelRef(narrow))
 	g.eachQuadVectorOf(2, w)
 	g.JMP(operand.LabelRef(done))
@@ -106,7 +106,7 @@ func (g *amd64) eachQuadVectorOf(columns int, w quadVectors) {
 			}
 		}
 		for _, place := range places {
-			g.ADDQ(g.arg("GroupStep"), place)
+			g.ADDQ(g.parameter("GroupStep"), place)
 		}
 		g.ADDQ(operand.U8(8), masks)
 	})
@@ -191,6 +191,7 @@ func (g *amd64) softmaxQuads(e *exponent) {
 	}
 	g.functionOf(block, "softmaxQuadsAVX512",
 		"softmaxQuadsAVX512 is SoftmaxQuads with 16 lanes.")
+	g.copyFields("Weights", "Quads", "Masks", "LSE", "Count", "Groups", "Wide", "GroupStep", "WeightItem", "NumberRow")
 	logs := g.newLogarithm()
 	constants, order := g.newWideExponent(e), g.ZMM()
 	lowest := g.everywhere(g.negativeInfinity)
@@ -242,6 +243,7 @@ func (g *amd64) softmaxQuads(e *exponent) {
 // gradientBlocks writes the gradient of the softmax.
 func (g *amd64) gradientQuads(e *exponent) {
 	g.functionOf(block, "gradientItemsAVX512", "gradientItemsAVX512 is GradientItems with 16 lanes.")
+	g.copyFields("Weights", "Gradients", "Quads", "Masks", "LSE", "Delta", "Count", "Groups", "Wide", "GroupStep", "WeightItem", "NumberRow")
 	constants := g.newWideExponent(e)
 	scores, gradients, quads := g.arg("Weights"), g.arg("Gradients"), g.arg("Quads")
 	lse, delta := g.arg("LSE"), g.arg("Delta")
@@ -273,6 +275,7 @@ func (g *amd64) gradientQuads(e *exponent) {
 	g.leave()
 
 	g.functionOf(block, "gradientLanesAVX512", "gradientLanesAVX512 is GradientLanes with 16 lanes.")
+	g.copyFields("Weights", "Gradients", "Quads", "Masks", "LSE", "Delta", "Count", "Groups", "Wide", "GroupStep", "WeightItem", "Offsets")
 	constants = g.newWideExponent(e)
 	scores, gradients, quads = g.arg("Weights"), g.arg("Gradients"), g.arg("Quads")
 	g.repeat(g.arg("Count"), func() {

@@ -53,6 +53,8 @@ func (g *amd64) prefetchStreams() {
 
 func (g *amd64) scoreQuads() {
 	g.functionOf(block, "scoreQuadsAVX512", "scoreQuadsAVX512 is ScoreQuads with 16 lanes and up to 4 groups.")
+	g.copyFields("Weights", "Vectors", "Panel", "Quads", "Offsets", "Ahead", "Streams", "Count", "Channels", "Pitch",
+		"Groups", "GroupStep", "WeightItem", "Item", "Row")
 	for n := mostVectors; n >= 1; n-- {
 		next := g.label("fewer")
 		if n > 1 {
@@ -144,6 +146,8 @@ type metLanes struct {
 
 // eachQuad goes through quads, and their channels by up to four vectors.
 func (g *amd64) eachQuad(k metLanes) {
+	g.copyFields("Vectors", "Weights", "Panel", "Quads", "Rows", "Ahead", "Streams", "Count", "Channels", "Upper", "Both", "Lower",
+		"Lane", "Column", "WeightItem", "Item", "Row")
 	sums, weights, quads := g.arg("Vectors"), g.arg("Weights"), g.arg("Quads")
 	count := g.kept(g.arg("Count")) // in memory: the loops need every register
 	next := g.label("next")
