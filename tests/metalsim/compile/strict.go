@@ -232,8 +232,9 @@ func (j *judge) types(n *node) {
 	}
 }
 
+// isBfloat tells a bfloat or a vector of them; a pointer to one is none.
 func isBfloat(resolved string) bool {
-	return strings.Contains(resolved, "__bf16")
+	return strings.Contains(resolved, "__bf16") && !strings.Contains(resolved, "*")
 }
 
 var converts = regexp.MustCompile(`<(FloatingCast|IntegralToFloating|FloatingToIntegral)>`)

@@ -183,6 +183,7 @@ var idioms = []struct{ kind, declarations, body string }{
 	{"program scope", "struct S { static constant constexpr const int n = 3; enum { m = 4 }; };", "constexpr int k = 2; const float f = 1; x[i] = S::n + S::m + k + f;"},
 	{"bfloat", "", "bfloat b = bfloat(x[i]); bfloat c = b; b = c * b + b; x[i] = float(b) * 2.0f + static_cast<float>(c);"},
 	{"bfloat", "template <typename T> T twice(T a) { return T(float(a) * 2.0f); }", "device bfloat* p = (device bfloat*)x; p[i] = twice(p[i]); p[0] = static_cast<bfloat>(1.0f); bfloat d(2.0f);"},
+	{"bfloat", "template <typename T> void put(device T* p, int n) { p += n; *p = T(1); p = p + 1; device T* q = p - n; q++; *q = *p; }", "put((device bfloat*)x, int(i)); device bfloat4* v = (device bfloat4*)x; v += i; *v = *v;"},
 	{"vectors", "", "float4 a = float4(1, 2, 3, 4); half4 h = half4(a); a.xy = a.zw; float2 b = a.xx; bool4 m = a < float4(2); a = select(a, float4(0), m); x[i] = a.x + h.y + b.x + any(m) + dot(a, a);"},
 	{"vectors", "", "float4 a = 1; bool4 m = (a < 2) & (a > 0); bool4 n = !m; bool both = all(m && n); x[i] = both ? 1 : 2;"},
 	{"overloads", "", "half h = 1; x[i] = max(float(h), x[i]) + max(1, int(i)) + min(2u, i) + clamp(x[i], 0.0f, 1.0f) + fma(x[i], 2.0f, 1.0f) + fast::exp(x[i]) + precise::log(2.0f) + metal::exp2(x[i]);"},
