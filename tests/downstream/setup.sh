@@ -23,3 +23,11 @@ into hdit-0.0.1b6 --no-deps hdit==0.0.1b6 einops==0.8.1
 into fvcore-0.1.5.post20221221 --no-deps fvcore==0.1.5.post20221221 iopath yacs portalocker \
     tabulate termcolor pyyaml
 into diffusers-0.42.1 diffusers==0.42.1 kernels==0.17.2
+
+# Without its dependencies, which would bring another torch; these are what its layers import.
+physicsnemo=build/clients/physicsnemo-2.2.2
+if [[ ! -d $physicsnemo ]]; then
+    "${pip[@]}" --target "$physicsnemo" s3fs requests warp-lang
+    "${pip[@]}" --target "$physicsnemo" --no-deps nvidia-physicsnemo==2.2.2 einops jaxtyping \
+        tensordict pyvers timm torchvision nvtx
+fi

@@ -28,7 +28,7 @@ def client_path(name):
 
 def run(version, client, *arguments):
     """Output of a script with that client and that version of natten."""
-    paths = [str(SCRIPTS), str(ROOT / "python")]
+    paths = [str(SCRIPTS), str(ROOT / "python"), str(ROOT / "tests/metalsim/python")]
     if client is not None:
         paths.append(str(client_path(client)))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
@@ -92,11 +92,30 @@ def test_compiled_hourglass_diffusion_transformer():
 
 
 @pytest.mark.slow
+def test_stormscope_attention():
+    passes("0.21.6", "physicsnemo-2.2.2", str(SCRIPTS / "stormscope_attention.py"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.14.6", "0.21.7"])
 def test_ltx2_decoder_block_with_the_kernel_of_the_hub(version, monkeypatch):
     """Whatever version is active: the hub's NATTEN is its own."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     passes(version, "diffusers-0.42.1", str(SCRIPTS / "ltx2_block.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the simulated Metal is for Linux")
+def test_ltx2_decoder_block_on_the_simulated_gpu(monkeypatch):
+    build = ["go", "run", "./tests/metalsim/cmd/simbuild"]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True)
+    monkeypatch.setenv("NATTEN_MPS_SIMULATOR", done.stdout.strip())
+    monkeypatch.setenv("NATTEN_MPS_TIER", "1-block")
+    monkeypatch.setenv("NATTEN_MPS_VERIFY", "off")
+    monkeypatch.setenv("METALSIM_MODE", "fast")
+    monkeypatch.setenv("NATTEN_BACKEND", "metal")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    passes("0.21.7", "diffusers-0.42.1", str(SCRIPTS / "ltx2_block.py"))
 
 
 @pytest.mark.slow
