@@ -66,7 +66,7 @@ go_test() {
 
 # The packages that neither open the built library nor compile kernels.
 test_go() {
-    go_test '/(tests/exported|tests/metalsim|core/metal)(/|$)'
+    go_test '/(tests/exported|tests/metalsim|tests/metal|core/metal)(/|$)'
 }
 
 # The built library, through its exported symbols.

@@ -5,7 +5,10 @@ package metal
 import (
 	"fmt"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -35,9 +38,13 @@ func (s *simulator) Info() DeviceInfo {
 	return info
 }
 
-// newSimulator takes settings of metalsim.h that differ from those of all tests.
+// newSimulator takes settings of metalsim.h that differ from those of all tests. On
+// macOS the machine's GPU takes the simulator's place, as it is.
 func newSimulator(t testing.TB, settings map[string]string) *simulator {
 	t.Helper()
+	if runtime.GOOS == "darwin" {
+		return onMac(t)
+	}
 	_, s := simulated(t)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		require.NoError(t, s.Set(name, settings[name]))
@@ -45,6 +52,18 @@ func newSimulator(t testing.TB, settings map[string]string) *simulator {
 	g, err := openSystem()
 	require.NoError(t, err)
 	t.Cleanup(g.unit.Load().queue.Release)
+	return &simulator{GPU: g, runs: map[string]int{}}
+}
+
+// onMac skips, or with NATTEN_TEST_REQUIRE=metal fails, where there is no GPU.
+func onMac(t testing.TB) *simulator {
+	t.Helper()
+	g, err := openSystem()
+	if err != nil && strings.Contains(os.Getenv("NATTEN_TEST_REQUIRE"), "metal") {
+		t.Fatalf("NATTEN_TEST_REQUIRE wants metal: %v", err)
+	} else if err != nil {
+		t.Skip(err)
+	}
 	return &simulator{GPU: g, runs: map[string]int{}}
 }
 

@@ -30,7 +30,7 @@ on_gpu() {
 # The host side, every kernel and the table of problems on the GPU that there is.
 quick_on_gpu() {
     local tier
-    NATTEN_TEST_REQUIRE=metal go test -shuffle=on -timeout 60m ./metalrt ./core/metal
+    NATTEN_TEST_REQUIRE=metal go test -shuffle=on -timeout 60m ./tests/metal ./metalrt ./core/metal
     for tier in "${tiers[@]}"; do
         echo "== test metal, tier $tier"
         on_gpu "$tier" tests/python/test_metal.py
@@ -42,7 +42,7 @@ quick_on_gpu() {
 quick_on_simulator() {
     local tier simulator
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
-    go test -shuffle=on -timeout 60m ./tests/metalsim/... ./metalrt ./core/metal
+    go test -shuffle=on -timeout 60m ./tests/metalsim/... ./tests/metal ./metalrt ./core/metal
     for tier in "${tiers[@]}"; do
         echo "== test metal, tier $tier"
         on_simulator "$simulator" "$tier" checked tests/metalsim/python

@@ -116,7 +116,8 @@ def run(problem, op, inputs, name, seed=1):
     outputs = call(op, inputs, problem.options(op))
     generator = torch.Generator().manual_seed(seed)
     grads = [
-        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.dtype) for o in outputs
+        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o.device, o.dtype)
+        for o in outputs
     ]
     found = torch.autograd.grad(outputs, list(inputs.values()), grads)
     named = {f"output {i}": o.detach() for i, o in enumerate(outputs)}

@@ -11,6 +11,7 @@ import torch
 from problems import OPS, assert_near, cases, run, tolerance
 
 from natten_mps import backend
+from natten_mps._mps.device import carrier
 
 if not backend.available("metal"):
     if "metal" in os.environ.get("NATTEN_TEST_REQUIRE", "").split(","):
@@ -18,14 +19,22 @@ if not backend.available("metal"):
     pytest.skip(f"no GPU: {backend.details('metal')}", allow_module_level=True)
 
 
+#: "mps" on a Mac; on the simulator CPU tensors are what lies in Metal memory.
+DEVICE = carrier().device
+
+
 def _compare(problem, op, dtype, change=lambda t: t):
-    inputs = {n: change(t.detach()).requires_grad_() for n, t in problem.inputs(op, dtype).items()}
-    outputs, grads = run(problem, op, inputs, "metal")
-    want_outputs, want_grads = run(problem, op, inputs, "reference")
+    inputs = {n: t.detach() for n, t in problem.inputs(op, dtype).items()}
+    on_gpu = {n: change(t.to(DEVICE)).requires_grad_() for n, t in inputs.items()}
+    outputs, grads = run(problem, op, on_gpu, "metal")
+    assert all(t.device.type == DEVICE for t in outputs.values())
+    want_outputs, want_grads = run(
+        problem, op, {n: t.requires_grad_() for n, t in inputs.items()}, "reference"
+    )
     for what, want in want_outputs.items():
-        assert_near(outputs[what], want, tolerance(op, dtype, "forward"), what)
+        assert_near(outputs[what].cpu(), want, tolerance(op, dtype, "forward"), what)
     for what, want in want_grads.items():
-        assert_near(grads[what], want, tolerance(op, dtype, "backward"), what)
+        assert_near(grads[what].cpu(), want, tolerance(op, dtype, "backward"), what)
 
 
 @pytest.mark.usefixtures("poison")
@@ -47,7 +56,7 @@ def _view_at(offset):
     """Copies a tensor into a larger storage, `offset` elements from its beginning."""
 
     def moved(tensor):
-        storage = torch.full((tensor.numel() + offset + 3,), torch.nan, dtype=tensor.dtype)
+        storage = tensor.new_full((tensor.numel() + offset + 3,), torch.nan)
         view = storage[offset : offset + tensor.numel()].view(tensor.shape)
         return view.copy_(tensor)
 
