@@ -16,8 +16,9 @@ import (
 // which they are added is that of the walk, whatever the number of threads.
 
 const (
-	fewestAtOnce = 2 // tasks that can run at the same time: with fewer, two walks are quicker
-	tasksAtOnce  = 8 // for which heads are parted
+	fewestAtOnce = 2       // tasks that can run at the same time: with fewer, two walks are quicker
+	tasksAtOnce  = 8       // for which heads are parted
+	mostResidues = 1 << 12 // dilation groups that are looked at, or plans would take long
 )
 
 // ChunkWork is the number of multiply-adds of a forward pass that are worth a task of their
@@ -77,6 +78,9 @@ func (l *Plan) keysApart(size int) bool {
 	a := &l.walk.Problem.Axes[l.walk.ColourAxis]
 	if l.walk.Problem.Ragged { // at the end of any axis windows reach back by up to Kernel-1 keys
 		return size >= int(a.Kernel+a.Kernel/2)
+	}
+	if a.Dilation > mostResidues {
+		return false
 	}
 	for residue := range a.Dilation {
 		line := walk.NewLine(*a, residue)

@@ -153,9 +153,11 @@ func (l *Plan) fit(union int) bool {
 	case l.scatter:
 		most = longestGradients
 	}
-	for tiles := kern.CeilDiv(w.Extent[2], most); ; tiles++ {
-		w.Tile = kern.CeilDiv(w.Extent[2], tiles)
-		w.Tile += w.Tile & 1
+	// A panel has 4 numbers a lane at least. Every length of tiles is tried once, however
+	// long the axis is.
+	for longest := min(most, PanelBytes/(4*kern.Float32Bytes)); ; longest-- {
+		longest = kern.CeilDiv(w.Extent[2], kern.CeilDiv(w.Extent[2], longest))
+		w.Tile = longest + longest&1
 		l.width = l.whole(min(w.Tile+union, w.Met[2]))
 		if l.bytes() <= PanelBytes {
 			return true

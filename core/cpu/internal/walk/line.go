@@ -2,7 +2,11 @@
 
 package walk
 
-import "github.com/natten-mps/natten-mps/core"
+import (
+	"math/bits"
+
+	"github.com/natten-mps/natten-mps/core"
+)
 
 // Progression is an evenly spaced set of numbers.
 type Progression struct{ First, Step int }
@@ -28,11 +32,8 @@ func NewLine(a core.Axis, residue int64) Line {
 	group := a.GroupLength(residue)
 	l := Line{axis: a, Keys: int(group), Key: Progression{int(residue), int(a.Dilation)}}
 	period := a.Period()
-	p := int64(0)
-	for p < period && (residue+p*a.Dilation)%a.QueryStep != 0 {
-		p++
-	}
-	if p == period || p >= group {
+	p, any := firstComputed(&a, residue)
+	if !any || p >= group {
 		return l
 	}
 	first, step := residue+p*a.Dilation, period*a.Dilation
@@ -41,6 +42,33 @@ func NewLine(a core.Axis, residue int64) Line {
 	l.Output = Progression{int(first / a.QueryStep), int(step / a.QueryStep)}
 	l.Position = Progression{int(p), int(period)}
 	return l
+}
+
+// firstComputed returns the first position p of a dilation group at which a query is
+// computed, where residue + p*dilation is a multiple of query_step; it may be beyond the
+// group. There is none if a common factor of dilation and query_step does not divide residue.
+func firstComputed(a *core.Axis, residue int64) (p int64, any bool) {
+	period := a.Period() // query_step / gcd
+	gcd := a.QueryStep / period
+	if residue%gcd != 0 {
+		return 0, false
+	}
+	// p = -residue/gcd divided by dilation/gcd, modulo period.
+	hi, lo := bits.Mul64(uint64((period-residue/gcd%period)%period), uint64(inverse(a.Dilation/gcd%period, period)))
+	_, rest := bits.Div64(hi, lo, uint64(period))
+	return int64(rest), true
+}
+
+// inverse returns the x with 0 <= x < m and a*x = 1 modulo m, which a has no common factor
+// with, by Euclid's algorithm.
+func inverse(a, m int64) int64 {
+	r, rest, x, next := m, a, int64(0), int64(1)
+	for rest != 0 {
+		q := r / rest
+		r, rest = rest, r-q*rest
+		x, next = next, x-q*next
+	}
+	return (x%m + m) % m
 }
 
 // TokenLine is an axis on which each of n keys is met by every query of a.

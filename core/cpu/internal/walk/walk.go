@@ -69,6 +69,16 @@ func (w *Walk) Apart() bool {
 	return !w.Pass.Tokens && p.DType.Accumulator() == p.DType && p.HeadDim%8 == 0 && p.ValueDim%8 == 0
 }
 
+// longestCounted is the largest kernel for which the queries of keys are counted. Longer
+// ones have a bound, so that no plan takes long.
+const longestCounted = 512
+
+// mostQueries bounds the queries that meet one key: leaders are within two kernels, more
+// than one at an end of the group, and their stride groups reach over a stride at both ends.
+func mostQueries(a *core.Axis, l *Line) int {
+	return min(l.Queries, int((2*a.Kernel+2*a.Stride)/a.Period()+1))
+}
+
 // extents returns the most items of a dilation group and the most that one of them meets.
 func extents(a *core.Axis, q Pass) (items, met int) {
 	switch {
@@ -78,6 +88,9 @@ func extents(a *core.Axis, q Pass) (items, met int) {
 		return int((a.GroupLength(0)-1)/a.Period() + 1), int(a.Kernel)
 	}
 	l := NewLine(*a, 0)
+	if a.Kernel > longestCounted {
+		return l.Keys, mostQueries(a, &l)
+	}
 	for n := range min(l.Keys, 4*int(a.Kernel)) {
 		lo, hi := l.QueriesOf(n)
 		met = max(met, hi-lo)
