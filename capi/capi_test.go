@@ -67,7 +67,8 @@ func TestHandles(t *testing.T) {
 	var live []uint64
 	for i := range 1000 {
 		value := i
-		handle := plans.add(&value)
+		handle, err := plans.add(&value)
+		require.NoError(t, err)
 		require.NotZero(t, handle)
 		require.False(t, seen[handle])
 		seen[handle] = true
@@ -84,6 +85,40 @@ func TestHandles(t *testing.T) {
 	}
 }
 
+func TestHandlesRunOut(t *testing.T) {
+	plans := table[int]{most: 3}
+	var last uint64
+	for range 3 {
+		var err error
+		last, err = plans.add(new(int))
+		require.NoError(t, err)
+	}
+	handle, err := plans.add(new(int))
+	require.ErrorContains(t, err, "3 plans are alive (want some of them destroyed first)")
+	require.Equal(t, core.OutOfMemory, err.(*core.Error).Status)
+	require.Zero(t, handle)
+	require.NoError(t, plans.remove(last))
+	_, err = plans.add(new(int))
+	require.NoError(t, err)
+}
+
+// A struct of an older version lacks fields, which are 0 and are not written.
+func TestOlderStructs(t *testing.T) {
+	old := unsafe.Offsetof(problemStruct{}.scale)
+	l := layout{name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{}), older: []uintptr{old}}
+	from, to := sized[problemStruct](), sized[problemStruct]()
+	from.size, from.extra, from.scale = 7, 3, 5
+	require.ErrorContains(t, load(to, from, &l), "size of natten_mps_problem is 7 (want sizeof(natten_mps_problem) = 232)")
+	*(*uint64)(unsafe.Pointer(from)) = uint64(old)
+	require.NoError(t, load(to, from, &l))
+	require.EqualValues(t, 3, to.extra)
+	require.Zero(t, to.scale)
+	to.extra, to.scale = 9, 9
+	require.NoError(t, store(from, to, &l))
+	require.EqualValues(t, 9, from.extra)
+	require.EqualValues(t, 5, from.scale)
+}
+
 func TestHandlesFromManyGoroutines(t *testing.T) {
 	var plans table[uint64]
 	var wait sync.WaitGroup
@@ -91,9 +126,10 @@ func TestHandlesFromManyGoroutines(t *testing.T) {
 		wait.Go(func() {
 			for range 2000 {
 				value := new(uint64)
-				*value = plans.add(value)
-				got, err := plans.get(*value)
-				if err != nil || got != value || plans.remove(*value) != nil {
+				handle, full := plans.add(value)
+				*value = handle
+				got, err := plans.get(handle)
+				if full != nil || err != nil || got != value || plans.remove(*value) != nil {
 					t.Error("a handle led elsewhere")
 					return
 				}

@@ -98,8 +98,9 @@ func natten_mps_plan_create(problem *C.natten_mps_problem, backend *C.char, hand
 		if err != nil {
 			return err
 		}
-		*handle = C.natten_mps_plan(plans.add(plan))
-		return nil
+		given, err := plans.add(plan)
+		*handle = C.natten_mps_plan(given)
+		return err
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 // table gives integers to values. Looking one up takes no lock. The zero table
 // is empty and ready.
 type table[T any] struct {
+	most int // values at a time; 0: as many as handles have room for
 	// slots only grows, and what is published of it never changes place.
 	slots  atomic.Pointer[[]*slot[T]]
 	mutex  sync.Mutex // of all below, and of writing slots
@@ -34,7 +35,8 @@ const (
 	indexMask = 1<<indexBits - 1
 )
 
-func (t *table[T]) add(value *T) uint64 {
+// add fails when there are too many values.
+func (t *table[T]) add(value *T) (uint64, error) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	var slots []*slot[T]
@@ -42,6 +44,13 @@ func (t *table[T]) add(value *T) uint64 {
 		slots = *published
 	}
 	if len(t.free) == 0 {
+		most := indexMask + 1
+		if t.most > 0 {
+			most = t.most
+		}
+		if len(slots) >= most {
+			return 0, core.Errorf(core.OutOfMemory, "%d plans are alive (want some of them destroyed first)", len(slots))
+		}
 		t.free = append(t.free, uint64(len(slots)))
 		slots = append(slots, new(slot[T]))
 		t.slots.Store(&slots)
@@ -51,7 +60,7 @@ func (t *table[T]) add(value *T) uint64 {
 	t.serial++
 	handle := t.serial<<indexBits | index
 	slots[index].entry.Store(&entry[T]{handle, value})
-	return handle
+	return handle, nil
 }
 
 // find returns the slot of a handle and what is in it, or nil.

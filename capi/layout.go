@@ -6,6 +6,7 @@ package main
 import "C"
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -65,54 +66,31 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_dispatch{}.bindings)-unsafe.Offsetof(dispatchCopy{}.bindings)]
 )
 
-// layout says which sizes of a struct are taken: the caller's program may be
-// older than the library and its struct shorter, down to what nothing works
-// without, or newer and its struct longer.
+// layout says which sizes of a struct are taken: this version's, those that it had in
+// older ones, and larger ones of newer ones. A size between them is nobody's, and a
+// struct of that size might end in the middle of a field.
 type layout struct {
-	name          string
-	size, atLeast uintptr
+	name  string
+	size  uintptr
+	older []uintptr
 }
 
-// farTooLarge bounds the sizes that are believed; the largest struct has 2 KiB.
-const farTooLarge = 1 << 14
+// maxStructSize bounds the sizes that are believed; the largest struct has 2 KiB.
+const maxStructSize = 1 << 14
 
 var (
-	errorLayout = layout{
-		"natten_mps_error", unsafe.Sizeof(errorStruct{}),
-		unsafe.Offsetof(errorStruct{}.message) + 1,
-	}
-	problemLayout = layout{
-		"natten_mps_problem", unsafe.Sizeof(problemStruct{}),
-		unsafe.Offsetof(problemStruct{}.axes) + unsafe.Sizeof(C.natten_mps_axis{}),
-	}
-	argsLayout = layout{
-		"natten_mps_args", unsafe.Sizeof(argsStruct{}),
-		unsafe.Offsetof(argsStruct{}.query) + unsafe.Sizeof(tensorStruct{}),
-	}
-	backendInfoLayout = layout{
-		"natten_mps_backend_info", unsafe.Sizeof(backendInfoStruct{}),
-		unsafe.Offsetof(backendInfoStruct{}.details),
-	}
-	planInfoLayout = layout{
-		"natten_mps_plan_info", unsafe.Sizeof(planInfoStruct{}),
-		unsafe.Offsetof(planInfoStruct{}.variant),
-	}
-	windowInfoLayout = layout{
-		"natten_mps_window_info", unsafe.Sizeof(windowInfoStruct{}),
-		unsafe.Sizeof(windowInfoStruct{}),
-	}
-	streamOptionsLayout = layout{
-		"natten_mps_stream_options", unsafe.Sizeof(streamOptionsCopy{}),
-		unsafe.Sizeof(streamOptionsCopy{}),
-	}
-	dispatchLayout = layout{
-		"natten_mps_dispatch", unsafe.Sizeof(dispatchCopy{}),
-		unsafe.Sizeof(dispatchCopy{}),
-	}
+	problemLayout       = layout{name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{})}
+	argsLayout          = layout{name: "natten_mps_args", size: unsafe.Sizeof(argsStruct{})}
+	backendInfoLayout   = layout{name: "natten_mps_backend_info", size: unsafe.Sizeof(backendInfoStruct{})}
+	planInfoLayout      = layout{name: "natten_mps_plan_info", size: unsafe.Sizeof(planInfoStruct{})}
+	windowInfoLayout    = layout{name: "natten_mps_window_info", size: unsafe.Sizeof(windowInfoStruct{})}
+	streamOptionsLayout = layout{name: "natten_mps_stream_options", size: unsafe.Sizeof(streamOptionsCopy{})}
+	dispatchLayout      = layout{name: "natten_mps_dispatch", size: unsafe.Sizeof(dispatchCopy{})}
 )
 
 func (l *layout) check(size uint64) error {
-	if size < uint64(l.atLeast) || size > farTooLarge {
+	known := size >= uint64(l.size) || slices.Contains(l.older, uintptr(size))
+	if !known || size > maxStructSize {
 		return invalid("size of %s is %d (want sizeof(%s) = %d)", l.name, size, l.name, l.size)
 	}
 	return nil

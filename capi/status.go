@@ -42,10 +42,14 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	return report(out, f())
 }
 
+// errorHeader is what an error struct has before its message, which may be of any
+// length, and is cut.
+const errorHeader = unsafe.Offsetof(errorStruct{}.message)
+
 // writable reports whether there is an error struct that a message fits in, or
 // none at all.
 func writable(out *C.natten_mps_error) bool {
-	return out == nil || errorLayout.check(uint64(out.size)) == nil
+	return out == nil || uint64(out.size) > uint64(errorHeader) && out.size <= maxStructSize
 }
 
 func report(out *C.natten_mps_error, err error) C.int32_t {
@@ -59,7 +63,7 @@ func report(out *C.natten_mps_error, err error) C.int32_t {
 	}
 	if out != nil {
 		out.status = C.int32_t(status)
-		room := min(uintptr(out.size), errorLayout.size) - unsafe.Offsetof(out.message)
+		room := min(uintptr(out.size), unsafe.Sizeof(*out)) - errorHeader
 		writeText(out.message[:room], text)
 	}
 	return C.int32_t(status)

@@ -202,16 +202,24 @@ func TestBadWindows(t *testing.T) {
 
 // Programs may be older or newer than the library.
 func TestStructsOfOtherVersions(t *testing.T) {
+	plan, err := create(t, tiny(), nil)
+	require.NoError(t, err)
 	short := tiny()
-	short.size = uint64(unsafe.Offsetof(short.axes) + unsafe.Sizeof(cAxis{}))
-	short.axes[1].length = -1 // not read
-	plan, err := create(t, short, nil)
-	require.NoError(t, err, "fields that an older struct lacks are 0")
-
+	for short.size = 0; short.size < uint64(unsafe.Sizeof(*short)); short.size += 4 {
+		_, err := create(t, short, nil)
+		require.ErrorContains(t, err, "size of natten_mps_problem is ", "no version had this size")
+	}
 	args := tinyArgs()
-	args.size = uint64(unsafe.Offsetof(args.tensors)) + uint64(core.LSE)*uint64(unsafe.Sizeof(core.Tensor{}))
-	args.tensors[core.LSE].Offset = 3 // not read
-	require.Zero(t, library.run(plan, args, nil))
+	for _, size := range []uint64{16, uint64(unsafe.Offsetof(args.tensors)), uint64(unsafe.Sizeof(*args)) - 8} {
+		args.size = size
+		require.EqualValues(t, core.InvalidArgument, library.run(plan, args, nil))
+	}
+	backend := &cBackendInfo{}
+	for _, size := range []uint64{24, uint64(unsafe.Offsetof(backend.details)) + 10, uint64(unsafe.Sizeof(*backend)) - 8} {
+		backend.size = size
+		require.EqualValues(t, core.InvalidArgument, library.backend(0, backend, nil))
+		require.Empty(t, text(backend.details[:]), "nothing is written, and so nothing without its NUL")
+	}
 
 	var long struct {
 		cProblem
@@ -229,8 +237,8 @@ func TestStructsOfOtherVersions(t *testing.T) {
 	info := &cPlanInfo{}
 	info.size = uint64(unsafe.Offsetof(info.variant))
 	info.variant[0] = 'x'
-	require.Zero(t, library.planInfoGet(plan, info, nil))
-	require.NotEmpty(t, text(info.backend[:]))
+	require.EqualValues(t, core.InvalidArgument, library.planInfoGet(plan, info, nil))
+	require.Empty(t, text(info.backend[:]))
 	require.EqualValues(t, 'x', info.variant[0], "nothing is written beyond the struct")
 	require.Zero(t, library.planDestroy(plan, nil))
 }
