@@ -299,13 +299,19 @@ verb_fmt() {
 # For xargs: ./build.sh clang-format OPTIONS FILES.
 verb_clang-format() { clang_format "$@"; }
 
-# Vets what other platforms compile; without cgo, so all but capi.
+# Vets and compiles what other platforms have: all but capi, which needs cgo, and
+# where purego does not go, the engine without Metal.
 vet() {
     local target tags
-    for target in linux/amd64 linux/arm64 darwin/arm64; do
+    for target in linux/amd64 linux/arm64 linux/386 linux/arm linux/riscv64 linux/ppc64le linux/loong64 \
+        darwin/arm64 darwin/amd64 freebsd/amd64 windows/amd64; do
         for tags in "" noasm; do
             CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet -tags "$tags" ./...
         done
+        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build ./core/... ./metalrt ./shaders
+    done
+    for target in linux/s390x linux/mips64le; do
+        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./shaders
     done
     go vet ./capi/...
 }

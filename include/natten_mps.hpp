@@ -85,7 +85,7 @@ class tensor_view {
 
   /// A dense tensor, the last dimension fastest.
   tensor_view(T* data, std::initializer_list<std::int64_t> shape)
-      : tensor_view(data, shape, {}) {
+      : tensor_view(data, shape, shape) {
     std::uint64_t stride = 1;  // the library refuses sizes that overflow
     for (std::size_t i = rank_; i-- > 0;) {
       strides_[i] = static_cast<std::int64_t>(stride);
@@ -93,7 +93,7 @@ class tensor_view {
     }
   }
 
-  /// A tensor with strides, counted in elements.
+  /// A tensor with strides, counted in elements: one for each dimension.
   tensor_view(T* data,
               std::initializer_list<std::int64_t> shape,
               std::initializer_list<std::int64_t> strides)
@@ -101,6 +101,11 @@ class tensor_view {
     if (shape.size() > shape_.size() || strides.size() > strides_.size())
       throw error(NATTEN_MPS_INVALID_ARGUMENT,
                   "tensor_view has more than 6 dimensions");
+    if (shape.size() != strides.size())
+      throw error(NATTEN_MPS_INVALID_ARGUMENT,
+                  "tensor_view has " + std::to_string(strides.size()) +
+                      " strides for " + std::to_string(shape.size()) +
+                      " dimensions (want one for each)");
     std::size_t i = 0;
     for (std::int64_t n : shape) shape_[i++] = n;
     i = 0;
@@ -195,7 +200,7 @@ using same = typename std::common_type<T>::type;
 /// One number for all axes, or one an axis.
 class per_axis {
  public:
-  per_axis(std::int64_t all) : values_{all, all, all} {}
+  per_axis(std::int64_t all) : values_{all, all, all}, same_(true) {}
   per_axis(std::initializer_list<std::int64_t> values) : count_(values.size()) {
     std::size_t i = 0;
     for (std::int64_t n : values)
@@ -203,7 +208,7 @@ class per_axis {
   }
 
   std::int64_t at(std::size_t axis, std::size_t rank) const {
-    if (count_ != 0 && count_ != rank)
+    if (!same_ && count_ != rank)
       throw error(NATTEN_MPS_INVALID_ARGUMENT,
                   std::to_string(count_) + " numbers are given for " +
                       std::to_string(rank) + " axes");
@@ -213,6 +218,7 @@ class per_axis {
  private:
   std::array<std::int64_t, 3> values_{};
   std::size_t count_ = 0;
+  bool same_ = false;
 };
 
 /// What attention() need not be told.
@@ -267,7 +273,11 @@ problem attention_problem(tensor_view<const T> query,
     axis.kernel = kernel.at(i, rank - 3);
     axis.dilation = options.dilation.at(i, rank - 3);
     axis.stride = options.stride.at(i, rank - 3);
-    axis.causal = static_cast<std::int32_t>(options.causal.at(i, rank - 3));
+    std::int64_t causal = options.causal.at(i, rank - 3);
+    if (causal != 0 && causal != 1)
+      throw error(NATTEN_MPS_INVALID_ARGUMENT,
+                  "causal is " + std::to_string(causal) + " (want 0 or 1)");
+    axis.causal = static_cast<std::int32_t>(causal);
   }
   return p;
 }

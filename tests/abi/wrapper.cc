@@ -101,6 +101,14 @@ void test_errors() {
         }).find("kernel 5 * dilation 1 exceeds length 4") == 0);
   CHECK(
       !message_of([&] { view(memory.data(), {1, 1, 1, 1, 1, 1, 1}); }).empty());
+  CHECK(message_of([&] { view(memory.data(), {1, 4, 2, 2}, {16, 4, 2}); }) ==
+        "tensor_view has 3 strides for 4 dimensions (want one for each)");
+  CHECK(message_of([&] { natten_mps::attention(q, q, q, out, {}); }) ==
+        "0 numbers are given for 1 axes");
+  natten_mps::options far;
+  far.causal = std::int64_t{1} << 32;
+  CHECK(message_of([&] { natten_mps::attention(q, q, q, out, 3, far); }) ==
+        "causal is 4294967296 (want 0 or 1)");
 }
 
 }  // namespace
