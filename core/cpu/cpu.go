@@ -16,6 +16,10 @@
 //	block    fused attention, windows of several rows of    AVX-512            packs keys once per column of tiles; 2 x 2
 //	         several keys, no down-sampling, sums in                           items share what is loaded; one pass can
 //	         float32, no additional tokens                                     give all gradients
+//	flash    fused attention, windows with rows of more     AVX2, AVX-512      a matrix product of a tile of items and
+//	         than 64 keys or of all of the input, sums in                      the union of their windows, part of which
+//	         float32, no bias; two passes give the                             is masked; keys are not packed
+//	         gradients
 //	panel    every pass                                     all, portable too  packs keys once per column of tiles; pairs
 //	                                                                           of items share what is loaded
 //
@@ -32,7 +36,7 @@
 //
 //	cpu         this package: engines, runner.go (a prepared problem), zero.go, prefault.go (outputs)
 //	engine      what this package asks of an engine: Engine, Plan, Worker
-//	panel, strip, block, stencil   the engines: plan.go (what is decided), worker.go (one goroutine)
+//	panel, strip, block, stencil, flash   the engines: plan.go (what is decided), worker.go (one goroutine)
 //	walk        which items there are, what they meet, where they are in the caller's tensors, tasks
 //	kern        kernels, one contract each, by instruction set; abi has what Go and assembly agree on
 //	sched       the pool of goroutines, stealing of rows, prefaults; knows no attention
@@ -68,6 +72,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/block"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/flash"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/panel"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/stencil"
@@ -100,4 +105,4 @@ func (b backend) Prepare(p *core.Problem) (core.Runner, error) {
 }
 
 // engines is where it is decided which engine runs: the first that takes a pass has it.
-var engines = []engine.Engine{strip.Engine{}, stencil.Engine{}, block.Engine{}, panel.Engine{}}
+var engines = []engine.Engine{strip.Engine{}, stencil.Engine{}, block.Engine{}, flash.Engine{}, panel.Engine{}}

@@ -108,15 +108,19 @@ func (tr *trial) prepare(t testing.TB, threads int) func() {
 		given.Tensors[role] = a.tensor()
 	}
 	r := rand.New(rand.NewPCG(5, 6))
+	var outputs []*array
 	for _, role := range outputsOf[tr.p.Op] {
 		if used(n, role) {
-			given.Tensors[role] = newArray(r, n, role, false, false).tensor()
+			outputs = append(outputs, newArray(r, n, role, false, false))
+			given.Tensors[role] = outputs[len(outputs)-1].tensor()
 		}
 	}
 	b := new(core.Buffers)
 	return func() {
 		*b = given
 		require.NoError(t, plan.Run(b))
+		runtime.KeepAlive(tr.inputs)
+		runtime.KeepAlive(outputs)
 	}
 }
 

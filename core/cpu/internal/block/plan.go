@@ -67,6 +67,8 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 		return "there are no kernels for quads"
 	case pass.Tokens || p.Extra > 0:
 		return "there are additional tokens"
+	case kernels.Dense != nil && !p.RPB && walk.LongRows(p):
+		return "windows have long rows"
 	}
 	for a := range p.Axes {
 		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {

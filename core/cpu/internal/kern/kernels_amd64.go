@@ -156,6 +156,36 @@ func gradientRowAVX2(row unsafe.Pointer, gradient unsafe.Pointer, vectors int, d
 //go:noescape
 func gradientLanesAVX2(row unsafe.Pointer, gradient unsafe.Pointer, deltas unsafe.Pointer, slots int, columns int, deltaSkip int)
 
+// productAVX2 is product with 8 lanes and up to 2 vectors.
+//
+//go:noescape
+func productAVX2(call *abi.Product)
+
+// maxAVX2 is maxColumns with 8 lanes.
+//
+//go:noescape
+func maxAVX2(call *abi.Columns)
+
+// expAVX2 is expColumns with 8 lanes.
+//
+//go:noescape
+func expAVX2(call *abi.Columns)
+
+// expRowsAVX2 is expRows with 8 lanes.
+//
+//go:noescape
+func expRowsAVX2(call *abi.Columns)
+
+// gradientsAVX2 is gradientColumns with 8 lanes.
+//
+//go:noescape
+func gradientsAVX2(call *abi.Columns)
+
+// gradientRowsAVX2 is gradientRows with 8 lanes.
+//
+//go:noescape
+func gradientRowsAVX2(call *abi.Columns)
+
 // loadFloat32AVX2 is, with steps in bytes and the conversion of its name,
 //
 //	for r := range rows { for c := range 8*blocks {

@@ -3949,6 +3949,761 @@ loop187:
 	VZEROUPPER
 	RET
 
+// func productAVX2(call *byte)
+// Requires: AVX, FMA3
+TEXT ·productAVX2(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ 40(AX), AX
+	CMPQ AX, $0x02
+	JNE  fewer188
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows189:
+	CMPQ    DX, $0x06
+	JLT     done190
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	MOVQ    call+0(FP), R8
+	MOVQ    80(R8), R8
+	TESTQ   R8, R8
+	JZ      fresh191
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS (CX)(BX*1), Y2
+	VMOVUPS 32(CX)(BX*1), Y3
+	VMOVUPS (CX)(BX*2), Y4
+	VMOVUPS 32(CX)(BX*2), Y5
+	VMOVUPS (CX)(SI*1), Y6
+	VMOVUPS 32(CX)(SI*1), Y7
+	VMOVUPS (CX)(BX*4), Y8
+	VMOVUPS 32(CX)(BX*4), Y9
+	VMOVUPS (CX)(DI*1), Y10
+	VMOVUPS 32(CX)(DI*1), Y11
+	JMP     ready192
+
+fresh191:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+ready192:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	TESTQ DI, DI
+	JZ    none193
+
+loop194:
+	VMOVUPS      (SI), Y12
+	VMOVUPS      32(SI), Y13
+	VBROADCASTSS (BX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (BX)(R10*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (BX)(R10*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (BX)(R11*1), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (BX)(R10*4), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (BX)(R12*1), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop194
+
+none193:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(BX*1)
+	VMOVUPS Y3, 32(CX)(BX*1)
+	VMOVUPS Y4, (CX)(BX*2)
+	VMOVUPS Y5, 32(CX)(BX*2)
+	VMOVUPS Y6, (CX)(SI*1)
+	VMOVUPS Y7, 32(CX)(SI*1)
+	VMOVUPS Y8, (CX)(BX*4)
+	VMOVUPS Y9, 32(CX)(BX*4)
+	VMOVUPS Y10, (CX)(DI*1)
+	VMOVUPS Y11, 32(CX)(DI*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x06, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x06, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x06, DX
+	JMP     rows189
+
+done190:
+rows195:
+	CMPQ    DX, $0x02
+	JLT     done196
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh197
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS (CX)(BX*1), Y2
+	VMOVUPS 32(CX)(BX*1), Y3
+	JMP     ready198
+
+fresh197:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+ready198:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none199
+
+loop200:
+	VMOVUPS      (SI), Y4
+	VMOVUPS      32(SI), Y5
+	VBROADCASTSS (BX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (BX)(R10*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop200
+
+none199:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(BX*1)
+	VMOVUPS Y3, 32(CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows195
+
+done196:
+rows201:
+	CMPQ    DX, $0x01
+	JLT     done202
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh203
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	JMP     ready204
+
+fresh203:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+ready204:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none205
+
+loop206:
+	VMOVUPS      (SI), Y2
+	VMOVUPS      32(SI), Y3
+	VBROADCASTSS (BX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop206
+
+none205:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows201
+
+done202:
+	VZEROUPPER
+	RET
+
+fewer188:
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows208:
+	CMPQ    DX, $0x08
+	JLT     done209
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    call+0(FP), R9
+	MOVQ    80(R9), R9
+	TESTQ   R9, R9
+	JZ      fresh210
+	VMOVUPS (CX), Y0
+	VMOVUPS (CX)(BX*1), Y1
+	VMOVUPS (CX)(BX*2), Y2
+	VMOVUPS (CX)(SI*1), Y3
+	VMOVUPS (CX)(BX*4), Y4
+	VMOVUPS (CX)(DI*1), Y5
+	VMOVUPS (CX)(SI*2), Y6
+	VMOVUPS (CX)(R8*1), Y7
+	JMP     ready211
+
+fresh210:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+ready211:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	LEAQ  (R12)(R10*2), R13
+	TESTQ DI, DI
+	JZ    none212
+
+loop213:
+	VMOVUPS      (SI), Y8
+	VBROADCASTSS (BX), Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VBROADCASTSS (BX)(R10*1), Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VBROADCASTSS (BX)(R10*2), Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (BX)(R11*1), Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS (BX)(R10*4), Y9
+	VFMADD231PS  Y8, Y9, Y4
+	VBROADCASTSS (BX)(R12*1), Y9
+	VFMADD231PS  Y8, Y9, Y5
+	VBROADCASTSS (BX)(R11*2), Y9
+	VFMADD231PS  Y8, Y9, Y6
+	VBROADCASTSS (BX)(R13*1), Y9
+	VFMADD231PS  Y8, Y9, Y7
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop213
+
+none212:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, (CX)(BX*1)
+	VMOVUPS Y2, (CX)(BX*2)
+	VMOVUPS Y3, (CX)(SI*1)
+	VMOVUPS Y4, (CX)(BX*4)
+	VMOVUPS Y5, (CX)(DI*1)
+	VMOVUPS Y6, (CX)(SI*2)
+	VMOVUPS Y7, (CX)(R8*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x08, DX
+	JMP     rows208
+
+done209:
+rows214:
+	CMPQ    DX, $0x02
+	JLT     done215
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh216
+	VMOVUPS (CX), Y0
+	VMOVUPS (CX)(BX*1), Y1
+	JMP     ready217
+
+fresh216:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+ready217:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none218
+
+loop219:
+	VMOVUPS      (SI), Y2
+	VBROADCASTSS (BX), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (BX)(R10*1), Y3
+	VFMADD231PS  Y2, Y3, Y1
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop219
+
+none218:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, (CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows214
+
+done215:
+rows220:
+	CMPQ    DX, $0x01
+	JLT     done221
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh222
+	VMOVUPS (CX), Y0
+	JMP     ready223
+
+fresh222:
+	VXORPS Y0, Y0, Y0
+
+ready223:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none224
+
+loop225:
+	VMOVUPS      (SI), Y1
+	VBROADCASTSS (BX), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop225
+
+none224:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Y0, (CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows220
+
+done221:
+	VZEROUPPER
+	RET
+
+// func maxAVX2(call *byte)
+// Requires: AVX
+TEXT ·maxAVX2(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none226
+
+loop227:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    16(SI), SI
+	VMOVUPS (SI)(AX*1), Y0
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none228
+
+loop229:
+	VMOVUPS (DX), Y1
+	VMAXPS  Y0, Y1, Y0
+	ADDQ    SI, DX
+	ADDQ    SI, BX
+	DECQ    DI
+	JNZ     loop229
+
+none228:
+	MOVQ    call+0(FP), DX
+	MOVQ    16(DX), DX
+	VMOVUPS Y0, (DX)(AX*1)
+	ADDQ    $0x20, AX
+	DECQ    CX
+	JNZ     loop227
+
+none226:
+	VZEROUPPER
+	RET
+
+// func expAVX2(call *byte)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expAVX2(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none230
+
+loop231:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    32(SI), SI
+	VMOVUPS (SI)(AX*1), Y0
+	MOVQ    call+0(FP), SI
+	MOVQ    24(SI), SI
+	VMOVUPS (SI)(AX*1), Y1
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none232
+
+loop233:
+	VMOVUPS      (DX), Y2
+	VSUBPS       Y0, Y2, Y2
+	VCMPPS       $0x05, expLowest<>+0(SB), Y2, Y3
+	VMOVUPS      expHighest<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y4
+	VMOVUPS      expMagic<>+0(SB), Y2
+	VFMADD231PS  expLog2e<>+0(SB), Y4, Y2
+	VSUBPS       expMagic<>+0(SB), Y2, Y5
+	VFNMADD231PS expHigh<>+0(SB), Y5, Y4
+	VFNMADD231PS expLow<>+0(SB), Y5, Y4
+	VMOVUPS      expTerm0<>+0(SB), Y5
+	VFMADD213PS  expTerm1<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm2<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm3<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm4<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm5<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm6<>+0(SB), Y4, Y5
+	VFMADD213PS  expTerm7<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       expBias<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y5, Y5
+	VANDPS       Y3, Y5, Y2
+	VMOVUPS      Y2, (DX)
+	VADDPS       Y2, Y1, Y1
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop233
+
+none232:
+	MOVQ    call+0(FP), DX
+	MOVQ    24(DX), DX
+	VMOVUPS Y1, (DX)(AX*1)
+	ADDQ    $0x20, AX
+	DECQ    CX
+	JNZ     loop231
+
+none230:
+	VZEROUPPER
+	RET
+
+// func expRowsAVX2(call *byte)
+// Requires: AVX, AVX2, FMA3
+TEXT ·expRowsAVX2(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none234
+
+loop235:
+	MOVQ  call+0(FP), DX
+	MOVQ  (DX), DX
+	MOVQ  call+0(FP), BX
+	MOVQ  8(BX), BX
+	ADDQ  AX, DX
+	ADDQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  32(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  64(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  48(R8), R8
+	TESTQ R8, R8
+	JZ    none236
+
+loop237:
+	VMOVUPS      (DX), Y0
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	VSUBPS       Y1, Y0, Y0
+	VCMPPS       $0x05, expLowest<>+0(SB), Y0, Y1
+	VMOVUPS      expHighest<>+0(SB), Y2
+	VMINPS       Y0, Y2, Y2
+	VMOVUPS      expMagic<>+0(SB), Y0
+	VFMADD231PS  expLog2e<>+0(SB), Y2, Y0
+	VSUBPS       expMagic<>+0(SB), Y0, Y3
+	VFNMADD231PS expHigh<>+0(SB), Y3, Y2
+	VFNMADD231PS expLow<>+0(SB), Y3, Y2
+	VMOVUPS      expTerm0<>+0(SB), Y3
+	VFMADD213PS  expTerm1<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm2<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm3<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm4<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm5<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm6<>+0(SB), Y2, Y3
+	VFMADD213PS  expTerm7<>+0(SB), Y2, Y3
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       expBias<>+0(SB), Y0, Y0
+	VMULPS       Y0, Y3, Y3
+	VANDPS       Y1, Y3, Y0
+	VMOVUPS      Y0, (DX)
+	ADDQ         DI, DX
+	ADDQ         DI, BX
+	DECQ         R8
+	JNZ          loop237
+
+none236:
+	ADDQ $0x20, AX
+	DECQ CX
+	JNZ  loop235
+
+none234:
+	VZEROUPPER
+	RET
+
+// func gradientsAVX2(call *byte)
+// Requires: AVX
+TEXT ·gradientsAVX2(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none238
+
+loop239:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    40(SI), SI
+	VMOVUPS (SI)(AX*1), Y0
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none240
+
+loop241:
+	VMOVUPS (BX), Y1
+	VSUBPS  Y0, Y1, Y1
+	VMULPS  (DX), Y1, Y1
+	VMOVUPS Y1, (BX)
+	ADDQ    SI, DX
+	ADDQ    SI, BX
+	DECQ    DI
+	JNZ     loop241
+
+none240:
+	ADDQ $0x20, AX
+	DECQ CX
+	JNZ  loop239
+
+none238:
+	VZEROUPPER
+	RET
+
+// func gradientRowsAVX2(call *byte)
+// Requires: AVX
+TEXT ·gradientRowsAVX2(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none242
+
+loop243:
+	MOVQ  call+0(FP), DX
+	MOVQ  (DX), DX
+	MOVQ  call+0(FP), BX
+	MOVQ  8(BX), BX
+	ADDQ  AX, DX
+	ADDQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  40(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  64(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  48(R8), R8
+	TESTQ R8, R8
+	JZ    none244
+
+loop245:
+	VMOVUPS      (BX), Y0
+	VBROADCASTSS (SI), Y1
+	ADDQ         $0x04, SI
+	VSUBPS       Y1, Y0, Y0
+	VMULPS       (DX), Y0, Y0
+	VMOVUPS      Y0, (BX)
+	ADDQ         DI, DX
+	ADDQ         DI, BX
+	DECQ         R8
+	JNZ          loop245
+
+none244:
+	ADDQ $0x20, AX
+	DECQ CX
+	JNZ  loop243
+
+none242:
+	VZEROUPPER
+	RET
+
 DATA bfloatQuiet<>+0(SB)/4, $0x00400000
 DATA bfloatQuiet<>+4(SB)/4, $0x00400000
 DATA bfloatQuiet<>+8(SB)/4, $0x00400000
@@ -3990,24 +4745,24 @@ TEXT ·loadFloat32AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop188:
+loop246:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop189:
+loop247:
 	VMULPS  (R10), Y0, Y1
 	VMOVUPS Y1, (R9)
 	ADDQ    $0x20, R10
 	ADDQ    $0x20, R9
 	DECQ    R11
-	JNZ     loop189
+	JNZ     loop247
 	ADDQ    BX, AX
 	ADDQ    SI, CX
 	DECQ    DX
-	JNZ     loop188
+	JNZ     loop246
 	VZEROUPPER
 	RET
 
@@ -4022,25 +4777,25 @@ TEXT ·loadFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop190:
+loop248:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop191:
+loop249:
 	VCVTPH2PS (R10), Y1
 	VMULPS    Y0, Y1, Y1
 	VMOVUPS   Y1, (R9)
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop191
+	JNZ       loop249
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop190
+	JNZ       loop248
 	VZEROUPPER
 	RET
 
@@ -4055,14 +4810,14 @@ TEXT ·loadBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop192:
+loop250:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop193:
+loop251:
 	VPMOVZXWD (R10), Y1
 	VPSLLD    $0x10, Y1, Y1
 	VMULPS    Y0, Y1, Y1
@@ -4070,11 +4825,11 @@ loop193:
 	ADDQ      $0x10, R10
 	ADDQ      $0x20, R9
 	DECQ      R11
-	JNZ       loop193
+	JNZ       loop251
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop192
+	JNZ       loop250
 	VZEROUPPER
 	RET
 
@@ -4089,24 +4844,24 @@ TEXT ·storeFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop194:
+loop252:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop195:
+loop253:
 	VMULPS    (R10), Y0, Y1
 	VCVTPS2PH $0x00, Y1, (R9)
 	ADDQ      $0x20, R10
 	ADDQ      $0x10, R9
 	DECQ      R11
-	JNZ       loop195
+	JNZ       loop253
 	ADDQ      BX, AX
 	ADDQ      SI, CX
 	DECQ      DX
-	JNZ       loop194
+	JNZ       loop252
 	VZEROUPPER
 	RET
 
@@ -4121,14 +4876,14 @@ TEXT ·storeBFloat16AVX2(SB), NOSPLIT, $0-64
 	MOVQ factors+16(FP), DI
 	MOVQ factorStep+56(FP), R8
 
-loop196:
+loop254:
 	VBROADCASTSS (DI), Y0
 	ADDQ         R8, DI
 	MOVQ         blocks+32(FP), R11
 	MOVQ         AX, R9
 	MOVQ         CX, R10
 
-loop197:
+loop255:
 	VMULPS       (R10), Y0, Y1
 	VCMPPS       $0x03, Y1, Y1, Y2
 	VPSRLD       $0x10, Y1, Y3
@@ -4144,11 +4899,11 @@ loop197:
 	ADDQ         $0x20, R10
 	ADDQ         $0x10, R9
 	DECQ         R11
-	JNZ          loop197
+	JNZ          loop255
 	ADDQ         BX, AX
 	ADDQ         SI, CX
 	DECQ         DX
-	JNZ          loop196
+	JNZ          loop254
 	VZEROUPPER
 	RET
 
@@ -4160,17 +4915,17 @@ TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   blocks+16(FP), DX
 	VXORPS Y0, Y0, Y0
 	TESTQ  DX, DX
-	JZ     none198
+	JZ     none256
 
-loop199:
+loop257:
 	VMOVUPS     (AX), Y1
 	VFMADD231PS (CX), Y1, Y0
 	ADDQ        $0x20, AX
 	ADDQ        $0x20, CX
 	DECQ        DX
-	JNZ         loop199
+	JNZ         loop257
 
-none198:
+none256:
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0x4e, X0, X1
@@ -4188,18 +4943,18 @@ TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
 	MOVQ rows+8(FP), CX
 	MOVQ step+16(FP), DX
 
-loop200:
+loop258:
 	MOVQ lines+24(FP), SI
 	MOVQ AX, BX
 
-loop201:
+loop259:
 	PREFETCHT0 (BX)
 	ADDQ       $0x40, BX
 	DECQ       SI
-	JNZ        loop201
+	JNZ        loop259
 	ADDQ       DX, AX
 	DECQ       CX
-	JNZ        loop200
+	JNZ        loop258
 	RET
 
 // func peakAVX2(rounds int)
@@ -4220,7 +4975,7 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
 
-loop202:
+loop260:
 	VFMADD231PS Y12, Y12, Y0
 	VFMADD231PS Y12, Y12, Y1
 	VFMADD231PS Y12, Y12, Y2
@@ -4234,6 +4989,6 @@ loop202:
 	VFMADD231PS Y12, Y12, Y10
 	VFMADD231PS Y12, Y12, Y11
 	DECQ        AX
-	JNZ         loop202
+	JNZ         loop260
 	VZEROUPPER
 	RET

@@ -61,6 +61,36 @@ func dotRowsAVX512(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows 
 //go:noescape
 func peakAVX512(rounds int)
 
+// productAVX512 is product with 16 lanes and up to 4 vectors.
+//
+//go:noescape
+func productAVX512(call *abi.Product)
+
+// maxAVX512 is maxColumns with 16 lanes.
+//
+//go:noescape
+func maxAVX512(call *abi.Columns)
+
+// expAVX512 is expColumns with 16 lanes.
+//
+//go:noescape
+func expAVX512(call *abi.Columns)
+
+// expRowsAVX512 is expRows with 16 lanes.
+//
+//go:noescape
+func expRowsAVX512(call *abi.Columns)
+
+// gradientsAVX512 is gradientColumns with 16 lanes.
+//
+//go:noescape
+func gradientsAVX512(call *abi.Columns)
+
+// gradientRowsAVX512 is gradientRows with 16 lanes.
+//
+//go:noescape
+func gradientRowsAVX512(call *abi.Columns)
+
 // stencilDotsAVX512 is, for an abi.Stencil with 1, 2, 4 or 8 as vectorful,
 //
 //	for i := range items { for j := range count { dst[i*dstStep+j] = *factors *

@@ -4555,19 +4555,1469 @@ loop229:
 	VZEROUPPER
 	RET
 
+// func productAVX512(call *byte)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·productAVX512(SB), NOSPLIT, $0-8
+	MOVQ call+0(FP), AX
+	MOVQ 40(AX), AX
+	CMPQ AX, $0x04
+	JNE  fewer230
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows231:
+	CMPQ    DX, $0x06
+	JLT     done232
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	MOVQ    call+0(FP), R8
+	MOVQ    80(R8), R8
+	TESTQ   R8, R8
+	JZ      fresh233
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	VMOVUPS (CX)(BX*1), Z4
+	VMOVUPS 64(CX)(BX*1), Z5
+	VMOVUPS 128(CX)(BX*1), Z6
+	VMOVUPS 192(CX)(BX*1), Z7
+	VMOVUPS (CX)(BX*2), Z8
+	VMOVUPS 64(CX)(BX*2), Z9
+	VMOVUPS 128(CX)(BX*2), Z10
+	VMOVUPS 192(CX)(BX*2), Z11
+	VMOVUPS (CX)(SI*1), Z12
+	VMOVUPS 64(CX)(SI*1), Z13
+	VMOVUPS 128(CX)(SI*1), Z14
+	VMOVUPS 192(CX)(SI*1), Z15
+	VMOVUPS (CX)(BX*4), Z16
+	VMOVUPS 64(CX)(BX*4), Z17
+	VMOVUPS 128(CX)(BX*4), Z18
+	VMOVUPS 192(CX)(BX*4), Z19
+	VMOVUPS (CX)(DI*1), Z20
+	VMOVUPS 64(CX)(DI*1), Z21
+	VMOVUPS 128(CX)(DI*1), Z22
+	VMOVUPS 192(CX)(DI*1), Z23
+	JMP     ready234
+
+fresh233:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+
+ready234:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	TESTQ DI, DI
+	JZ    none235
+
+loop236:
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	VMOVUPS      128(SI), Z26
+	VMOVUPS      192(SI), Z27
+	VBROADCASTSS (BX), Z28
+	VFMADD231PS  Z24, Z28, Z0
+	VFMADD231PS  Z25, Z28, Z1
+	VFMADD231PS  Z26, Z28, Z2
+	VFMADD231PS  Z27, Z28, Z3
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z4
+	VFMADD231PS  Z25, Z28, Z5
+	VFMADD231PS  Z26, Z28, Z6
+	VFMADD231PS  Z27, Z28, Z7
+	VBROADCASTSS (BX)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z8
+	VFMADD231PS  Z25, Z28, Z9
+	VFMADD231PS  Z26, Z28, Z10
+	VFMADD231PS  Z27, Z28, Z11
+	VBROADCASTSS (BX)(R11*1), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VFMADD231PS  Z26, Z28, Z14
+	VFMADD231PS  Z27, Z28, Z15
+	VBROADCASTSS (BX)(R10*4), Z28
+	VFMADD231PS  Z24, Z28, Z16
+	VFMADD231PS  Z25, Z28, Z17
+	VFMADD231PS  Z26, Z28, Z18
+	VFMADD231PS  Z27, Z28, Z19
+	VBROADCASTSS (BX)(R12*1), Z28
+	VFMADD231PS  Z24, Z28, Z20
+	VFMADD231PS  Z25, Z28, Z21
+	VFMADD231PS  Z26, Z28, Z22
+	VFMADD231PS  Z27, Z28, Z23
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop236
+
+none235:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	VMOVUPS Z4, (CX)(BX*1)
+	VMOVUPS Z5, 64(CX)(BX*1)
+	VMOVUPS Z6, 128(CX)(BX*1)
+	VMOVUPS Z7, 192(CX)(BX*1)
+	VMOVUPS Z8, (CX)(BX*2)
+	VMOVUPS Z9, 64(CX)(BX*2)
+	VMOVUPS Z10, 128(CX)(BX*2)
+	VMOVUPS Z11, 192(CX)(BX*2)
+	VMOVUPS Z12, (CX)(SI*1)
+	VMOVUPS Z13, 64(CX)(SI*1)
+	VMOVUPS Z14, 128(CX)(SI*1)
+	VMOVUPS Z15, 192(CX)(SI*1)
+	VMOVUPS Z16, (CX)(BX*4)
+	VMOVUPS Z17, 64(CX)(BX*4)
+	VMOVUPS Z18, 128(CX)(BX*4)
+	VMOVUPS Z19, 192(CX)(BX*4)
+	VMOVUPS Z20, (CX)(DI*1)
+	VMOVUPS Z21, 64(CX)(DI*1)
+	VMOVUPS Z22, 128(CX)(DI*1)
+	VMOVUPS Z23, 192(CX)(DI*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x06, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x06, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x06, DX
+	JMP     rows231
+
+done232:
+rows237:
+	CMPQ    DX, $0x02
+	JLT     done238
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh239
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	VMOVUPS (CX)(BX*1), Z4
+	VMOVUPS 64(CX)(BX*1), Z5
+	VMOVUPS 128(CX)(BX*1), Z6
+	VMOVUPS 192(CX)(BX*1), Z7
+	JMP     ready240
+
+fresh239:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+ready240:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none241
+
+loop242:
+	VMOVUPS      (SI), Z8
+	VMOVUPS      64(SI), Z9
+	VMOVUPS      128(SI), Z10
+	VMOVUPS      192(SI), Z11
+	VBROADCASTSS (BX), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (BX)(R10*1), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop242
+
+none241:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	VMOVUPS Z4, (CX)(BX*1)
+	VMOVUPS Z5, 64(CX)(BX*1)
+	VMOVUPS Z6, 128(CX)(BX*1)
+	VMOVUPS Z7, 192(CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows237
+
+done238:
+rows243:
+	CMPQ    DX, $0x01
+	JLT     done244
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh245
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	JMP     ready246
+
+fresh245:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+ready246:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none247
+
+loop248:
+	VMOVUPS      (SI), Z4
+	VMOVUPS      64(SI), Z5
+	VMOVUPS      128(SI), Z6
+	VMOVUPS      192(SI), Z7
+	VBROADCASTSS (BX), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop248
+
+none247:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows243
+
+done244:
+	VZEROUPPER
+	RET
+
+fewer230:
+	MOVQ call+0(FP), AX
+	MOVQ 40(AX), AX
+	CMPQ AX, $0x03
+	JNE  fewer249
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows250:
+	CMPQ    DX, $0x08
+	JLT     done251
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    call+0(FP), R9
+	MOVQ    80(R9), R9
+	TESTQ   R9, R9
+	JZ      fresh252
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS (CX)(BX*1), Z3
+	VMOVUPS 64(CX)(BX*1), Z4
+	VMOVUPS 128(CX)(BX*1), Z5
+	VMOVUPS (CX)(BX*2), Z6
+	VMOVUPS 64(CX)(BX*2), Z7
+	VMOVUPS 128(CX)(BX*2), Z8
+	VMOVUPS (CX)(SI*1), Z9
+	VMOVUPS 64(CX)(SI*1), Z10
+	VMOVUPS 128(CX)(SI*1), Z11
+	VMOVUPS (CX)(BX*4), Z12
+	VMOVUPS 64(CX)(BX*4), Z13
+	VMOVUPS 128(CX)(BX*4), Z14
+	VMOVUPS (CX)(DI*1), Z15
+	VMOVUPS 64(CX)(DI*1), Z16
+	VMOVUPS 128(CX)(DI*1), Z17
+	VMOVUPS (CX)(SI*2), Z18
+	VMOVUPS 64(CX)(SI*2), Z19
+	VMOVUPS 128(CX)(SI*2), Z20
+	VMOVUPS (CX)(R8*1), Z21
+	VMOVUPS 64(CX)(R8*1), Z22
+	VMOVUPS 128(CX)(R8*1), Z23
+	JMP     ready253
+
+fresh252:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	VXORPS Z16, Z16, Z16
+	VXORPS Z17, Z17, Z17
+	VXORPS Z18, Z18, Z18
+	VXORPS Z19, Z19, Z19
+	VXORPS Z20, Z20, Z20
+	VXORPS Z21, Z21, Z21
+	VXORPS Z22, Z22, Z22
+	VXORPS Z23, Z23, Z23
+
+ready253:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	LEAQ  (R12)(R10*2), R13
+	TESTQ DI, DI
+	JZ    none254
+
+loop255:
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	VMOVUPS      128(SI), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z3
+	VFMADD231PS  Z25, Z27, Z4
+	VFMADD231PS  Z26, Z27, Z5
+	VBROADCASTSS (BX)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z6
+	VFMADD231PS  Z25, Z27, Z7
+	VFMADD231PS  Z26, Z27, Z8
+	VBROADCASTSS (BX)(R11*1), Z27
+	VFMADD231PS  Z24, Z27, Z9
+	VFMADD231PS  Z25, Z27, Z10
+	VFMADD231PS  Z26, Z27, Z11
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (BX)(R12*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (BX)(R11*2), Z27
+	VFMADD231PS  Z24, Z27, Z18
+	VFMADD231PS  Z25, Z27, Z19
+	VFMADD231PS  Z26, Z27, Z20
+	VBROADCASTSS (BX)(R13*1), Z27
+	VFMADD231PS  Z24, Z27, Z21
+	VFMADD231PS  Z25, Z27, Z22
+	VFMADD231PS  Z26, Z27, Z23
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop255
+
+none254:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, (CX)(BX*1)
+	VMOVUPS Z4, 64(CX)(BX*1)
+	VMOVUPS Z5, 128(CX)(BX*1)
+	VMOVUPS Z6, (CX)(BX*2)
+	VMOVUPS Z7, 64(CX)(BX*2)
+	VMOVUPS Z8, 128(CX)(BX*2)
+	VMOVUPS Z9, (CX)(SI*1)
+	VMOVUPS Z10, 64(CX)(SI*1)
+	VMOVUPS Z11, 128(CX)(SI*1)
+	VMOVUPS Z12, (CX)(BX*4)
+	VMOVUPS Z13, 64(CX)(BX*4)
+	VMOVUPS Z14, 128(CX)(BX*4)
+	VMOVUPS Z15, (CX)(DI*1)
+	VMOVUPS Z16, 64(CX)(DI*1)
+	VMOVUPS Z17, 128(CX)(DI*1)
+	VMOVUPS Z18, (CX)(SI*2)
+	VMOVUPS Z19, 64(CX)(SI*2)
+	VMOVUPS Z20, 128(CX)(SI*2)
+	VMOVUPS Z21, (CX)(R8*1)
+	VMOVUPS Z22, 64(CX)(R8*1)
+	VMOVUPS Z23, 128(CX)(R8*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x08, DX
+	JMP     rows250
+
+done251:
+rows256:
+	CMPQ    DX, $0x02
+	JLT     done257
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh258
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS (CX)(BX*1), Z3
+	VMOVUPS 64(CX)(BX*1), Z4
+	VMOVUPS 128(CX)(BX*1), Z5
+	JMP     ready259
+
+fresh258:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+
+ready259:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none260
+
+loop261:
+	VMOVUPS      (SI), Z6
+	VMOVUPS      64(SI), Z7
+	VMOVUPS      128(SI), Z8
+	VBROADCASTSS (BX), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (BX)(R10*1), Z9
+	VFMADD231PS  Z6, Z9, Z3
+	VFMADD231PS  Z7, Z9, Z4
+	VFMADD231PS  Z8, Z9, Z5
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop261
+
+none260:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, (CX)(BX*1)
+	VMOVUPS Z4, 64(CX)(BX*1)
+	VMOVUPS Z5, 128(CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows256
+
+done257:
+rows262:
+	CMPQ    DX, $0x01
+	JLT     done263
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh264
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	JMP     ready265
+
+fresh264:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+
+ready265:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none266
+
+loop267:
+	VMOVUPS      (SI), Z3
+	VMOVUPS      64(SI), Z4
+	VMOVUPS      128(SI), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop267
+
+none266:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows262
+
+done263:
+	VZEROUPPER
+	RET
+
+fewer249:
+	MOVQ call+0(FP), AX
+	MOVQ 40(AX), AX
+	CMPQ AX, $0x02
+	JNE  fewer268
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows269:
+	CMPQ    DX, $0x08
+	JLT     done270
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    call+0(FP), R9
+	MOVQ    80(R9), R9
+	TESTQ   R9, R9
+	JZ      fresh271
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS (CX)(BX*1), Z2
+	VMOVUPS 64(CX)(BX*1), Z3
+	VMOVUPS (CX)(BX*2), Z4
+	VMOVUPS 64(CX)(BX*2), Z5
+	VMOVUPS (CX)(SI*1), Z6
+	VMOVUPS 64(CX)(SI*1), Z7
+	VMOVUPS (CX)(BX*4), Z8
+	VMOVUPS 64(CX)(BX*4), Z9
+	VMOVUPS (CX)(DI*1), Z10
+	VMOVUPS 64(CX)(DI*1), Z11
+	VMOVUPS (CX)(SI*2), Z12
+	VMOVUPS 64(CX)(SI*2), Z13
+	VMOVUPS (CX)(R8*1), Z14
+	VMOVUPS 64(CX)(R8*1), Z15
+	JMP     ready272
+
+fresh271:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+ready272:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	LEAQ  (R12)(R10*2), R13
+	TESTQ DI, DI
+	JZ    none273
+
+loop274:
+	VMOVUPS      (SI), Z16
+	VMOVUPS      64(SI), Z17
+	VBROADCASTSS (BX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (BX)(R10*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (BX)(R10*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (BX)(R11*1), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (BX)(R10*4), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (BX)(R12*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (BX)(R11*2), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (BX)(R13*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop274
+
+none273:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, (CX)(BX*1)
+	VMOVUPS Z3, 64(CX)(BX*1)
+	VMOVUPS Z4, (CX)(BX*2)
+	VMOVUPS Z5, 64(CX)(BX*2)
+	VMOVUPS Z6, (CX)(SI*1)
+	VMOVUPS Z7, 64(CX)(SI*1)
+	VMOVUPS Z8, (CX)(BX*4)
+	VMOVUPS Z9, 64(CX)(BX*4)
+	VMOVUPS Z10, (CX)(DI*1)
+	VMOVUPS Z11, 64(CX)(DI*1)
+	VMOVUPS Z12, (CX)(SI*2)
+	VMOVUPS Z13, 64(CX)(SI*2)
+	VMOVUPS Z14, (CX)(R8*1)
+	VMOVUPS Z15, 64(CX)(R8*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x08, DX
+	JMP     rows269
+
+done270:
+rows275:
+	CMPQ    DX, $0x02
+	JLT     done276
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh277
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS (CX)(BX*1), Z2
+	VMOVUPS 64(CX)(BX*1), Z3
+	JMP     ready278
+
+fresh277:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+ready278:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none279
+
+loop280:
+	VMOVUPS      (SI), Z4
+	VMOVUPS      64(SI), Z5
+	VBROADCASTSS (BX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (BX)(R10*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop280
+
+none279:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, (CX)(BX*1)
+	VMOVUPS Z3, 64(CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows275
+
+done276:
+rows281:
+	CMPQ    DX, $0x01
+	JLT     done282
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh283
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	JMP     ready284
+
+fresh283:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+ready284:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none285
+
+loop286:
+	VMOVUPS      (SI), Z2
+	VMOVUPS      64(SI), Z3
+	VBROADCASTSS (BX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop286
+
+none285:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows281
+
+done282:
+	VZEROUPPER
+	RET
+
+fewer268:
+	MOVQ call+0(FP), AX
+	MOVQ (AX), AX
+	MOVQ call+0(FP), CX
+	MOVQ 16(CX), CX
+	MOVQ call+0(FP), DX
+	MOVQ 24(DX), DX
+
+rows288:
+	CMPQ    DX, $0x08
+	JLT     done289
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	MOVQ    call+0(FP), R9
+	MOVQ    80(R9), R9
+	TESTQ   R9, R9
+	JZ      fresh290
+	VMOVUPS (CX), Z0
+	VMOVUPS (CX)(BX*1), Z1
+	VMOVUPS (CX)(BX*2), Z2
+	VMOVUPS (CX)(SI*1), Z3
+	VMOVUPS (CX)(BX*4), Z4
+	VMOVUPS (CX)(DI*1), Z5
+	VMOVUPS (CX)(SI*2), Z6
+	VMOVUPS (CX)(R8*1), Z7
+	JMP     ready291
+
+fresh290:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+ready291:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	LEAQ  (R10)(R10*2), R11
+	LEAQ  (R11)(R10*2), R12
+	LEAQ  (R12)(R10*2), R13
+	TESTQ DI, DI
+	JZ    none292
+
+loop293:
+	VMOVUPS      (SI), Z8
+	VBROADCASTSS (BX), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS (BX)(R10*1), Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (BX)(R10*2), Z9
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (BX)(R11*1), Z9
+	VFMADD231PS  Z8, Z9, Z3
+	VBROADCASTSS (BX)(R10*4), Z9
+	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (BX)(R12*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (BX)(R11*2), Z9
+	VFMADD231PS  Z8, Z9, Z6
+	VBROADCASTSS (BX)(R13*1), Z9
+	VFMADD231PS  Z8, Z9, Z7
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop293
+
+none292:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	LEAQ    (BX)(BX*2), SI
+	LEAQ    (SI)(BX*2), DI
+	LEAQ    (DI)(BX*2), R8
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, (CX)(BX*1)
+	VMOVUPS Z2, (CX)(BX*2)
+	VMOVUPS Z3, (CX)(SI*1)
+	VMOVUPS Z4, (CX)(BX*4)
+	VMOVUPS Z5, (CX)(DI*1)
+	VMOVUPS Z6, (CX)(SI*2)
+	VMOVUPS Z7, (CX)(R8*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x08, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x08, DX
+	JMP     rows288
+
+done289:
+rows294:
+	CMPQ    DX, $0x02
+	JLT     done295
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), SI
+	MOVQ    80(SI), SI
+	TESTQ   SI, SI
+	JZ      fresh296
+	VMOVUPS (CX), Z0
+	VMOVUPS (CX)(BX*1), Z1
+	JMP     ready297
+
+fresh296:
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+
+ready297:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none298
+
+loop299:
+	VMOVUPS      (SI), Z2
+	VBROADCASTSS (BX), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (BX)(R10*1), Z3
+	VFMADD231PS  Z2, Z3, Z1
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop299
+
+none298:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, (CX)(BX*1)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x02, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x02, DX
+	JMP     rows294
+
+done295:
+rows300:
+	CMPQ    DX, $0x01
+	JLT     done301
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	MOVQ    call+0(FP), BX
+	MOVQ    80(BX), BX
+	TESTQ   BX, BX
+	JZ      fresh302
+	VMOVUPS (CX), Z0
+	JMP     ready303
+
+fresh302:
+	VXORPS Z0, Z0, Z0
+
+ready303:
+	MOVQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  8(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  32(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  56(R8), R8
+	MOVQ  call+0(FP), R9
+	MOVQ  64(R9), R9
+	MOVQ  call+0(FP), R10
+	MOVQ  48(R10), R10
+	TESTQ DI, DI
+	JZ    none304
+
+loop305:
+	VMOVUPS      (SI), Z1
+	VBROADCASTSS (BX), Z2
+	VFMADD231PS  Z1, Z2, Z0
+	ADDQ         R8, BX
+	ADDQ         R9, SI
+	DECQ         DI
+	JNZ          loop305
+
+none304:
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	VMOVUPS Z0, (CX)
+	MOVQ    call+0(FP), BX
+	MOVQ    48(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, AX
+	MOVQ    call+0(FP), BX
+	MOVQ    72(BX), BX
+	IMUL3Q  $0x01, BX, BX
+	ADDQ    BX, CX
+	SUBQ    $0x01, DX
+	JMP     rows300
+
+done301:
+	VZEROUPPER
+	RET
+
+// func maxAVX512(call *byte)
+// Requires: AVX, AVX512F
+TEXT ·maxAVX512(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none306
+
+loop307:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    16(SI), SI
+	VMOVUPS (SI)(AX*1), Z0
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none308
+
+loop309:
+	VMOVUPS (DX), Z1
+	VMAXPS  Z0, Z1, Z0
+	ADDQ    SI, DX
+	ADDQ    SI, BX
+	DECQ    DI
+	JNZ     loop309
+
+none308:
+	MOVQ    call+0(FP), DX
+	MOVQ    16(DX), DX
+	VMOVUPS Z0, (DX)(AX*1)
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     loop307
+
+none306:
+	VZEROUPPER
+	RET
+
+// func expAVX512(call *byte)
+// Requires: AVX, AVX512F
+TEXT ·expAVX512(SB), NOSPLIT, $0-8
+	VBROADCASTSS expLowest<>+0(SB), Z0
+	VBROADCASTSS expLog2e<>+0(SB), Z1
+	VBROADCASTSS expMagic<>+0(SB), Z2
+	VBROADCASTSS expHigh<>+0(SB), Z3
+	VBROADCASTSS expLow<>+0(SB), Z4
+	VBROADCASTSS expTerm0<>+0(SB), Z5
+	VBROADCASTSS expTerm1<>+0(SB), Z6
+	VBROADCASTSS expTerm2<>+0(SB), Z7
+	VBROADCASTSS expTerm3<>+0(SB), Z8
+	VBROADCASTSS expTerm4<>+0(SB), Z9
+	VBROADCASTSS expTerm5<>+0(SB), Z10
+	VBROADCASTSS expTerm6<>+0(SB), Z11
+	MOVL         $0x0000ffff, AX
+	KMOVW        AX, K1
+	XORQ         AX, AX
+	MOVQ         call+0(FP), CX
+	MOVQ         56(CX), CX
+	TESTQ        CX, CX
+	JZ           none310
+
+loop311:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    32(SI), SI
+	VMOVUPS (SI)(AX*1), Z12
+	MOVQ    call+0(FP), SI
+	MOVQ    24(SI), SI
+	VMOVUPS (SI)(AX*1), Z13
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none312
+
+loop313:
+	VMOVUPS      (DX), Z14
+	VSUBPS       Z12, Z14, Z14
+	VCMPPS       $0x05, Z0, Z14, K1, K2
+	VMOVAPS      Z2, Z15
+	VFMADD231PS  Z1, Z14, Z15
+	VSUBPS       Z2, Z15, Z15
+	VFNMADD231PS Z3, Z15, Z14
+	VFNMADD231PS Z4, Z15, Z14
+	VMOVAPS      Z5, Z16
+	VFMADD213PS  Z6, Z14, Z16
+	VFMADD213PS  Z7, Z14, Z16
+	VFMADD213PS  Z8, Z14, Z16
+	VFMADD213PS  Z9, Z14, Z16
+	VFMADD213PS  Z10, Z14, Z16
+	VFMADD213PS  Z11, Z14, Z16
+	VFMADD213PS  Z11, Z14, Z16
+	VSCALEFPS.Z  Z15, Z16, K2, Z14
+	VMOVUPS      Z14, (DX)
+	VADDPS       Z14, Z13, Z13
+	ADDQ         SI, DX
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          loop313
+
+none312:
+	MOVQ    call+0(FP), DX
+	MOVQ    24(DX), DX
+	VMOVUPS Z13, (DX)(AX*1)
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     loop311
+
+none310:
+	VZEROUPPER
+	RET
+
+// func expRowsAVX512(call *byte)
+// Requires: AVX, AVX512F
+TEXT ·expRowsAVX512(SB), NOSPLIT, $0-8
+	VBROADCASTSS expLowest<>+0(SB), Z0
+	VBROADCASTSS expLog2e<>+0(SB), Z1
+	VBROADCASTSS expMagic<>+0(SB), Z2
+	VBROADCASTSS expHigh<>+0(SB), Z3
+	VBROADCASTSS expLow<>+0(SB), Z4
+	VBROADCASTSS expTerm0<>+0(SB), Z5
+	VBROADCASTSS expTerm1<>+0(SB), Z6
+	VBROADCASTSS expTerm2<>+0(SB), Z7
+	VBROADCASTSS expTerm3<>+0(SB), Z8
+	VBROADCASTSS expTerm4<>+0(SB), Z9
+	VBROADCASTSS expTerm5<>+0(SB), Z10
+	VBROADCASTSS expTerm6<>+0(SB), Z11
+	MOVL         $0x0000ffff, AX
+	KMOVW        AX, K1
+	XORQ         AX, AX
+	MOVQ         call+0(FP), CX
+	MOVQ         56(CX), CX
+	TESTQ        CX, CX
+	JZ           none314
+
+loop315:
+	MOVQ  call+0(FP), DX
+	MOVQ  (DX), DX
+	MOVQ  call+0(FP), BX
+	MOVQ  8(BX), BX
+	ADDQ  AX, DX
+	ADDQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  32(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  64(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  48(R8), R8
+	TESTQ R8, R8
+	JZ    none316
+
+loop317:
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (SI), Z13
+	ADDQ         $0x04, SI
+	VSUBPS       Z13, Z12, Z12
+	VCMPPS       $0x05, Z0, Z12, K1, K2
+	VMOVAPS      Z2, Z13
+	VFMADD231PS  Z1, Z12, Z13
+	VSUBPS       Z2, Z13, Z13
+	VFNMADD231PS Z3, Z13, Z12
+	VFNMADD231PS Z4, Z13, Z12
+	VMOVAPS      Z5, Z14
+	VFMADD213PS  Z6, Z12, Z14
+	VFMADD213PS  Z7, Z12, Z14
+	VFMADD213PS  Z8, Z12, Z14
+	VFMADD213PS  Z9, Z12, Z14
+	VFMADD213PS  Z10, Z12, Z14
+	VFMADD213PS  Z11, Z12, Z14
+	VFMADD213PS  Z11, Z12, Z14
+	VSCALEFPS.Z  Z13, Z14, K2, Z12
+	VMOVUPS      Z12, (DX)
+	ADDQ         DI, DX
+	ADDQ         DI, BX
+	DECQ         R8
+	JNZ          loop317
+
+none316:
+	ADDQ $0x40, AX
+	DECQ CX
+	JNZ  loop315
+
+none314:
+	VZEROUPPER
+	RET
+
+// func gradientsAVX512(call *byte)
+// Requires: AVX, AVX512F
+TEXT ·gradientsAVX512(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none318
+
+loop319:
+	MOVQ    call+0(FP), DX
+	MOVQ    (DX), DX
+	MOVQ    call+0(FP), BX
+	MOVQ    8(BX), BX
+	ADDQ    AX, DX
+	ADDQ    AX, BX
+	MOVQ    call+0(FP), SI
+	MOVQ    40(SI), SI
+	VMOVUPS (SI)(AX*1), Z0
+	MOVQ    call+0(FP), SI
+	MOVQ    64(SI), SI
+	MOVQ    call+0(FP), DI
+	MOVQ    48(DI), DI
+	TESTQ   DI, DI
+	JZ      none320
+
+loop321:
+	VMOVUPS (BX), Z1
+	VSUBPS  Z0, Z1, Z1
+	VMULPS  (DX), Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    SI, DX
+	ADDQ    SI, BX
+	DECQ    DI
+	JNZ     loop321
+
+none320:
+	ADDQ $0x40, AX
+	DECQ CX
+	JNZ  loop319
+
+none318:
+	VZEROUPPER
+	RET
+
+// func gradientRowsAVX512(call *byte)
+// Requires: AVX, AVX512F
+TEXT ·gradientRowsAVX512(SB), NOSPLIT, $0-8
+	XORQ  AX, AX
+	MOVQ  call+0(FP), CX
+	MOVQ  56(CX), CX
+	TESTQ CX, CX
+	JZ    none322
+
+loop323:
+	MOVQ  call+0(FP), DX
+	MOVQ  (DX), DX
+	MOVQ  call+0(FP), BX
+	MOVQ  8(BX), BX
+	ADDQ  AX, DX
+	ADDQ  AX, BX
+	MOVQ  call+0(FP), SI
+	MOVQ  40(SI), SI
+	MOVQ  call+0(FP), DI
+	MOVQ  64(DI), DI
+	MOVQ  call+0(FP), R8
+	MOVQ  48(R8), R8
+	TESTQ R8, R8
+	JZ    none324
+
+loop325:
+	VMOVUPS      (BX), Z0
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	VSUBPS       Z1, Z0, Z0
+	VMULPS       (DX), Z0, Z0
+	VMOVUPS      Z0, (BX)
+	ADDQ         DI, DX
+	ADDQ         DI, BX
+	DECQ         R8
+	JNZ          loop325
+
+none324:
+	ADDQ $0x40, AX
+	DECQ CX
+	JNZ  loop323
+
+none322:
+	VZEROUPPER
+	RET
+
 // func stencilDotsAVX512(call *byte)
 // Requires: AVX, AVX512F
 TEXT ·stencilDotsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts230
+	JNE  parts326
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop231:
+loop327:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z0
@@ -4576,9 +6026,9 @@ loop231:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole232:
+whole328:
 	CMPQ       R10, $0x10
-	JLT        rest233
+	JLT        rest329
 	MOVQ       (R9), R12
 	VMULPS     (BX)(R12*1), Z0, Z1
 	MOVQ       8(R9), R12
@@ -4660,11 +6110,11 @@ whole232:
 	ADDQ       $0x00000080, R9
 	ADDQ       $0x40, R11
 	SUBQ       $0x10, R10
-	JMP        whole232
+	JMP        whole328
 
-rest233:
+rest329:
 	CMPQ       R10, $0x0c
-	JNE        fewer235
+	JNE        fewer331
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4726,11 +6176,11 @@ rest233:
 	VSHUFF32X4 $0xdd, Z0, Z3, Z0
 	VADDPS     Z0, Z1, Z1
 	VMOVUPS    Z1, (R11)
-	JMP        done234
+	JMP        done330
 
-fewer235:
+fewer331:
 	CMPQ       R10, $0x08
-	JNE        fewer236
+	JNE        fewer332
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4772,11 +6222,11 @@ fewer235:
 	VSHUFF32X4 $0xdd, Z2, Z2, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done234
+	JMP        done330
 
-fewer236:
+fewer332:
 	CMPQ       R10, $0x04
-	JNE        fewer237
+	JNE        fewer333
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -4801,29 +6251,29 @@ fewer236:
 	VSHUFF32X4 $0xdd, Z1, Z1, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done234
+	JMP        done330
 
-fewer237:
-done234:
+fewer333:
+done330:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop231
+	JNZ  loop327
 	VZEROUPPER
 	RET
 
-parts230:
+parts326:
 	CMPQ 64(AX), $0x02
-	JNE  parts238
+	JNE  parts334
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop239:
+loop335:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z1
@@ -4833,9 +6283,9 @@ loop239:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole240:
+whole336:
 	CMPQ        R10, $0x10
-	JLT         rest241
+	JLT         rest337
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z2
 	VFMADD231PS 64(BX)(R12*1), Z1, Z2
@@ -4933,11 +6383,11 @@ whole240:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole240
+	JMP         whole336
 
-rest241:
+rest337:
 	CMPQ        R10, $0x0c
-	JNE         fewer243
+	JNE         fewer339
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -5011,11 +6461,11 @@ rest241:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done242
+	JMP         done338
 
-fewer243:
+fewer339:
 	CMPQ        R10, $0x08
-	JNE         fewer244
+	JNE         fewer340
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -5065,11 +6515,11 @@ fewer243:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done242
+	JMP         done338
 
-fewer244:
+fewer340:
 	CMPQ        R10, $0x04
-	JNE         fewer245
+	JNE         fewer341
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -5098,29 +6548,29 @@ fewer244:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done242
+	JMP         done338
 
-fewer245:
-done242:
+fewer341:
+done338:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop239
+	JNZ  loop335
 	VZEROUPPER
 	RET
 
-parts238:
+parts334:
 	CMPQ 64(AX), $0x04
-	JNE  parts246
+	JNE  parts342
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop247:
+loop343:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z3
@@ -5132,9 +6582,9 @@ loop247:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole248:
+whole344:
 	CMPQ        R10, $0x10
-	JLT         rest249
+	JLT         rest345
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z4
 	VFMADD231PS 64(BX)(R12*1), Z1, Z4
@@ -5264,11 +6714,11 @@ whole248:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole248
+	JMP         whole344
 
-rest249:
+rest345:
 	CMPQ        R10, $0x0c
-	JNE         fewer251
+	JNE         fewer347
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5366,11 +6816,11 @@ rest249:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done250
+	JMP         done346
 
-fewer251:
+fewer347:
 	CMPQ        R10, $0x08
-	JNE         fewer252
+	JNE         fewer348
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5436,11 +6886,11 @@ fewer251:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done250
+	JMP         done346
 
-fewer252:
+fewer348:
 	CMPQ        R10, $0x04
-	JNE         fewer253
+	JNE         fewer349
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -5477,27 +6927,27 @@ fewer252:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done250
+	JMP         done346
 
-fewer253:
-done250:
+fewer349:
+done346:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop247
+	JNZ  loop343
 	VZEROUPPER
 	RET
 
-parts246:
+parts342:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop255:
+loop351:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z7
@@ -5513,9 +6963,9 @@ loop255:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole256:
+whole352:
 	CMPQ        R10, $0x10
-	JLT         rest257
+	JLT         rest353
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z8
 	VFMADD231PS 64(BX)(R12*1), Z1, Z8
@@ -5709,11 +7159,11 @@ whole256:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole256
+	JMP         whole352
 
-rest257:
+rest353:
 	CMPQ        R10, $0x0c
-	JNE         fewer259
+	JNE         fewer355
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -5859,11 +7309,11 @@ rest257:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done258
+	JMP         done354
 
-fewer259:
+fewer355:
 	CMPQ        R10, $0x08
-	JNE         fewer260
+	JNE         fewer356
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -5961,11 +7411,11 @@ fewer259:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done258
+	JMP         done354
 
-fewer260:
+fewer356:
 	CMPQ        R10, $0x04
-	JNE         fewer261
+	JNE         fewer357
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -6018,16 +7468,16 @@ fewer260:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done258
+	JMP         done354
 
-fewer261:
-done258:
+fewer357:
+done354:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop255
+	JNZ  loop351
 	VZEROUPPER
 	RET
 
@@ -6036,14 +7486,14 @@ done258:
 TEXT ·stencilSumsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts262
+	JNE  parts358
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop263:
+loop359:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6054,9 +7504,9 @@ loop263:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none264
+	JZ     none360
 
-loop265:
+loop361:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R13*1), Z2, Z0
@@ -6072,23 +7522,23 @@ loop265:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop265
+	JNZ          loop361
 
-none264:
+none360:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none266
+	JZ    none362
 
-loop267:
+loop363:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R11*1), Z2, Z0
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop267
+	JNZ          loop363
 
-none266:
+none362:
 	VBROADCASTSS (SI), Z2
 	VADDPS       Z1, Z0, Z0
 	VMULPS       Z2, Z0, Z0
@@ -6098,20 +7548,20 @@ none266:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop263
+	JNZ          loop359
 	VZEROUPPER
 	RET
 
-parts262:
+parts358:
 	CMPQ 64(AX), $0x02
-	JNE  parts268
+	JNE  parts364
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop269:
+loop365:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6124,9 +7574,9 @@ loop269:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none270
+	JZ     none366
 
-loop271:
+loop367:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R13*1), Z4, Z0
@@ -6146,14 +7596,14 @@ loop271:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop271
+	JNZ          loop367
 
-none270:
+none366:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none272
+	JZ    none368
 
-loop273:
+loop369:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R11*1), Z4, Z0
@@ -6161,9 +7611,9 @@ loop273:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop273
+	JNZ          loop369
 
-none272:
+none368:
 	VBROADCASTSS (SI), Z4
 	VADDPS       Z2, Z0, Z0
 	VMULPS       Z4, Z0, Z0
@@ -6176,20 +7626,20 @@ none272:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop269
+	JNZ          loop365
 	VZEROUPPER
 	RET
 
-parts268:
+parts364:
 	CMPQ 64(AX), $0x04
-	JNE  parts274
+	JNE  parts370
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop275:
+loop371:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6206,9 +7656,9 @@ loop275:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none276
+	JZ     none372
 
-loop277:
+loop373:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R13*1), Z8, Z0
@@ -6236,14 +7686,14 @@ loop277:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop277
+	JNZ          loop373
 
-none276:
+none372:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none278
+	JZ    none374
 
-loop279:
+loop375:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R11*1), Z8, Z0
@@ -6253,9 +7703,9 @@ loop279:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop279
+	JNZ          loop375
 
-none278:
+none374:
 	VBROADCASTSS (SI), Z8
 	VADDPS       Z4, Z0, Z0
 	VMULPS       Z8, Z0, Z0
@@ -6274,18 +7724,18 @@ none278:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop275
+	JNZ          loop371
 	VZEROUPPER
 	RET
 
-parts274:
+parts370:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop281:
+loop377:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -6310,9 +7760,9 @@ loop281:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none282
+	JZ     none378
 
-loop283:
+loop379:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R13*1), Z16, Z0
@@ -6356,14 +7806,14 @@ loop283:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop283
+	JNZ          loop379
 
-none282:
+none378:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none284
+	JZ    none380
 
-loop285:
+loop381:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R11*1), Z16, Z0
@@ -6377,9 +7827,9 @@ loop285:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop285
+	JNZ          loop381
 
-none284:
+none380:
 	VBROADCASTSS (SI), Z16
 	VADDPS       Z8, Z0, Z0
 	VMULPS       Z16, Z0, Z0
@@ -6410,6 +7860,6 @@ none284:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop281
+	JNZ          loop377
 	VZEROUPPER
 	RET

@@ -29,7 +29,7 @@ func TestDisabledInstructionSets(t *testing.T) {
 	require.Contains(t, text, "mmx, which is unknown (want avx512, avx2, neon)")
 }
 
-func needKernels(t *testing.T) *rand.Rand {
+func needKernels(t testing.TB) *rand.Rand {
 	if active == nil {
 		t.Skip("portable kernels")
 	}

@@ -17,6 +17,7 @@
 //	              LogSumExp                 strip.go              yes    as avx2      in Go
 //	StencilKernels Dots, Sums               stencil.go            -      yes          -
 //	BlockKernels  Score, Softmax, ...       block.go, any lanes   -      yes          -
+//	DenseKernels  Product, Max, Exp, ...    dense.go, any lanes   yes    yes          -
 //	Load, Store   float16, bfloat16         convert.go            yes    as avx2      yes
 //	Prefetch                                -                     yes    as avx2      -
 //
@@ -48,6 +49,7 @@ type Set struct {
 	Strip   StripKernels
 	Stencil *StencilKernels // nil: not in this set
 	Block   *BlockKernels   // nil: not in this set
+	Dense   *DenseKernels   // nil: not in this set
 
 	// Load and Store convert rows of 8*eights channels, by element type.
 	Load, Store [core.Float64]Conversion

@@ -20,6 +20,10 @@ var avx2 = Set{
 		GradientRow: gradientRowAVX2, GradientLanes: gradientLanesAVX2,
 	},
 	Strip: StripKernels{Dots: dotsAVX2, Sums: sumsAVX2, Gradients: stripGradientsAVX2, LogSumExp: logSumExpAVX2},
+	Dense: &DenseKernels{
+		Lanes: 8, MostVectors: 2, Product: productAVX2, Max: maxAVX2, Exp: expAVX2, ExpRows: expRowsAVX2,
+		Gradients: gradientsAVX2, GradientRows: gradientRowsAVX2,
+	},
 	Load: [core.Float64]Conversion{
 		core.Float32: loadFloat32AVX2, core.Float16: loadFloat16AVX2, core.BFloat16: loadBFloat16AVX2,
 	},
@@ -39,6 +43,10 @@ var avx512 = func() Set {
 		GradientItems: gradientItemsAVX512, GradientLanes: gradientLanesAVX512,
 		Accumulate: accumulateQuadsAVX512, Scatter: scatterQuadsAVX512,
 		Transpose: transposeAVX512, DotRows: dotRowsAVX512,
+	}
+	s.Dense = &DenseKernels{
+		Lanes: 16, MostVectors: 4, Product: productAVX512, Max: maxAVX512, Exp: expAVX512, ExpRows: expRowsAVX512,
+		Gradients: gradientsAVX512, GradientRows: gradientRowsAVX512,
 	}
 	s.Stencil = &StencilKernels{Lanes: 16, Dots: stencilDotsAVX512, Sums: stencilSumsAVX512}
 	s.Strip.Dots, s.Strip.Sums = widened(dotsAVX512, dotsAVX2), widened(sumsAVX512, sumsAVX2)

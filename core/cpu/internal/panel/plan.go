@@ -20,6 +20,7 @@ const (
 	panelBytes  = 1 << 19 // of packed keys that a goroutine holds
 	widestPanel = 128     // lanes
 	rowTile     = 10      // positions, when windows have several rows
+	leastTile   = 8       // positions; for fewer packing costs more than a window in pieces
 )
 
 // Engine is the panel engine.
@@ -64,6 +65,7 @@ func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, 
 // chooseTile picks the lanes of a slot and the positions of a tile. Wide slots
 // share the packing of neighbouring windows between more items; slots of several
 // rows are kept so narrow that the transposed keys of a window stay near the core.
+// Windows of which hardly more than one fits a slot are taken in pieces.
 func (l *plan[T]) chooseTile() {
 	w := l.walk
 	spare := walk.LongestTile - 1
@@ -72,7 +74,7 @@ func (l *plan[T]) chooseTile() {
 	}
 	l.width = min(kern.Padded(w.Widest[2]+min(spare, w.Extent[2]-1)), widestPanel)
 	w.Tile = min(max(l.width-w.Widest[2]+1, 1), walk.LongestTile, max(w.Extent[2], 1))
-	if w.Met[2] <= l.width {
+	if w.Met[2] <= l.width || w.Tile < leastTile {
 		w.Tile = min(w.Extent[2], walk.LongestTile)
 	}
 	if w.Member > 1 {

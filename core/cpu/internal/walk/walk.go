@@ -22,6 +22,8 @@ const (
 	LongestTile  = 32
 	LargestGroup = 32
 
+	manyKeys = 64 // of LongRows
+
 	// TaskWork is the multiply-adds that are worth a task of their own.
 	TaskWork = 1 << 19
 )
@@ -147,4 +149,14 @@ func (w *Walk) RowScratch(element int) int {
 	keys := queries + 2*int(p.Axes[2].Kernel)
 	rows := 4*queries + 4*keys
 	return (rows*kern.Padded(int(max(p.HeadDim, p.ValueDim))) + 2*(queries*kern.Padded(int(p.Axes[2].Kernel))+keys)) * element
+}
+
+// LongRows reports whether windows have rows of many keys, or are all of the input: what
+// package flash is for.
+func LongRows(p *core.Problem) bool {
+	whole := p.WindowSize() > manyKeys
+	for a := range p.Axes {
+		whole = whole && p.Axes[a].Kernel == p.Axes[a].Length
+	}
+	return whole || p.Axes[2].Kernel > manyKeys
 }

@@ -38,6 +38,7 @@ func writeAMD64() {
 	g.exponentials(&e)
 	g.strips(&e)
 	g.gradients()
+	g.denseAVX2(&e)
 	g.conversions()
 	g.dot()
 	g.prefetch()

@@ -28,6 +28,7 @@ func (g *amd64) blocks() {
 	g.transposeWide()
 	g.dotRows()
 	g.peak("AVX512", 16, g.ZMM)
+	g.denseAVX512(&e)
 }
 
 // prefetchStreams prefetches two rows of each stream and moves the streams on. See abi.Stream.

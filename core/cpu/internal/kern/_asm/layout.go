@@ -46,6 +46,9 @@ var (
 	metRow    = layoutOf(abi.MetRow{})
 	stream    = layoutOf(abi.Stream{})
 	block     = layoutOf(abi.Block{})
+
+	productCall = layoutOf(abi.Product{})
+	columnsCall = layoutOf(abi.Columns{})
 )
 
 // writeLayout writes what does not compile when a struct of abi is not any more what the

@@ -88,3 +88,22 @@ type Block struct {
 	Item, Row, NumberRow  int
 	Lane, Column          int // to the next lane in row panels and in weights
 }
+
+// Product is a call of the kernel for matrix products: C = A B, or C + A B. The rows of B
+// and C are contiguous, A has any steps, so that it may be transposed.
+type Product struct {
+	A, B, C                    core.Address
+	Rows, Depth, Vectors       int // of C; of the sum; of a row of C: Vectors times the lanes of a vector
+	ARow, ADepth, BDepth, CRow int // steps to the next row of C and to the next term of the sum
+	Add                        int // not 0 if what C holds stays in the sum
+}
+
+// Columns is a call of the kernels for scores that stand in columns: a column is an item,
+// a row is what all items meet. Offsets and Deltas are of columns or of rows.
+type Columns struct {
+	Weights, Gradients core.Address // [Rows][Vectors times the lanes of a vector]
+	Max, Sums          core.Address // [column]
+	Offsets, Deltas    core.Address
+	Rows, Vectors      int
+	Row                int // to the next row of Weights and Gradients
+}

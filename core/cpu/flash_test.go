@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/flash"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/panel"
+	"github.com/natten-mps/natten-mps/tests/conformance"
+)
+
+// flashEverywhere lets the flash engine take all that it can, on the processor's kernels
+// or, where those are missing, on their Go twins, until the test ends.
+func flashEverywhere(t *testing.T) {
+	given := engines
+	engines = []engine.Engine{flash.Engine{Everywhere: true}, panel.Engine{}}
+	t.Cleanup(func() { engines = given })
+	if k := kern.Active(); k == nil || k.Dense == nil {
+		t.Skip("no kernels for matrix products")
+	}
+}
+
+func TestFlashConformance(t *testing.T) {
+	flashEverywhere(t)
+	conformance.Run(t, conformance.Backend(New()))
+}
+
+func TestFlashOfRandomProblems(t *testing.T) {
+	flashEverywhere(t)
+	for seed := range uint64(fewer(2000)) {
+		p, sizes := conformance.Random(rand.New(rand.NewPCG(7, seed)))
+		conformance.Check(t, conformance.Backend(New()), p, sizes, int(seed))
+	}
+}
+
+// Long windows on the engines as they are chosen, with what only some of their items meet.
+func TestLongWindows(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 9))
+	for n := range fewer(60) {
+		p := core.Problem{
+			Op: core.Op(1 + n%6), DType: conformance.DTypes[n/6%4], Rank: 1, Batch: 1, Heads: 2, KVHeads: 1 + int64(n%2), HeadDim: 16, ValueDim: 8,
+			Extra: int64(n % 3), RPB: n%5 == 0 && n%6 < 4,
+		}
+		length := 100 + r.Int64N(250)
+		p.Axes[0] = core.Axis{Length: length, Dilation: 1 + r.Int64N(2), Causal: r.IntN(3) == 0, QueryStep: 1 + r.Int64N(2)}
+		p.Axes[0].Kernel = 65 + r.Int64N(length/p.Axes[0].Dilation)
+		p.Axes[0].Kernel = min(p.Axes[0].Kernel, length/p.Axes[0].Dilation)
+		p.Axes[0].Stride = 1 + r.Int64N(min(p.Axes[0].Kernel, 4))
+		conformance.Check(t, conformance.Backend(New()), p, nil, n)
+	}
+}
+
+func TestLongWindowsAllocateNothing(t *testing.T) {
+	if raceDetector {
+		t.Skip("sync.Pool drops what it holds")
+	}
+	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+		p := plain(op, []int64{400}, []int64{200}, 2, 16)
+		p.Extra = 3
+		run := timed(t, p, 1)
+		run()
+		require.Zero(t, testing.AllocsPerRun(20, run), "%v", op)
+	}
+}
+
+// Infinities and NaN of keys reach only the queries that see them.
+func TestLongWindowsAreNotTainted(t *testing.T) {
+	p := plain(core.AttnForward, []int64{500}, []int64{101}, 1, 16)
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	plan, err := core.NewPlan([]core.Backend{New()}, core.Auto, p)
+	require.NoError(t, err)
+	arrays := map[core.Role][]float32{}
+	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
+		arrays[role] = make([]float32, 500*16)
+		for i := range arrays[role] {
+			arrays[role][i] = float32(i*7919%1000)/1000 - 0.5
+		}
+	}
+	run := func() []float32 {
+		b := core.Buffers{Threads: 1}
+		for role, a := range arrays {
+			b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&a[0])), Strides: [6]int64{500 * 16, 16, 16, 1}}
+		}
+		require.NoError(t, plan.Run(&b))
+		return slices.Clone(arrays[core.Out])
+	}
+	clean := run()
+	arrays[core.Key][250*16], arrays[core.Value][260*16+3] = float32(math.NaN()), float32(math.Inf(1))
+	tainted := run()
+	for query := range int64(500) {
+		w := n.Axes[2].Window(query)
+		got, want := tainted[query*16:][:16], clean[query*16:][:16]
+		switch {
+		case w.Lo <= 250 && 250 < w.Hi:
+			require.True(t, math.IsNaN(float64(got[0])), "query %d", query)
+		case w.Lo <= 260 && 260 < w.Hi:
+			require.True(t, math.IsInf(float64(got[3]), 1), "query %d", query)
+			require.InDeltaSlice(t, want[:3], got[:3], 1e-5, "query %d", query)
+		default:
+			require.InDeltaSlice(t, want, got, 1e-5, "query %d", query)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+
+// Package flash is the engine for windows with long rows, up to all of the input. A tile
+// of items meets the union of their windows piece by piece: scores are a matrix product,
+// the softmax follows its maximum from piece to piece, and what is summed up is a matrix
+// product again (FlashAttention, Dao et al. 2022, with a band of keys).
+//
+// Scores stand in columns, [key][item]: a vector holds neighbouring items, so that the
+// softmax needs no sums across lanes, and keys and values are read where the tensors have
+// them.
+package flash
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+)
+
+const (
+	mostItems = 96  // of a tile
+	fewItems  = 48  // of a tile where there are few tiles
+	fewTiles  = 64  // of mostItems
+	piece     = 192 // keys that are met at once, at most
+)
+
+// Engine is the flash engine.
+type Engine struct {
+	Everywhere bool // also where windows have short rows: for tests
+}
+
+// Name implements engine.Engine.
+func (Engine) Name() string { return "flash" }
+
+// Prepare implements engine.Engine.
+func (e Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engine.Plan, string) {
+	switch {
+	case kernels == nil || kernels.Dense == nil:
+		return nil, "there are no kernels for matrix products"
+	case pass.Tokens || pass.Kind != walk.AttnOut && pass.Kind != walk.AttnQuery && pass.Kind != walk.AttnKey:
+		return nil, "this is for fused attention, and gives queries' and keys' gradients in two passes"
+	case p.DType == core.Float64:
+		return nil, "the type of sums is float64"
+	case p.RPB:
+		return nil, "there is a bias"
+	case !e.Everywhere && !walk.LongRows(p):
+		return nil, "windows have short rows"
+	}
+	return newPlan(p, pass, kernels), ""
+}
+
+// workers are those that no run has, of all plans.
+var workers sync.Pool
+
+// plan is a pass in dense tiles.
+type plan struct {
+	walk    *walk.Walk
+	kernels *kern.Set
+	items   int // of a tile, at most, but for more query heads than that at one position
+}
+
+func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
+	l := &plan{walk: walk.New(p, pass), kernels: kernels, items: mostItems}
+	w := l.walk
+	positions := float64(w.Extent[0]) * float64(w.Extent[1]) * float64(w.Extent[2])
+	if tiles := positions * float64(p.Batch*p.Heads*int64(w.Classes())) / mostItems; tiles < fewTiles {
+		l.items = fewItems
+	}
+	w.ChooseTile(max(l.items/w.Member, 1))
+	w.CutTasks(walk.Cut{Largest: walk.TaskWork})
+	return l
+}
+
+// Walk implements engine.Plan.
+func (l *plan) Walk() *walk.Walk { return l.walk }
+
+// Variant implements engine.Plan.
+func (l *plan) Variant() string { return fmt.Sprintf(", dense tiles of %d", l.walk.Tile*l.walk.Member) }
+
+// rows is the number of rows of items that are taken together if they meet the same keys.
+func (l *plan) rows() int { return max(l.items/(l.walk.Tile*l.walk.Member), 1) }
+
+// width is a number of items as whole vectors.
+func (l *plan) width(items int) int {
+	lanes := l.kernels.Dense.Lanes
+	return kern.CeilDiv(items, lanes) * lanes
+}
+
+// padded is a number of channels as whole vectors of every kernel.
+func (l *plan) padded(channels int) int {
+	lanes := max(l.kernels.Dense.Lanes, 8)
+	return kern.CeilDiv(channels, lanes) * lanes
+}
+
+// Scratch implements engine.Plan.
+func (l *plan) Scratch() int {
+	p, width := l.walk.Problem, l.width(mostItems)
+	channels := l.padded(int(p.HeadDim)) + l.padded(int(p.ValueDim))
+	return (width*(4*channels+16) + piece*(2*width+2*channels+8)) * kern.Float32Bytes
+}
+
+// Serves implements engine.Plan.
+func (l *plan) Serves(*walk.Run) bool { return true }
+
+// Partial implements engine.Plan.
+func (l *plan) Partial() bool { return false }
+
+// Worker implements engine.Plan.
+func (l *plan) Worker() engine.Worker {
+	if w, ok := workers.Get().(*worker); ok {
+		return w
+	}
+	return new(worker)
+}
