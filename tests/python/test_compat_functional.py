@@ -296,6 +296,17 @@ def test_flex_attention_is_remembered(switches_017):
     assert not context.should_use_flex_attention()
 
 
+def test_kv_parallelism_follows_fused_attention(switches_017):
+    switches_017.use_fused_na()
+    assert switches_017.is_kv_parallelism_in_fused_na_enabled()
+    switches_017.use_fused_na(False)
+    assert not switches_017.is_kv_parallelism_in_fused_na_enabled()
+    switches_017.use_deterministic_algorithms()
+    switches_017.use_fused_na(False, kv_parallel=True)
+    with pytest.raises(RuntimeError, match="Deterministic"):
+        switches_017.use_fused_na(True, kv_parallel=True)
+
+
 def _lengths(*values):
     return torch.tensor(values, dtype=torch.int32)
 

@@ -116,14 +116,14 @@ def use_fused_na(
     use_flex_attention: bool = False,
     force_flex_attention: bool = False,
 ) -> None:
-    """Lets the modules use the fused operations, or not."""
+    """Lets the modules use the fused operations, or not. KV parallelism follows; asking for it
+    raises RuntimeError in deterministic mode."""
     _STATE.is_fused_na_enabled = mode
     _STATE.use_flex_attention = mode and (use_flex_attention or force_flex_attention)
     _STATE.force_flex_attention = mode and force_flex_attention
     if mode:
         logger.info("Fused neighborhood attention is now enabled.")
-        if kv_parallel and not _STATE.is_deterministic_mode_enabled:
-            _COMMON["use_kv_parallelism_in_fused_na"](True)
+    _COMMON["use_kv_parallelism_in_fused_na"](mode and kv_parallel)
 
 
 use_fna = use_fused_na

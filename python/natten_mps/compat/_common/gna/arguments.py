@@ -240,13 +240,13 @@ FMHA_BACKENDS = ("blackwell-fmha", "hopper-fmha", "cutlass-fmha", "flex-fmha")
 
 def check_backend(backend: Any) -> None:
     """One of upstream's names, or None. All compute the same here."""
-    if backend is not None and backend not in BACKENDS:
+    if backend and backend not in BACKENDS:
         raise NotImplementedError(f"Unrecognized NATTEN backend {backend}.")
 
 
 def check_fmha_backend(backend: Any) -> None:
     """One of upstream's names, or None. All compute the same here."""
-    if backend is not None and backend not in FMHA_BACKENDS:
+    if backend and backend not in FMHA_BACKENDS:
         raise NotImplementedError(f"Unrecognized NATTEN FMHA backend {backend}.")
 
 
