@@ -6,6 +6,7 @@ package main
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -195,4 +196,18 @@ func TestPointersAreForgotten(t *testing.T) {
 	require.NotZero(t, c.buffers.Tensors[core.Query].Data)
 	c.release()
 	require.Equal(t, call{}, *c)
+}
+
+// A run takes no more threads than there are processors, whoever asks for them.
+func TestThreadsOfARun(t *testing.T) {
+	processors := runtime.GOMAXPROCS(3)
+	defer runtime.GOMAXPROCS(processors)
+	defer threads.Store(threads.Load())
+	for _, c := range []struct{ set, asked, want int32 }{{0, 0, 3}, {2, 0, 2}, {2, 1, 1}, {0, 1 << 20, 3}, {1 << 20, 0, 3}} {
+		threads.Store(c.set)
+		require.EqualValues(t, c.want, threadsOf(c.asked), "%+v", c)
+		if c.set != 0 {
+			require.EqualValues(t, c.set, natten_mps_get_num_threads(), "as it was set")
+		}
+	}
 }

@@ -124,13 +124,14 @@ func (c *call) decodeSizes(p *core.Problem) error {
 	return nil
 }
 
-// threadsOf is the number of threads of a run whose args say n.
+// threadsOf is the number of threads of a run whose args say n. More than there are
+// processors would take turns.
 func threadsOf(n int32) int {
 	if n == 0 {
 		n = threads.Load()
 	}
-	if n == 0 {
-		return runtime.GOMAXPROCS(0)
+	if most := runtime.GOMAXPROCS(0); n == 0 || int(n) > most {
+		return most
 	}
 	return int(n)
 }

@@ -47,7 +47,12 @@ func natten_mps_set_num_threads(n C.int32_t, out *C.natten_mps_error) C.int32_t 
 }
 
 //export natten_mps_get_num_threads
-func natten_mps_get_num_threads() C.int32_t { return C.int32_t(threadsOf(0)) }
+func natten_mps_get_num_threads() C.int32_t {
+	if n := threads.Load(); n != 0 {
+		return C.int32_t(n)
+	}
+	return C.int32_t(threadsOf(0))
+}
 
 //export natten_mps_backend
 func natten_mps_backend(index C.int32_t, info *C.natten_mps_backend_info, out *C.natten_mps_error) C.int32_t {

@@ -37,19 +37,51 @@
  *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
  *   with a library for which
  *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
- * INFINITY    A key whose logit is -infinity, by its bias say, has weight 0,
- * and the gradient of its logit is 0. A row of nothing but such logits is
- * treated as padding is: out and d_query are 0, lse is -infinity, and the row
- * adds nothing to any gradient; lse of -infinity says so to the backward pass.
- * Qk writes such logits as they are. NAN         NaN or +infinity among the
- * logits of a row makes its out and lse NaN. A NaN is never lost: what is
- * computed of it is NaN or infinite. A value is multiplied by its weight even
- * if that is 0, so what is not finite in a key or value reaches the queries
- * that see it, and it may reach others of the same sample and key/value head;
- * gradients likewise. It reaches no other sample and no other head (rpb: all
- * samples of its head). Elements that nothing sees, such as padding, reach
- * nothing. FORK        A child made by fork() without exec() inherits a library
- * whose threads are gone. Do not call it there.
+ * INFINITY   A key whose logit is -infinity, by its bias say, has weight 0,
+ *   and the gradient of its logit is 0. A row of nothing but such logits is
+ *   treated as padding is: out and d_query are 0, lse is -infinity, and the row
+ *   adds nothing to any gradient; lse of -infinity says so to the backward
+ *   pass. Qk writes such logits as they are.
+ * NAN   NaN or +infinity among the logits of a row makes its out and lse NaN. A
+ *   NaN is never lost: what is computed of it is NaN or infinite. A value is
+ *   multiplied by its weight even if that is 0, so what is not finite in a key
+ *   or value reaches the queries that see it, and it may reach others of the
+ *   same sample and key/value head; gradients likewise. It reaches no other
+ *   sample and no other head (rpb: all samples of its head). Elements that
+ *   nothing sees, such as padding, reach nothing.
+ *
+ * IN A FOREIGN PROCESS
+ *
+ * The library contains the runtime of the Go language, and a process has one of
+ * it for good: dlclose does not unload it, and a main thread that ends itself
+ * by pthread_exit leaves a process that does not end. exit() ends it at any
+ * time, while runs are in progress too.
+ *
+ * THREADS   The runtime starts a few threads when the library is loaded, and
+ *   runs start others, up to the number of processors; a thread is kept for
+ *   later work. A run uses no more threads than the process has processors,
+ *   whatever num_threads says. Threads that call need 64 KiB of stack. Where a
+ *   limit refuses a thread (RLIMIT_NPROC, a cgroup), the runtime ends the
+ *   process with a message.
+ * SIGNALS   When it is loaded the library installs handlers, which pass on what
+ *   is not the runtime's to handlers that were there before. A handler that is
+ *   installed later must have SA_ONSTACK (sigaction(2)): without it it would
+ *   run on a small stack of the runtime's, and may overwrite memory. SIGPIPE,
+ *   SIGINT and the like keep their effect.
+ * FORK   A child made by fork() without exec() inherits a library whose threads
+ *   are gone. Do not call it there.
+ * MEMORY   What a run needs beside its tensors is kept for later runs of any
+ *   plan. Memory of the CPU engine is the runtime's: where the system refuses
+ * it (RLIMIT_AS), the process ends with a message. NATTEN_MPS_OUT_OF_MEMORY is
+ *   what the GPU and the table of plans answer.
+ * NEVER   The library sets no processor affinity, priority, memory policy,
+ *   limit, timer or working directory, opens no network connection, starts no
+ *   program and writes no file but, with a GPU, the verdicts on its kernels, in
+ *   the folder NATTEN_MPS_CACHE. On Linux it asks mincore(2) and madvise(2) for
+ *   the pages of large outputs. It reads the environment variables
+ *   NATTEN_DISABLE_ISA, NATTEN_MPS_VERIFY, NATTEN_MPS_CACHE and those of the Go
+ *   runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG, and on Linux
+ *   NATTEN_MPS_SIMULATOR, a library that tests open in place of Metal.
  */
 #ifndef NATTEN_MPS_H
 #define NATTEN_MPS_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Programs that end while others of their threads compute: by exit, with its
- * handlers, by the main thread's pthread_exit after the others are done, and by
- * a plan's destruction under those who run it.
+ * Programs that end by exit, with its handlers, while others of their threads
+ * compute, plans that are destroyed while others run them, and a library that
+ * is closed.
  */
 #include <pthread.h>
 #include <sys/wait.h>
@@ -75,6 +75,18 @@ static void destroy_under_way(void) {
   exit(0);
 }
 
+/* dlclose leaves the library where it is. */
+static void close_library(void) {
+  void* handle = open_library(path);
+  work w = new_work(NATTEN_MPS_ATTN_FORWARD, 48, 2);
+  make_plan(&w);
+  run_plan(&w);
+  if (dlclose(handle) != 0) fail("dlclose", dlerror());
+  run_plan(&w);
+  free_work(&w);
+  exit(0);
+}
+
 static void expect(const char* name, void (*body)(void), int status) {
   int round, got;
   for (round = 0; round < 10; round++) {
@@ -97,5 +109,6 @@ int main(int count, char** arguments) {
   path = arguments[1];
   expect("exit", leave_by_exit, 7);
   expect("plan_destroy", destroy_under_way, 0);
+  expect("dlclose", close_library, 0);
   return 0;
 }

@@ -4,14 +4,16 @@ package sched
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// maxWorkers bounds the goroutines of the pool, whatever a caller asks for.
-const maxWorkers = 256
+// maxWorkers is how many goroutines the pool has at most: two for every processor, for
+// callers at the same time, and on machines with few processors some more.
+func maxWorkers() int { return max(256, 2*runtime.GOMAXPROCS(0)) }
 
 // spinFor is how long a caller looks whether its workers are done before it sleeps.
 const spinFor = 100 * time.Microsecond
@@ -91,7 +93,7 @@ func idleWorker() *worker {
 		pool.idle = pool.idle[:n-1]
 		return w
 	}
-	if pool.count == maxWorkers {
+	if pool.count >= maxWorkers() {
 		return nil
 	}
 	pool.count++
