@@ -34,6 +34,12 @@ type arithmetic[T kern.Number] interface {
 	gradientLanes(r int)
 }
 
+var (
+	_ arithmetic[float32] = (*vector)(nil)
+	_ arithmetic[float32] = portable[float32]{}
+	_ arithmetic[float64] = portable[float64]{}
+)
+
 // softmax turns logits into weights relative to the running maximum.
 func (w *worker[T]) softmax() {
 	s := &w.s

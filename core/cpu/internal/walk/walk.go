@@ -17,9 +17,9 @@ import (
 )
 
 const (
-	// LongestTile bounds the positions of a tile, and LargestGroup the query heads that are
-	// treated together.
-	LongestTile  = 32
+	// LongestTile bounds the positions of a tile.
+	LongestTile = 32
+	// LargestGroup bounds the query heads that are treated together.
 	LargestGroup = 32
 
 	manyKeys = 64 // of LongRows

@@ -26,7 +26,7 @@ func (g *amd64) number(name string, v float32) operand.Mem {
 	return g.constant(name, math.Float32bits(v))
 }
 
-// exponent holds the constants of exp32 in kernels.go.
+// exponent holds the constants of exp32 of package kern.
 type exponent struct {
 	lowest, highest, log2e, magic, high, low, bias operand.Mem
 	terms                                          []operand.Mem
