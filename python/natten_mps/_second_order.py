@@ -22,7 +22,9 @@ def second_order(
         d = [None if t is None else t.view_as(t) for t in d_outputs]
         result = function(*x)
         outputs = result if isinstance(result, tuple) else (result,)
-        used = [(o, g) for o, g in zip(outputs, d, strict=True) if g is not None]
+        used = [
+            (o, g) for o, g in zip(outputs, d, strict=True) if g is not None and o.requires_grad
+        ]
         targets = [t for t, want in zip(x, wanted, strict=True) if want and t is not None]
         grads = torch.autograd.grad(
             [o for o, _ in used],
@@ -32,19 +34,19 @@ def second_order(
             allow_unused=True,
         )
         wanted_dd = [g for g, want in zip(dd, wanted, strict=True) if want]
-        pairs = [
+        both = [
             (g, h)
             for g, h in zip(grads, wanted_dd, strict=True)
             if g is not None and h is not None and g.requires_grad
         ]
         sources = [t for t in (*x, *d) if t is not None and t.requires_grad]
-        if not pairs or not sources:
+        if not both or not sources:
             return [None] * (len(x) + len(d))
         found = iter(
             torch.autograd.grad(
-                [g for g, _ in pairs],
+                [g for g, _ in both],
                 sources,
-                [h for _, h in pairs],
+                [h for _, h in both],
                 create_graph=create_graph,
                 allow_unused=True,
             )

@@ -236,9 +236,17 @@ def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> T
         ]
         result = call.pure(*inputs)
         outputs = result if isinstance(result, tuple) else (result,)
-        used = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
+        used = [
+            (o, d)
+            for o, d in zip(outputs, d_outputs, strict=True)
+            if d is not None and o.requires_grad  # lse does not depend on the values
+        ]
         targets = [t for t in inputs if t is not None and t.requires_grad]
-        grads = iter(torch.autograd.grad([o for o, _ in used], targets, [d for _, d in used]))
+        grads = iter(
+            torch.autograd.grad(
+                [o for o, _ in used], targets, [d for _, d in used], materialize_grads=True
+            )
+        )
     return [_dense_rows(next(grads)) if want else None for want in wanted]
 
 

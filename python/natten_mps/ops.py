@@ -132,9 +132,11 @@ def call(
         return result[0] if first_only else result
     if sizes is not None:
         sizes = prepared.host_sizes(sizes)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
-        result = Differentiable.apply(prepared, sizes, *inputs)
-        return result[0] if first_only else result
+    if torch.is_grad_enabled():
+        for t in inputs:
+            if t is not None and t.requires_grad:
+                result = Differentiable.apply(prepared, sizes, *inputs)
+                return result[0] if first_only else result
     return prepared.forward(inputs, sizes, first_only)
 
 
