@@ -27,7 +27,9 @@ into diffusers-0.42.1 diffusers==0.42.1 kernels==0.17.2
 # Without its dependencies, which would bring another torch; these are what its layers import.
 physicsnemo=build/clients/physicsnemo-2.2.2
 if [[ ! -d $physicsnemo ]]; then
-    "${pip[@]}" --target "$physicsnemo" s3fs requests warp-lang
-    "${pip[@]}" --target "$physicsnemo" --no-deps nvidia-physicsnemo==2.2.2 einops jaxtyping \
-        tensordict pyvers timm torchvision nvtx
+    rm -rf -- "$physicsnemo.partial"
+    "${pip[@]}" --target "$physicsnemo.partial" s3fs requests warp-lang
+    "${pip[@]}" --target "$physicsnemo.partial" --no-deps nvidia-physicsnemo==2.2.2 einops \
+        jaxtyping tensordict pyvers timm torchvision nvtx
+    mv -- "$physicsnemo.partial" "$physicsnemo"
 fi
