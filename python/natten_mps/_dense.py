@@ -18,6 +18,9 @@ from .utils.window import Window
 #: Multiply-adds of all queries with all keys and values up to which this is worth while: on two
 #: cores it then takes 25 to 50 us less than the call of an operation, with gradients 100 us.
 MOST = 65536
+#: Compilers up to torch 2.10 cannot trace the question whether a size is known, so that there the
+#: comparison itself becomes a condition of the compiled program.
+_ASKS = tuple(int(part) for part in torch.__version__.split(".")[:2]) > (2, 10)
 
 
 def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_first: bool) -> bool:
@@ -26,14 +29,17 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
 
     Each function and constant that this reads is looked at again before every compiled call.
     """
-    from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports sympy
-
     query, key, value, *others = inputs
     shape, dtype = query.shape, query.dtype
     lengths = shape[2:-1] if heads_first else shape[1:-2]
     work = 2 * shape.numel() * math.prod(lengths)
-    return (
-        statically_known_true(work <= MOST)
+    small: Any = work <= MOST
+    if _ASKS:
+        from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports sympy
+
+        small = statically_known_true(small)
+    return bool(
+        small
         and not any(t is not None for t in others)
         and query.device.type == key.device.type == value.device.type == "cpu"
         and dtype == key.dtype == value.dtype

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import natten_mps as nm
-from natten_mps import _dense, _lib, _operation, _prepared, backend, ops, pure
+from natten_mps import _dense, _lib, _operation, _plan, _prepared, backend, ops, pure
 from natten_mps._mps import verdict
 from natten_mps.ops import Window
 
@@ -223,3 +223,17 @@ def test_tables_made_under_modes_and_transforms_are_not_kept(monkeypatch):
     out = attend(leaf)
     out.sum().backward()
     torch.testing.assert_close(out.detach(), want)
+
+
+def test_only_wanted_gradients_are_computed(monkeypatch):
+    seen, run = [], _plan.Plan.run
+
+    def spy(self, tensors, sizes=None):
+        seen.append(tensors)
+        return run(self, tensors, sizes)
+
+    monkeypatch.setattr(_plan.Plan, "run", spy)
+    q, k = torch.randn(2, 1, 9, 2, 4)
+    with nm.use_backend("native"):
+        nm.na1d(q.requires_grad_(), k, k, 3).sum().backward()
+    assert [t is not None for t in seen[-1][-6:]] == [True, False, False, False, False, False]
