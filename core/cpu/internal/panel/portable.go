@@ -11,11 +11,11 @@ import (
 // portable is the arithmetic in Go.
 type portable[T kern.Number] struct{ *scores[T] }
 
-func (portable[T]) narrows() bool { return false }
+func (portable[T]) Narrows() bool { return false }
 
-func (portable[T]) clipped() {}
+func (portable[T]) Clipped() {}
 
-func (x portable[T]) score(dst, items, keys []T, channels int) {
+func (x portable[T]) Score(dst, items, keys []T, channels int) {
 	b, depth := x.panel, kern.Padded(channels)
 	for r := range x.items {
 		c := &x.clips[r]
@@ -31,7 +31,7 @@ func (x portable[T]) score(dst, items, keys []T, channels int) {
 	}
 }
 
-func (x portable[T]) accumulate(sums, rows []T, channels int) {
+func (x portable[T]) Accumulate(sums, rows []T, channels int) {
 	b, depth := x.panel, kern.Padded(channels)
 	for r := range x.items {
 		c := &x.clips[r]
@@ -46,9 +46,9 @@ func (x portable[T]) accumulate(sums, rows []T, channels int) {
 	}
 }
 
-func (portable[T]) softmax(_, _ []T) bool { return false }
+func (portable[T]) Softmax(_, _ []T) bool { return false }
 
-func (x portable[T]) top(r int, than T) T {
+func (x portable[T]) Top(r int, than T) T {
 	for i := range x.rows {
 		for _, v := range x.lanes(x.weights, r, &x.rows[i]) {
 			if !(v <= than) {
@@ -59,14 +59,14 @@ func (x portable[T]) top(r int, than T) T {
 	return than
 }
 
-func (x portable[T]) expSum(r int, offset T) (sum T) {
+func (x portable[T]) ExpSum(r int, offset T) (sum T) {
 	for i := range x.rows {
 		sum += kern.ExpSum(x.lanes(x.weights, r, &x.rows[i]), offset)
 	}
 	return sum
 }
 
-func (x portable[T]) expLanes(r int) {
+func (x portable[T]) ExpLanes(r int) {
 	for i := range x.rows {
 		lanes := x.lanes(x.weights, r, &x.rows[i])
 		lse := x.panel.lse[x.rows[i].slot*x.panel.width+x.clips[r].from:]
@@ -77,7 +77,7 @@ func (x portable[T]) expLanes(r int) {
 	}
 }
 
-func (x portable[T]) gradients(r int, delta T) {
+func (x portable[T]) Gradients(r int, delta T) {
 	for i := range x.rows {
 		weights, gradients := x.lanes(x.weights, r, &x.rows[i]), x.lanes(x.scores.gradients, r, &x.rows[i])
 		for lane := range weights {
@@ -86,7 +86,7 @@ func (x portable[T]) gradients(r int, delta T) {
 	}
 }
 
-func (x portable[T]) gradientLanes(r int) {
+func (x portable[T]) GradientLanes(r int) {
 	for i := range x.rows {
 		weights, gradients := x.lanes(x.weights, r, &x.rows[i]), x.lanes(x.scores.gradients, r, &x.rows[i])
 		delta := x.panel.delta[x.rows[i].slot*x.panel.width+x.clips[r].from:]

@@ -60,7 +60,7 @@ func (w *worker[T]) findClips() {
 	if w.at.Tokens {
 		key[2] = 1
 	}
-	narrow := len(s.rows) > 1 && w.kind != walk.AttnKey && w.do.narrows()
+	narrow := len(s.rows) > 1 && w.kind != walk.AttnKey && w.do.Narrows()
 	if narrow {
 		key[2] += 2
 	}
@@ -77,7 +77,7 @@ func (w *worker[T]) findClips() {
 	for r := 0; r < s.items; r += 2 {
 		s.join(&s.clips[r], &s.clips[r+1], narrow)
 	}
-	w.do.clipped()
+	w.do.Clipped()
 }
 
 // clipped returns the lanes that item r meets; from equals to if it meets none.

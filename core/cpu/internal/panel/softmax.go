@@ -11,27 +11,27 @@ import (
 // arithmetic is what is computed on scores: by the kernels of an instruction set, or in
 // portable Go for both types of sums.
 type arithmetic[T kern.Number] interface {
-	// narrows reports whether clips of up to 4 lanes may take 4.
-	narrows() bool
-	// clipped is called when there are new clips.
-	clipped()
-	// score takes the inner products of all items with the lanes of keys that they meet.
-	score(dst, items, keys []T, channels int)
-	// accumulate adds the rows that the items meet, times their weights.
-	accumulate(sums, rows []T, channels int)
-	// softmax turns logits into weights, if it can do so for all items at once.
-	softmax(maxima, sums []T) bool
-	// top is the maximum of the logits of item r and of a number; NaN if one of them is.
-	top(r int, than T) T
-	// expSum replaces the logits of item r by e**(logit-offset) and returns the sum.
-	expSum(r int, offset T) T
-	// expLanes is expSum with an offset for every lane: the panel's lse.
-	expLanes(r int)
-	// gradients turns weights of item r and their gradients into gradients of logits, by
+	// Narrows reports whether clips of up to 4 lanes may take 4.
+	Narrows() bool
+	// Clipped is called when there are new clips.
+	Clipped()
+	// Score takes the inner products of all items with the lanes of keys that they meet.
+	Score(dst, items, keys []T, channels int)
+	// Accumulate adds the rows that the items meet, times their weights.
+	Accumulate(sums, rows []T, channels int)
+	// Softmax turns logits into weights, if it can do so for all items at once.
+	Softmax(maxima, sums []T) bool
+	// Top is the maximum of the logits of item r and of a number; NaN if one of them is.
+	Top(r int, than T) T
+	// ExpSum replaces the logits of item r by e**(logit-offset) and returns the sum.
+	ExpSum(r int, offset T) T
+	// ExpLanes is ExpSum with an offset for every lane: the panel's lse.
+	ExpLanes(r int)
+	// Gradients turns weights of item r and their gradients into gradients of logits, by
 	// the item's delta.
-	gradients(r int, delta T)
-	// gradientLanes is gradients with a delta for every lane: the panel's.
-	gradientLanes(r int)
+	Gradients(r int, delta T)
+	// GradientLanes is Gradients with a delta for every lane: the panel's.
+	GradientLanes(r int)
 }
 
 var (
@@ -45,7 +45,7 @@ func (w *worker[T]) softmax() {
 	s := &w.s
 	fresh := s.fresh
 	s.fresh = false
-	if fresh && w.do.softmax(w.max, w.sum) {
+	if fresh && w.do.Softmax(w.max, w.sum) {
 		return
 	}
 	depth := kern.Padded(int(w.problem.ValueDim))
@@ -54,7 +54,7 @@ func (w *worker[T]) softmax() {
 		if c.from == c.to {
 			continue
 		}
-		top := w.do.top(r, w.max[r])
+		top := w.do.Top(r, w.max[r])
 		if w.sum[r] != 0 && top != w.max[r] {
 			factor := T(math.Exp(float64(w.max[r] - top)))
 			w.sum[r] *= factor
@@ -67,7 +67,7 @@ func (w *worker[T]) softmax() {
 		if math.IsInf(float64(top), -1) {
 			top = 0
 		}
-		w.sum[r] += w.do.expSum(r, top)
+		w.sum[r] += w.do.ExpSum(r, top)
 	}
 }
 
@@ -77,9 +77,9 @@ func (w *worker[T]) probabilities() {
 		switch c := &w.s.clips[r]; {
 		case c.from == c.to:
 		case w.inverse:
-			w.do.expLanes(r)
+			w.do.ExpLanes(r)
 		default:
-			w.do.expSum(r, w.lse[r])
+			w.do.ExpSum(r, w.lse[r])
 		}
 	}
 }
@@ -90,9 +90,9 @@ func (w *worker[T]) logitGradients() {
 		switch c := &w.s.clips[r]; {
 		case c.from == c.to:
 		case w.inverse:
-			w.do.gradientLanes(r)
+			w.do.GradientLanes(r)
 		default:
-			w.do.gradients(r, w.delta[r])
+			w.do.Gradients(r, w.delta[r])
 		}
 	}
 }

@@ -29,9 +29,9 @@ type group struct {
 	sums, sumsEnd   int // in sumPairs
 }
 
-func (x *vector) narrows() bool { return x.kernels.ScoreHalves != nil }
+func (x *vector) Narrows() bool { return x.kernels.ScoreHalves != nil }
 
-func (x *vector) clipped() {
+func (x *vector) Clipped() {
 	x.masks = kern.Grow(x.masks, x.items*x.panel.width)
 	x.groups, x.scorePairs, x.sumPairs = x.groups[:0], x.scorePairs[:0], x.sumPairs[:0]
 	for r := 0; r < x.items; r += 2 {
@@ -103,7 +103,7 @@ func (c *clip) vectors(s segment) (slots, eights int) {
 	return s.count, c.width / 8
 }
 
-func (x *vector) score(dst, items, keys []float32, channels int) {
+func (x *vector) Score(dst, items, keys []float32, channels int) {
 	for i := range x.groups {
 		for _, s := range x.segments {
 			x.scoreGroup(dst, items, keys, channels, &x.groups[i], s)
@@ -154,7 +154,7 @@ func (x *vector) fillHalf(dst []float32, g *group, s segment) {
 	}
 }
 
-func (x *vector) accumulate(sums, rows []float32, channels int) {
+func (x *vector) Accumulate(sums, rows []float32, channels int) {
 	b, depth := x.panel, kern.Padded(channels)
 	for i := range x.groups {
 		g := &x.groups[i]
@@ -169,7 +169,7 @@ func (x *vector) accumulate(sums, rows []float32, channels int) {
 	}
 }
 
-func (x *vector) softmax(maxima, sums []float32) bool {
+func (x *vector) Softmax(maxima, sums []float32) bool {
 	if len(x.segments) != 1 || len(x.groups) == 0 || x.groups[0].item != 0 {
 		return false
 	}
@@ -197,7 +197,7 @@ func (x *vector) lanesOf(numbers []float32, r int, s segment) (p unsafe.Pointer,
 	return unsafe.Pointer(&numbers[s.slot*x.panel.width+c.base]), (x.panel.width - c.width) * kern.Float32Bytes
 }
 
-func (x *vector) top(r int, than float32) float32 {
+func (x *vector) Top(r int, than float32) float32 {
 	for _, s := range x.segments {
 		slots, eights := x.clips[r].vectors(s)
 		if v := x.kernels.MaxRow(x.at(x.weights, r, s), x.maskOf(r), slots, eights); !(v <= than) {
@@ -207,7 +207,7 @@ func (x *vector) top(r int, than float32) float32 {
 	return than
 }
 
-func (x *vector) expSum(r int, offset float32) (sum float32) {
+func (x *vector) ExpSum(r int, offset float32) (sum float32) {
 	for _, s := range x.segments {
 		slots, eights := x.clips[r].vectors(s)
 		sum += x.kernels.ExpRow(x.at(x.weights, r, s), x.maskOf(r), slots, eights, offset)
@@ -215,21 +215,21 @@ func (x *vector) expSum(r int, offset float32) (sum float32) {
 	return sum
 }
 
-func (x *vector) expLanes(r int) {
+func (x *vector) ExpLanes(r int) {
 	for _, s := range x.segments {
 		lse, skip := x.lanesOf(x.panel.lse, r, s)
 		x.kernels.ExpLanes(x.at(x.weights, r, s), x.maskOf(r), lse, s.count, x.clips[r].width/8, skip)
 	}
 }
 
-func (x *vector) gradients(r int, delta float32) {
+func (x *vector) Gradients(r int, delta float32) {
 	for _, s := range x.segments {
 		slots, eights := x.clips[r].vectors(s)
 		x.kernels.GradientRow(x.at(x.weights, r, s), x.at(x.scores.gradients, r, s), slots*eights, delta)
 	}
 }
 
-func (x *vector) gradientLanes(r int) {
+func (x *vector) GradientLanes(r int) {
 	for _, s := range x.segments {
 		delta, skip := x.lanesOf(x.panel.delta, r, s)
 		x.kernels.GradientLanes(x.at(x.weights, r, s), x.at(x.scores.gradients, r, s), delta, s.count, x.clips[r].width/8, skip)

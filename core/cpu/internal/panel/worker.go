@@ -207,7 +207,7 @@ func (w *worker[T]) compute() {
 	s.weights = kern.Grow(s.weights, size)
 	d, dv := int(w.problem.HeadDim), int(w.problem.ValueDim)
 	if w.products.QK {
-		w.do.score(s.weights, w.qk, s.panel.qkT, d)
+		w.do.Score(s.weights, w.qk, s.panel.qkT, d)
 		w.addBias()
 	}
 	switch w.kind {
@@ -223,11 +223,11 @@ func (w *worker[T]) compute() {
 		w.probabilities()
 	}
 	if w.products.SumVO {
-		w.do.accumulate(w.sumVO, s.panel.vo, dv)
+		w.do.Accumulate(w.sumVO, s.panel.vo, dv)
 	}
 	if w.products.DOutV {
 		s.gradients = kern.Grow(s.gradients, size)
-		w.do.score(s.gradients, w.vo, s.panel.voT, dv)
+		w.do.Score(s.gradients, w.vo, s.panel.voT, dv)
 		if w.kind == walk.AVAttn {
 			w.writeSlots(core.DAttn, s.gradients)
 		} else {
@@ -235,7 +235,7 @@ func (w *worker[T]) compute() {
 		}
 	}
 	if w.products.SumQK {
-		w.do.accumulate(w.sumQK, s.panel.qk, d)
+		w.do.Accumulate(w.sumQK, s.panel.qk, d)
 	}
 	if w.bins != nil && !w.at.Tokens {
 		w.binGradients()
