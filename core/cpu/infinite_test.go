@@ -21,6 +21,7 @@ func TestRowsOfInfiniteLogits(t *testing.T) {
 		dim              int64
 	}{
 		{[]int64{90}, []int64{7}, 16},           // strips
+		{[]int64{220}, []int64{161}, 16},        // dense tiles
 		{[]int64{12, 12}, []int64{3, 3}, 16},    // stencils
 		{[]int64{14, 14}, []int64{7, 7}, 32},    // blocks
 		{[]int64{6, 7, 6}, []int64{3, 3, 5}, 5}, // panels
