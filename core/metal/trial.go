@@ -29,24 +29,36 @@ func (r *runner) trials(l layout) [2]*core.Problem {
 // change is one of those that make a problem smaller, simpler or richer.
 type change func(p *core.Problem)
 
-// changed makes those changes that leave the kernels as they are.
+// trialCost is how many products of a query and a key a trial may have, by which the
+// reference's time goes, unless its kernels need more.
+const trialCost = 4_000
+
+func cost(p *core.Problem) int64 {
+	pairs := p.Batch * p.Heads
+	for i := range p.Rank {
+		pairs *= p.Axes[i].Length * p.Axes[i].Kernel
+	}
+	return pairs
+}
+
+// changed makes those changes that leave the kernels as they are, and cost little.
 func changed(p core.Problem, changes []change, same func(core.Problem) *core.Problem) core.Problem {
 	for _, c := range changes {
 		q := p
 		c(&q)
 		fit(&q)
-		if same(q) != nil {
+		if cost(&q) <= max(trialCost, cost(&p)) && same(q) != nil {
 			p = q
 		}
 	}
 	return p
 }
 
-// fit makes axes as long as two windows that overlap, and no more.
+// fit makes axes a little longer than a window, so that there are two.
 func fit(p *core.Problem) {
 	for i := range p.Rank {
 		a := &p.Axes[i]
-		a.Length = a.Kernel*a.Dilation + a.Dilation + 1
+		a.Length = (a.Kernel + 1) * a.Dilation
 	}
 }
 
@@ -54,13 +66,18 @@ func fit(p *core.Problem) {
 // from which on there are other kernels, and a few more.
 var trialKernel = [...]int64{1: 128, 2: 11, 3: 5}
 
+// atMost makes windows no larger along any axis.
+func atMost(p *core.Problem, kernel int64) {
+	for i := range p.Rank {
+		p.Axes[i].Kernel = min(p.Axes[i].Kernel, kernel)
+		p.Axes[i].Stride = min(p.Axes[i].Stride, p.Axes[i].Kernel)
+	}
+}
+
 var smaller = []change{
-	func(p *core.Problem) {
-		for i := range p.Rank {
-			p.Axes[i].Kernel = min(p.Axes[i].Kernel, trialKernel[p.Rank])
-			p.Axes[i].Stride = min(p.Axes[i].Stride, p.Axes[i].Kernel)
-		}
-	},
+	func(p *core.Problem) { atMost(p, trialKernel[p.Rank]) },
+	func(p *core.Problem) { atMost(p, 5) },
+	func(p *core.Problem) { atMost(p, 3) },
 	func(p *core.Problem) { p.Extra = min(p.Extra, 3) },
 	func(p *core.Problem) { p.Heads, p.KVHeads = min(p.Group(), 2), 1 },
 	func(p *core.Problem) { p.Batch = min(p.Batch, 2) },
