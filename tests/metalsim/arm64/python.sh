@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# The Python package on arm64 under qemu-user (Linux only): python.sh [SCRIPT]. Debian's arm64
+# Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA, is the oldest that
+# the package takes) are unpacked below build/arm64/python; nothing is installed. PyTorch takes
+# half a minute of processor time to import.
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../.." && pwd)
+cd -- "$root"
+folder=$root/build/arm64/python
+script=${1:-$root/tests/metalsim/arm64/first_results.py}
+
+# Debian's packages of arm64, by an apt with a state of its own.
+fetch_python() {
+    [[ ! -x $folder/root/usr/bin/python3 ]] || return 0
+    echo "== unpacking Debian's arm64 Python"
+    mkdir -p -- "$folder"/state/lists/partial "$folder"/cache/archives/partial "$folder/root"
+    : >"$folder/status"
+    printf '%s\n' 'APT::Architecture "arm64"; APT::Architectures { "arm64"; };' \
+        "Dir::State \"$folder/state\"; Dir::Cache \"$folder/cache\"; Dir::State::status \"$folder/status\";" >"$folder/apt.conf"
+    local package
+    APT_CONFIG=$folder/apt.conf apt-get update -qq
+    APT_CONFIG=$folder/apt.conf apt-get install -y -qq -d --no-install-recommends python3 libstdc++6 libgomp1 >/dev/null
+    for package in "$folder"/cache/archives/*.deb; do
+        dpkg -x "$package" "$folder/root"
+    done
+}
+
+# What PyTorch needs, as wheels that are only unpacked.
+fetch_torch() {
+    [[ ! -d $folder/site/torch ]] || return 0
+    echo "== unpacking PyTorch for aarch64"
+    local version wheel pip=(.venv/bin/python -m pip download -q --disable-pip-version-check --no-deps
+        --only-binary=:all: -d "$folder/wheels")
+    version=$("${emulated[@]}" "$folder/root/usr/bin/python3" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "${pip[@]}" --python-version "$version" --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
+        torch==2.8.0 numpy==2.3.4 markupsafe
+    "${pip[@]}" --python-version "$version" sympy==1.14.0 mpmath networkx jinja2 filelock fsspec typing_extensions packaging
+    for wheel in "$folder"/wheels/*.whl; do
+        .venv/bin/python -m zipfile -e "$wheel" "$folder/site"
+    done
+}
+
+emulated=(qemu-aarch64 -L "$folder/root")
+fetch_python
+fetch_torch
+rm -rf -- "$folder/package"
+mkdir -p -- "$folder/package"
+cp -r python/natten_mps "$folder/package"
+rm -rf -- "$folder/package/natten_mps/lib"
+# shellcheck source=capi/packaging/compile.sh
+CC=aarch64-linux-gnu-gcc GOARCH=arm64 GOOS=linux root=$root bash -euo pipefail -c \
+    'source capi/packaging/compile.sh; compile "$1"' compile "$folder/package/natten_mps/lib/libnatten_mps.so"
+simulator=$(NATTEN_METALSIM_ARCH=arm64 go run ./tests/metalsim/cmd/simbuild)
+METALSIM_MODE=fast METALSIM_TORCH=2.15 NATTEN_MPS_VERIFY=off NATTEN_MPS_SIMULATOR=$simulator OMP_NUM_THREADS=1 \
+    PYTHONPATH=$folder/package:$folder/site:tests/metalsim/python "${emulated[@]}" "$folder/root/usr/bin/python3" "$script"
