@@ -4,7 +4,7 @@
 //
 // A problem is computed in passes (walk.Pass), each of which gives some of its outputs:
 // fused attention in one, its gradients in one or two. The first engine below that takes
-// a pass has it; [engines] is that list, newRunner asks it, and an engine's Prepare says
+// a pass has it; [engines] is that list, prepare of runner.go asks it, and an engine's Prepare says
 // why it does not take a pass.
 //
 //	engine   takes                                          kernels            what it costs
@@ -29,10 +29,11 @@
 // writes what no other task of the job writes, and the sums that tasks share, those of
 // d_rpb and of the keys between two chunks, are added up in a fixed order.
 //
-// The gradients of a key meet in its key head, from all query heads of the group: panel and
-// block sum up Walk.Stacked heads at once, and where those are stored one after the other
-// (Walk.Apart) each adds to what the one before stored (Cursor.Adds, kern.Rows.Add); strips
-// add them in sumQueries; quads that give all gradients scatter to one sum (storeScattered).
+// The gradients of a key meet in its key head, from all query heads of the group: panel,
+// block and flash sum all heads of the group before they store (Walk.Stacked) or, if
+// Walk.Apart, take one head at a time, each after the first adding to what is stored
+// (Cursor.Adds, kern.Rows.Add); strips add them in sumQueries; quads that give all gradients
+// scatter to one sum (storeScattered).
 //
 //	cpu         this package: engines, runner.go (a prepared problem), zero.go, prefault.go (outputs)
 //	engine      what this package asks of an engine: Engine, Plan, Worker
@@ -55,7 +56,7 @@
 //	row         what is at one place of the slow axes: of items, or of keys
 //	column      a tile of all rows of a task, which are taken one after the other
 //	plane       the rows at one place of axis 0
-//	slot        where a row of keys is packed in a panel; a window's slots are the numbers of attn
+//	slot        where a row of keys is packed in a panel; elsewhere an index into a row of attn
 //	member      a query head of a key head's group
 //	quad        2 x 2 items of the block engine: two neighbours in two neighbouring rows
 //	group       of rows of keys, 1, 2 or 4, whose lanes share a vector of the block engine

@@ -21,12 +21,13 @@
 //	Load, Store   float16, bfloat16         convert.go            yes    as avx2      yes
 //	Prefetch                                -                     yes    as avx2      -
 //
-// To add a kernel to an instruction set: write it in _asm with the struct's field names,
-// run ./build.sh gen, and name it in the set (set_amd64.go, set_arm64.go). The engines
-// look at what a set has and at its Lanes; their code and the tests stay as they are. To
-// add an instruction set: a list of kernels such as avx2 in set_amd64.go, a line in sets
-// of that file that says on which processors, its name in Names, and a row in verb
-// dispatch of build.sh that requires it on an emulated processor.
+// To add a kernel to an instruction set: write its generator in _asm, called from
+// writeAMD64 or writeARM64, with the field names of the abi struct as arguments, run
+// ./build.sh gen, and assign it in the set (set_amd64.go, set_arm64.go). The engines look
+// at what a set has and at its Lanes; their code and the tests stay as they are. To add an
+// instruction set: a Set such as avx2 in set_amd64.go, a case in sets of that file that
+// checks the processor, its name in Names, and a row in verb dispatch of build.sh that
+// requires it on an emulated processor.
 package kern
 
 import (

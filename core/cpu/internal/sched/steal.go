@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// leastStolen is the rows from which on a half is worth beginning anew for.
+// leastStolen is the fewest remaining rows of which stealing half pays off.
 const leastStolen = 8
 
 // Stealable is the rows that a goroutine has not begun, with what another one has to

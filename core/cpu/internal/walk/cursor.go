@@ -36,7 +36,7 @@ type Cursor struct {
 	whole bool // nobody may take rows off
 }
 
-// Rows is what is to be known to compute rows of a tile for a key head at one place of
+// Rows is what a worker must know to compute rows of a tile for a key head at one place of
 // axis 0.
 type Rows struct {
 	Stage               int // number of it in the job

@@ -63,9 +63,10 @@ func New(p *core.Problem, q Pass) *Walk {
 	return w
 }
 
-// Apart reports whether the query heads of a key head follow one another, each adding to
-// the gradients of the one before: where those are stored as they are summed up. What the
-// items of one head meet stays near the core, that of all does not.
+// Apart reports whether the query heads of a group are taken one at a time, each adding its
+// gradients to those already stored. That needs tensors of the accumulator's type and
+// channels in multiples of 8. One head's data fits the core's cache, that of all heads does
+// not.
 func (w *Walk) Apart() bool {
 	p := w.Problem
 	return !w.Pass.Tokens && p.DType.Accumulator() == p.DType && p.HeadDim%8 == 0 && p.ValueDim%8 == 0
@@ -140,7 +141,7 @@ func (w *Walk) ChooseTile(most int) {
 	w.Tile = max(kern.CeilDiv(w.Extent[2], tiles), 1)
 }
 
-// RowScratch is the number of bytes that a worker holds which reads rows where they are:
+// RowScratch is the number of bytes held by a worker that reads rows in place:
 // rows that had to be converted, weights and their gradients. Windows of the queries that
 // meet a tile's keys reach over twice a window.
 func (w *Walk) RowScratch(element int) int {
