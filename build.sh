@@ -61,7 +61,7 @@ go_test() {
         packages+=("$package")
     done < <(go list ./... | grep -v -E "$1")
     [[ ${#packages[@]} -gt 0 ]] || fail "no package is left without those that match $1"
-    go test -shuffle=on "${@:2}" "${packages[@]}"
+    go test -shuffle=on -timeout 30m "${@:2}" "${packages[@]}"
 }
 
 # The packages that neither open the built library nor compile kernels.

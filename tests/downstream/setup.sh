@@ -28,6 +28,7 @@ into diffusers-0.42.1 diffusers==0.42.1 kernels==0.17.2
 physicsnemo=build/clients/physicsnemo-2.2.2
 if [[ ! -d $physicsnemo ]]; then
     rm -rf -- "$physicsnemo.partial"
+    mkdir -p -- "$physicsnemo.partial"
     "${pip[@]}" --target "$physicsnemo.partial" s3fs requests warp-lang
     "${pip[@]}" --target "$physicsnemo.partial" --no-deps nvidia-physicsnemo==2.2.2 einops \
         jaxtyping tensordict pyvers timm torchvision nvtx
