@@ -21,6 +21,8 @@ _TENSORS = ("query", "key", "value", "attn")
 _SEVERAL = ("outputs", "lse_tensors")
 #: How the names of functions begin that compute.
 _COMPUTE = ("na1d", "na2d", "na3d", "natten", "neighborhood", "attention", "merge")
+#: What an error has that says it already.
+_SAID = (" nested tensor", " sparse tensor", "(want a tensor)")
 _PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1d_varlen padded"
 
 
@@ -35,7 +37,7 @@ def refuse(tensors: Mapping[str, Any]) -> None:
         if tensor is None or is_foreign(tensor):
             continue
         if not isinstance(tensor, Tensor):
-            text = f"{name} is a {type(tensor).__name__} (want a tensor)"
+            text = f"{name} is of type {type(tensor).__name__} (want a tensor)"
             raise TypeMisfit("type", text, {"name": name, "got": type(tensor)})
         found = _carrier(tensor)
         if found is not None:
@@ -106,7 +108,7 @@ def _explain(function: Any, arguments: Any, options: Any, error: Exception) -> N
             try:
                 refuse({name: part})
             except Misfit as misfit:
-                if not any(said in str(error) for said in (" nested tensor", " sparse tensor")):
+                if not any(said in str(error) for said in _SAID):
                     raise misfit from error
 
 

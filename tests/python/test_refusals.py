@@ -26,9 +26,9 @@ def module(**options):
 
 REFUSED = {
     "rpb list": (TypeError, "na1d expects rpb to be a tensor, got list", lambda: nm.na1d(Q, Q, Q, 3, rpb=[1])),
-    "rpb text": (TypeError, "rpb is 'x' (want a tensor)", lambda: nm.na1d_qk(Q, Q, 3, rpb="x")),
-    "extra keys": (TypeError, "na1d_qk expects additional_keys to be a tensor, got int", lambda: nm.na1d_qk(Q, Q, 3, additional_keys=3)),
-    "extra values": (TypeError, "na1d_av expects additional_values to be a tensor, got int", lambda: nm.na1d_av(Q[..., :3], Q, 3, additional_values=3)),
+    "rpb text": (TypeError, "na1d_qk expects rpb to be a tensor, got str", lambda: nm.na1d_qk(Q, Q, 3, rpb="x")),
+    "extra keys": (TypeError, "additional KV expects additional_keys to be a tensor, got int", lambda: nm.na1d_qk(Q, Q, 3, additional_keys=3)),
+    "extra values": (TypeError, "additional KV expects additional_values to be a tensor, got int", lambda: nm.na1d_av(Q[..., :3], Q, 3, additional_values=3)),
     "seq_lens": (TypeError, "varlen expects seq_lens to be a tensor, got list", lambda: nm.na1d_varlen(Q, Q, Q, [8], 3)),
     "cumulative_lens": (TypeError, "na1d_packed expects cumulative_lens to be a tensor, got list", lambda: nm.na1d_packed(Q[0], Q[0], Q[0], [0, 8], 3)),
     "output": (TypeError, "outputs[1] is 3 (want a tensor)", lambda: nm.merge_attentions([Q, 3], [Q[..., 0]] * 2)),
