@@ -22,7 +22,7 @@ _SEVERAL = ("outputs", "lse_tensors")
 #: How the names of functions begin that compute.
 _COMPUTE = ("na1d", "na2d", "na3d", "natten", "neighborhood", "attention", "merge")
 #: What an error has that says it already.
-_SAID = (" nested tensor", " sparse tensor", "(want a tensor)")
+_SAID = (" nested tensor", " sparse tensor", "(want a tensor)", "does not take this problem")
 _PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1d_varlen padded"
 
 

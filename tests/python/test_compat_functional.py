@@ -4,6 +4,7 @@ autograd functions by name, additional tokens' helpers, transformers' layout."""
 
 import logging
 import math
+import os
 import sys
 
 import pytest
@@ -384,6 +385,9 @@ CALLS = {
 }
 
 
+@pytest.mark.skipif(
+    os.environ.get("NATTEN_BACKEND") == "metal", reason="the simulated GPU adds calls of its own"
+)
 @pytest.mark.parametrize("what", CALLS)
 def test_what_a_call_costs_in_calls(what):
     assert 1 <= len(_own_calls(CALLS[what])) <= 35

@@ -3,6 +3,7 @@
 
 import enum
 import gc
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,9 @@ def test_torch_func_stays_with_the_backend(name, monkeypatch):
     assert calls == []
 
 
+@pytest.mark.skipif(
+    os.environ.get("NATTEN_BACKEND") == "metal", reason="the simulated GPU adds calls of its own"
+)
 def test_an_eager_call_takes_at_most_20_hops():
     x = torch.randn(Q)
     nm.na2d(x, x, x, 3)
