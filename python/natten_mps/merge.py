@@ -62,7 +62,7 @@ def _check(outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor]) -> None:
     for name, tensors in (("outputs", outputs), ("lse_tensors", lse_tensors)):
         for i, t in enumerate(tensors):
             if not isinstance(t, Tensor):
-                raise TypeError(f"{name}[{i}] is {t!r} (want a tensor)")
+                raise TypeError(f"{name}[{i}] is of type {type(t).__name__} (want a tensor)")
             if not t.is_floating_point():
                 raise NotImplementedError(
                     f"{name}[{i}] is {t.dtype} (want one of float16, bfloat16, float32, float64)"

@@ -243,7 +243,7 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
 )
 def test_doctor_on_simulator(tmp_path, settings, tier, reasons):
     environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "", verdict.FOLDER: str(tmp_path)}
-    done = run_doctor("--json", **environment, **settings)
+    done = run_doctor("--json", NATTEN_MPS_VERIFY="first", **environment, **settings)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)["mps"]
     assert found["tier"] == tier
