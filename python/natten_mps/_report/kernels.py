@@ -81,7 +81,7 @@ def _compile(
     if replaced and why not in _known_refusals:
         _known_refusals.add(why)
         raise RuntimeError(why)
-    functions = {name: _limits(launcher.source(plan.handle, name), name) for name in names}
+    functions = {name.decode(): _limits(launcher.source(plan.handle, name), name) for name in names}
     return {"plan_ms": round(1e3 * seconds, 1), "functions": functions}
 
 
