@@ -129,6 +129,14 @@ Reachable::~Reachable() {
     if (a.buffer->hidden) mprotect(a.buffer->memory, a.buffer->mapped, PROT_NONE);
 }
 
+// run_host does what torch's side of a stream does, which defines what it writes.
+static std::string run_host(const Command& c) {
+  c.host();
+  for (const Access& a : c.accesses)
+    if (a.writes) a.buffer->undefined = false;
+  return "";
+}
+
 bool CommandBuffer::step() {
   if (!next) start = now();
   if (failure.empty() && next < commands.size()) {
@@ -137,10 +145,7 @@ bool CommandBuffer::step() {
       if (c.dispatch && failure.empty() && injected(f.name)) failure = f.text, code = f.code;
     if (failure.empty()) {
       Reachable open(c.accesses);
-      if (c.host)
-        c.host();
-      else
-        failure = run_dispatch(*c.dispatch);
+      failure = c.dispatch ? run_dispatch(*c.dispatch) : run_host(c);
     }
     if (failure.empty() && next < commands.size()) return true;
   }

@@ -125,15 +125,20 @@ METALSIM_EXPORTED void synchronize() { stream(0)->synchronize(SyncType::COMMIT_A
 
 namespace {
 
-// copy is a blit: torch ends its compute encoder first.
+// append puts work in its place on a stream.
+void append(MPSStream* s, std::vector<Access> accesses, std::function<void()> work) {
+  Command c;
+  c.host = std::move(work);
+  c.accesses = std::move(accesses);
+  s->current()->commands.push_back(std::move(c));
+}
+
+// enqueue is a blit: torch ends its compute encoder first.
 void enqueue(int index, std::vector<Access> accesses, std::function<void()> work) {
   MPSStream* s = stream(index);
   run_on(s->queue, [&] {
     s->endKernelCoalescing();
-    Command c;
-    c.host = std::move(work);
-    c.accesses = std::move(accesses);
-    s->current()->commands.push_back(std::move(c));
+    append(s, std::move(accesses), std::move(work));
   });
 }
 
@@ -206,8 +211,11 @@ API uint64_t metalsim_allocate(size_t length) {
     mprotect(b->memory, b->mapped, PROT_NONE);
     std::lock_guard<std::mutex> g(registered_mu);
     registered[b->memory] = Owned<Buffer>(b);
+  } else {  // undefined for what is encoded from here on: older work may still have to read it
+    Owned<Buffer> again(b);
+    MPSStream* s = at::mps::getCurrentMPSStream();
+    run_on(s->queue, [&] { append(s, {{again, false}}, [=] { again->undefined = true; }); });
   }
-  b->undefined = true;
   return reinterpret_cast<uint64_t>(b);
 }
 

@@ -202,6 +202,39 @@ func TestUndefinedTensor(t *testing.T) {
 	m.onQueue(func(e uintptr) { m.encodeScale(e, p, hy, hx, 3, 2) })
 	m.Call(torchSync)
 	m.finds("uninitialized: read of buffer(1)")
+	for name, write := range map[string]func(){
+		"write": func() { m.Call("metalsim_stream_write", 0, hy, 0, uintptr(unsafe.Pointer(&x[0])), 12) },
+		"fill":  func() { m.Call("metalsim_stream_fill", 0, hy, 0, 12, 0) },
+		"copy":  func() { m.Call("metalsim_stream_copy", 0, hy, 0, hx, 0, 12) },
+	} {
+		t.Log(name)
+		m.Call("metalsim_undefined", hy)
+		write()
+		m.onQueue(func(e uintptr) { m.encodeScale(e, p, hy, hx, 3, 2) })
+		m.Call(torchSync)
+		m.finds()
+	}
+}
+
+// TestMemoryHandedOutAgainIsUndefined for what is encoded from then on, and only for that.
+func TestMemoryHandedOutAgainIsUndefined(t *testing.T) {
+	m := startMetal(t)
+	p := m.pipeline("scale")
+	out := make([]float32, 3)
+	first := []float32{1, 2, 3}
+	h := m.registered(out)
+	a := m.Call("metalsim_allocate", 12)
+	m.Call("metalsim_stream_write", 0, a, 0, uintptr(unsafe.Pointer(&first[0])), 12)
+	m.onQueue(func(e uintptr) { m.encodeScale(e, p, a, h, 3, 2) })
+	m.Call("metalsim_free", a)
+	require.Equal(t, a, m.Call("metalsim_allocate", 12))
+	m.Call(torchSync)
+	require.Equal(t, []float32{2, 4, 6}, out)
+	m.finds()
+	m.onQueue(func(e uintptr) { m.encodeScale(e, p, a, h, 3, 2) })
+	m.Call(torchSync)
+	m.finds("uninitialized: read of buffer(1)")
+	m.Call("metalsim_free", a)
 }
 
 // BenchmarkLaunch is what the simulator itself costs in one launch of a kernel
