@@ -8,12 +8,12 @@ import "strings"
 type Backend interface {
 	// Name is what a user selects the backend by.
 	Name() string
-	// Available says what the backend found on this machine, or why it cannot run.
+	// Available describes what the backend found on this machine, or why it cannot run.
 	Available() (ok bool, details string)
-	// Unsupported returns the reasons against a normalized problem; none means that
-	// Prepare will take it.
+	// Unsupported returns the reasons why a normalized problem cannot be computed;
+	// none means that Prepare accepts it.
 	Unsupported(p *Problem) []string
-	// Prepare takes every decision about a normalized problem.
+	// Prepare makes every decision about a normalized problem.
 	Prepare(p *Problem) (Runner, error)
 }
 
@@ -24,11 +24,11 @@ type Runner interface {
 	Run(b *Buffers) error
 	// Variant names the kernels chosen.
 	Variant() string
-	// ScratchBytes is what one run borrows beside the buffers, at most.
+	// ScratchBytes is an upper bound, in bytes, of a run's temporary memory.
 	ScratchBytes() int64
 }
 
-// Auto is the name that stands for the first backend with no objection.
+// Auto names the first backend that supports the problem.
 const Auto = "auto"
 
 // Choose returns the backend of that name, or with Auto the first that takes the

@@ -2,8 +2,8 @@
 
 package core
 
-// Plan is a problem with all decisions taken. It may run on several goroutines
-// at once.
+// Plan is a problem with all decisions made. It may run on several goroutines at
+// once.
 type Plan struct {
 	Problem *Problem // normalized
 	Backend string
@@ -47,5 +47,5 @@ func (p *Plan) Runner() Runner { return p.runner }
 // Variant names the kernels chosen.
 func (p *Plan) Variant() string { return p.runner.Variant() }
 
-// ScratchBytes is what one run borrows beside its buffers, at most.
+// ScratchBytes is an upper bound, in bytes, of a run's temporary memory.
 func (p *Plan) ScratchBytes() int64 { return p.runner.ScratchBytes() }

@@ -8,18 +8,18 @@
  *
  * In neighborhood attention (Hassani et al., "Neighborhood Attention
  * Transformer", CVPR 2023) each query of a 1-D, 2-D or 3-D token layout attends
- * to the keys of a window round it. With S = scale * Q.K^T + rpb taken over the
- * window only, and P = softmax(S), the fused operation is O = P.V and
- * lse = log(sum(exp(S))), natural logarithm. The split operations expose S
- * ("qk") and P.V ("av") on their own. Every operation has its backward pass.
+ * to the keys in a window around it. With S = scale * Q.K^T + rpb taken over
+ * the window only, and P = softmax(S), the fused operation is O = P.V and
+ * lse = log(sum(exp(S))), natural logarithm. The split operations compute S
+ * ("qk") and P.V ("av") separately. Every operation has a backward pass.
  *
  * HOW IT IS USED
  *
- *   With three tensors and no patience: natten_mps_attention().
- *   Otherwise: describe the problem once (natten_mps_problem), make a plan of
- *   it (natten_mps_plan_create), run the plan as often as wanted
- *   (natten_mps_run), destroy it. A plan holds every decision that does not
- *   depend on the data; running it takes none.
+ *   For a one-off dense forward pass: natten_mps_attention().
+ *   Otherwise: describe the problem once (natten_mps_problem), make a plan for
+ *   it (natten_mps_plan_create), run the plan as often as needed
+ *   (natten_mps_run), then destroy it. The plan makes every decision that does
+ *   not depend on the data; running it makes none.
  *
  * OWNERSHIP   The library never keeps a pointer of the caller's after a
  *   function returns, and never allocates a tensor. Handles are integers.
@@ -27,23 +27,23 @@
  *   from several threads at once.
  * ERRORS      Functions return NATTEN_MPS_OK (0) or another natten_mps_status,
  *   and write a sentence that says what was given and what is allowed into the
- *   caller's natten_mps_error. `error` may always be NULL. Bad input is always
- *   reported so; what cannot be checked is that a pointer leads to as much
- *   memory as the shapes and strides imply.
+ *   caller's natten_mps_error. `error` may always be NULL. Invalid input is
+ *   always reported this way, with one exception: the library cannot check
+ *   that a pointer refers to as much memory as the shapes and strides imply.
  * VERSIONS    Structs begin with their own size in bytes, set by the caller
  *   (`s.size = sizeof s`), and only ever grow at the end; a shorter, older
  *   struct stays valid and its missing fields read as zero; a longer, newer one
- *   is taken if all is zero that this library does not know. Enumerators are
+ *   is accepted if every field unknown to this library is zero. Enumerators are
  *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
  *   with a library for which
  *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
- * INFINITY   A key whose logit is -infinity, by its bias say, has weight 0,
- *   and the gradient of its logit is 0. A row of nothing but such logits is
- *   treated as padding is: out and d_query are 0, lse is -infinity, and the row
- *   adds nothing to any gradient; lse of -infinity says so to the backward
- *   pass. Qk writes such logits as they are.
+ * INFINITY   A key whose logit is -infinity (because of its bias, for example)
+ *   has weight 0, and the gradient of its logit is 0. A row that has only such
+ *   logits is treated as padding: out and d_query are 0, lse is -infinity, and
+ *   the row contributes to no gradient; the backward pass recognizes it by its
+ *   lse. Qk writes such logits unchanged.
  * NAN   NaN or +infinity among the logits of a row makes its out and lse NaN. A
- *   NaN is never lost: what is computed of it is NaN or infinite. A value is
+ *   NaN is never lost: results computed from it are NaN or infinite. A value is
  *   multiplied by its weight even if that is 0, so what is not finite in a key
  *   or value reaches the queries that see it, and it may reach others of the
  *   same sample and key/value head; gradients likewise. It reaches no other
@@ -112,15 +112,15 @@ extern "C" {
 
 /* ------------------------------------------------------------- status -- */
 
-/** What a function returns. */
+/** The result of a function. */
 typedef enum natten_mps_status {
   NATTEN_MPS_OK = 0,
   /** An argument is outside what is allowed; nothing was computed. */
   NATTEN_MPS_INVALID_ARGUMENT = 1,
-  /** A valid problem that the wanted backend, or every backend, declines. The
-   *  message lists each backend's reasons. */
+  /** A valid problem that the requested backend, or every backend, cannot
+   *  compute. The message lists each backend's reasons. */
   NATTEN_MPS_UNSUPPORTED = 2,
-  /** The handle was never given out or was destroyed. */
+  /** The handle was never issued, or has been destroyed. */
   NATTEN_MPS_BAD_HANDLE = 3,
   NATTEN_MPS_OUT_OF_MEMORY = 4,
   /** The GPU or its driver failed; outputs are undefined. */
@@ -130,8 +130,8 @@ typedef enum natten_mps_status {
 } natten_mps_status;
 
 /** Text of the last failure, supplied by the caller. On success `status` is
- *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is cut.
- *  With a `size` that cannot be right, functions do nothing but return
+ *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is
+ *  truncated. If `size` is invalid, functions only return
  *  NATTEN_MPS_INVALID_ARGUMENT. */
 typedef struct natten_mps_error {
   uint64_t size;  /**< sizeof(natten_mps_error) */
@@ -152,10 +152,10 @@ typedef enum natten_mps_dtype {
 } natten_mps_dtype;
 
 /** Operations, and for each the tensors of natten_mps_args that it reads (R),
- *  reads if given (r), writes (W) and writes if given (w). Names: T stands for
- *  the tensors that other fields of the problem switch on (`rpb` with
- *  NATTEN_MPS_RPB; `extra_key`, `extra_value` with extra > 0). A gradient that
- *  is not given is not computed. */
+ *  reads if given (r), writes (W) and writes if given (w). T stands for the
+ *  tensors that other fields of the problem enable (`rpb` with NATTEN_MPS_RPB;
+ *  `extra_key`, `extra_value` with extra > 0). A gradient whose tensor is not
+ *  given is not computed. */
 typedef enum natten_mps_op {
   /** R query key value T; W out; w lse */
   NATTEN_MPS_ATTN_FORWARD = 1,
@@ -172,7 +172,7 @@ typedef enum natten_mps_op {
   NATTEN_MPS_AV_BACKWARD = 6
 } natten_mps_op;
 
-/** Where the tensors' memory is. */
+/** The kind of memory that holds the tensors. */
 typedef enum natten_mps_memory {
   NATTEN_MPS_HOST = 0, /**< `data` is an address */
   NATTEN_MPS_METAL = 1 /**< `data` is an id<MTLBuffer> */
@@ -185,12 +185,12 @@ enum {
   NATTEN_MPS_SCALE = 1,
   /** A relative position bias is added to the scaled logits. */
   NATTEN_MPS_RPB = 2,
-  /** Each sample of the batch has lengths of its own (natten_mps_args.sizes);
+  /** Each sample of the batch has its own lengths (natten_mps_args.sizes);
    *  positions beyond them are padding: never seen, outputs and gradients 0,
    *  lse -infinity. */
   NATTEN_MPS_RAGGED = 4,
   /** Split operations on causal axes: masked window slots come first and the
-   *  query's own key is always the last slot, as in natten-mps 0.3. Without it
+   *  query's own key is always the last slot, as in natten-mps 0.3. Otherwise
    *  visible keys come first, as in NATTEN 0.17. */
   NATTEN_MPS_MASK_FIRST = 8
 };
@@ -207,7 +207,7 @@ enum {
  * min((g/stride)*stride + stride-1, G-1), of the query's stride group, as in
  * NATTEN 0.20 (generalized neighborhood attention).
  *
- * query_step is something else: only the queries at 0, query_step,
+ * query_step is a different parameter: only the queries at 0, query_step,
  * 2*query_step, ... are computed, so that outputs have
  * ceil(length / query_step) positions (natten-mps 0.3 calls this stride).
  *
@@ -222,7 +222,7 @@ typedef struct natten_mps_axis {
   int32_t reserved;
 } natten_mps_axis;
 
-/** A problem. Zero it, set `size`, then set what is not optional. */
+/** A problem. Zero it, set `size`, then set every required field. */
 typedef struct natten_mps_problem {
   uint64_t size;  /**< sizeof(natten_mps_problem) */
   int32_t op;     /**< natten_mps_op */
@@ -248,20 +248,20 @@ typedef struct natten_mps_problem {
 
 /* ------------------------------------------------------------ tensors -- */
 
-/** A tensor: memory, a byte offset into it and strides counted in elements. Of
- *  the strides the leading ones are used, in the order given at
- *  natten_mps_args. The last dimension must be dense (stride 1 unless its size
- *  is 1). Any other layout is welcome, and none is copied: heads-first and
- *  heads-last tensors differ in their strides only. The layout of this struct
- *  is frozen. */
+/** A tensor: memory, a byte offset into it and strides counted in elements.
+ *  The leading strides are used, in the order given at natten_mps_args. The
+ *  last dimension must be dense (stride 1 unless its size is 1). All other
+ *  strides are arbitrary and no tensor is copied: heads-first and heads-last
+ *  tensors differ only in their strides. The layout of this struct is
+ *  frozen. */
 typedef struct natten_mps_tensor {
   void* data;
   int64_t offset;
   int64_t strides[6];
 } natten_mps_tensor;
 
-/** The tensors of one run. Zero it, set `size`, then fill in what the operation
- *  needs (see natten_mps_op). Shapes, with the problem's rank axes:
+/** The tensors of one run. Zero it, set `size`, then set the tensors that the
+ *  operation uses (see natten_mps_op). Shapes, with the problem's rank axes:
  *
  *   query, d_query              [batch, queries..., heads, head_dim]
  *   key, d_key                  [batch, length..., kv_heads, head_dim]
@@ -273,20 +273,21 @@ typedef struct natten_mps_tensor {
  *   extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
  *   extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
  *
- *  query and d_query have `length` positions like the keys, of which only those
- *  at multiples of query_step are read; their other gradients are written as 0.
- *  `queries` of out, lse and attn is ceil(length / query_step) an axis. slots
+ *  query and d_query have `length` positions like the keys. Only positions at
+ *  multiples of query_step are read; gradients at the others are written as 0.
+ *  `queries` of out, lse and attn is ceil(length / query_step) per axis. slots
  *  is the product of the kernels, row-major with the last axis fastest and keys
  *  ascending, plus extra. Masked slots are -infinity in attn written by qk,
  *  are ignored in attn read by av, and 0 in d_attn.
- *  The rpb entry of key position k and query position q in their dilation group
- *  is k - q + kernel - 1, an axis.
- *  All have the problem's dtype, but lse and d_lse: float32, or float64 when
- *  that is the problem's. Outputs need not be initialised and must not overlap
- *  one another or any input. */
+ *  Along each axis the index into rpb is k - q + kernel - 1, where k and q are
+ *  the positions of key and query within their dilation group.
+ *  All tensors have the problem's dtype, except that lse and d_lse are float64
+ *  if the problem is and float32 otherwise. Outputs need not be initialized and
+ *  must not overlap one another or any input. */
 typedef struct natten_mps_args {
   uint64_t size;       /**< sizeof(natten_mps_args) */
-  int32_t num_threads; /**< for this run; 0 means natten_mps_set_num_threads' */
+  int32_t num_threads; /**< for this run; 0 means the default, see
+                            natten_mps_set_num_threads */
   int32_t reserved;
   NATTEN_MPS_CONST int64_t* sizes; /**< NATTEN_MPS_RAGGED: [batch][rank]; for
                        every axis kernel * dilation <= size <= length */
@@ -315,11 +316,11 @@ typedef struct natten_mps_args {
 /** Version of the library as text, "major.minor.patch". Static memory. */
 NATTEN_MPS_API NATTEN_MPS_CONST char* natten_mps_version(void);
 
-/** ABI version of the library, and the oldest header it still serves. */
+/** ABI version of the library, and the oldest header it still supports. */
 NATTEN_MPS_API uint32_t natten_mps_abi_version(void);
 NATTEN_MPS_API uint32_t natten_mps_abi_minimum(void);
 
-/** Number of CPU threads that a run may use when its args do not say. 0
+/** Sets the number of CPU threads for runs whose args do not set it. 0
  *  restores the default, the number of processors. Negative:
  *  NATTEN_MPS_INVALID_ARGUMENT.
  */
@@ -338,39 +339,39 @@ typedef struct natten_mps_backend_info {
 } natten_mps_backend_info;
 
 /** Describes backend `index`, counted from 0 in the order in which they are
- *  tried. NATTEN_MPS_INVALID_ARGUMENT when there is none of that index. */
+ *  tried. NATTEN_MPS_INVALID_ARGUMENT if no backend has that index. */
 NATTEN_MPS_API int32_t natten_mps_backend(int32_t index,
                                           natten_mps_backend_info* info,
                                           natten_mps_error* error);
 
 /* -------------------------------------------------------------- plans -- */
 
-/** Handle of a plan; 0 is never one. */
+/** Handle of a plan; never 0. */
 typedef uint64_t natten_mps_plan;
 
-/** Says whether `backend` (NULL or "auto": any) takes the problem.
+/** Tells whether `backend` (NULL or "auto": any) can compute the problem.
  *  NATTEN_MPS_OK, NATTEN_MPS_UNSUPPORTED with the reasons, or
- *  NATTEN_MPS_INVALID_ARGUMENT for a problem that nothing can take. */
+ *  NATTEN_MPS_INVALID_ARGUMENT for a problem that is invalid everywhere. */
 NATTEN_MPS_API int32_t
 natten_mps_supports(NATTEN_MPS_CONST natten_mps_problem* problem,
                     NATTEN_MPS_CONST char* backend,
                     natten_mps_error* error);
 
 /** Makes a plan for `problem` on `backend`: "native" (the CPU engine), "metal",
- *  "reference" (slow, float64, obvious; for tests), or NULL or "auto": the
- *  first of them that gives no reason against it. On success *plan is the
- *  handle, on failure 0. */
+ *  "reference" (slow, float64, straightforward; for tests), or NULL or "auto":
+ *  the first backend that supports it. On success *plan is the handle, on
+ *  failure 0. */
 NATTEN_MPS_API int32_t
 natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
                        NATTEN_MPS_CONST char* backend,
                        natten_mps_plan* plan,
                        natten_mps_error* error);
 
-/** What a plan decided. */
+/** Decisions made by a plan. */
 typedef struct natten_mps_plan_info {
   uint64_t size;         /**< sizeof(natten_mps_plan_info) */
-  int64_t scratch_bytes; /**< memory that one run borrows beside the tensors, at
-                              most */
+  int64_t scratch_bytes; /**< upper bound, in bytes, of a run's temporary
+                              memory */
   char backend[16];      /**< its name */
   char variant[224];     /**< the kernels chosen, for reports */
 } natten_mps_plan_info;
@@ -391,14 +392,14 @@ NATTEN_MPS_API int32_t natten_mps_plan_destroy(natten_mps_plan plan,
 
 /* ------------------------------------------------------ Metal and torch -- */
 
-/** The stream that runs on Metal memory belong to. It is one for the process;
- *  host memory always uses a queue of the library's own. */
+/** The stream used by runs on Metal memory. There is one per process; host
+ *  memory always uses the library's own queue. */
 typedef enum natten_mps_stream {
-  /** A queue of the library's own. Outputs are complete on return. Work of
-   *  others on the same tensors is the caller's to wait for before. */
+  /** The library's own queue. Outputs are complete on return. The caller must
+   *  first wait for other work on the same tensors. */
   NATTEN_MPS_STREAM_OWN = 1,
   /** The calling thread's current torch.mps stream, of torch 2.10 and newer.
-   *  Work is encoded there in order, and nobody waits: tensors may be given up
+   *  Work is encoded there in order, without waiting: tensors may be released
    *  as soon as natten_mps_run returns. */
   NATTEN_MPS_STREAM_TORCH = 2,
   /** The only stream of torch 2.8 and 2.9, likewise. */
@@ -415,9 +416,9 @@ typedef struct natten_mps_stream_options {
                                              NATTEN_MPS_STREAM_OWN */
 } natten_mps_stream_options;
 
-/** Chooses the stream of later runs; until then it is NATTEN_MPS_STREAM_OWN.
- *  NATTEN_MPS_UNSUPPORTED with the reason when there is no GPU, or when torch
- *  lacks what the stream needs; the choice then stays as it was. */
+/** Chooses the stream of later runs; initially it is NATTEN_MPS_STREAM_OWN.
+ *  NATTEN_MPS_UNSUPPORTED with the reason if there is no GPU, or if torch
+ *  lacks what the stream needs; the choice is then unchanged. */
 NATTEN_MPS_API int32_t
 natten_mps_stream_set(NATTEN_MPS_CONST natten_mps_stream_options* options,
                       natten_mps_error* error);
@@ -460,8 +461,8 @@ typedef struct natten_mps_dispatch {
 } natten_mps_dispatch;
 
 /** Describes dispatch `index`, counted from 0, of a run of a "metal" plan with
- *  `args`, and runs nothing. A run may have none (an empty batch): then count
- *  is 0 and the rest is not written. */
+ *  `args`, without running it. A run may have no dispatch (an empty batch):
+ *  then count is 0 and the other fields are not written. */
 NATTEN_MPS_API int32_t
 natten_mps_plan_launch(natten_mps_plan plan,
                        NATTEN_MPS_CONST natten_mps_args* args,
@@ -470,8 +471,8 @@ natten_mps_plan_launch(natten_mps_plan plan,
                        natten_mps_error* error);
 
 /** Writes the Metal shading language source, version 3.1, of a kernel that
- *  natten_mps_plan_launch named, with a NUL, if `capacity` has room; *length is
- *  its size in bytes without the NUL in any case. */
+ *  natten_mps_plan_launch named, NUL-terminated, if it fits in `capacity`.
+ *  *length is always set to its size in bytes without the NUL. */
 NATTEN_MPS_API int32_t natten_mps_plan_source(natten_mps_plan plan,
                                               NATTEN_MPS_CONST char* function,
                                               char* text,
@@ -486,12 +487,12 @@ NATTEN_MPS_API int32_t natten_mps_plan_source(natten_mps_plan plan,
  *  @param dtype   natten_mps_dtype of all four tensors
  *  @param rank    1, 2 or 3
  *  @param shape   [rank + 3]: batch, the rank lengths, heads, head_dim
- *  @param kernel  [rank]: window size, an axis
+ *  @param kernel  [rank]: window size along each axis
  *  @param query,key,value  read, each of `shape`
  *  @param out     written, of `shape`
  *
- *  Scale 1/sqrt(head_dim), no dilation, not causal. The same as a plan made,
- *  run and destroyed. */
+ *  Scale 1/sqrt(head_dim), no dilation, not causal. Equivalent to creating,
+ *  running and destroying a plan. */
 NATTEN_MPS_API int32_t natten_mps_attention(int32_t dtype,
                                             int32_t rank,
                                             NATTEN_MPS_CONST int64_t* shape,
@@ -507,13 +508,13 @@ typedef struct natten_mps_window_info {
   uint64_t size; /**< sizeof(natten_mps_window_info) */
   int64_t first; /**< index of the first visible key */
   int64_t count; /**< number of visible keys, >= 1 */
-  int64_t step;  /**< distance between neighbouring keys: the dilation */
+  int64_t step;  /**< step between neighboring keys: the dilation */
   int64_t slot;  /**< window slot (0 ... kernel-1) of the first visible key */
 } natten_mps_window_info;
 
 /** Window of the query at index `query` (0 <= query < length) of `axis`, so
- *  that nobody needs to compute it again. `mask_first` is 0 or 1, see
- *  NATTEN_MPS_MASK_FIRST; it matters to `slot` only. */
+ *  that callers need not reimplement the rule. `mask_first` is 0 or 1, see
+ *  NATTEN_MPS_MASK_FIRST; it only affects `slot`. */
 NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
                                          int32_t mask_first,
                                          int64_t query,

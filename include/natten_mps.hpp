@@ -75,7 +75,7 @@ struct dtype_of<bfloat16> {
 /// Sizes or strides of up to six dimensions.
 using dims = std::array<std::int64_t, 6>;
 
-/// Memory of the caller's with a shape and strides, as std::span is with a
+/// The caller's memory with a shape and strides, as std::span is memory with a
 /// size. It owns nothing.
 template <class T>
 class tensor_view {
@@ -112,7 +112,7 @@ class tensor_view {
     for (std::int64_t n : strides) strides_[i++] = n;
   }
 
-  /// What may be written may be read.
+  /// A view of mutable elements converts to a view of const ones.
   template <class U,
             class = std::enable_if_t<std::is_same_v<const U, T> &&
                                      !std::is_const_v<U>>>
@@ -152,7 +152,7 @@ struct args : natten_mps_args {
   args() : natten_mps_args{} { size = sizeof(natten_mps_args); }
 };
 
-/// A plan of the library's, destroyed with this object. run() may be called
+/// A plan, destroyed with this object. run() may be called
 /// from several threads at once.
 class plan {
  public:
@@ -197,7 +197,7 @@ template <class T>
 using same = typename std::common_type<T>::type;
 }  // namespace detail
 
-/// One number for all axes, or one an axis.
+/// One number for all axes, or one per axis.
 class per_axis {
  public:
   per_axis(std::int64_t all) : values_{all, all, all}, same_(true) {}
@@ -221,7 +221,7 @@ class per_axis {
   bool same_ = false;
 };
 
-/// What attention() need not be told.
+/// Optional parameters of attention().
 struct options {
   per_axis dilation = 1;
   per_axis stride = 1;

@@ -191,7 +191,8 @@ uint64_t objc_msgSend(object* o,
     uint64_t* pg = (uint64_t*)a;
     uint64_t* pt = (uint64_t*)b;
     g0 = pg[0], g1 = pg[1], g2 = pg[2], t0 = pt[0], t1 = pt[1], t2 = pt[2];
-    for (int i = 0; i < 3; i++) pg[i] = pt[i] = 0xdead; /* the callee owns the copies */
+    /* the callee owns the copies */
+    for (int i = 0; i < 3; i++) pg[i] = pt[i] = 0xdead;
 #endif
     note("dispatch(%llu,%llu,%llu)(%llu,%llu,%llu) ",
          (unsigned long long)g0,

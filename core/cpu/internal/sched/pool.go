@@ -15,7 +15,7 @@ import (
 // callers at the same time, and on machines with few processors some more.
 func maxWorkers() int { return max(256, 2*runtime.GOMAXPROCS(0)) }
 
-// spinFor is how long a caller looks whether its workers are done before it sleeps.
+// spinFor is how long run spins, waiting for its workers, before it blocks.
 const spinFor = 100 * time.Microsecond
 
 // Job is work in numbered tasks, which goroutines take as they come.

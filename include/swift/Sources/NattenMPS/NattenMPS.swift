@@ -99,7 +99,7 @@ public struct Tensor {
     }
 }
 
-/// A plan of the library's. It may be run from several threads at once.
+/// A plan. It may be run from several threads at once.
 public final class Plan {
     private var handle: natten_mps_plan = 0
 
@@ -121,7 +121,7 @@ public final class Plan {
 }
 
 /// Fused attention, forward, on tensors [batch, 1 to 3 axes, heads, channels];
-/// one number of kernel and dilation, and one flag of causal, an axis.
+/// kernel, dilation and causal have one element per axis.
 public func attention(
     query: Tensor, key: Tensor, value: Tensor, out: Tensor, type: ElementType = .float32,
     kernel: [Int], dilation: [Int]? = nil, causal: [Bool]? = nil, scale: Double? = nil,
@@ -139,7 +139,7 @@ public func attention(
         throw NattenError(
             status: 1,
             description: "tensors are \(query.shape), \(key.shape), \(value.shape) and \(out.shape), "
-                + "kernel \(kernel) (want [batch, 1 to 3 axes, heads, channels] and a number an axis)")
+                + "kernel \(kernel) (want [batch, 1 to 3 axes, heads, channels] and one number per axis)")
     }
     var problem = natten_mps_problem()
     problem.op = Int32(NATTEN_MPS_ATTN_FORWARD.rawValue)
