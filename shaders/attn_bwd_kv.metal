@@ -15,7 +15,7 @@ struct NaKeyGradient {
   NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
 };
 
-// A line of queries at n = 0 and at the lane's first channel, whose neighbours
+// A line of queries at n = 0 and at the lane's first channel, whose neighbors
 // are `step` apart. bias is that of the lane's own key; what does not see may
 // be outside. lse_delta is that of attn_bwd_q.metal.
 template <typename T, typename Off>

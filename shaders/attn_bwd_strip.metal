@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward of a problem of one axis, all gradients in one launch: a
-// threadgroup takes a strip of neighbouring keys of one dilation group, and
+// threadgroup takes a strip of neighboring keys of one dilation group, and
 //
 //   1. all queries that see them, R a lane group, as attn_bwd_q does. Their
 //      weights p and ds go to threadgroup memory; gradients are written of the
 //      queries at the strip's own positions.
-//   2. R keys a lane group: dv = sum p * dout, dk = scale * sum ds * q
+//   2. R keys per lane group: dv = sum p * dout, dk = scale * sum ds * q
 //
 // so that queries of two strips have their weights computed twice, but a key
 // needs no products of its own, and tensors are read once.

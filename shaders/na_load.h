@@ -16,7 +16,7 @@ struct NaRow {
   float4 v[N];
 };
 
-// First channel of chunk i, counted from that of chunk 0. Neighbouring chunks
+// First channel of chunk i, counted from that of chunk 0. Neighboring chunks
 // make one load of 16 bytes if all lanes have pairs of them.
 template <int D, int G, int VEC>
 inline int na_channel(int i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The "matrix" design: a simdgroup takes a box of 8 neighbouring queries (or
+// The "matrix" design: a simdgroup takes a box of 8 neighboring queries (or
 // keys), the rows of 8x8 matrices, and walks the union of what they see, 8 keys
 // (or queries) along the last axis at a time, the columns. All matrices are
 // float.
@@ -43,7 +43,7 @@ inline thread float2& na_elements(thread NaMatrix& m) {
   return reinterpret_cast<thread float2&>(m.thread_elements());
 }
 
-// Two neighbouring channels of a row; zeros if it does not exist.
+// Two neighboring channels of a row; zeros if it does not exist.
 template <int VEC>
 inline float2 na_pair(device const float* p, bool exists) {
   return !exists   ? float2(0.0f)
@@ -146,7 +146,7 @@ inline void na_accumulate(thread NaPanel<N>& x,
   }
 }
 
-// One axis of a box of rows: `rows` neighbours in a dilation group from
+// One axis of a box of rows: `rows` neighbors in a dilation group from
 // position start on, and the union first <= p < end of what they see or are
 // seen by.
 struct NaBox {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Sums over all queries, for gradients of tensors that every query shares. The
-// queries are cut into parts, one a simdgroup, each of which leaves a partial
+// queries are cut into parts, one per simdgroup, each of which leaves a partial
 // sum; reduce.metal adds them in a fixed order.
 #pragma once
 #include "na_walk.h"

@@ -2,7 +2,7 @@
 //
 // The "lanes" design. A threadgroup takes a tile of queries (or of keys), all
 // of one dilation group along each axis; a lane group of G lanes takes R = R1 x
-// R2 neighbours of it along axes 1 and 2, its rows. Each lane holds its
+// R2 neighbors of it along axes 1 and 2, its rows. Each lane holds its
 // channels of all R rows, and does alone what a row needs once, such as its
 // softmax: of row own = lane / (G / R).
 //
@@ -337,7 +337,7 @@ inline bool na_has(NaOwn<A> own, NaLines w) {
 }
 
 // A line of keys, or of the tokens, at n = 0 and at the lane's first channel,
-// whose neighbours are `step` apart. bias is that of the lane's own query; what
+// whose neighbors are `step` apart. bias is that of the lane's own query; what
 // is not seen may be outside.
 template <typename T, typename Off>
 struct NaKeyLine {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Which queries or keys a lane group works on, and what they see.
+// Which queries or keys per lane group works on, and what they see.
 #pragma once
 #include "na_load.h"
 #include "na_window.h"
@@ -36,7 +36,7 @@ inline int na_length(constant NaParams& p,
                                     : p.axis[axis].length;
 }
 
-// One axis of the R positions of a unit: neighbours in one dilation group.
+// One axis of the R positions of a unit: neighbors in one dilation group.
 template <int R>
 struct NaSpan {
   int residue, group;  // of the dilation group, and its length in this sample
@@ -46,8 +46,8 @@ struct NaSpan {
   bool live[R];    // so has the sample; else it is padding
 };
 
-// Keys are enumerated by residue first, so that neighbouring units stay
-// neighbours in memory.
+// Keys are enumerated by residue first, so that neighboring units stay
+// neighbors in memory.
 template <int R>
 inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
   NaSpan<R> s;

@@ -43,7 +43,7 @@ func TestAllGradientsAreChosen(t *testing.T) {
 			change(&q)
 			w := wholePlan(t, q)
 			require.NotNil(t, w, name)
-			require.False(t, w.Walk().Coloured, name)
+			require.False(t, w.Walk().Colored, name)
 		}
 		for name, change := range map[string]func(p *core.Problem){
 			"one head":       func(p *core.Problem) { p.Heads, p.Axes[0].Length, p.Axes[1].Length = 1, 48, 48 },
@@ -55,7 +55,7 @@ func TestAllGradientsAreChosen(t *testing.T) {
 			change(&q)
 			w := wholePlan(t, q)
 			require.NotNil(t, w, name)
-			require.True(t, w.Walk().Coloured, name)
+			require.True(t, w.Walk().Colored, name)
 		}
 		for name, change := range map[string]func(p *core.Problem){
 			"forward":                   func(p *core.Problem) { p.Op = core.AttnForward },
@@ -98,19 +98,19 @@ func TestCasesOfAllGradients(t *testing.T) {
 	})
 }
 
-// Chunks that are not neighbours meet no key in common.
+// Chunks that are not neighbors meet no key in common.
 func TestChunksAreApart(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
-		r, coloured := rand.New(rand.NewPCG(51, 52)), 0
+		r, colored := rand.New(rand.NewPCG(51, 52)), 0
 		partAll(t)
-		for coloured < 100 {
+		for colored < 100 {
 			p, _ := tallBlocks(r)
 			w := wholePlan(t, p)
-			if w == nil || !w.Walk().Coloured {
+			if w == nil || !w.Walk().Colored {
 				continue
 			}
-			coloured++
-			a, size := p.Axes[w.Walk().ColourAxis+p.Rank-3], w.Walk().Shape[w.Walk().ColourAxis]
+			colored++
+			a, size := p.Axes[w.Walk().ColorAxis+p.Rank-3], w.Walk().Shape[w.Walk().ColorAxis]
 			for length := a.Kernel * a.Dilation; length <= a.Length; length++ {
 				if !p.Ragged {
 					length = a.Length
@@ -159,13 +159,13 @@ func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
 	return p, sizes
 }
 
-// eachTall calls f with trials of coloured walks.
+// eachTall calls f with trials of colored walks.
 func eachTall(t *testing.T, count int, f func(tr *trial, r *rand.Rand, odd bool, name string)) {
 	partAll(t)
 	for seed := uint64(0); count > 0; seed++ {
 		r := rand.New(rand.NewPCG(53, seed))
 		p, sizes := tallBlocks(r)
-		if w := wholePlan(t, p); w == nil || !w.Walk().Coloured {
+		if w := wholePlan(t, p); w == nil || !w.Walk().Colored {
 			continue
 		}
 		count--

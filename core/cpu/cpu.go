@@ -51,20 +51,20 @@
 //	item        what is computed: a query (of one query head) or, in the inverse walk, a key
 //	to meet     a query meets the keys of its window, a key the queries whose windows it is in
 //	key         in panel and block whatever items meet: queries in the inverse walk
-//	lane        the place of a key along the fastest axis; as in SIMD, neighbouring keys are taken together
-//	tile        neighbouring items along the fastest axis
+//	lane        the place of a key along the fastest axis; as in SIMD, neighboring keys are taken together
+//	tile        neighboring items along the fastest axis
 //	row         what is at one place of the slow axes: of items, or of keys
 //	column      a tile of all rows of a task, which are taken one after the other
 //	plane       the rows at one place of axis 0
 //	slot        where a row of keys is packed in a panel; elsewhere an index into a row of attn
 //	member      a query head of a key head's group
-//	quad        2 x 2 items of the block engine: two neighbours in two neighbouring rows
+//	quad        2 x 2 items of the block engine: two neighbors in two neighboring rows
 //	group       of rows of keys, 1, 2 or 4, whose lanes share a vector of the block engine
 //	stretch     items of a strip whose windows are equally long and equally far apart
 //	QK, VO      the channels of queries and keys, and those of values and outputs
 //	delta       d_out . out - d_lse: what all keys of a query share of its logits' gradients
 //	bin         a partial sum of d_rpb
-//	colour      even or odd number of a chunk of rows: chunks of one colour meet no key in common
+//	color      even or odd number of a chunk of rows: chunks of one color meet no key in common
 package cpu
 
 import (

@@ -108,7 +108,7 @@ const (
 )
 
 // Run implements core.Runner. All walks are one job, whose tasks write different tensors
-// and do not wait for one another; colours of a walk are jobs one after the other.
+// and do not wait for one another; colors of a walk are jobs one after the other.
 func (r *runner) Run(b *core.Buffers) error {
 	u := r.runs.Get().(*run)
 	defer u.release()
@@ -122,8 +122,8 @@ func (r *runner) Run(b *core.Buffers) error {
 		u.zero()
 	}
 	if r.whole != nil && r.whole.Serves(&u.in) {
-		for colour := range r.whole.Walk().Colours() {
-			u.begin(r.whole, colour)
+		for color := range r.whole.Walk().Colors() {
+			u.begin(r.whole, color)
 			u.finish()
 		}
 		return nil
@@ -151,8 +151,8 @@ func (u *run) add(s stage) {
 }
 
 // begin adds the tasks of a plan to the job, unless no given output needs them.
-func (u *run) begin(plan engine.Plan, colour int) {
-	if s := plan.Walk().Stage(&u.in, colour); s.Count > 0 {
+func (u *run) begin(plan engine.Plan, color int) {
+	if s := plan.Walk().Stage(&u.in, color); s.Count > 0 {
 		u.add(stage{plan: plan, walk: s})
 	}
 }

@@ -49,7 +49,7 @@ type Dispatch struct {
 	Function string
 	Bindings []Binding
 	Groups   Size // threadgroups
-	Threads  Size // threads a threadgroup
+	Threads  Size // threads per threadgroup
 }
 
 // Launcher is a Runner whose launches can be had without running them, for hosts

@@ -32,7 +32,7 @@ func TestPlainerKernels(t *testing.T) {
 				conformance.Check(t, conformance.Backend(b), p, sizes, 0)
 			}
 			_, details := b.Available()
-			want := map[string]string{"registers": "exceeds available temporary registers", "threads": "takes 16 threads a threadgroup"}[name]
+			want := map[string]string{"registers": "exceeds available temporary registers", "threads": "takes 16 threads per threadgroup"}[name]
 			require.Contains(t, details, "plainer kernels where the tuned ones were refused: ")
 			require.Contains(t, details, want)
 		})

@@ -19,7 +19,7 @@ const (
 )
 
 // extent is what there is to do along one axis: length rows in each of a number of
-// dilation groups. Neighbouring rows are neighbours in one dilation group;
+// dilation groups. Neighboring rows are neighbors in one dilation group;
 // na_axis_range, na_queries, na_keys and na_box of the shaders enumerate them.
 type extent struct{ length, groups int }
 
@@ -116,7 +116,7 @@ func (x step) shrink(limit int) step {
 }
 
 // tile shapes a threadgroup of the given number of lane groups, a power of two,
-// as a box of neighbours, so that they share what they load: as near to a cube of
+// as a box of neighbors, so that they share what they load: as near to a cube of
 // rows as it goes, but aspect times as long along axis 2.
 func tile(units, rows [3]int, groups, aspect int) (log2 [3]int) {
 	extent := func(axis int) int {

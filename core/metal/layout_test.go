@@ -90,7 +90,7 @@ func TestSpan(t *testing.T) {
 	require.Equal(t, []int64{-2 * 5 * 7 * 3 * 16, 2 * 5 * 7 * 3 * 16}, []int64{low, high})
 }
 
-// Head dimensions that need many loads a lane.
+// Head dimensions that need many loads per lane.
 func TestVeryLargeHeadDims(t *testing.T) {
 	s := newSimulator(t, nil)
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {

@@ -144,7 +144,7 @@ func (r *runner) prepare(s *step, l layout) (*preparedStep, error) {
 		step: *s, family: v.family, instance: instance, function: instance.Name, pipeline: pipeline,
 	}
 	if limit := pipeline.MaxThreads(); limit < simdWidth {
-		return nil, core.Errorf(core.Unsupported, "%s takes %d threads a threadgroup (want at least %d)",
+		return nil, core.Errorf(core.Unsupported, "%s takes %d threads per threadgroup (want at least %d)",
 			x.function, limit, simdWidth)
 	} else if limit < x.threads {
 		x.step = x.shrink(limit)

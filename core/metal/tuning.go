@@ -11,7 +11,7 @@ import (
 // lanes are the choices for a kernel of the "lanes" design.
 type lanes struct {
 	channels int64 // that one lane holds of a row, at most, as far as a simdgroup has lanes
-	reuse    int   // neighbouring queries or keys that share loads: 1, 2 or 4
+	reuse    int   // neighboring queries or keys that share loads: 1, 2 or 4
 	block    int   // of the forward kernel and qk: keys between two updates, at most
 	block16  int   // the same for 4 rows of 16-bit elements, which wait in half the registers; 0: block
 	threads  int   // of a threadgroup
@@ -37,7 +37,7 @@ var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
 // The choices are those that came first on an H100 among the designs that
-// RATIONALE.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows a lane
+// RATIONALE.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows per lane
 // are the most whose registers fit (112 of 128 for queries and outputs in flight),
 // the gradients of keys and values take twice as many and so 2 rows. A tile four
 // times as long as wide keeps a simdgroup's queries on two lines.
@@ -128,9 +128,9 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	return d
 }
 
-// share decides which neighbours share loads: if windows have two axes, fused
+// share decides which neighbors share loads: if windows have two axes, fused
 // kernels take a square of them, or two along axis 1, because a simdgroup's lane
-// groups, which are neighbours along axis 2, then walk the same lines, and each
+// groups, which are neighbors along axis 2, then walk the same lines, and each
 // line as far as one row sees.
 func (d *design) share(p *core.Problem, c *lanes) {
 	if p.Axes[2].Kernel == 1 || !everyQuery(p) {

@@ -33,7 +33,7 @@ type variant struct {
 // design is what tuning chooses.
 type design struct {
 	lanes int // that hold one row, or a box of rows
-	// reuse counts, along axes 1 and 2, the neighbouring queries or keys of a lane
+	// reuse counts, along axes 1 and 2, the neighboring queries or keys of a lane
 	// group, which share loads; split operations have them along axis 2 only.
 	reuse [2]int
 	block int // rows taken per step

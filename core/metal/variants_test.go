@@ -272,7 +272,7 @@ func TestFewerThreadsThanPlanned(t *testing.T) {
 	s = newSimulator(t, map[string]string{"max_threads": "16"})
 	p, _ := small(core.AttnForward, core.Float32, 2, 8, true)
 	_, err := core.NewPlan([]core.Backend{s.backend()}, "metal", p)
-	require.ErrorContains(t, err, "takes 16 threads a threadgroup (want at least 32)")
+	require.ErrorContains(t, err, "takes 16 threads per threadgroup (want at least 32)")
 }
 
 func TestProblemsThatMetalDeclines(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// index of an element, one number a dimension; unused dimensions are 0.
+// index of an element, one number per dimension; unused dimensions are 0.
 type index [6]int64
 
 // tensor reads and writes elements of any type as float64. Its memory is the

@@ -2,7 +2,7 @@
 """Neighborhood attention as functions. Tensors are heads-last: `[B, *S, heads, dim]`.
 
 `stride` here is the one of natten-mps: only every stride-th query is computed, so that outputs have
-`ceil(length / stride)` positions an axis. Parameters of a window are one value or one an axis.
+`ceil(length / stride)` positions per axis. Parameters of a window are one value or one per axis.
 """
 
 from torch import Tensor

@@ -5,7 +5,7 @@
  * Vec of Rust the alignment of its elements, an empty slice of Go or NumPy any
  * address. None of them may be looked at, whatever the library's runtime does
  * meanwhile. Runs on threads of their own, because each starts with a small
- * stack that grows during the call, and with a neighbour that keeps the garbage
+ * stack that grows during the call, and with a neighbor that keeps the garbage
  * collector busy.
  */
 #include <pthread.h>

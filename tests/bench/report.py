@@ -135,15 +135,15 @@ def plot(report: Report, path: Path) -> None:
     """Write bars of the time of each case, forward and forward + backward."""
     count = len({r["case"] for r in report["results"]})
     shown = [("native", "tab:green"), ("pure", "tab:gray"), (PEER, "tab:brown")]
-    shown = [(name, colour) for name, colour in shown if name in report["contenders"]]
+    shown = [(name, color) for name, color in shown if name in report["contenders"]]
     height = 0.8 / len(shown)
     figure, axes = plt.subplots(1, 2, figsize=(11, 1.2 + 0.36 * count), layout="constrained")
     for axis, backward in zip(axes, (False, True), strict=True):
         results = [r for r in report["results"] if r["backward"] == backward][::-1]
-        for n, (name, colour) in enumerate(shown):
+        for n, (name, color) in enumerate(shown):
             bars = [(i, r["ms"][name]) for i, r in enumerate(results) if name in r["ms"]]
             places = [i + 0.4 - height * (n + 0.5) for i, _ in bars]
-            axis.barh(places, [ms for _, ms in bars], height, label=name, color=colour)
+            axis.barh(places, [ms for _, ms in bars], height, label=name, color=color)
         for i, result in enumerate(results):
             text = f"{ratio(result, 'pure')} x"
             place = (result["ms"]["native"] * 1.15, i + 0.4 - height / 2)

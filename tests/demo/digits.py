@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 class TinyNAT(nn.Module):
-    """8 x 8 grey pixels [B, 8, 8, 1] to ten logits [B, 10]."""
+    """8 x 8 gray pixels [B, 8, 8, 1] to ten logits [B, 10]."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ SIZE = 224
 
 
 def photograph() -> torch.Tensor:
-    """The astronaut of scikit-image as [1, 3, SIZE, SIZE], normalised."""
+    """The astronaut of scikit-image as [1, 3, SIZE, SIZE], normalized."""
     picture = skimage.transform.resize(skimage.data.astronaut(), (SIZE, SIZE), anti_aliasing=True)
     pixels = torch.from_numpy(picture).float().permute(2, 0, 1)[None]
     return (pixels - pixels.mean()) / pixels.std()

@@ -13,7 +13,7 @@ from denoise import patches
 from natten_mps import viz
 
 HERE = Path(__file__).parent
-COLOURS = 256  # of a picture, which keeps its file small
+COLORS = 256  # of a picture, which keeps its file small
 # The map: the middle of the photograph of a cat in SIDE x SIDE cells, the query on the rim of an
 # eye. STRENGTH is h^2 for each value of a patch, values from 0 to 1.
 SIDE, QUERY, KERNEL, STRENGTH = 80, (28, 33), 41, 0.03
@@ -33,10 +33,10 @@ def attention() -> object:
 
 
 def write(figure: object, name: str) -> None:
-    """Write a figure as a PNG of few colours."""
+    """Write a figure as a PNG of few colors."""
     path = HERE / f"{name}.png"
     figure.savefig(path, dpi=80)
-    picture = Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+    picture = Image.open(path).convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE)
     picture.save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size // 1024} KiB")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# ruff: noqa: E501 - the table has a row a line: trigger and message
+# ruff: noqa: E501 - the table has one row per line: trigger and message
 """What is refused, in the words of natten-mps 0.3.3, and what it did not notice."""
 
 import re

@@ -225,7 +225,7 @@ def _either(generation: str, name: str, upstream: Any, predecessor: _Call) -> ty
     choose = partial(_chosen, generation, name, (upstream, predecessor))
     initialise_theirs: Any = upstream.__init__
 
-    def initialise(self: Any, *args: Any, **kwargs: Any) -> None:
+    def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
         if choose(args, kwargs) is not upstream:
             raise TypeError(
                 f"a subclass of natten_mps.compat.{generation}.{name} cannot be made as in "
@@ -236,7 +236,7 @@ def _either(generation: str, name: str, upstream: Any, predecessor: _Call) -> ty
     body = {
         "__doc__": upstream.__doc__,
         "__module__": f"{__package__}.{generation}",
-        "__init__": wraps(initialise_theirs)(initialise),
+        "__init__": wraps(initialise_theirs)(initialize),
         "_choose": staticmethod(choose),
         "_calls": (upstream, getattr(modules, name)),
     }

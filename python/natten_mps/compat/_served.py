@@ -111,7 +111,7 @@ class Release:
                 return self._adapted(value, module, name, what) if callable_here else value
         raise LookupError(f"{module}.{name}")
 
-    @cache  # noqa: B019 - one object a name, so that classes stay themselves
+    @cache  # noqa: B019 - one object per name, so that classes stay themselves
     def _adapted(self, value: Any, module: str, name: str, what: str) -> Any:
         value = _adapt.to_signature(value, name, what)
         # Whole models are pickled by their classes' names, and upstream has natten's.

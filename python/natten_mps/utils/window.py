@@ -10,7 +10,7 @@ Index = TypeVar("Index", int, Tensor)
 
 
 class Window(NamedTuple):
-    """Which keys each query sees, with one entry an axis (see natten_mps_axis in
+    """Which keys each query sees, with one entry per axis (see natten_mps_axis in
     include/natten_mps.h)."""
 
     kernel: tuple[int, ...]

@@ -16,7 +16,7 @@ import (
 const turn = 0.06
 
 // speed times the libraries in turns. Each turn's figure is its quickest call or, of one
-// thread, the processor time of a call, and a ratio is the median of those of neighbouring
+// thread, the processor time of a call, and a ratio is the median of those of neighboring
 // turns: what other programs take then falls on both.
 func speed(o *options, paths ...string) error {
 	var peers [2]*peer

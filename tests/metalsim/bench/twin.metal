@@ -41,7 +41,7 @@ inline long twin_row(
   return token * p.heads + head;
 }
 
-// Grid: x is 32 lanes a position of the last axis, y the other two axes, z
+// Grid: x is 32 lanes per position of the last axis, y the other two axes, z
 // samples and heads.
 template <typename T, int D>
 [[kernel]] void twin_forward(constant TwinParams& p [[buffer(0)]],

@@ -4,7 +4,7 @@
 // inside its namespace metal.
 #pragma clang system_header
 
-// Two elements a lane, in the layout of Apple's GPUs: lane -> (row, col), (row, col+1).
+// Two elements per lane, in the layout of Apple's GPUs: lane -> (row, col), (row, col+1).
 __MSL_INL uint __sm_row(uint l) { return ((l >> 2) & 4) + ((l >> 1) & 3); }
 __MSL_INL uint __sm_col(uint l) { return ((l >> 2) & 2) * 2 + (l & 1) * 2; }
 __MSL_INL uint __sm_lane(uint r, uint c) { return ((r & 4) << 2) | ((c & 4) << 1) | ((r & 3) << 1) | ((c >> 1) & 1); }

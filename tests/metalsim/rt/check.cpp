@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // check.cpp -- what a checked kernel's loads, stores and atomics call: bounds,
-// alignment, uninitialized memory and data races; and undefined behaviour.
+// alignment, uninitialized memory and data races; and undefined behavior.
 #include <cstdio>
 #include <cstring>
 #include "worker.h"
@@ -114,7 +114,7 @@ HID void __tsan_func_exit() {}
 HID void* __tsan_memcpy(void* d, const void* s, size_t n) { for (size_t i = 0; i < n; i++) { access((u8*)s + i, 1, 0, false, RA, true); access((u8*)d + i, 1, 1, false, RA, true); } return memcpy(d, s, n); }
 HID void* __tsan_memmove(void* d, const void* s, size_t n) { for (size_t i = 0; i < n; i++) { access((u8*)s + i, 1, 0, false, RA, true); access((u8*)d + i, 1, 1, false, RA, true); } return memmove(d, s, n); }
 HID void* __tsan_memset(void* d, int c, size_t n) { for (size_t i = 0; i < n; i++) access((u8*)d + i, 1, 1, false, RA, true); return memset(d, c, n); }
-// ------------------------------------------------ undefined behaviour checks
+// ------------------------------------------------ undefined behavior checks
 struct SrcLoc { const char* file; u32 line, col; };
 static void ub(const SrcLoc* l, const char* what) { if (W && W->cur && W->check) FAIL("%s at %s:%u:%u", what, l->file, l->line, l->col); }
 #define UB1(n, w) HID void __ubsan_handle_##n(SrcLoc* d, u64) { ub(d, w); }

@@ -158,7 +158,7 @@ void Encoder::check_arguments(Size3 group) {
     buffer->fail(text("%s: %" PRIu64 " bytes of threadgroup memory (want at most 32768)",
                       name.c_str(), memory));
   if (group.count() > pipeline->max_threads)
-    buffer->fail(text("%s: %" PRIu64 " threads a threadgroup, the pipeline takes %" PRIu64,
+    buffer->fail(text("%s: %" PRIu64 " threads per threadgroup, the pipeline takes %" PRIu64,
                       name.c_str(), group.count(), pipeline->max_threads));
 }
 

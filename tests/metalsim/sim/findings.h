@@ -41,7 +41,7 @@ struct Settings {
   bool abort_on_finding = false;
   std::string record;                    // folder
   std::string mslc;                      // the compiler; beside the library without it
-  std::string torch = "2.15";            // whose behaviour the streams have
+  std::string torch = "2.15";            // whose behavior the streams have
   std::string dispatch_type = "serial";  // of torch's encoder: serial, concurrent
   std::string report;                    // file written when the process ends
 };

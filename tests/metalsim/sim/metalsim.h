@@ -53,7 +53,7 @@ extern "C" {
  *   mslc      path of the kernel compiler; beside the library without it */
 int metalsim_set(const char* name, const char* value, char* err, size_t n);
 
-/* metalsim_findings lists the faults seen so far, one a line. */
+/* metalsim_findings lists the faults seen so far, one per line. */
 size_t metalsim_findings(char* text, size_t n);
 size_t metalsim_finding_count(void);
 void metalsim_clear(void); /* forgets findings and zeroes the counters */

@@ -315,7 +315,7 @@ func TestValidation(t *testing.T) {
 		{"threads", func(_, e uintptr) {
 			m.encodeScale(e, p, in, out, 3, 1)
 			m.dispatch(e, "dispatchThreadgroups:threadsPerThreadgroup:", one, [3]uintptr{1025, 1, 1})
-		}, []string{"1025 threads a threadgroup, the pipeline takes 1024"}},
+		}, []string{"1025 threads per threadgroup, the pipeline takes 1024"}},
 		{"empty grid", func(_, e uintptr) {
 			m.encodeScale(e, p, in, out, 3, 1)
 			m.dispatch(e, "dispatchThreadgroups:threadsPerThreadgroup:", [3]uintptr{0, 1, 1}, group)

@@ -11,8 +11,8 @@ import (
 // One pass of quads over the queries can give all gradients: a kernel adds to the sums
 // of the keys that a quad meets what its queries have for them. The sums are beside the
 // packed rows and leave them for the tensors when another row takes the slot. A key's row
-// may leave more than once: from neighbouring tiles and planes and from the task of the
-// neighbouring rows, which a coloured walk does not run at the same time. The order in
+// may leave more than once: from neighboring tiles and planes and from the task of the
+// neighboring rows, which a colored walk does not run at the same time. The order in
 // which they are added is that of the walk, whatever the number of threads.
 
 const (
@@ -22,7 +22,7 @@ const (
 )
 
 // ChunkWork is the number of multiply-adds of a forward pass that are worth a task of their
-// own and its wait for those of the other colour; tests change it.
+// own and its wait for those of the other color; tests change it.
 var ChunkWork = float64(1 << 21)
 
 // chooseGradients makes the tasks of the pass of all gradients, or returns why two passes
@@ -45,15 +45,15 @@ func (l *Plan) chooseGradients() string {
 }
 
 // chooseChunks makes tasks of whole heads or, where those are few and tasks may add to
-// what others stored, of chunks of rows that are so long that only neighbours meet the same
+// what others stored, of chunks of rows that are so long that only neighbors meet the same
 // keys. It reports whether there are enough.
 func (l *Plan) chooseChunks(adds bool) bool {
 	w, p := l.walk, l.walk.Problem
 	w.Heads, w.Shape = 1, [3]int{max(w.Extent[0], 1), max(w.Extent[1], 1), max(kern.CeilDiv(w.Extent[2], w.Tile), 1)}
 	if w.Widest[0] == 1 {
-		w.Shape[0], w.ColourAxis = 1, 1
+		w.Shape[0], w.ColorAxis = 1, 1
 	}
-	counts, axis := [6]int{int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), 1, 1, int(p.KVHeads)}, w.ColourAxis
+	counts, axis := [6]int{int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), 1, 1, int(p.KVHeads)}, w.ColorAxis
 	w.Count(counts)
 	atOnce, work := w.Tasks, walk.MultiplyAdds(p)/float64(w.Tasks)
 	for chunks := 4; adds && atOnce < tasksAtOnce && chunks <= w.Extent[axis]; chunks *= 2 {
@@ -64,7 +64,7 @@ func (l *Plan) chooseChunks(adds bool) bool {
 		if !l.keysApart(size) || work/float64(chunks) < ChunkWork {
 			break
 		}
-		w.Coloured, w.Shape[axis] = true, size
+		w.Colored, w.Shape[axis] = true, size
 		atOnce = w.Tasks * int64(kern.CeilDiv(w.Extent[axis], size)/2)
 	}
 	counts[2+axis] = max(kern.CeilDiv(w.Extent[axis], w.Shape[axis]), 1)
@@ -73,9 +73,9 @@ func (l *Plan) chooseChunks(adds bool) bool {
 }
 
 // keysApart reports whether chunks of so many rows meet no key in common unless they are
-// neighbours.
+// neighbors.
 func (l *Plan) keysApart(size int) bool {
-	a := &l.walk.Problem.Axes[l.walk.ColourAxis]
+	a := &l.walk.Problem.Axes[l.walk.ColorAxis]
 	if l.walk.Problem.Ragged { // at the end of any axis windows reach back by up to Kernel-1 keys
 		return size >= int(a.Kernel+a.Kernel/2)
 	}
@@ -99,7 +99,7 @@ func (l *Plan) Serves(run *walk.Run) bool {
 	if !l.scatter {
 		return true
 	}
-	return run.Given(core.DQuery) && run.Given(core.DKey) && run.Given(core.DValue) && !(l.walk.Coloured && run.Given(core.DRPB))
+	return run.Given(core.DQuery) && run.Given(core.DKey) && run.Given(core.DValue) && !(l.walk.Colored && run.Given(core.DRPB))
 }
 
 // Partial implements engine.Plan.
@@ -120,10 +120,10 @@ func (w *worker) unwritten(n0, n1 int) bool {
 	if w.at.Index[0] > max(first, w.task.from[0]) {
 		return false
 	}
-	if !w.plan.walk.Coloured || w.at.Stage.Colour == 0 {
+	if !w.plan.walk.Colored || w.at.Stage.Color == 0 {
 		return true
 	}
-	axis := w.plan.walk.ColourAxis
+	axis := w.plan.walk.ColorAxis
 	n := [2]int{n0, n1}[axis]
 	_, before, _ := w.at.Span(axis, w.task.from[axis]-1)
 	if end := w.task.to[axis]; n >= before && end < w.at.Lines[axis].Queries {

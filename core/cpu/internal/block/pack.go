@@ -117,7 +117,7 @@ func (w *worker) packRow(r *packedRow) {
 }
 
 // transposeGroup transposes the channels of the rows of a group. Absent rows and lanes
-// repeat their neighbours.
+// repeat their neighbors.
 func (w *worker) transposeGroup(panel []float32, role core.Role, g *packedRow, channels int) {
 	l, from := w.plan, g.index*w.plan.step-w.plan.phase
 	end := min(from+l.rows, w.at.MetRows())

@@ -2,7 +2,7 @@
 
 // Package block is the engine for fused attention in float32 sums whose windows have
 // several rows of several keys. It takes items in quads, 2 x 2 of them, which share what
-// is loaded: a vector holds some lanes of a group of neighbouring rows of keys. The rows
+// is loaded: a vector holds some lanes of a group of neighboring rows of keys. The rows
 // that a column of quads meets are packed once and stay while it goes down the slow axes.
 // One pass may give all gradients; see gradients.go.
 package block
@@ -83,7 +83,7 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 }
 
 // Plan is a pass in quads. A vector of lanes elements holds some lanes of a group of
-// neighbouring rows of keys, so that two rows of items share what is loaded. Groups are
+// neighboring rows of keys, so that two rows of items share what is loaded. Groups are
 // aligned to where the windows of most pairs of rows begin; those of 4 rows overlap, so
 // that each pair finds one.
 type Plan struct {
@@ -155,7 +155,7 @@ func (l *Plan) fit(union int) bool {
 	case l.scatter:
 		most = longestGradients
 	}
-	// A panel has 4 numbers a lane at least. Every length of tiles is tried once, however
+	// A panel has 4 numbers per lane at least. Every length of tiles is tried once, however
 	// long the axis is.
 	for longest := min(most, PanelBytes/(4*kern.Float32Bytes)); ; longest-- {
 		longest = kern.CeilDiv(w.Extent[2], kern.CeilDiv(w.Extent[2], longest))
@@ -170,7 +170,7 @@ func (l *Plan) fit(union int) bool {
 	}
 }
 
-// pairMeets is the most keys along an axis that two neighbouring items meet.
+// pairMeets is the most keys along an axis that two neighboring items meet.
 func (l *Plan) pairMeets(axis int) int {
 	kernel := int(l.walk.Problem.Axes[axis].Kernel)
 	if l.walk.Pass.Kind.Inverse() { // both may be near an end, where more queries meet a key

@@ -54,7 +54,7 @@ type headBias struct {
 // span3 is items from one up to another, by axis.
 type span3 struct{ from, to [3]int }
 
-// quadRun is neighbouring quads whose lanes take the same number of vectors.
+// quadRun is neighboring quads whose lanes take the same number of vectors.
 type quadRun struct{ first, count, wide int }
 
 // reach is the query heads and the planes of keys that are taken at once, from one up to

@@ -5,7 +5,7 @@
 // the softmax follows its maximum from piece to piece, and what is summed up is a matrix
 // product again (FlashAttention, Dao et al. 2022, with a band of keys).
 //
-// Scores stand in columns, [key][item]: a vector holds neighbouring items, so that the
+// Scores stand in columns, [key][item]: a vector holds neighboring items, so that the
 // softmax needs no sums across lanes, and keys and values are read where the tensors have
 // them.
 package flash

@@ -63,7 +63,7 @@ func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, 
 }
 
 // chooseTile picks the lanes of a slot and the positions of a tile. Wide slots
-// share the packing of neighbouring windows between more items; slots of several
+// share the packing of neighboring windows between more items; slots of several
 // rows are kept so narrow that the transposed keys of a window stay near the core.
 // Windows of which hardly more than one fits a slot are taken in pieces.
 func (l *plan[T]) chooseTile() {

@@ -68,7 +68,7 @@ type plan struct {
 }
 
 // newPlan makes a plan. All heads of a row are taken before the next row, as they are
-// neighbours in memory.
+// neighbors in memory.
 func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
 	w := walk.New(p, pass)
 	w.Member = 1

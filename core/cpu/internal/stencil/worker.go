@@ -27,7 +27,7 @@ type worker struct {
 	max, sum, lse []float32 // [item]
 }
 
-// itemRun is neighbouring items whose windows have the same number of keys along axis 2.
+// itemRun is neighboring items whose windows have the same number of keys along axis 2.
 type itemRun struct{ first, count, keys int }
 
 // Begin implements engine.Worker.

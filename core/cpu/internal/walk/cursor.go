@@ -90,9 +90,9 @@ func (c *Cursor) cell(n int64, tiles Tiles) {
 	var at [6]int
 	for i := 5; i >= 0; i-- {
 		count := int64(w.Counts[i])
-		if i == 2+w.ColourAxis && w.Coloured {
-			count = int64(w.ofColour(c.Stage.Colour))
-			at[i] = c.Stage.Colour + 2*int(n%count)
+		if i == 2+w.ColorAxis && w.Colored {
+			count = int64(w.ofColor(c.Stage.Color))
+			at[i] = c.Stage.Color + 2*int(n%count)
 		} else {
 			at[i] = int(n % count)
 		}

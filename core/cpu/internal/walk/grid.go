@@ -6,14 +6,14 @@ import "github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 
 // Grid is a walk's tasks.
 type Grid struct {
-	Shape      [3]int // of a task: positions on axes 0 and 1, tiles on axis 2
-	Heads      int    // key heads, or parts of their groups, of a task
-	Counts     [6]int // of tasks: batch, dilation class, axis 0, axis 1, axis 2, heads
-	Tasks      int64  // product of Counts
-	Parts      int    // partial sums of d_rpb
-	Together   bool   // the heads of a task are taken row by row
-	Coloured   bool   // tasks with an even number on ColourAxis come first, as neighbours meet the same keys
-	ColourAxis int
+	Shape     [3]int // of a task: positions on axes 0 and 1, tiles on axis 2
+	Heads     int    // key heads, or parts of their groups, of a task
+	Counts    [6]int // of tasks: batch, dilation class, axis 0, axis 1, axis 2, heads
+	Tasks     int64  // product of Counts
+	Parts     int    // partial sums of d_rpb
+	Together  bool   // the heads of a task are taken row by row
+	Colored   bool   // tasks with an even number on ColorAxis come first, as neighbors meet the same keys
+	ColorAxis int
 }
 
 // Cut says how tasks are shaped.
@@ -88,21 +88,21 @@ func (w *Walk) Count(counts [6]int) {
 	w.Parts = int(min(16, max(w.Tasks/int64(max(counts[5], 1)), 1)))
 }
 
-// Colours is the number of sets of tasks that come one after the other.
-func (w *Walk) Colours() int {
-	if w.Coloured {
+// Colors is the number of sets of tasks that come one after the other.
+func (w *Walk) Colors() int {
+	if w.Colored {
 		return 2
 	}
 	return 1
 }
 
-// ofColour is the number of tasks along ColourAxis of a colour.
-func (w *Walk) ofColour(colour int) int { return kern.CeilDiv(w.Counts[2+w.ColourAxis]-colour, 2) }
+// ofColor is the number of tasks along ColorAxis of a color.
+func (w *Walk) ofColor(color int) int { return kern.CeilDiv(w.Counts[2+w.ColorAxis]-color, 2) }
 
-// taskCount is the number of tasks of a colour.
-func (w *Walk) taskCount(colour int) int64 {
-	if !w.Coloured {
+// taskCount is the number of tasks of a color.
+func (w *Walk) taskCount(color int) int64 {
+	if !w.Colored {
 		return w.Tasks
 	}
-	return w.Tasks / int64(w.Counts[2+w.ColourAxis]) * int64(w.ofColour(colour))
+	return w.Tasks / int64(w.Counts[2+w.ColorAxis]) * int64(w.ofColor(color))
 }

@@ -24,13 +24,13 @@ type Stage struct {
 	Walk     *Walk
 	Products Products // that the given outputs need
 	Binning  bool     // the walk sums up d_rpb
-	Colour   int      // of its tasks, if the walk has colours
+	Color    int      // of its tasks, if the walk has colors
 	Count    int64    // of tasks, 0 if no given output needs them
 }
 
-// Stage returns the stage of a run for tasks of a colour.
-func (w *Walk) Stage(run *Run, colour int) Stage {
-	s := Stage{Walk: w, Products: w.Products, Colour: colour}
+// Stage returns the stage of a run for tasks of a color.
+func (w *Walk) Stage(run *Run, color int) Stage {
+	s := Stage{Walk: w, Products: w.Products, Color: color}
 	qk, vo := false, false
 	for _, role := range w.Pass.Outputs {
 		if !run.Given(role) {
@@ -55,7 +55,7 @@ func (w *Walk) Stage(run *Run, colour int) Stage {
 		s.Count = int64(w.Counts[5] * w.Parts)
 		run.bins.clear(w)
 	default:
-		s.Count = w.taskCount(colour)
+		s.Count = w.taskCount(color)
 	}
 	return s
 }

@@ -112,13 +112,13 @@ func TestTasksCoverItemsOnce(t *testing.T) {
 	}
 }
 
-// Both colours together are all tasks.
-func TestColoursCoverTasks(t *testing.T) {
+// Both colors together are all tasks.
+func TestColorsCoverTasks(t *testing.T) {
 	for chunks := 1; chunks < 9; chunks++ {
 		w := &Walk{Problem: &core.Problem{}}
-		w.Coloured, w.ColourAxis = true, 1
+		w.Colored, w.ColorAxis = true, 1
 		w.Count([6]int{2, 3, 1, chunks, 1, 2})
 		require.Equal(t, w.Tasks, w.taskCount(0)+w.taskCount(1))
-		require.Equal(t, chunks, w.ofColour(0)+w.ofColour(1))
+		require.Equal(t, chunks, w.ofColor(0)+w.ofColor(1))
 	}
 }

@@ -33,7 +33,7 @@ class PaddedModule(SplitAttentionModule):
     dilation: int
 
     def _windows(self) -> tuple[int, ...]:
-        """Kernel size times dilation, an axis."""
+        """Kernel size times dilation, per axis."""
         raise NotImplementedError
 
     def _arguments(self) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of the arguments that take one value for all axes or one an axis, of tile shapes and of
+"""Types of the arguments that take one value for all axes or one per axis, of tile shapes and of
 schedules; and arithmetic on tuples."""
 
 from enum import Enum

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from ._files import pins, sources
-from ._judge import Judgement, judge
+from ._judge import Judgment, judge
 from ._report import text
 from ._uses import Uses, read
 
@@ -22,5 +22,5 @@ def scan(folder: Path) -> tuple[str, int]:
             uses.update(read(source, str(path.relative_to(folder))))
         except (SyntaxError, ValueError):
             unread.append(str(path.relative_to(folder)))
-    judgement: Judgement = judge(uses, pins(folder))
-    return text(folder, files, unread, uses, judgement), 0 if judgement.runs else 1
+    judgment: Judgment = judge(uses, pins(folder))
+    return text(folder, files, unread, uses, judgment), 0 if judgment.runs else 1

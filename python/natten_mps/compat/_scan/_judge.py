@@ -13,7 +13,7 @@ from ._uses import Call, Name, Uses
 
 
 @dataclass
-class Judgement:
+class Judgment:
     """The answer for a project."""
 
     fitting: list[Version]  # releases that have all that it needs, oldest first
@@ -108,17 +108,17 @@ def _worth(version: Version, uses: Uses, pins: dict[str, SpecifierSet]) -> tuple
     return lacking.count(False), refused.count(False), outside, lacking.count(True), age
 
 
-def judge(uses: Uses, pins: dict[str, SpecifierSet]) -> Judgement:
+def judge(uses: Uses, pins: dict[str, SpecifierSet]) -> Judgment:
     """The release that fits a project best, and what stands against running it here."""
     if not uses.names:
-        return Judgement([], _served.versions()[-1] if uses.hub else None, pins)
+        return Judgment([], _served.versions()[-1] if uses.hub else None, pins)
     worth = {version: _worth(version, uses, pins) for version in _served.versions()}
     best = min(worth, key=lambda version: worth[version])
     fitting = [v for v in worth if worth[v][0] == 0 and worth[v][3] == worth[best][3]]
-    judgement = Judgement(fitting, best, pins)
+    judgment = Judgment(fitting, best, pins)
     release = _release(best)
     for name, text in _against(release, uses):
-        (judgement.alternatives if name.optional else judgement.missing).append(text)
+        (judgment.alternatives if name.optional else judgment.missing).append(text)
     for name, text in _unserved(release, uses):
-        (judgement.alternatives if name.optional else judgement.refused).append(text)
-    return judgement
+        (judgment.alternatives if name.optional else judgment.refused).append(text)
+    return judgment

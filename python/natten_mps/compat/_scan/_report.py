@@ -7,7 +7,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from .._served import versions
-from ._judge import Judgement
+from ._judge import Judgment
 from ._uses import Uses
 
 _MOST = 8  # lines of one kind
@@ -35,25 +35,25 @@ def _range(fitting: list[Version]) -> str:
     return ", ".join(str(g[0]) if len(g) == 1 else f"{g[0]} to {g[-1]}" for g in groups)
 
 
-def _verdict(uses: Uses, judgement: Judgement) -> list[str]:
-    if judgement.best is None:
+def _verdict(uses: Uses, judgment: Judgment) -> list[str]:
+    if judgment.best is None:
         if uses.gates:
             return ["asks for natten and uses nothing of it: any version will do"]
         return ["natten is not used"]
-    if judgement.missing:
-        return ["no release of NATTEN has all of this; the nearest is " + str(judgement.best)]
-    if judgement.refused:
-        return [f"written for {judgement.best}, and uses what is not served here"]
-    return [f"runs: python -m natten_mps.compat {judgement.best} YOUR_SCRIPT"]
+    if judgment.missing:
+        return ["no release of NATTEN has all of this; the nearest is " + str(judgment.best)]
+    if judgment.refused:
+        return [f"written for {judgment.best}, and uses what is not served here"]
+    return [f"runs: python -m natten_mps.compat {judgment.best} YOUR_SCRIPT"]
 
 
-def text(folder: Path, files: int, unread: list[str], uses: Uses, judgement: Judgement) -> str:
+def text(folder: Path, files: int, unread: list[str], uses: Uses, judgment: Judgment) -> str:
     """The report."""
     lines = [f"{folder}: {len(uses.files)} of {files} Python files use natten"]
     lines += _list("not Python 3", unread)
-    if judgement.fitting:
-        lines += _list("written for", ["NATTEN " + _range(judgement.fitting)])
-    lines += _list("asks pip for", judgement.pins)
+    if judgment.fitting:
+        lines += _list("written for", ["NATTEN " + _range(judgment.fitting)])
+    lines += _list("asks pip for", judgment.pins)
     modules: dict[str, set[str]] = {}
     for name in uses.names:
         module, _, last = name.path.rpartition(".")
@@ -61,8 +61,8 @@ def text(folder: Path, files: int, unread: list[str], uses: Uses, judgement: Jud
             modules.setdefault(module, set()).add(last)
     lines += _list("uses", (f"{m}: {', '.join(sorted(n))}" for m, n in sorted(modules.items())))
     lines += _list("gates", (f"{g}  {_places(p)}" for g, p in sorted(uses.gates.items())))
-    lines += _list("missing", judgement.missing)
-    lines += _list("not served", judgement.refused)
-    lines += _list("does without", judgement.alternatives)
-    lines += _list("verdict", _verdict(uses, judgement))
+    lines += _list("missing", judgment.missing)
+    lines += _list("not served", judgment.refused)
+    lines += _list("does without", judgment.alternatives)
+    lines += _list("verdict", _verdict(uses, judgment))
     return "\n".join(lines)

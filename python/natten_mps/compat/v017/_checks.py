@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Arguments that take one value for all axes or one an axis. Whether values are in range is
+"""Arguments that take one value for all axes or one per axis. Whether values are in range is
 checked later, by the operations."""
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def _integers(na_dim: int, name: str, value: Any) -> DimensionType:
 
 
 def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
-    """Kernel size an axis."""
+    """Kernel size per axis."""
     return _integers(na_dim, "kernel_size", kernel_size)
 
 

@@ -13,7 +13,7 @@ from .context import is_fna_enabled
 
 
 class NeighborhoodAttention(SplitAttentionModule):
-    """Kernel size, dilation and causality for all axes or one an axis; no padding."""
+    """Kernel size, dilation and causality for all axes or one per axis; no padding."""
 
     _rank: ClassVar[int]
     _qk: ClassVar[Callable[..., Tensor]]

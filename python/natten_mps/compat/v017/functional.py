@@ -2,7 +2,7 @@
 """Neighborhood attention of NATTEN 0.17: split operations, heads first and without scaling, and
 fused ones, heads last and with scaling.
 
-`kernel_size`, `dilation` and `is_causal` take one value for all axes or one an axis. Additional
+`kernel_size`, `dilation` and `is_causal` take one value for all axes or one per axis. Additional
 keys and values [B, H, T, D] (fused: [B, T, H, D]) are tokens that every query sees; in split
 operations their T logits follow those of the window.
 """

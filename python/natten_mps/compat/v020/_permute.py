@@ -35,7 +35,7 @@ def token_permute(
     flip_tiled_dims: bool = True,
 ) -> tuple[Tensor, DimensionType, DimensionType]:
     """Padded [B, axes..., H, D] to [B, tokens, groups * H, D]; also the layout of a group, and
-    the number of tiles, an axis."""
+    the number of tiles, per axis."""
     dilation = _dilation(tile_shape, dilation)
     counts = permute.rest(tensor.shape[1:-2], tile_shape, dilation)
     group = tuple(n * t for n, t in zip(counts, tile_shape, strict=True))

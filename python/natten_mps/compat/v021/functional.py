@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Neighborhood attention of NATTEN 0.21, heads last.
 
-`stride` lets neighbouring queries share a window; outputs have as many positions as queries.
+`stride` lets neighboring queries share a window; outputs have as many positions as queries.
 Arguments from `backend` to `torch_compile` steer CUDA kernels; they are checked, and otherwise
 change nothing.
 """

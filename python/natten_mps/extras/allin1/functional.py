@@ -2,7 +2,7 @@
 """Split attention with a relative position bias, as the all-in-one music model calls it.
 
 Tensors are heads-last, `[B, *S, H, D]`. Windows are not causal; kernel_size and dilation are one
-value or one an axis. All dtypes, all backends, with gradients.
+value or one per axis. All dtypes, all backends, with gradients.
 """
 
 from collections.abc import Sequence

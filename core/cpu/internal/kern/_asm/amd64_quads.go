@@ -9,8 +9,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Kernels for quads: 2 x 2 items, two neighbours on the fastest axis in two
-// neighbouring rows; see abi.Quad and abi.Block.
+// Kernels for quads: 2 x 2 items, two neighbors on the fastest axis in two
+// neighboring rows; see abi.Quad and abi.Block.
 
 const (
 	wide        = 64 // bytes of 16 float32 lanes
@@ -260,7 +260,7 @@ func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []
 	g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(x, weight, sums[q][i]) })
 }
 
-// loadLane loads a lane and runs product for each vector of it and each of the items.
+// loadLane loads per lane and runs product for each vector of it and each of the items.
 func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, product func(q, i int, x, weight reg.VecVirtual)) []reg.VecVirtual {
 	x := g.registers(n, g.ZMM)
 	for i := range n {

@@ -59,7 +59,7 @@ func (g *arm64) dots() {
 	})
 }
 
-// dotGroup takes the inner products of a vector with n rows: two sums a row in
+// dotGroup takes the inner products of a vector with n rows: two sums per row in
 // V0..., the vector in V16 and V17, rows in V18...
 func (g *arm64) dotGroup(n int) {
 	rows := []int{12, 13, 14, 15, 16, 17, 19, 20}[:n] // R18 is the platform's

@@ -45,7 +45,7 @@ type Stencil struct {
 	DstStep, VectorStep, FactorStep              int // to the next item
 }
 
-// Quad is 2 x 2 items: two neighbours on the fastest axis in two neighbouring rows.
+// Quad is 2 x 2 items: two neighbors on the fastest axis in two neighboring rows.
 type Quad struct {
 	Panel, Rows       int       // to its first lane in score panels and row panels
 	Left, Both, Right int       // lanes that only the first item meets, that both do, that only the second does

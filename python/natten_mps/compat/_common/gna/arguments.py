@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Arguments that take one value for all axes or one an axis, and schedules and tiles, which
+"""Arguments that take one value for all axes or one per axis, and schedules and tiles, which
 are checked as upstream checks them although there are no CUDA kernels to steer."""
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ def _per_axis(
 
 
 def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
-    """Kernel size an axis, 2 or more."""
+    """Kernel size per axis, 2 or more."""
     words = "an integer or iterable of integers, all >= 2"
     return _dimension(_per_axis(na_dim, "kernel_size", kernel_size, int, 2, words))
 

@@ -55,7 +55,7 @@ def permute(tensor: Tensor, tile: Shape, dilation: Shape, flip: bool) -> Tensor:
 
 
 def unpermute(tensor: Tensor, counts: Shape, tile: Shape, dilation: Shape, flip: bool) -> Tensor:
-    """Undoes :func:`permute`: [B, padded axes..., H, D] with `counts` tiles an axis."""
+    """Undoes :func:`permute`: [B, padded axes..., H, D] with `counts` tiles per axis."""
     na_dim = len(tile)
     batch, _, _, heads, dim = tensor.shape
     sizes = [batch, *(n for part in zip(counts, tile, dilation, strict=True) for n in part)]
