@@ -116,6 +116,7 @@ test_slow() {
     # The simulator needs ELF and GNU ld.
     local except='/tests/exported$'
     [[ $goos != darwin ]] || except='/tests/(exported|metalsim)(/|$)'
+    NATTEN_TEST_RANGES=full go test -run Ranges ./core/ref ./core/cpu
     go_test "$except" -tags noasm
     go_test "$except" -race -short
     tests/metalsim/test.sh slow

@@ -123,11 +123,11 @@ func (p *Problem) Shape(r Role) []int64 {
 	a := &p.Axes
 	switch r {
 	case Query, DQuery:
-		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.Heads, p.HeadDim}
+		return []int64{p.Batch, a[0].Queries(), a[1].Queries(), a[2].Queries(), p.Heads, p.HeadDim}
 	case Key, DKey:
-		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.KVHeads, p.HeadDim}
+		return []int64{p.Batch, a[0].Keys(), a[1].Keys(), a[2].Keys(), p.KVHeads, p.HeadDim}
 	case Value, DValue:
-		return []int64{p.Batch, a[0].Length, a[1].Length, a[2].Length, p.KVHeads, p.ValueDim}
+		return []int64{p.Batch, a[0].Keys(), a[1].Keys(), a[2].Keys(), p.KVHeads, p.ValueDim}
 	case Out, DOut:
 		return []int64{p.Batch, a[0].Outputs(), a[1].Outputs(), a[2].Outputs(), p.Heads, p.ValueDim}
 	case Attn, DAttn:
@@ -264,6 +264,10 @@ func (p *Problem) acceptSizes(b *Buffers) error {
 		if n < a.Kernel*a.Dilation || n > a.Length {
 			return invalid("size %d of sample %d on axis %d (want kernel * dilation = %d to length %d)",
 				n, i/p.Rank, axis, a.Kernel*a.Dilation, a.Length)
+		}
+		b := a.WithLength(n)
+		if err := b.checkHeld(axis); err != nil {
+			return invalid("in sample %d of size %d, %v", i/p.Rank, n, err)
 		}
 	}
 	return nil

@@ -119,6 +119,11 @@ func (p Problem) Normalize() (*Problem, error) {
 		if err := p.Axes[i].Normalize(i); err != nil {
 			return nil, err
 		}
+		if !p.Ragged { // or it depends on the sizes
+			if err := p.Axes[i].checkHeld(i); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if err := p.normalizeScale(); err != nil {
 		return nil, err
@@ -212,6 +217,9 @@ func (a *Axis) Normalize(index int) error {
 			a.Kernel, a.Dilation, a.Length, index)
 	case a.Stride > a.Kernel:
 		return invalid("stride %d exceeds kernel %d on axis %d (want stride <= kernel)", a.Stride, a.Kernel, index)
+	}
+	if err := a.normalizeRange(index); err != nil {
+		return err
 	}
 	a.QueryStep = min(a.QueryStep, a.Length) // larger ones compute query 0 alone, too
 	return nil

@@ -12,6 +12,7 @@ type Axis struct {
 	QueryStep int64 // only every QueryStep-th query is computed
 	Causal    bool
 	MaskFirst bool // order of the slots of a causal window
+	Range
 }
 
 // UnitAxis is the axis that stands in front of the axes of a problem of lower
@@ -21,9 +22,6 @@ var UnitAxis = Axis{Length: 1, Kernel: 1, Dilation: 1, Stride: 1, QueryStep: 1}
 // Period is how many positions of a dilation group lie between two queries that are
 // computed: one in QueryStep/gcd is.
 func (a *Axis) Period() int64 { return a.QueryStep / gcd(a.QueryStep, a.Dilation) }
-
-// Outputs is the number of queries that are computed.
-func (a *Axis) Outputs() int64 { return (a.Length + a.QueryStep - 1) / a.QueryStep }
 
 // GroupLength is the number of positions i < Length with i mod Dilation ==
 // residue.
@@ -80,8 +78,8 @@ func (a *Axis) Window(query int64) Window {
 // Queries is a set of output indices First + n*Step, 0 <= n < Count.
 type Queries struct{ First, Step, Count int64 }
 
-// Inverse returns the outputs whose query sees the key at index key: the exact
-// transpose of Window. Within the key's dilation group they are an interval,
+// Inverse returns the outputs of the whole axis whose query sees the key at index key:
+// the exact transpose of Window. Within the key's dilation group they are an interval,
 // because window starts never decrease; of them QueryStep keeps one in Period.
 func (a *Axis) Inverse(key int64) Queries {
 	residue, p := key%a.Dilation, key/a.Dilation

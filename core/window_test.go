@@ -73,7 +73,10 @@ func TestWindowAndInverseAreTransposesOnAllSmallAxes(t *testing.T) {
 				for stride := int64(1); stride <= kernel; stride++ {
 					for step := int64(1); step <= 3; step++ {
 						for _, causal := range []bool{false, true} {
-							checkAxis(t, Axis{length, kernel, dilation, stride, step, causal, step == 2})
+							checkAxis(t, Axis{
+								Length: length, Kernel: kernel, Dilation: dilation, Stride: stride,
+								QueryStep: step, Causal: causal, MaskFirst: step == 2,
+							})
 							count++
 						}
 					}

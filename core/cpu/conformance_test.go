@@ -3,10 +3,13 @@
 package cpu_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu"
+	"github.com/natten-mps/natten-mps/tests"
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
@@ -30,3 +33,33 @@ func FuzzConformance(f *testing.F) {
 func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(cpu.New()), 1) }
 
 func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(cpu.New()), 1) }
+
+func TestRanges(t *testing.T) { conformance.Ranges(t, conformance.Backend(cpu.New()), 1) }
+
+// Any problem with ranges, drawn from two numbers.
+func FuzzRanges(f *testing.F) {
+	for seed := range uint64(300) {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, a, b uint64) {
+		p, sizes := conformance.RandomRanges(rand.New(rand.NewPCG(a, b)))
+		conformance.Check(t, conformance.Backend(cpu.New()), p, sizes, int(a%(1<<20)))
+	})
+}
+
+// The rows of ranges are those of the whole, within rounding: where a tile begins decides
+// the order of sums. Gradients of the parts add up.
+func TestRangesAreTheWhole(t *testing.T) {
+	for number, c := range tests.Cases() {
+		for op := core.AttnForward; op.Valid(); op++ {
+			p := c.Problem(op, conformance.DTypes[number%2*3]) // float32 or float64, in which sums of parts are not rounded much
+			for axis := range c.Rank {
+				for i, cuts := range conformance.Cuts(number + int(op) + axis) {
+					name := fmt.Sprintf("%s %v in %d along axis %d", c.Name, op, cuts, axis)
+					parts := conformance.Parts(p, c.FlatSizes(), axis, cuts, (number+i)%2 == 0)
+					conformance.Whole(t, conformance.Backend(cpu.New()), p, parts, c.FlatSizes(), false, name)
+				}
+			}
+		}
+	}
+}

@@ -22,7 +22,7 @@ type runner struct {
 	problem *core.Problem
 	plans   []engine.Plan // of single outputs
 	whole   engine.Plan   // of all outputs at once, or nil
-	sparse  bool          // some positions of outputs belong to no item
+	sparse  bool          // some positions of outputs may belong to no item
 	large   []large
 	runs    sync.Pool
 }
@@ -40,6 +40,7 @@ func newRunner(p *core.Problem) *runner {
 	for a := range p.Axes {
 		r.sparse = r.sparse || p.Axes[a].QueryStep > 1
 	}
+	r.sparse = r.sparse || p.Ranged() && (p.Writes(core.DKey) || p.Writes(core.DValue))
 	r.runs.New = func() any { return &run{runner: r} }
 	return r
 }

@@ -44,12 +44,13 @@ func (u *run) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
 	} else {
 		channels = int(shape[5])
 	}
+	at := [3]along{{axis: &axes[0]}, {axis: &axes[1]}, {axis: &axes[2]}}
 	for n0 := range int(shape[1]) {
-		in0 := computed(&axes[0], role, n0)
+		in0 := at[0].computed(role, n0)
 		for n1 := range int(shape[2]) {
-			in1 := in0 && computed(&axes[1], role, n1)
+			in1 := in0 && at[1].computed(role, n1)
 			for n2 := range int(shape[3]) {
-				if in1 && computed(&axes[2], role, n2) {
+				if in1 && at[2].computed(role, n2) {
 					continue
 				}
 				for head := range int(shape[4]) {
@@ -60,13 +61,31 @@ func (u *run) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
 	}
 }
 
+// along is the positions of an axis of a sample.
+type along struct {
+	axis    *core.Axis
+	line    walk.Line // of the dilation group of the residue, if known
+	residue int64
+	known   bool
+}
+
 // computed reports whether the walks write the n-th position of role's tensor.
-func computed(a *core.Axis, role core.Role, n int) bool {
-	switch role {
+func (x *along) computed(role core.Role, n int) bool {
+	switch a := x.axis; role {
 	case core.DQuery:
-		return int64(n) < a.Length && int64(n)%a.QueryStep == 0
+		return a.QueryFirst+int64(n) < a.QueryEnd() && int64(n)%a.QueryStep == 0
 	case core.DKey, core.DValue:
-		return int64(n) < a.Length
+		return a.KeyFirst+int64(n) < a.KeyEnd() && (!a.Ranged() || x.met(n))
+	default:
+		return int64(n) < a.Outputs()
 	}
-	return int64(n) < a.Outputs()
+}
+
+// met reports whether the n-th key is among those that the walks come to.
+func (x *along) met(n int) bool {
+	if residue := (x.axis.KeyFirst + int64(n)) % x.axis.Dilation; !x.known || residue != x.residue {
+		x.line, x.residue, x.known = walk.NewLine(*x.axis, residue), residue, true
+	}
+	first := x.line.Key.First
+	return n >= first && n < x.line.Key.At(x.line.Keys)
 }

@@ -9,7 +9,7 @@ import "github.com/natten-mps/natten-mps/core"
 type row struct {
 	sample, head, kvHead int64
 	out                  [3]int64 // position among the outputs
-	query                [3]int64 // position among the queries
+	query                [3]int64 // position in query
 	padding              bool
 	pairs                []pair
 }
@@ -17,7 +17,7 @@ type row struct {
 // pair is one key that a row sees: of the window, or an additional token.
 type pair struct {
 	slot  int64    // in attn
-	key   [3]int64 // position, or {token, 0, 0}
+	key   [3]int64 // position in key, or {token, 0, 0}
 	extra bool
 	bias  [3]int64 // position in rpb
 }
@@ -27,11 +27,12 @@ func newRow(p *core.Problem, axes *[3]core.Axis, sample, head int64, out [3]int6
 	var windows [3]core.Window
 	for i := range axes {
 		r.query[i] = out[i] * axes[i].QueryStep
-		if r.query[i] >= axes[i].Length {
+		position := axes[i].QueryFirst + r.query[i]
+		if position >= axes[i].Length {
 			r.padding = true
 			return r
 		}
-		windows[i] = axes[i].Window(r.query[i])
+		windows[i] = axes[i].Window(position)
 	}
 	w := &windows
 	eachPosition(w[0].Hi-w[0].Lo, w[1].Hi-w[1].Lo, w[2].Hi-w[2].Lo, func(offset [3]int64) {
@@ -39,7 +40,7 @@ func newRow(p *core.Problem, axes *[3]core.Axis, sample, head int64, out [3]int6
 		for i, n := range offset {
 			position := w[i].Lo + n
 			pair.slot = pair.slot*axes[i].Kernel + position - w[i].Start
-			pair.key[i] = w[i].Residue + position*axes[i].Dilation
+			pair.key[i] = w[i].Residue + position*axes[i].Dilation - axes[i].KeyFirst
 			pair.bias[i] = position - w[i].Position + axes[i].Kernel - 1
 		}
 		r.pairs = append(r.pairs, pair)

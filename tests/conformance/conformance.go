@@ -157,9 +157,13 @@ func (e *experiment) live(role core.Role, i [6]int64) bool {
 			if at%a.QueryStep != 0 {
 				return false
 			}
+			at += a.QueryFirst
 		case core.Key, core.DKey, core.Value, core.DValue:
+			if at += a.KeyFirst; a.Ranged() && at < a.Length && !seen(a, at) {
+				return false
+			}
 		default:
-			at *= a.QueryStep
+			at = a.QueryFirst + at*a.QueryStep
 		}
 		if at >= a.Length {
 			return false
@@ -173,6 +177,17 @@ func (e *experiment) live(role core.Role, i [6]int64) bool {
 		}
 	}
 	return true
+}
+
+// seen reports whether a query of the range sees the key at a position.
+func seen(a *core.Axis, position int64) bool {
+	q := a.Inverse(position)
+	for n := range q.Count {
+		if out := q.First + n*q.Step - a.QueryFirst/a.QueryStep; out >= 0 && out < a.Outputs() {
+			return true
+		}
+	}
+	return false
 }
 
 // reference computes an operation in float64 from the inputs as they are.

@@ -70,6 +70,9 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 	case kernels.Dense != nil && !p.RPB && walk.LongRows(p):
 		return "windows have long rows"
 	}
+	if pass.Kind == walk.AttnGradients && p.Ranged() {
+		return "queries and keys are not at the same positions"
+	}
 	for a := range p.Axes {
 		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {
 			return "windows do not advance with the items"
@@ -194,7 +197,7 @@ func (l *Plan) align(a *core.Axis, most int, inverse bool) {
 	l.step = min(l.rows, 2)
 	l.phase = before % l.step
 	most += l.step - 1
-	if !inverse {
+	if !inverse && !a.Ranged() { // or rows begin anywhere
 		// Pairs begin at even items: all of most rows are aligned, fewer always fit.
 		most = min(int(a.Kernel)+1, most)
 	}

@@ -40,7 +40,7 @@ func AddressOf[T any](p *T) core.Address { return core.Address(unsafe.Pointer(p)
 func Padded(channels int) int { return (channels + 7) &^ 7 }
 
 // CeilDiv is n/size, rounded up.
-func CeilDiv(n, size int) int { return (n + size - 1) / size }
+func CeilDiv[T int | int64](n, size T) T { return (n + size - 1) / size }
 
 // Grow returns s with length n, newly made if it is too small. What it holds is
 // undefined.

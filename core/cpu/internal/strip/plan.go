@@ -52,6 +52,8 @@ func refuses(p *core.Problem, pass walk.Pass) string {
 		return "there is a bias or there are additional tokens"
 	case pass.Kind == walk.AttnGradients && a[0].QueryStep*a[1].QueryStep*a[2].QueryStep > 1:
 		return "only some queries are computed"
+	case pass.Kind == walk.AttnGradients && p.Ranged():
+		return "queries and keys are not at the same positions"
 	}
 	return ""
 }

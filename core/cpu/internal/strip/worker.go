@@ -149,7 +149,7 @@ func (w *worker[T]) rows(role core.Role, n2, head, channels int) lineRows {
 	switch role {
 	case core.Key, core.Value, core.DKey, core.DValue:
 		count = l[2].Keys
-		n0, n1 = l[0].Position.At(n0), l[1].Position.At(n1)
+		n0, n1 = l[0].Own(n0), l[1].Own(n1)
 	}
 	return lineRows{w.at.Source(role, n0, n1, n2, head, channels), count - n2}
 }

@@ -309,9 +309,9 @@ func (c *Cursor) Items(role core.Role, member, channels int) kern.Source {
 func (c *Cursor) Bias(axis, item, met int) int {
 	l, kernel := &c.Lines[axis], int(c.Walk.Problem.Axes[axis].Kernel)
 	if c.Walk.Pass.Kind.Inverse() {
-		return item - l.Position.At(met) + kernel - 1
+		return l.PositionOf(item) - l.Position.At(met) + kernel - 1
 	}
-	return met - l.Position.At(item) + kernel - 1
+	return l.PositionOf(met) - l.Position.At(item) + kernel - 1
 }
 
 // BiasStep is what Bias changes by from one to the next of what is met.

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 )
 
 // Progression is an evenly spaced set of numbers.
@@ -15,7 +16,8 @@ type Progression struct{ First, Step int }
 func (p Progression) At(n int) int { return p.First + n*p.Step }
 
 // Line is one axis of one dilation group: its keys, the queries of it that are
-// computed, and which of them meet.
+// computed, and which of them meet. Indices are those of the tensors, which begin where
+// the ranges of the axis do.
 type Line struct {
 	Keys, Queries int
 	Key           Progression // index of a key
@@ -23,25 +25,44 @@ type Line struct {
 	Output        Progression // index of its output
 	Position      Progression // of the query in the dilation group
 	axis          core.Axis
+	firstKey      int  // position of the first key in the dilation group
 	all           bool // every query meets every key: additional tokens
 }
 
 // NewLine describes the dilation group of the given residue. Its first key is the residue,
-// its first query the first one of its keys that is computed.
+// its first query the first one of its keys that is computed. On an axis with ranges the
+// keys are those from the first to the last that a query of the range sees, and none
+// if it has no query.
 func NewLine(a core.Axis, residue int64) Line {
 	group := a.GroupLength(residue)
 	l := Line{axis: a, Keys: int(group), Key: Progression{int(residue), int(a.Dilation)}}
 	period := a.Period()
 	p, any := firstComputed(&a, residue)
+	if a.Ranged() {
+		l.Keys, l.Key = 0, Progression{0, int(a.Dilation)}
+		p += kern.CeilDiv(max(positionsBefore(&a, residue, a.QueryFirst)-p, 0), period) * period
+		group = positionsBefore(&a, residue, a.QueryEnd())
+	}
 	if !any || p >= group {
 		return l
 	}
-	first, step := residue+p*a.Dilation, period*a.Dilation
+	first, step := residue+p*a.Dilation-a.QueryFirst, period*a.Dilation
 	l.Queries = int((group-p-1)/period + 1)
 	l.Query = Progression{int(first), int(step)}
 	l.Output = Progression{int(first / a.QueryStep), int(step / a.QueryStep)}
 	l.Position = Progression{int(p), int(period)}
+	if a.Ranged() {
+		first, _, _ := l.KeysOf(0)
+		_, end, _ := l.KeysOf(l.Queries - 1)
+		l.Keys, l.firstKey = end-first, first
+		l.Key.First = int(residue + int64(first)*a.Dilation - a.KeyFirst)
+	}
 	return l
+}
+
+// positionsBefore is the number of positions of a dilation group that are before an index.
+func positionsBefore(a *core.Axis, residue, index int64) int64 {
+	return kern.CeilDiv(max(index-residue, 0), a.Dilation)
 }
 
 // firstComputed returns the first position p of a dilation group at which a query is
@@ -85,8 +106,8 @@ func (l *Line) KeysOf(query int) (lo, hi, start int) {
 	if l.all {
 		return 0, l.Keys, 0
 	}
-	w := l.axis.Window(int64(l.Query.At(query)))
-	return int(w.Lo), int(w.Hi), int(w.Start)
+	w := l.axis.Window(int64(l.Query.At(query)) + l.axis.QueryFirst)
+	return int(w.Lo) - l.firstKey, int(w.Hi) - l.firstKey, int(w.Start) - l.firstKey
 }
 
 // QueriesOf returns the queries lo <= n < hi that meet the key.
@@ -94,10 +115,20 @@ func (l *Line) QueriesOf(key int) (lo, hi int) {
 	if l.all {
 		return 0, l.Queries
 	}
-	q := l.axis.Inverse(int64(l.Key.At(key)))
+	q := l.axis.Inverse(int64(l.Key.At(key)) + l.axis.KeyFirst)
 	if q.Count == 0 {
 		return 0, 0
 	}
-	lo = (int(q.First) - l.Output.First) / l.Output.Step
-	return lo, lo + int(q.Count)
+	lo = (int(q.First-l.axis.QueryFirst/l.axis.QueryStep) - l.Output.First) / l.Output.Step
+	lo, hi = max(lo, 0), min(lo+int(q.Count), l.Queries)
+	if lo >= hi { // they are outside of the range
+		return 0, 0
+	}
+	return lo, hi
 }
+
+// PositionOf is the position of a key in the dilation group.
+func (l *Line) PositionOf(key int) int { return l.firstKey + key }
+
+// Own is the key at the position of a query.
+func (l *Line) Own(query int) int { return l.Position.At(query) - l.firstKey }

@@ -50,8 +50,8 @@ func New(p *core.Problem, q Pass) *Walk {
 		w.Stacked = 1
 	}
 	for a := range 3 {
-		w.Extent[a], w.Widest[a] = extents(&p.Axes[a], q)
-		w.Met[a] = int(p.Axes[a].GroupLength(0))
+		w.Extent[a], w.Widest[a] = extents(&p.Axes[a], q, p.Ragged)
+		w.Met[a] = mostKeys(&p.Axes[a], p.Ragged)
 	}
 	if q.Tokens {
 		w.Extent[2] = int(p.Extra)
@@ -82,23 +82,36 @@ func mostQueries(a *core.Axis, l *Line) int {
 	return min(l.Queries, int((2*a.Kernel+2*a.Stride)/a.Period()+1))
 }
 
+// mostKeys is the most keys of a dilation group that are met, or more.
+func mostKeys(a *core.Axis, ragged bool) int {
+	keys := a.Keys()
+	if a.Ranged() && !ragged {
+		reach := a.RangeReach()
+		keys = reach.End - reach.First
+	}
+	return int(kern.CeilDiv(keys, a.Dilation))
+}
+
 // extents returns the most items of a dilation group and the most that one of them meets.
-func extents(a *core.Axis, q Pass) (items, met int) {
+func extents(a *core.Axis, q Pass, ragged bool) (items, met int) {
+	queries := int((kern.CeilDiv(a.Queries(), a.Dilation)-1)/a.Period() + 1)
 	switch {
 	case q.Tokens:
 		return 1, int(a.Outputs())
 	case !q.Kind.Inverse():
-		return int((a.GroupLength(0)-1)/a.Period() + 1), int(a.Kernel)
+		return queries, int(a.Kernel)
 	}
-	l := NewLine(*a, 0)
+	whole := *a
+	whole.Range = core.Range{}
+	l := NewLine(whole, 0)
 	if a.Kernel > longestCounted {
-		return l.Keys, mostQueries(a, &l)
+		return mostKeys(a, ragged), min(mostQueries(a, &l), queries)
 	}
 	for n := range min(l.Keys, 4*int(a.Kernel)) {
 		lo, hi := l.QueriesOf(n)
 		met = max(met, hi-lo)
 	}
-	return l.Keys, met
+	return mostKeys(a, ragged), min(met, queries)
 }
 
 // Turns is the number of times that items are taken, for other query heads.

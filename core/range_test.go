@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+
+package core
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// union lists what all queries from first to last see and returns its ends.
+func union(a *Axis, first, last int64) (lo, end int64) {
+	lo = a.Length
+	for q := first; q <= last; q++ {
+		keys := neighbors(a, q)
+		lo, end = min(lo, keys[0]), max(end, keys[len(keys)-1]+1)
+	}
+	return lo, end
+}
+
+// Reach is the union of windows, and names queries that see its ends.
+func TestReachIsTheUnionOfWindows(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 20000 {
+		a := randomAxis(r, 60)
+		first := r.Int64N(a.Length)
+		last := first + r.Int64N(a.Length-first)
+		got := a.Reach(first, last)
+		lo, end := union(&a, first, last)
+		require.Equal(t, [2]int64{lo, end}, [2]int64{got.First, got.End}, "%+v queries %d to %d", a, first, last)
+		require.True(t, first <= got.AtFirst && got.AtFirst <= last && first <= got.BeforeEnd && got.BeforeEnd <= last)
+		require.Contains(t, neighbors(&a, got.AtFirst), got.First)
+		require.Contains(t, neighbors(&a, got.BeforeEnd), got.End-1)
+	}
+}
+
+// A problem is refused if, and only if, a key is missing.
+func TestMissingKeysAreRefused(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	refused := 0
+	for range 20000 {
+		a := randomAxis(r, 40)
+		a.QueryFirst = r.Int64N((a.Length-1)/a.QueryStep+1) * a.QueryStep
+		a.QueryCount = r.Int64N(a.Length - a.QueryFirst + 1)
+		a.KeyFirst = r.Int64N(a.Length)
+		if r.IntN(2) == 0 {
+			a.KeyFirst = max(0, a.QueryFirst-r.Int64N(a.Kernel*a.Dilation))
+		}
+		a.KeyCount = r.Int64N(a.Length - a.KeyFirst + 1)
+		p := Problem{Op: AttnForward, DType: Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 4, Axes: [3]Axis{a}}
+		_, err := p.Normalize()
+		lo, end := union(&a, a.QueryFirst, a.QueryFirst+(a.Outputs()-1)*a.QueryStep)
+		if a.KeyFirst <= lo && end <= a.KeyEnd() {
+			require.NoError(t, err, "%+v", a)
+			continue
+		}
+		refused++
+		require.ErrorContains(t, err, "which is not held", "%+v", a)
+	}
+	require.Greater(t, refused, 1000)
+	require.Less(t, refused, 19000)
+}
+
+// Ranges that are whole are as if they were not given, so that plans are equal.
+func TestWholeRangesAreNone(t *testing.T) {
+	a := Axis{Length: 8, Kernel: 3, Range: Range{QueryCount: 8, KeyCount: 8}}
+	require.NoError(t, a.Normalize(0))
+	require.Equal(t, Range{}, a.Range)
+	require.False(t, a.Ranged())
+}
+
+// What a sample needs depends on its size.
+func TestMissingKeysOfASample(t *testing.T) {
+	p := Problem{
+		Op: AttnForward, DType: Float32, Rank: 2, Batch: 2, Heads: 1, HeadDim: 4, Ragged: true,
+		Axes: [3]Axis{{Length: 3, Kernel: 1}, {Length: 12, Kernel: 5, Range: Range{QueryFirst: 6, QueryCount: 3, KeyFirst: 4}}},
+	}
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	b := Buffers{Threads: 1, Sizes: []int64{3, 12, 3, 6}} // a sample that ends before the range needs nothing
+	require.NoError(t, n.acceptSizes(&b))
+	b.Sizes[3] = 8 // its window at the end is 3 to 7
+	require.ErrorContains(t, n.acceptSizes(&b),
+		"in sample 1 of size 8, query 6 on axis 1 sees key 3, which is not held: keys 4 to 7 are (want key_first <= 3")
+}
