@@ -58,6 +58,30 @@ func planAttention(dtype core.DType, rank int, shape, kernel *C.int64_t) (*core.
 	return plan, dense, err
 }
 
+//export natten_mps_window_range
+func natten_mps_window_range(axis *C.natten_mps_axis, out *C.natten_mps_range, failed *C.natten_mps_error) C.int32_t {
+	return guarded(failed, func() error {
+		if axis == nil {
+			return invalid("axis is NULL")
+		}
+		if out == nil {
+			return invalid("range is NULL")
+		}
+		a, err := decodeAxis(axis, false)
+		if err != nil {
+			return err
+		}
+		a.QueryFirst, a.QueryCount = int64(out.query_first), int64(out.query_count)
+		if err := a.Normalize(0); err != nil {
+			return err
+		}
+		r := a.RangeReach()
+		out.query_count = C.int64_t(a.Queries())
+		out.key_first, out.key_count = C.int64_t(r.First), C.int64_t(r.End-r.First)
+		return nil
+	})
+}
+
 //export natten_mps_window
 func natten_mps_window(axis *C.natten_mps_axis, maskFirst C.int32_t, query C.int64_t, window *C.natten_mps_window_info, out *C.natten_mps_error) C.int32_t {
 	return guarded(out, func() error {

@@ -109,7 +109,7 @@ func TestOlderStructs(t *testing.T) {
 	l := layout{name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{}), older: []uintptr{old}}
 	from, to := sized[problemStruct](), sized[problemStruct]()
 	from.size, from.extra, from.scale = 7, 3, 5
-	require.ErrorContains(t, load(to, from, &l), "size of natten_mps_problem is 7 (want sizeof(natten_mps_problem) = 232)")
+	require.ErrorContains(t, load(to, from, &l), "size of natten_mps_problem is 7 (want sizeof(natten_mps_problem) = 328)")
 	*(*uint64)(unsafe.Pointer(from)) = uint64(old)
 	require.NoError(t, load(to, from, &l))
 	require.EqualValues(t, 3, to.extra)

@@ -49,6 +49,10 @@ func decodeProblem(from *problemStruct, backend *C.char) (core.Problem, string, 
 		if err != nil {
 			return core.Problem{}, "", err
 		}
+		axis.Range = core.Range{
+			QueryFirst: int64(c.ranges[i].query_first), QueryCount: int64(c.ranges[i].query_count),
+			KeyFirst: int64(c.ranges[i].key_first), KeyCount: int64(c.ranges[i].key_count),
+		}
 		p.Axes[i] = axis
 	}
 	name, err := decodeBackend(backend)

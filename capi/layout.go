@@ -79,7 +79,10 @@ type layout struct {
 const maxStructSize = 1 << 14
 
 var (
-	problemLayout       = layout{name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{})}
+	problemLayout = layout{
+		name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{}),
+		older: []uintptr{unsafe.Offsetof(problemStruct{}.ranges)},
+	}
 	argsLayout          = layout{name: "natten_mps_args", size: unsafe.Sizeof(argsStruct{})}
 	backendInfoLayout   = layout{name: "natten_mps_backend_info", size: unsafe.Sizeof(backendInfoStruct{})}
 	planInfoLayout      = layout{name: "natten_mps_plan_info", size: unsafe.Sizeof(planInfoStruct{})}

@@ -93,7 +93,7 @@ extern "C" {
 #endif
 
 /** ABI version of this header, and the oldest that it stays compatible with. */
-#define NATTEN_MPS_ABI_VERSION 1
+#define NATTEN_MPS_ABI_VERSION 2
 #define NATTEN_MPS_ABI_MINIMUM 1
 
 #if defined(_WIN32)
@@ -222,6 +222,27 @@ typedef struct natten_mps_axis {
   int32_t reserved;
 } natten_mps_axis;
 
+/** What of an axis is computed, and what of it is held: for streams, for inputs
+ *  in pieces and for processes that share one. Positions are those of the whole
+ *  axis, whose `length` stays what it is: windows, dilation groups and masks do
+ *  not depend on ranges. All zero is the whole axis. Since ABI version 2; the
+ *  layout is frozen.
+ *
+ *  query, d_query and, by query_step, out, lse, attn and their gradients have
+ *  the positions of the query range; key, value, d_key and d_value those of the
+ *  key range. d_key, d_value, d_rpb, d_extra_key and d_extra_value are what the
+ *  queries of the range add to them. A key that a query of the range sees and
+ *  that is not held is NATTEN_MPS_INVALID_ARGUMENT: of the plan or, with
+ *  NATTEN_MPS_RAGGED, of the run. natten_mps_window_range() says what to hold.
+ *
+ *  Required: first + count <= length; query_first is a multiple of query_step. */
+typedef struct natten_mps_range {
+  int64_t query_first; /**< position of the first query */
+  int64_t query_count; /**< positions; 0 means to the end of the axis */
+  int64_t key_first;   /**< position of the first key held */
+  int64_t key_count;   /**< positions; 0 means to the end of the axis */
+} natten_mps_range;
+
 /** A problem. Zero it, set `size`, then set every required field. */
 typedef struct natten_mps_problem {
   uint64_t size;  /**< sizeof(natten_mps_problem) */
@@ -244,6 +265,7 @@ typedef struct natten_mps_problem {
   double scale;      /**< finite; with NATTEN_MPS_SCALE */
   natten_mps_axis axes[3]; /**< the first `rank` are used; the last is the
                                 fastest */
+  natten_mps_range ranges[3]; /**< of `axes`; since ABI version 2 */
 } natten_mps_problem;
 
 /* ------------------------------------------------------------ tensors -- */
@@ -264,19 +286,19 @@ typedef struct natten_mps_tensor {
  *  operation uses (see natten_mps_op). Shapes, with the problem's rank axes:
  *
  *   query, d_query              [batch, queries..., heads, head_dim]
- *   key, d_key                  [batch, length..., kv_heads, head_dim]
- *   value, d_value              [batch, length..., kv_heads, value_dim]
- *   out, d_out                  [batch, queries..., heads, value_dim]
- *   lse, d_lse                  [batch, queries..., heads]
- *   attn, d_attn                [batch, queries..., heads, slots]
+ *   key, d_key                  [batch, keys..., kv_heads, head_dim]
+ *   value, d_value              [batch, keys..., kv_heads, value_dim]
+ *   out, d_out                  [batch, outputs..., heads, value_dim]
+ *   lse, d_lse                  [batch, outputs..., heads]
+ *   attn, d_attn                [batch, outputs..., heads, slots]
  *   rpb, d_rpb                  [heads, 2 * kernel - 1 ...]
  *   extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
  *   extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
  *
- *  query and d_query have `length` positions like the keys. Only positions at
- *  multiples of query_step are read; gradients at the others are written as 0.
- *  `queries` of out, lse and attn is ceil(length / query_step) per axis. slots
- *  is the product of the kernels, row-major with the last axis fastest and keys
+ *  `queries` and `keys` are `length` per axis, or those of the axis' range. Of
+ *  query only positions at multiples of query_step are read; gradients at the
+ *  others are written as 0. `outputs` is ceil(queries / query_step). slots is the
+ *  product of the kernels, row-major with the last axis fastest and keys
  *  ascending, plus extra. Masked slots are -infinity in attn written by qk,
  *  are ignored in attn read by av, and 0 in d_attn.
  *  Along each axis the index into rpb is k - q + kernel - 1, where k and q are
@@ -520,6 +542,16 @@ NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
                                          int64_t query,
                                          natten_mps_window_info* window,
                                          natten_mps_error* error);
+
+/** Reads the query range of `range`, an all-zero one being the whole axis, and
+ *  writes query_count, if that was 0, and the key range: the smallest that holds
+ *  every key that the queries see (where query_step and dilation both exceed 1,
+ *  those seen from positions between computed queries included). Since ABI
+ *  version 2. */
+NATTEN_MPS_API int32_t
+natten_mps_window_range(NATTEN_MPS_CONST natten_mps_axis* axis,
+                        natten_mps_range* range,
+                        natten_mps_error* error);
 
 #ifdef __cplusplus
 }

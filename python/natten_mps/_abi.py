@@ -16,7 +16,7 @@ from ctypes import (
 )
 from typing import TypeVar
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 OK = 0
 INVALID_ARGUMENT = 1
@@ -87,6 +87,17 @@ class Axis(Structure):
     )
 
 
+class Range(Structure):
+    """natten_mps_range."""
+
+    _fields_ = (
+        ("query_first", c_int64),
+        ("query_count", c_int64),
+        ("key_first", c_int64),
+        ("key_count", c_int64),
+    )
+
+
 class Problem(Structure):
     """natten_mps_problem."""
 
@@ -106,6 +117,7 @@ class Problem(Structure):
         ("extra", c_int64),
         ("scale", c_double),
         ("axes", Axis * 3),
+        ("ranges", Range * 3),
     )
 
 
@@ -245,6 +257,7 @@ FUNCTIONS = {
         c_int32,
         (POINTER(Axis), c_int32, c_int64, POINTER(WindowInfo), POINTER(Error)),
     ),
+    "natten_mps_window_range": (c_int32, (POINTER(Axis), POINTER(Range), POINTER(Error))),
 }
 
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sizes, offsets and numbers of ABI version 1, written down once more.
+ * Sizes, offsets and numbers of ABI version 2, written down once more.
  * Compiled, never run. A struct may grow at its end: its size may then be
  * larger, and the new fields get rows of their own, with the version that
  * brought them.
@@ -59,7 +59,13 @@ FIELD(natten_mps_axis, stride, 24, 8);
 FIELD(natten_mps_axis, query_step, 32, 8);
 FIELD(natten_mps_axis, causal, 40, 4);
 
-SIZE(natten_mps_problem, 232);
+FROZEN(natten_mps_range, 32); /* stands inside natten_mps_problem */
+FIELD(natten_mps_range, query_first, 0, 8);
+FIELD(natten_mps_range, query_count, 8, 8);
+FIELD(natten_mps_range, key_first, 16, 8);
+FIELD(natten_mps_range, key_count, 24, 8);
+
+SIZE(natten_mps_problem, 328); /* 232 in version 1 */
 FIELD(natten_mps_problem, size, 0, 8);
 FIELD(natten_mps_problem, op, 8, 4);
 FIELD(natten_mps_problem, dtype, 12, 4);
@@ -75,6 +81,7 @@ FIELD(natten_mps_problem, value_dim, 64, 8);
 FIELD(natten_mps_problem, extra, 72, 8);
 FIELD(natten_mps_problem, scale, 80, 8);
 FIELD(natten_mps_problem, axes, 88, 144);
+FIELD(natten_mps_problem, ranges, 232, 96); /* version 2 */
 
 FROZEN(natten_mps_tensor, 64); /* stands inside natten_mps_args */
 FIELD(natten_mps_tensor, data, 0, 8);

@@ -169,6 +169,7 @@ func TestNullPointers(t *testing.T) {
 		"shape or kernel is NULL":         func(e *cError) int32 { return library.attention(1, 1, nil, &kernel[0], data, data, data, data, e) },
 		"out is NULL":                     func(e *cError) int32 { return library.attention(1, 1, &shape[0], &kernel[0], data, data, data, nil, e) },
 		"axis is NULL":                    func(e *cError) int32 { return library.window(nil, 0, 0, &cWindowInfo{size: 40}, e) },
+		"range is NULL":                   func(e *cError) int32 { return library.windowRange(&axis, nil, e) },
 		"natten_mps_window_info is NULL":  func(e *cError) int32 { return library.window(&axis, 0, 0, nil, e) },
 	} {
 		e := newError()
@@ -178,7 +179,37 @@ func TestNullPointers(t *testing.T) {
 	e := newError()
 	require.ErrorContains(t, outcome(t, library.supports(nil, nil, e), e), "natten_mps_problem is NULL")
 	require.ErrorContains(t, outcome(t, library.attention(1, 1, &shape[0], nil, data, data, data, data, e), e), "shape or kernel")
+	require.ErrorContains(t, outcome(t, library.windowRange(nil, &cRange{}, e), e), "axis is NULL")
 	require.Zero(t, library.planDestroy(plan, nil))
+}
+
+// The axis of tiny has 3 positions.
+func TestBadRanges(t *testing.T) {
+	for _, c := range []struct {
+		r         cRange
+		queryStep int64
+		want      string
+	}{
+		{cRange{queryFirst: -1}, 1, "query_first is -1 on axis 0 (want 0 to length - 1, 2)"},
+		{cRange{queryFirst: 3}, 1, "query_first is 3 on axis 0 (want 0 to length - 1, 2)"},
+		{cRange{queryCount: -1}, 1, "query_count is -1 on axis 0 (want >= 0)"},
+		{cRange{queryFirst: 1, queryCount: math.MaxInt64}, 1, "query_first 1 + query_count 9223372036854775807 exceeds length 3 on axis 0"},
+		{cRange{queryFirst: 1}, 2, "query_first is 1 on axis 0 (want a multiple of query_step, 2)"},
+		{cRange{keyFirst: math.MinInt64}, 1, "key_first is -9223372036854775808 on axis 0 (want 0 to length - 1, 2)"},
+		{cRange{keyFirst: 2, keyCount: 2}, 1, "key_first 2 + key_count 2 exceeds length 3 on axis 0 (want key_first + key_count <= length)"},
+		{cRange{keyFirst: 1}, 1, "query 0 on axis 0 sees key 0, which is not held: keys 1 to 2 are (want key_first <= 0 and key_first + key_count >= 3)"},
+		{cRange{keyCount: 1}, 1, "query 2 on axis 0 sees key 2, which is not held: keys 0 to 0 are (want key_first <= 0 and key_first + key_count >= 3)"},
+	} {
+		p := tiny()
+		p.ranges[0], p.axes[0].queryStep = c.r, c.queryStep
+		_, err := create(t, p, nil)
+		require.ErrorContains(t, err, c.want)
+		e := newError()
+		require.ErrorContains(t, outcome(t, library.supports(p, nil, e), e), c.want)
+		if c.r.keyFirst == 0 && c.r.keyCount == 0 {
+			require.ErrorContains(t, outcome(t, library.windowRange(&p.axes[0], &c.r, e), e), c.want)
+		}
+	}
 }
 
 func TestBadWindows(t *testing.T) {
@@ -206,6 +237,12 @@ func TestStructsOfOtherVersions(t *testing.T) {
 	require.NoError(t, err)
 	short := tiny()
 	for short.size = 0; short.size < uint64(unsafe.Sizeof(*short)); short.size += 4 {
+		if short.size == uint64(unsafe.Offsetof(short.ranges)) { // that of ABI version 1
+			older, err := create(t, short, nil)
+			require.NoError(t, err)
+			require.Zero(t, library.planDestroy(older, nil))
+			continue
+		}
 		_, err := create(t, short, nil)
 		require.ErrorContains(t, err, "size of natten_mps_problem is ", "no version had this size")
 	}
@@ -232,7 +269,7 @@ func TestStructsOfOtherVersions(t *testing.T) {
 	require.Zero(t, library.planDestroy(other, nil))
 	long.future = 1
 	_, err = create(t, &long.cProblem, nil)
-	require.ErrorContains(t, err, "natten_mps_problem has 240 bytes and byte 232 is not 0 (this library is older and knows 232)")
+	require.ErrorContains(t, err, "natten_mps_problem has 336 bytes and byte 328 is not 0 (this library is older and knows 328)")
 
 	info := &cPlanInfo{}
 	info.size = uint64(unsafe.Offsetof(info.variant))

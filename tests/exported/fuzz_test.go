@@ -49,6 +49,7 @@ func FuzzCAPI(f *testing.F) {
 		}
 		for i := range problem.axes {
 			known(library.window(&problem.axes[i], problem.flags, problem.batch, over[cWindowInfo](data, 3), e))
+			known(library.windowRange(&problem.axes[i], &problem.ranges[i], e))
 		}
 		known(library.backend(problem.rank, over[cBackendInfo](data, 5), e))
 		known(library.setNumThreads(problem.op, e))

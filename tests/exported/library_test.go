@@ -32,6 +32,9 @@ type (
 		length, kernel, dilation, stride, queryStep int64
 		causal, reserved                            int32
 	}
+	cRange struct {
+		queryFirst, queryCount, keyFirst, keyCount int64
+	}
 	cProblem struct {
 		size                                     uint64
 		op, dtype, rank, flags, memory, reserved int32
@@ -39,6 +42,7 @@ type (
 		headDim, valueDim, extra                 int64
 		scale                                    float64
 		axes                                     [3]cAxis
+		ranges                                   [3]cRange
 	}
 	cArgs struct {
 		size                 uint64
@@ -107,6 +111,7 @@ var library struct {
 	planSource    func(plan uint64, function, text *byte, capacity uint64, length *uint64, e *cError) int32
 	attention     func(dtype, rank int32, shape, kernel *int64, q, k, v, out unsafe.Pointer, e *cError) int32
 	window        func(axis *cAxis, maskFirst int32, query int64, info *cWindowInfo, e *cError) int32
+	windowRange   func(axis *cAxis, r *cRange, e *cError) int32
 }
 
 // functions by the name that they are exported by.
@@ -127,6 +132,7 @@ var functions = map[string]any{
 	"natten_mps_plan_source":     &library.planSource,
 	"natten_mps_attention":       &library.attention,
 	"natten_mps_window":          &library.window,
+	"natten_mps_window_range":    &library.windowRange,
 }
 
 // libraryPath is that of ./build.sh build, or NATTEN_MPS_LIBRARY.
@@ -185,6 +191,7 @@ func problemStruct(p *core.Problem) *cProblem {
 	}
 	for i, a := range p.Axes[:p.Rank] {
 		c.axes[i] = axisStruct(&a)
+		c.ranges[i] = cRange{a.QueryFirst, a.QueryCount, a.KeyFirst, a.KeyCount}
 	}
 	return c
 }

@@ -162,6 +162,31 @@ func TestWindowIsThatOfCore(t *testing.T) {
 	}
 }
 
+func TestWindowOfARangeIsThatOfCore(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 300 {
+		length := 1 + r.Int64N(40)
+		a := core.Axis{Length: length, Dilation: 1 + r.Int64N(min(length, 4)), Causal: r.IntN(2) == 0, Stride: 1}
+		a.Kernel = 1 + r.Int64N(length/a.Dilation)
+		a.QueryStep = 1 + r.Int64N(3)
+		a.QueryFirst = r.Int64N((length-1)/a.QueryStep+1) * a.QueryStep
+		a.QueryCount = r.Int64N(length - a.QueryFirst + 1)
+		axis, e := axisStruct(&a), newError()
+		got := cRange{queryFirst: a.QueryFirst, queryCount: a.QueryCount, keyFirst: -7, keyCount: -7}
+		require.NoError(t, outcome(t, library.windowRange(&axis, &got, e), e))
+		reach := a.RangeReach()
+		require.Equal(t, cRange{a.QueryFirst, a.Queries(), reach.First, reach.End - reach.First}, got)
+	}
+}
+
+// Problems with ranges through the library, on the backend that takes them.
+func TestRanges(t *testing.T) {
+	for seed := range uint64(200) {
+		p, sizes := conformance.RandomRanges(rand.New(rand.NewPCG(11, seed)))
+		conformance.Check(t, execute(t, "auto"), p, sizes, int(seed))
+	}
+}
+
 // One plan on 16 goroutines, and plans made and destroyed meanwhile.
 func TestManyThreads(t *testing.T) {
 	c := tests.Cases()[0]
