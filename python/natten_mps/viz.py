@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""Pictures of windows, of attention over images, and of benchmark tables. Needs matplotlib.
+"""Pictures of windows, attention maps, models and benchmarks. Needs matplotlib.
 
 Each function returns a matplotlib figure, which notebooks show; `path` also writes it as PNG.
 """
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import ops
+from . import _model_report, ops
 from .utils.params import Ints, normalize_causal, normalize_kernel_size, normalize_positive
 from .utils.window import Window
 
@@ -137,6 +137,110 @@ def _grid(axes: Any, seen: Tensor, queries: Sequence[Sequence[int]]) -> None:
         axes.plot(column, row, "o", ms=5, mfc="none", mec="tab:red")
     axes.set_aspect("equal")
     axes.invert_yaxis()
+
+
+def comparison(
+    length: int = 14,
+    kernel_size: int = 5,
+    dilation: int = 2,
+    *,
+    query: tuple[int, int] = (1, 5),
+    path: str | PathLike[str] | None = None,
+) -> Any:
+    """What one query of an image sees, and what it costs, beside full attention.
+
+    Four panels of `length x length` tokens (full attention; a sliding window, which loses keys at
+    the edges; neighborhood attention, plain and dilated), and the multiply-adds per channel and
+    head over the side of the image.
+
+    Args:
+        length: tokens along each side of the panels.
+        kernel_size: keys of a window along each axis.
+        dilation: step between the keys of the window in the third panel.
+        query: row and column of the query.
+        path: file to write the picture to, as PNG.
+
+    Returns:
+        A matplotlib figure.
+    """
+    figure = _figure(figsize=(11, 2.6))
+    *panels, curve = figure.subplots(1, 5, width_ratios=(1, 1, 1, 1, 1.5))
+    square = (length, length)
+    window = f"{kernel_size} x {kernel_size}"
+    everything = torch.ones(square, dtype=torch.bool)
+    sliding = everything.clone()
+    for axis, place in enumerate(query):
+        near = (torch.arange(length) - place).abs() <= kernel_size // 2
+        sliding &= near.unsqueeze(1 - axis)
+    views = {
+        "full attention": everything,
+        f"sliding window, {window}": sliding,
+        f"neighborhood, {window}": visible_keys(square, kernel_size)[query],
+        f"{window}, dilation {dilation}": visible_keys(square, kernel_size, dilation)[query],
+    }
+    for axes, (title, seen) in zip(panels, views.items(), strict=True):
+        _grid(axes, seen, [query])
+        axes.set(xticks=[], yticks=[], xlabel=f"{int(seen.sum())} keys")
+        axes.set_title(title, fontsize=9)
+    sides = torch.tensor([16, 32, 64, 128, 256, 512, 1024])
+    full, local = sides.double() ** 4, sides.double() ** 2 * kernel_size**2
+    curve.plot(sides, 2 * full, "o-", ms=3, color="0.45", label="full attention")
+    curve.plot(sides, 2 * local, "o-", ms=3, color="tab:blue", label=f"neighborhood, {window}")
+    curve.set(xscale="log", yscale="log", xlabel="side of the image, tokens")
+    curve.set_xticks(sides[::2], [str(n) for n in sides[::2].tolist()], minor=False)
+    curve.minorticks_off()
+    curve.set_title("multiply-adds per channel and head", fontsize=9)
+    curve.legend(fontsize=8, frameon=False)
+    return _finish(figure, path)
+
+
+class Report(NamedTuple):
+    """What `report` found out about a model; `print(report)` shows the table."""
+
+    layers: list[_model_report.Layer]
+    figure: Any
+
+    def __str__(self) -> str:
+        return _model_report.table(self.layers)
+
+
+def report(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    path: str | PathLike[str] | None = None,
+) -> Report:
+    """The attention layers of a model: what they see, their receptive field and their cost.
+
+    Runs the model once, in evaluation mode and without gradients. Layers are those that compute
+    neighborhood attention with this package, its modules, its functions or `natten_mps.compat`,
+    in the order in which the model calls them. The receptive field is that of the middle token
+    after each layer, in tokens of the first layer; attention alone is counted, and a change of
+    the number of tokens between layers as pooling or repetition. Costs are multiply-adds of the
+    products of queries with keys and of weights with values.
+
+    Args:
+        model: any module that calls neighborhood attention over one number of axes.
+        inputs: what the model is called with: a tensor, a tuple of arguments, or a dict of them.
+        path: file to write the picture to, as PNG.
+
+    Returns:
+        `layers`, `figure`, and the table as `str(report)`.
+
+    Raises:
+        ValueError: if the model calls no neighborhood attention.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import NeighborhoodAttention1D, viz
+        >>> model = torch.nn.Sequential(*(NeighborhoodAttention1D(8, 2, 5) for _ in range(2)))
+        >>> [layer.reach for layer in viz.report(model, torch.zeros(1, 32, 8)).layers]
+        [(5,), (9,)]
+    """
+    layers = _model_report.layers(model, inputs)
+    figure = _figure(figsize=(10, 1.2 + 0.34 * len(layers)))
+    _model_report.draw(layers, figure)
+    return Report(layers, _finish(figure, path))
 
 
 def attention_map(

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.transform import resize
 
 from denoise import patches
-from natten_mps import viz
+from natten_mps import NeighborhoodAttention3D, compat, viz
 
 HERE = Path(__file__).parent
 COLORS = 256  # of a picture, which keeps its file small
@@ -32,10 +32,34 @@ def attention() -> object:
     return viz.attention_over_image(photograph, found, QUERY)
 
 
-def write(figure: object, name: str) -> None:
+def dinat() -> object:
+    """The report on DiNAT-Mini, at its usual 224 x 224 pixels."""
+    compat.activate("0.14.6")
+    from transformers import DinatConfig, DinatForImageClassification
+
+    model = DinatForImageClassification(DinatConfig())
+    return viz.report(model, torch.zeros(1, 3, 224, 224)).figure
+
+
+def video() -> object:
+    """The report on four layers of a video model, two at half resolution."""
+    near, far = (3, 5, 5), (5, 7, 7)
+    fine = [NeighborhoodAttention3D(32, 4, near, dilation=d) for d in (1, (1, 2, 2))]
+    coarse = [NeighborhoodAttention3D(32, 4, far, dilation=d) for d in (1, (1, 2, 2))]
+    model = torch.nn.ModuleDict({"fine": torch.nn.Sequential(*fine)})
+    model["coarse"] = torch.nn.Sequential(*coarse)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return model["coarse"](model["fine"](x)[:, :, ::2, ::2])
+
+    model.forward = forward
+    return viz.report(model, torch.zeros(1, 8, 32, 32, 32)).figure
+
+
+def write(figure: object, name: str, dpi: int = 80) -> None:
     """Write a figure as a PNG of few colors."""
     path = HERE / f"{name}.png"
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=dpi)
     picture = Image.open(path).convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE)
     picture.save(path, optimize=True)
     print(f"{path.name}: {picture.width} x {picture.height}, {path.stat().st_size // 1024} KiB")
@@ -43,11 +67,16 @@ def write(figure: object, name: str) -> None:
 
 def main() -> None:
     """Write all pictures next to this file."""
+    write(viz.comparison(), "window-comparison", dpi=150)
     write(viz.windows(9, 3), "window-plain")
+    write(viz.windows(9, 3, dilation=3), "window-dilated")
+    write(viz.windows(9, 3, is_causal=True), "window-causal")
     write(viz.windows(8, 4, stride=2), "window-stride")
     write(viz.windows(8, 4, stride=2, is_causal=True), "window-stride-causal")
     write(viz.windows((13, 15), (5, 7), dilation=(2, 1), query=(6, 12)), "window-dilation")
     write(attention(), "attention")
+    write(video(), "report-video")
+    write(dinat(), "report-dinat")
 
 
 if __name__ == "__main__":
