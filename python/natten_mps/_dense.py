@@ -40,6 +40,7 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
         small = statically_known_true(small)
     return bool(
         small
+        and window.ranges is None
         and not any(t is not None for t in others)
         and query.device.type == key.device.type == value.device.type == "cpu"
         and dtype == key.dtype == value.dtype

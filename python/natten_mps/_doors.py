@@ -8,10 +8,31 @@ from torch import Tensor
 
 from . import _carriers, _operation, _plain, checks
 from ._layout import Misfit, layout
-from ._types import Result, Rules, Scale
+from ._types import Offsets, Result, Rules, Scale
 from .ops import call
-from .utils.params import make_window
-from .utils.window import Window
+from .utils.params import make_window, normalize_offset
+from .utils.window import Ranges, Window
+
+#: query_offset, key_offset and full_size, as a caller gives them.
+Parts = tuple[Offsets, Offsets, Offsets]
+_WHOLE = (None, None, None)
+
+
+def with_ranges(window: Window, keys: Any, parts: Parts) -> Window:
+    """The window, for tensors that hold part of every axis; `keys` are keys or values."""
+    rank = len(window.kernel)
+    query, key = (
+        normalize_offset(0 if part is None else part, rank, name)
+        for part, name in zip(parts, ("query_offset", "key_offset"), strict=False)
+    )
+    if parts[2] is not None:
+        full = normalize_offset(parts[2], rank, "full_size")
+    else:
+        lengths = tuple(keys.shape[1:-2]) if isinstance(keys, Tensor) else ()
+        if len(lengths) != rank:  # which the operation refuses
+            return window
+        full = tuple(k + n for k, n in zip(key, lengths, strict=True))
+    return window._replace(ranges=Ranges(query, key, full))
 
 
 def fused(
@@ -26,9 +47,12 @@ def fused(
     values: Tensor | None = None,
     rpb: Tensor | None = None,
     sizes: Tensor | None = None,
+    parts: Parts = _WHOLE,
 ) -> Result:
     """Fused attention for the public function `name`; keys and values are the additional ones."""
     inputs = (query, key, value, rpb, keys, values)
+    if parts != _WHOLE:
+        window = with_ranges(window, key, parts)
     try:
         return call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=not return_lse)
     except Misfit as misfit:
@@ -44,8 +68,11 @@ def qk(
     rpb: Tensor | None = None,
     keys: Tensor | None = None,
     sizes: Tensor | None = None,
+    parts: Parts = _WHOLE,
 ) -> Tensor:
     """Logits for the public function `name`."""
+    if parts != _WHOLE:
+        window = with_ranges(window, key, parts)
     try:
         found: Tensor = call(_operation.QK, (query, key, rpb, keys), window, scale, sizes, False)
     except Misfit as misfit:
@@ -60,8 +87,11 @@ def av(
     value: Tensor,
     values: Tensor | None = None,
     sizes: Tensor | None = None,
+    parts: Parts = _WHOLE,
 ) -> Tensor:
     """Weighted values for the public function `name`."""
+    if parts != _WHOLE:
+        window = with_ranges(window, value, parts)
     try:
         found: Tensor = call(_operation.AV, (attn, value, values), window, None, sizes, False)
     except Misfit as misfit:

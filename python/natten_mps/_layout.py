@@ -15,6 +15,9 @@ Kinds of Misfit, with their own facts (`name` and `other` are names of tensors):
 | window | name, got | an entry of the window is less than 1 |
 | kernel, span | axis, kernel, dilation, length | the window, or the dilated one, is too long |
 | stride | axis, stride, kernel | the stride is longer than the window |
+| range | axis, name, got, length | a range is no part of its axis |
+| step | axis, got, step | a range begins with a query that is not computed |
+| held | axis, queries, keys, held | queries of the range see keys that are not held |
 | dtype, device | name, got, other, want | tensors of two kinds |
 | element | name, got | a dtype that nothing computes |
 | scale | got | not a finite number |
@@ -35,7 +38,8 @@ from torch import Tensor
 
 from . import _plan
 from ._operation import ATTN, AV, QK, Operation
-from .utils.window import Window
+from .pure import queries_of
+from .utils.window import Ranges, Window, keys_of
 
 Tensors = Sequence[Tensor | None]
 Shape = tuple[int, ...]
@@ -66,12 +70,14 @@ class Layout(NamedTuple):
     """Sizes of a problem, read off its tensors' shapes."""
 
     batch: int
-    lengths: Shape
+    lengths: Shape  # of the whole axes
     heads: int
     kv_heads: int
     head_dim: int
     value_dim: int
     extra: int
+    queries: Shape  # held along each axis, and so the keys
+    keys: Shape
 
 
 class _Sizes(NamedTuple):
@@ -147,7 +153,11 @@ def _layout(
     q, k = _split(shapes[first], heads_first), _split(shapes[second], heads_first)
     value_dim = k.dim
     _equal("batch", "batch size", first, q.batch, second, k.batch)
-    wanted = k.lengths if op is not AV else outputs_of(k.lengths, window)
+    ranges = window.ranges
+    if ranges is not None:
+        wanted = q.lengths
+    else:
+        wanted = k.lengths if op is not AV else outputs_of(k.lengths, window)
     must(
         q.lengths == wanted,
         "lengths",
@@ -183,8 +193,14 @@ def _layout(
             want=slots,
         )
     _rpb(shapes, q.heads, window)
-    _check_window(window, k.lengths)
-    return Layout(k.batch, k.lengths, q.heads, k.heads, k.dim, value_dim, extra)
+    lengths, queries = (k.lengths, k.lengths) if ranges is None else (ranges.full, q.lengths)
+    _check_window(window, lengths)
+    if ranges is not None:
+        if op is AV:
+            queries = queries_of(queries, window)
+        for axis in range(len(lengths)):
+            _check_range(axis, window, ranges, queries[axis], k.lengths[axis])
+    return Layout(k.batch, lengths, q.heads, k.heads, k.dim, value_dim, extra, queries, k.lengths)
 
 
 def _dims(shapes: Mapping[str, Shape], rank: int) -> None:
@@ -287,9 +303,58 @@ def _check_axis(axis: int, kernel: int, dilation: int, stride: int, length: int)
     )
 
 
+def _check_range(axis: int, window: Window, ranges: Ranges, queries: int, keys: int) -> None:
+    length, first, step = ranges.full[axis], ranges.query[axis], window.query_step[axis]
+    for name, begin, count in (("query", first, queries), ("key", ranges.key[axis], keys)):
+        must(
+            begin >= 0 and count >= 1 and begin + count <= length,
+            "range",
+            lambda name=name, begin=begin, count=count: (  # type: ignore[misc]
+                f"{name} range {begin} to {begin + count} is no part of axis {axis} of length"
+                f" {length} (want 0 <= {name}_offset, at least one position, and the end within"
+                " full_size)"
+            ),
+            axis=axis,
+            name=name,
+            got=(begin, count),
+            length=length,
+        )
+    must(
+        first % step == 0,
+        "step",
+        lambda: f"query_offset {first} on axis {axis} (want a multiple of the stride {step})",
+        axis=axis,
+        got=first,
+        step=step,
+    )
+
+
+def check_held(sizes: Layout, window: Window, lengths: Shape | None = None) -> None:
+    """Refuse a range whose queries see keys that are not held; `lengths`: those of one sample.
+
+    Apart from `layout`, because it would fix offsets that are traced.
+    """
+    if window.ranges is None:
+        return
+    for axis, length in enumerate(lengths or sizes.lengths):
+        first, begin = window.ranges.query[axis], window.ranges.key[axis]
+        count, end = min(sizes.queries[axis], length - first), begin + sizes.keys[axis]
+        if count <= 0:  # a sample that ends before the range
+            continue
+        seen = keys_of(window, axis, length, first, count)
+        if begin <= seen[0] and seen[-1] < end:
+            continue
+        text = (
+            f"keys {begin} to {end - 1} are held on axis {axis}, and queries {first} to"
+            f" {first + count - 1} see others (want keys {seen[0]} to {seen[-1]})"
+        )
+        facts = {"axis": axis, "queries": (first, count), "keys": seen, "held": (begin, end)}
+        raise ValueMisfit("held", text, facts)
+
+
 def output_shapes(op: Operation, sizes: Layout, window: Window, heads_first: bool) -> list[Shape]:
     """Shapes of the outputs, in the layout of the inputs."""
-    spatial = outputs_of(sizes.lengths, window)
+    spatial = outputs_of(sizes.queries, window)
     last = sizes.value_dim if op is not QK else prod(window.kernel) + sizes.extra
     if heads_first:
         first = (sizes.batch, sizes.heads, *spatial)

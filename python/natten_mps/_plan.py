@@ -41,6 +41,8 @@ class Problem(NamedTuple):
     ragged: bool
     mask_first: bool
     axes: tuple[tuple[int, int, int, int, int, bool], ...]
+    #: (first query, queries, first key, keys) of each axis; empty: whole axes.
+    ranges: tuple[tuple[int, int, int, int], ...] = ()
 
     def struct(self) -> _abi.Problem:
         """The C struct."""
@@ -58,6 +60,8 @@ class Problem(NamedTuple):
         for axis, values in zip(c.axes, self.axes, strict=False):
             (axis.length, axis.kernel, axis.dilation, axis.stride, axis.query_step) = values[:5]
             axis.causal = values[5]
+        for held, numbers in zip(c.ranges, self.ranges, strict=False):
+            held.query_first, held.query_count, held.key_first, held.key_count = numbers
         return c
 
 

@@ -12,6 +12,7 @@ from . import _abi, _lib, _plan, backend
 from ._choose import choose, in_metal_memory, warn_of_plainer_kernels, warn_once
 from ._layout import (
     Layout,
+    check_held,
     check_kinds,
     check_scale,
     check_size,
@@ -47,7 +48,9 @@ class Prepared:
         check_scale(scale)
         given = {n: t.shape for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
         first = next(t for t in inputs if t is not None)
-        sizes = layout(op, given, window, heads_first)
+        self._layout = sizes = layout(op, given, window, heads_first)
+        if not ragged:
+            check_held(sizes, window)
         shapes = output_shapes(op, sizes, window, heads_first)
         self.op, self.window, self.scale, self.heads_first = op, window, scale, heads_first
         self.outputs = [
@@ -116,6 +119,7 @@ class Prepared:
         for sample, lengths in enumerate(sizes.tolist()):
             for axis, (size, rule) in enumerate(zip(lengths, self._problem.axes, strict=True)):
                 check_size(sample, axis, size, rule[1] * rule[2], rule[0])
+            check_held(self._layout, self.window, lengths)
 
     def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
         """Names the work in profiles; nothing where no profiler runs."""
@@ -230,7 +234,15 @@ def _c_problem(
         ragged=ragged,
         mask_first=window.mask_first,
         axes=tuple(zip(sizes.lengths, *window[:5], strict=True)),
+        ranges=_c_ranges(sizes, window),
     )
+
+
+def _c_ranges(sizes: Layout, window: Window) -> tuple[tuple[int, int, int, int], ...]:
+    if window.ranges is None:
+        return ()
+    query, key, _ = window.ranges
+    return tuple(zip(query, sizes.queries, key, sizes.keys, strict=True))
 
 
 #: How many problems stay prepared; the oldest is dropped first.

@@ -21,7 +21,7 @@ from ._carriers import is_foreign, refuse
 from ._operation import Operation
 from ._second_order import second_order
 from ._transforms import Rule
-from .utils.window import Window
+from .utils.window import Ranges, Window
 
 Tensors = Sequence[Tensor | None]
 
@@ -32,6 +32,8 @@ _RULE = (
     " bool mask_first, float? scale, bool heads_first"
 )
 _RULE_LENGTH = 9
+#: Not of the rule, which older exported programs have in these places: see _transforms.flat_ranges.
+_RANGES = "SymInt[]? ranges=None"
 
 
 def _never() -> bool:
@@ -73,7 +75,9 @@ def call(
     if isinstance(scale, float):
         _layout.check_scale(scale)
     given = {n: pure.shape_of(t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
-    _layout.layout(op, given, window, heads_first)
+    found = _layout.layout(op, given, window, heads_first)
+    if sizes is None:
+        _layout.check_held(found, window)
     if torch._C._get_tracing_state() is not None or _transforms.beyond_backends():
         return rule.pure(inputs, sizes)
     if _transforms.differentiates():
@@ -103,28 +107,40 @@ def _compiled(
         assert value is not None
         return _dense.attn(query, key, value, window=window, scale=scale, heads_first=heads_first)
     function = getattr(torch.ops.natten_mps, op.name)
-    return function(*inputs, sizes, *window, scale, heads_first)
+    windows, ranges = _transforms.flat(window), _transforms.flat_ranges(window)
+    return function(*inputs, sizes, *windows, scale, heads_first, ranges)
 
 
-def _window(rule: Sequence[Any]) -> Window:
+def _window(rule: Sequence[Any], flat: Sequence[int] | None) -> Window:
     kernel, dilation, stride, query_step, causal = (tuple(part) for part in rule[1:6])
-    return Window(kernel, dilation, stride, query_step, causal, rule[6])
+    ranges = None
+    if flat is not None:
+        n = len(kernel)
+        if len(flat) != 3 * n:
+            raise ValueError(f"ranges has {len(flat)} entries (want 3 for each of {n} axes)")
+        ranges = Ranges(tuple(flat[:n]), tuple(flat[n : 2 * n]), tuple(flat[2 * n :]))
+    return Window(kernel, dilation, stride, query_step, causal, rule[6], ranges)
 
 
 class _Call:
-    """The arguments of a registered operation: tensors, then the window rule, then the rest."""
+    """The arguments of a registered operation: tensors, the window rule, `rest` others, ranges,
+    which torch leaves out where they are None."""
 
-    def __init__(self, op: Operation, tensors: int, arguments: Sequence[Any]) -> None:
+    def __init__(
+        self, op: Operation, tensors: int, arguments: Sequence[Any], rest: int = 0
+    ) -> None:
         n = len(op.inputs)
         rule = arguments[tensors : tensors + _RULE_LENGTH]
+        behind = tensors + _RULE_LENGTH + rest
+        self.ranges = arguments[behind] if len(arguments) > behind else None
         self.op = op
         self.inputs: Tensors = arguments[:n]
         self.tensors: Tensors = arguments[n:tensors]
         self.sizes: Tensor | None = rule[0]
         self.rule = rule
-        self.window = _window(rule)
+        self.window = _window(rule, self.ranges)
         self.scale, self.heads_first = rule[7:]
-        self.rest = arguments[tensors + _RULE_LENGTH :]
+        self.rest = arguments[tensors + _RULE_LENGTH : behind]
 
     def layout(self) -> _layout.Layout:
         names = zip(self.op.inputs, self.inputs, strict=True)
@@ -191,7 +207,7 @@ def _tensors_of_backward(op: Operation) -> int:
 
 def _backward(op: Operation) -> Callable[..., Any]:
     def backward(*arguments: Any) -> list[Tensor]:
-        call = _Call(op, _tensors_of_backward(op), arguments)
+        call = _Call(op, _tensors_of_backward(op), arguments, 1)
         kept, d_outputs = call.tensors[: len(_kept(op))], call.tensors[len(_kept(op)) :]
         (wanted,) = call.rest
         prepared = call.prepare()
@@ -257,7 +273,7 @@ def _dense_rows(tensor: Tensor) -> Tensor:
 
 def _fake_backward(op: Operation) -> Callable[..., Any]:
     def fake(*arguments: Any) -> list[Tensor]:
-        call = _Call(op, _tensors_of_backward(op), arguments)
+        call = _Call(op, _tensors_of_backward(op), arguments, 1)
         (wanted,) = call.rest
         return [
             t.new_empty(t.shape)
@@ -271,7 +287,7 @@ def _fake_backward(op: Operation) -> Callable[..., Any]:
 def _setup(op: Operation) -> Callable[..., None]:
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         call = _Call(op, len(op.inputs), inputs)
-        ctx.rule = call.rule[1:]
+        ctx.rule, ctx.ranges = call.rule[1:], call.ranges
         kept = output if op.keeps_outputs else ()
         ctx.save_for_backward(*call.inputs, call.sizes, *kept)
         ctx.set_materialize_grads(False)
@@ -287,18 +303,19 @@ def _differentiate(op: Operation) -> Callable[..., Any]:
         saved = ctx.saved_tensors
         inputs, sizes, kept = saved[:n], saved[n], saved[n + 1 :]
         wanted = [bool(need) for need in ctx.needs_input_grad[:n]]
-        nothing = (None,) * _RULE_LENGTH
+        nothing = (None,) * (_RULE_LENGTH + 1)
         if all(d is None for d in d_outputs) or not any(wanted):
             return (*(None for _ in inputs), *nothing)
         first, *rest = d_outputs
         if first is None:
             first = torch.zeros_like(kept[0])
         if not torch.compiler.is_compiling() and _transforms.is_batched((first, *rest)):
-            call = _Call(op, n, (*inputs, sizes, *ctx.rule))
+            call = _Call(op, n, (*inputs, sizes, *ctx.rule, ctx.ranges))
             given = (first, *rest)
             found = _transforms.gradients(call.as_rule(), sizes, wanted, (*inputs, *kept), given)
             return (*found, *nothing)
-        grads = iter(backward_op(*inputs, *kept, first, *rest, sizes, *ctx.rule, wanted))
+        given = (*inputs, *kept, first, *rest)
+        grads = iter(backward_op(*given, sizes, *ctx.rule, wanted, ctx.ranges))
         return (*(next(grads) if want else None for want in wanted), *nothing)
 
     return backward
@@ -306,8 +323,8 @@ def _differentiate(op: Operation) -> Callable[..., Any]:
 
 def _setup_second(op: Operation) -> Callable[..., None]:
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        call = _Call(op, _tensors_of_backward(op), inputs)
-        ctx.rule = call.rule[1:]
+        call = _Call(op, _tensors_of_backward(op), inputs, 1)
+        ctx.rule, ctx.ranges = call.rule[1:], call.ranges
         (ctx.wanted,) = call.rest
         ctx.save_for_backward(*call.inputs, *call.tensors[len(_kept(op)) :], call.sizes)
 
@@ -319,11 +336,11 @@ def _differentiate_second(op: Operation) -> Callable[..., Any]:
 
     def backward(ctx: Any, dd: list[Tensor]) -> Any:
         saved = ctx.saved_tensors
-        call = _Call(op, n, (*saved[:n], saved[-1], *ctx.rule))
+        call = _Call(op, n, (*saved[:n], saved[-1], *ctx.rule, ctx.ranges))
         given = iter(dd)
         every = [next(given) if want else None for want in ctx.wanted]
         again = second_order(call.pure, saved[:n], saved[n : n + m], ctx.wanted, every)
-        rest = (None,) * (_RULE_LENGTH + 1)
+        rest = (None,) * (_RULE_LENGTH + 2)
         return (*again[:n], *[None] * len(_kept(op)), *again[n:], *rest)
 
     return backward
@@ -335,10 +352,10 @@ def _chosen(names: Sequence[str], wanted: Sequence[bool]) -> list[str]:
 
 def _define(op: Operation) -> None:
     result = "(Tensor, Tensor)" if len(op.outputs) == 2 else "Tensor"
-    _LIBRARY.define(f"{op.name}({_arguments(op.inputs)}, {_RULE}) -> {result}")
+    _LIBRARY.define(f"{op.name}({_arguments(op.inputs)}, {_RULE}, {_RANGES}) -> {result}")
     tensors = (*op.inputs, *_kept(op), *_d(op.outputs))
     _LIBRARY.define(
-        f"{op.name}_backward({_arguments(tensors)}, {_RULE}, bool[] wanted) -> Tensor[]"
+        f"{op.name}_backward({_arguments(tensors)}, {_RULE}, bool[] wanted, {_RANGES}) -> Tensor[]"
     )
     for name, run, fake in (
         (op.name, _forward(op), _fake_forward(op)),
@@ -347,10 +364,10 @@ def _define(op: Operation) -> None:
         _LIBRARY.impl(name, run, "CompositeExplicitAutograd")
         torch.library.register_fake(f"natten_mps::{name}", fake, lib=_LIBRARY)
     for name, names, results in (
-        (op.name, op.inputs, lambda *_: op.outputs),
-        (op.name + "_backward", tensors, lambda *rest: _chosen(_d(op.inputs), rest[-1])),
+        (op.name, op.inputs, lambda _: op.outputs),
+        (op.name + "_backward", tensors, lambda rest: _chosen(_d(op.inputs), rest[8])),
     ):
-        rule = _transforms.vmap_rule(op, names, results)
+        rule = _transforms.vmap_rule(name, names, results)
         torch.library.register_vmap(f"natten_mps::{name}", rule, lib=_LIBRARY)
     torch.library.register_autograd(
         f"natten_mps::{op.name}", _differentiate(op), setup_context=_setup(op), lib=_LIBRARY
@@ -370,22 +387,21 @@ def _count_flops(op: Operation) -> None:
     operations make two such products of one, that of the fused one five of two."""
     n = len(op.inputs)
 
-    def products(arguments: Sequence[Any], tensors: int) -> tuple[int, int]:
-        shapes = dict(zip(op.inputs, arguments[:n], strict=True))
-        rule = arguments[tensors : tensors + _RULE_LENGTH]
-        window = _window(rule)
+    def products(call: _Call) -> tuple[int, int]:
+        shapes: Any = dict(zip(op.inputs, call.inputs, strict=True))
         given = {name: tuple(shape) for name, shape in shapes.items() if shape is not None}
-        sizes = _layout.layout(op, given, window, rule[8])
-        queries = sizes.batch * sizes.heads * prod(_layout.outputs_of(sizes.lengths, window))
+        window = call.window
+        sizes = _layout.layout(op, given, window, call.heads_first)
+        queries = sizes.batch * sizes.heads * prod(_layout.outputs_of(sizes.queries, window))
         slots = prod(window.kernel) + sizes.extra
         return 2 * queries * slots * sizes.head_dim, 2 * queries * slots * sizes.value_dim
 
     def forward(*arguments: Any, **_: Any) -> int:
-        qk, av = products(arguments, n)
+        qk, av = products(_Call(op, n, arguments))
         return {"attn": qk + av, "qk": qk, "av": av}[op.name]
 
     def backward(*arguments: Any, **_: Any) -> int:
-        qk, av = products(arguments, _tensors_of_backward(op))
+        qk, av = products(_Call(op, _tensors_of_backward(op), arguments, 1))
         return {"attn": 3 * qk + 2 * av, "qk": 2 * qk, "av": 2 * av}[op.name]
 
     register_flop_formula(getattr(torch.ops.natten_mps, op.name))(forward)

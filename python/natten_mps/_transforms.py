@@ -22,6 +22,16 @@ _BATCHED = torch._C._dispatch_key_parse("Batched")
 _HEADS_FIRST = 7
 
 
+def flat(window: Window) -> tuple[Any, ...]:
+    """What the registered operations take of a window before the scale; ranges come last."""
+    return window[:6]
+
+
+def flat_ranges(window: Window) -> list[Any] | None:
+    """Offsets of the queries, of the keys and lengths of whole axes, one behind the other."""
+    return None if window.ranges is None else [n for part in window.ranges for n in part]
+
+
 def differentiates() -> bool:
     """Whether a transform of torch.func takes gradients."""
     return TransformType.Grad in _kinds()
@@ -48,7 +58,8 @@ class Rule:
     def __init__(self, op: Operation, window: Window, scale: float | None, first: bool) -> None:
         """`first`: whether the layout is heads-first."""
         self.op = op
-        self.arguments = (*window, scale, first)
+        self.arguments = (*flat(window), scale, first)
+        self.ranges = flat_ranges(window)
         self.options = {"window": window, "scale": scale, "heads_first": first}
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
@@ -57,12 +68,13 @@ class Rule:
 
     def forward(self, inputs: Tensors, sizes: Tensor | None) -> Any:
         """The registered operation."""
-        return getattr(torch.ops.natten_mps, self.op.name)(*inputs, sizes, *self.arguments)
+        function = getattr(torch.ops.natten_mps, self.op.name)
+        return function(*inputs, sizes, *self.arguments, self.ranges)
 
     def backward(self, tensors: Tensors, sizes: Tensor | None, wanted: Sequence[bool]) -> Any:
         """The registered gradient: those of the wanted inputs."""
         function = getattr(torch.ops.natten_mps, self.op.name + "_backward")
-        return tuple(function(*tensors, sizes, *self.arguments, list(wanted)))
+        return tuple(function(*tensors, sizes, *self.arguments, list(wanted), self.ranges))
 
 
 class Transformed(torch.autograd.Function):
@@ -181,14 +193,16 @@ class TransformedBackward(torch.autograd.Function):
         return (None, None, None, *again[:n], *[None] * (len(tensors) - n - m), *again[n:])
 
 
-def vmap_rule(op: Operation, tensors: Sequence[str], results: Callable[..., Sequence[str]]) -> Any:
-    """The rule of a registered operation: names of its tensors, and `results(*rest)` of its
-    results, where `rest` follows the last tensor."""
+def vmap_rule(
+    name: str, tensors: Sequence[str], results: Callable[[Sequence[Any]], Sequence[str]]
+) -> Any:
+    """The rule of a registered operation: names of its tensors, and `results(rest)` of its
+    results, where `rest` follows the sizes."""
     count = len(tensors)
 
     def rule(info: Any, in_dims: Any, *arguments: Any) -> Any:
         size, sizes, rest = info.batch_size, arguments[count], arguments[count + 1 :]
-        function = getattr(torch.ops.natten_mps, op.name + ("" if len(rest) == 8 else "_backward"))
+        function = getattr(torch.ops.natten_mps, name)
         front = [
             _front(t, d, size) for t, d in zip(arguments[:count], in_dims[:count], strict=True)
         ]
@@ -200,7 +214,7 @@ def vmap_rule(op: Operation, tensors: Sequence[str], results: Callable[..., Sequ
         if sizes is not None and not biased:
             sizes = _fold(_front(sizes, in_dims[count], size), 0)
         found = function(*folded, sizes, *rest)
-        axes = [_axis(name, rest[_HEADS_FIRST]) if biased else 0 for name in results(*rest)]
+        axes = [_axis(name, rest[_HEADS_FIRST]) if biased else 0 for name in results(rest)]
         if isinstance(found, Tensor):
             return _unfold(found, axes[0], size), axes[0] % (found.dim() + 1)
         unfolded = [_unfold(t, axis, size) for t, axis in zip(found, axes, strict=True)]

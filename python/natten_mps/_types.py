@@ -9,6 +9,8 @@ from torch import Tensor
 
 #: One integer, or one per axis.
 Ints = SupportsIndex | Sequence[SupportsIndex]
+#: One integer from 0 on, or one per axis, or nothing.
+Offsets = Ints | None
 #: One truth value, or one per axis.
 Bools = bool | Sequence[bool]
 #: Kernel size, dilation, stride, is_causal and window stride.
@@ -39,6 +41,9 @@ class Fused(Protocol):
         *,
         rpb: Tensor | None = None,
         window_stride: Ints = 1,
+        query_offset: Offsets = None,
+        key_offset: Offsets = None,
+        full_size: Offsets = None,
     ) -> Tensor: ...
     @overload
     def __call__(
@@ -57,6 +62,9 @@ class Fused(Protocol):
         additional_values: Tensor | None = None,
         rpb: Tensor | None = None,
         window_stride: Ints = 1,
+        query_offset: Offsets = None,
+        key_offset: Offsets = None,
+        full_size: Offsets = None,
     ) -> Both: ...
     @overload
     def __call__(
@@ -75,6 +83,9 @@ class Fused(Protocol):
         *,
         rpb: Tensor | None = None,
         window_stride: Ints = 1,
+        query_offset: Offsets = None,
+        key_offset: Offsets = None,
+        full_size: Offsets = None,
     ) -> Both: ...
     @overload
     def __call__(
@@ -93,6 +104,9 @@ class Fused(Protocol):
         *,
         rpb: Tensor | None = None,
         window_stride: Ints = 1,
+        query_offset: Offsets = None,
+        key_offset: Offsets = None,
+        full_size: Offsets = None,
     ) -> Result: ...
 
 

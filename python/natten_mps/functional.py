@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import _doors, _types
 from ._predecessor_ops import register
-from ._types import Bools, Ints, Result, Scale
+from ._types import Bools, Ints, Offsets, Result, Scale
 from .utils.params import make_window
 from .varlen import na1d_packed, na1d_varlen, na2d_varlen, na3d_varlen
 
@@ -46,6 +46,9 @@ def na1d(
     *,
     rpb: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Result:
     """Fused 1-D neighborhood attention: each query attends to the keys of its window.
 
@@ -63,6 +66,11 @@ def na1d(
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -97,6 +105,7 @@ def na1d(
         additional_keys,
         additional_values,
         rpb,
+        parts=(query_offset, key_offset, full_size),
     )
 
 
@@ -116,6 +125,9 @@ def na2d(
     *,
     rpb: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Result:
     """Fused 2-D neighborhood attention: each query attends to the keys of its window.
 
@@ -133,6 +145,11 @@ def na2d(
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -167,6 +184,7 @@ def na2d(
         additional_keys,
         additional_values,
         rpb,
+        parts=(query_offset, key_offset, full_size),
     )
 
 
@@ -186,6 +204,9 @@ def na3d(
     *,
     rpb: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Result:
     """Fused 3-D neighborhood attention: each query attends to the keys of its window.
 
@@ -203,6 +224,11 @@ def na3d(
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -237,6 +263,7 @@ def na3d(
         additional_keys,
         additional_values,
         rpb,
+        parts=(query_offset, key_offset, full_size),
     )
 
 
@@ -252,6 +279,9 @@ def na1d_qk(
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Logits of 1-D neighborhood attention: each query with the keys of its window.
 
@@ -266,6 +296,11 @@ def na1d_qk(
         rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
         additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na1d`.
@@ -287,7 +322,16 @@ def na1d_qk(
         torch.Size([2, 16, 4, 3])
     """
     window = make_window(1, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.qk("na1d_qk", window, query, key, scale, rpb, additional_keys)
+    return _doors.qk(
+        "na1d_qk",
+        window,
+        query,
+        key,
+        scale,
+        rpb,
+        additional_keys,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 def na1d_av(
@@ -300,6 +344,9 @@ def na1d_av(
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Values of 1-D neighborhood attention, summed by the weights of each query's window.
 
@@ -312,6 +359,11 @@ def na1d_av(
         is_causal: whether a query sees no key after its own position.
         additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na1d`. Weights of masked slots are ignored.
@@ -333,7 +385,14 @@ def na1d_av(
         torch.Size([2, 16, 4, 8])
     """
     window = make_window(1, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.av("na1d_av", window, attn, value, additional_values)
+    return _doors.av(
+        "na1d_av",
+        window,
+        attn,
+        value,
+        additional_values,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 def na2d_qk(
@@ -348,6 +407,9 @@ def na2d_qk(
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Logits of 2-D neighborhood attention: each query with the keys of its window.
 
@@ -362,6 +424,11 @@ def na2d_qk(
         rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
         additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na2d`.
@@ -383,7 +450,16 @@ def na2d_qk(
         torch.Size([2, 8, 8, 4, 9])
     """
     window = make_window(2, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.qk("na2d_qk", window, query, key, scale, rpb, additional_keys)
+    return _doors.qk(
+        "na2d_qk",
+        window,
+        query,
+        key,
+        scale,
+        rpb,
+        additional_keys,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 def na2d_av(
@@ -396,6 +472,9 @@ def na2d_av(
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Values of 2-D neighborhood attention, summed by the weights of each query's window.
 
@@ -408,6 +487,11 @@ def na2d_av(
         is_causal: whether a query sees no key after its own position.
         additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na2d`. Weights of masked slots are ignored.
@@ -429,7 +513,14 @@ def na2d_av(
         torch.Size([2, 8, 8, 4, 16])
     """
     window = make_window(2, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.av("na2d_av", window, attn, value, additional_values)
+    return _doors.av(
+        "na2d_av",
+        window,
+        attn,
+        value,
+        additional_values,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 def na3d_qk(
@@ -444,6 +535,9 @@ def na3d_qk(
     rpb: Tensor | None = None,
     additional_keys: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Logits of 3-D neighborhood attention: each query with the keys of its window.
 
@@ -458,6 +552,11 @@ def na3d_qk(
         rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
         additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na3d`.
@@ -479,7 +578,16 @@ def na3d_qk(
         torch.Size([1, 4, 6, 6, 2, 27])
     """
     window = make_window(3, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.qk("na3d_qk", window, query, key, scale, rpb, additional_keys)
+    return _doors.qk(
+        "na3d_qk",
+        window,
+        query,
+        key,
+        scale,
+        rpb,
+        additional_keys,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 def na3d_av(
@@ -492,6 +600,9 @@ def na3d_av(
     is_causal: Bools = False,
     additional_values: Tensor | None = None,
     window_stride: Ints = 1,
+    query_offset: Offsets = None,
+    key_offset: Offsets = None,
+    full_size: Offsets = None,
 ) -> Tensor:
     """Values of 3-D neighborhood attention, summed by the weights of each query's window.
 
@@ -504,6 +615,11 @@ def na3d_av(
         is_causal: whether a query sees no key after its own position.
         additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
         window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        query_offset: position of the first query, where the tensors hold part of longer axes, a
+            multiple of `stride`; None: 0.
+        key_offset: position of the first key; None: 0.
+        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
+            key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na3d`. Weights of masked slots are ignored.
@@ -525,7 +641,14 @@ def na3d_av(
         torch.Size([1, 4, 6, 6, 2, 8])
     """
     window = make_window(3, kernel_size, dilation, stride, is_causal, window_stride)
-    return _doors.av("na3d_av", window, attn, value, additional_values)
+    return _doors.av(
+        "na3d_av",
+        window,
+        attn,
+        value,
+        additional_values,
+        parts=(query_offset, key_offset, full_size),
+    )
 
 
 register(1, na1d_qk, na1d_av, na1d, na1d_varlen)

@@ -205,8 +205,8 @@ def _attend(
         logits = _doors.qk(name, window, query, key, scale, rpb, sizes=sizes)
         weights = functional.dropout(logits.softmax(-1), dropout)
         return _doors.av(name, window, weights, value, sizes=sizes)
-    shared = {"rpb": rpb, "sizes": sizes}
-    return cast("Tensor", _doors.fused(name, window, query, key, value, scale, False, **shared))
+    found = _doors.fused(name, window, query, key, value, scale, False, rpb=rpb, sizes=sizes)
+    return cast("Tensor", found)
 
 
 def _check_numbers(

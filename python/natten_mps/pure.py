@@ -7,7 +7,7 @@ Sums are taken in float32 (float64 for float64).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast
@@ -79,13 +79,26 @@ def _at_least_0(numbers: Tensor) -> Tensor:
     return torch.maximum(numbers, torch.zeros_like(numbers))
 
 
+class Held(NamedTuple):
+    """Positions of queries and of keys that the tensors hold along each axis."""
+
+    queries: tuple[int, ...]
+    keys: tuple[int, ...]
+
+
 def _axis_table(
-    window: Window, axis: int, length: int, size: int | Tensor, device: torch.device
+    window: Window, axis: int, held: Held, sizes: Tensor | None, device: torch.device
 ) -> _AxisTable:
-    """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `size` is
-    the length, or that of each sample [S, 1, 1]. Padding gets the window of the last query."""
+    """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `sizes` is
+    the length of each sample [S, 1, 1]. Padding gets the window of the last query."""
     kernel, dilation = window.kernel[axis], window.dilation[axis]
-    index = torch.arange(0, length, window.query_step[axis], device=device)[None, :, None]
+    keys_held = held.keys[axis]
+    first, first_key, length = 0, 0, keys_held
+    if window.ranges is not None:
+        first, first_key, length = (part[axis] for part in window.ranges)
+    size = length if sizes is None else sizes
+    end = first + held.queries[axis]
+    index = torch.arange(first, end, window.query_step[axis], device=device)[None, :, None]
     query = torch.minimum(index, size - 1) if isinstance(size, Tensor) else index
     residue = query % dilation
     # Converters to other programs know no division of integers, so that the common case has none.
@@ -103,7 +116,10 @@ def _axis_table(
     keys = torch.minimum(_at_least_0(keys), group - 1)
     bias = _at_least_0(keys - position + kernel - 1)
     bias = torch.minimum(bias, torch.full_like(bias, 2 * kernel - 2))
-    return _AxisTable(residue + keys * dilation, visible, bias, (index >= size).squeeze(-1))
+    place = residue + keys * dilation
+    if window.ranges is not None:  # what is not seen need not be held
+        place = torch.clamp(place - first_key, 0, keys_held - 1)
+    return _AxisTable(place, visible, bias, (index >= size).squeeze(-1))
 
 
 def _outer(
@@ -128,12 +144,10 @@ def _flat_index(parts: list[Tensor], lengths: tuple[int, ...]) -> Tensor:
     return _outer([p * step for p, step in zip(parts, steps, strict=True)], torch.add, 1)
 
 
-def _build(
-    lengths: tuple[int, ...], window: Window, sizes: Tensor | None, device: torch.device
-) -> Table:
+def _build(held: Held, window: Window, sizes: Tensor | None, device: torch.device) -> Table:
     axes = [
-        _axis_table(window, a, n, n if sizes is None else sizes[:, a, None, None], device)
-        for a, n in enumerate(lengths)
+        _axis_table(window, a, held, None if sizes is None else sizes[:, a, None, None], device)
+        for a in range(len(held.keys))
     ]
     biases = tuple(2 * kernel - 1 for kernel in window.kernel)
     visible = _outer([a.visible for a in axes], torch.logical_and, 1)
@@ -142,7 +156,7 @@ def _build(
         padding = _outer([a.padding for a in axes], torch.logical_or, 0)
         visible = visible & ~padding[..., None]
     return Table(
-        key=_flat_index([a.key for a in axes], lengths),
+        key=_flat_index([a.key for a in axes], held.keys),
         visible=visible if any(window.causal) or sizes is not None else None,
         bias=_flat_index([a.bias for a in axes], biases),
         padding=padding,
@@ -157,12 +171,12 @@ def _table_bytes(table: Table) -> int:
 _tables = Kept[Table](64 << 20, _table_bytes)
 
 
-def _cached_table(lengths: tuple[int, ...], window: Window, device: torch.device) -> Table:
+def _cached_table(held: Held, window: Window, device: torch.device) -> Table:
     def make() -> Table:
         with torch.inference_mode(False):  # else autograd could not save the table
-            return _build(lengths, window, None, device)
+            return _build(held, window, None, device)
 
-    return _tables.get((lengths, window, device), make)
+    return _tables.get((held, window, device), make)
 
 
 def _traced() -> bool:
@@ -174,15 +188,13 @@ def _traced() -> bool:
     )
 
 
-def _table(
-    lengths: tuple[int, ...], window: Window, sizes: Tensor | None, device: torch.device
-) -> Table:
+def _table(held: Held, window: Window, sizes: Tensor | None, device: torch.device) -> Table:
     if sizes is not None:
-        return _build(lengths, window, sizes.to(device, torch.int64), device)
+        return _build(held, window, sizes.to(device, torch.int64), device)
     if _traced():
-        return _build(lengths, window, None, device)
+        return _build(held, window, None, device)
     with unrecorded():  # a constant of the trace
-        return _cached_table(lengths, window, device)
+        return _cached_table(held, window, device)
 
 
 def to_heads_last(tensor: Tensor, heads_first: bool) -> Tensor:
@@ -287,13 +299,18 @@ def _weighted(weights: Tensor, value: Tensor, table: Table, extra_value: Tensor 
     return out.flatten(2, 3)
 
 
-def _outputs(lengths: tuple[int, ...], window: Window) -> list[int]:
-    return [-(-n // step) for n, step in zip(lengths, window.query_step, strict=True)]
+def _outputs(held: Held, window: Window) -> list[int]:
+    return [-(-n // step) for n, step in zip(held.queries, window.query_step, strict=True)]
 
 
-def _spread(flat: Tensor, lengths: tuple[int, ...], window: Window, dtype: torch.dtype) -> Tensor:
+def queries_of(outputs: Sequence[int], window: Window) -> tuple[int, ...]:
+    """Queries of a range that is known by its outputs: up to the last one that is computed."""
+    return tuple((n - 1) * step + 1 for n, step in zip(outputs, window.query_step, strict=True))
+
+
+def _spread(flat: Tensor, held: Held, window: Window, dtype: torch.dtype) -> Tensor:
     """[B, queries, ...] -> [B, *queries, ...]."""
-    shape = (_batch_of(flat), *_outputs(lengths, window), *shape_of(flat)[2:])
+    shape = (_batch_of(flat), *_outputs(held, window), *shape_of(flat)[2:])
     spread = flat.reshape(shape)
     return spread if spread.dtype == dtype else spread.to(dtype)
 
@@ -306,12 +323,14 @@ def _clear(tensor: Tensor, table: Table, value: float) -> Tensor:
 
 
 def _fixed(*tensors: Tensor) -> Any:
-    """The tensors, and their lengths. A recorded trace is of these lengths, so that it must refuse
-    others; it takes any batch."""
-    lengths = tuple(shape_of(tensors[-1])[1:-2])
+    """The tensors, and which positions the first and the last of them hold. A recorded trace is of
+    these lengths, so that it must refuse others; it takes any batch."""
+    lengths = [tuple(shape_of(t)[1:-2]) for t in tensors]
+    held = Held(lengths[0], lengths[-1])
     if torch._C._get_tracing_state() is None:
-        return *tensors, lengths
-    return *(t.expand(-1, *lengths, -1, -1) for t in tensors), lengths
+        return *tensors, held
+    fixed = (t.expand(-1, *n, -1, -1) for t, n in zip(tensors, lengths, strict=True))
+    return *fixed, held
 
 
 def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -359,13 +378,13 @@ def attn(
     extra_k, extra_v = (
         None if t is None else to_heads_last(t, heads_first) for t in (extra_key, extra_value)
     )
-    q, k, v, lengths = _fixed(q, k, v)
-    table = _table(lengths, window, sizes, q.device)
+    q, k, v, held = _fixed(q, k, v)
+    table = _table(held, window, sizes, q.device)
     factor = 1 / math.sqrt(shape_of(q)[-1]) if scale is None else scale
     weights, lse, nothing = softmax(_logits(q, k, window, table, factor, rpb, extra_k))
     out = _weighted(weights, v, table, extra_v).masked_fill(nothing, 0)
-    out = _spread(out, lengths, window, query.dtype)
-    lse = _spread(lse, lengths, window, lse.dtype)
+    out = _spread(out, held, window, query.dtype)
+    lse = _spread(lse, held, window, lse.dtype)
     if not heads_first:
         return out, lse
     return to_heads_first(out, True), _moved(lse, -1, 1).contiguous()
@@ -386,10 +405,10 @@ def qk(
     """Logits of each window; see ops.qk."""
     q, k = to_heads_last(query, heads_first), to_heads_last(key, heads_first)
     extra_k = None if extra_key is None else to_heads_last(extra_key, heads_first)
-    q, k, lengths = _fixed(q, k)
-    table = _table(lengths, window, sizes, q.device)
+    q, k, held = _fixed(q, k)
+    table = _table(held, window, sizes, q.device)
     logits = _logits(q, k, window, table, 1.0 if scale is None else scale, rpb, extra_k)
-    out = _spread(_clear(logits, table, 0), lengths, window, query.dtype)
+    out = _spread(_clear(logits, table, 0), held, window, query.dtype)
     return to_heads_first(out, heads_first)
 
 
@@ -408,8 +427,10 @@ def av(
     assert scale is None
     weights, v = to_heads_last(attn, heads_first), to_heads_last(value, heads_first)
     extra_v = None if extra_value is None else to_heads_last(extra_value, heads_first)
-    v, lengths = _fixed(v)
-    table = _table(lengths, window, sizes, v.device)
+    v, held = _fixed(v)
+    if window.ranges is not None:
+        held = held._replace(queries=queries_of(shape_of(weights)[1:-2], window))
+    table = _table(held, window, sizes, v.device)
     w = up(weights).flatten(1, -3)
     if table.visible is not None:
         slots = shape_of(table.key)[-1]
@@ -419,4 +440,4 @@ def av(
         w = near if extra_value is None else torch.cat([near, w[..., slots:]], -1)
     w = _clear(w, table, 0)
     out = _clear(_weighted(w, v, table, extra_v), table, 0)
-    return to_heads_first(_spread(out, lengths, window, value.dtype), heads_first)
+    return to_heads_first(_spread(out, held, window, value.dtype), heads_first)

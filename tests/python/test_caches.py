@@ -14,6 +14,7 @@ import natten_mps as nm
 from natten_mps import _dense, _lib, _operation, _plan, _prepared, backend, ops, pure
 from natten_mps._mps import verdict
 from natten_mps.ops import Window
+from natten_mps.utils.window import Ranges
 
 K3 = Window((3,), (1,), (1,), (1,), (False,))
 
@@ -47,6 +48,8 @@ DIFFERENT = {
     "query_step": {"window": K3._replace(query_step=(2,))},
     "causal": {"window": K3._replace(causal=(True,))},
     "mask_first": {"window": K3._replace(mask_first=True)},
+    "ranges": {"window": K3._replace(ranges=Ranges((0,), (0,), (7,)))},
+    "query_offset": {"window": K3._replace(ranges=Ranges((1,), (0,), (7,)))},
     "scale": {"scale": 0.25},
     "ragged": {"ragged": True},
     "heads_first": {"heads_first": True},
@@ -111,10 +114,10 @@ def test_sizes_may_change_between_forward_and_backward(rank):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_fake_results_are_of_the_dtypes_of_real_ones(dtype):
     x = torch.zeros(1, 9, 2, 8, dtype=dtype)
-    real = torch.ops.natten_mps.attn(x, x, x, None, None, None, None, *K3, None, False)
+    real = torch.ops.natten_mps.attn(x, x, x, None, None, None, None, *K3[:6], None, False)
     with FakeTensorMode() as mode:
         y = mode.from_tensor(x)
-        fake = torch.ops.natten_mps.attn(y, y, y, None, None, None, None, *K3, None, False)
+        fake = torch.ops.natten_mps.attn(y, y, y, None, None, None, None, *K3[:6], None, False)
     for a, b in zip(real, fake, strict=True):
         assert (a.dtype, a.shape, a.stride()) == (b.dtype, b.shape, b.stride())
     assert real[1].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

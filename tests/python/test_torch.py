@@ -26,7 +26,7 @@ def arguments(problem, op):
     }[op]
     options = problem.options(op)
     tensors = [inputs.get(name) for name in names]
-    rule = (options.get("sizes"), *problem.window, options.get("scale"), problem.heads_first)
+    rule = (options.get("sizes"), *problem.window[:6], options.get("scale"), problem.heads_first)
     return tensors, rule
 
 

@@ -68,6 +68,23 @@ def normalize_kernel_size(kernel_size: Any, rank: int) -> tuple[int, ...]:
     return normalize_positive(kernel_size, rank, "kernel_size")
 
 
+def normalize_offset(value: Any, rank: int, name: str) -> tuple[int, ...]:
+    """`value` as a tuple of integers from 0 on, one per axis, which a compiler may not know."""
+    given, value = value, _plain(value)
+    entries = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    for entry in entries:
+        if isinstance(entry, bool) or not isinstance(entry, (int, torch.SymInt)):
+            raise ValueError(
+                f"{name} is {given!r} (want an integer from 0 on, or a sequence of {rank}, one per"
+                " axis)."
+            )
+        if entry < 0:
+            raise ValueError(f"{name} values must be >= 0, got {entry}.")
+    if len(entries) != rank:
+        raise ValueError(f"{name} must have length {rank}, got {len(entries)}.")
+    return entries
+
+
 def normalize_causal(is_causal: Any, rank: int) -> tuple[bool, ...]:
     """`is_causal` as a tuple of bools, one per axis; 0 and 1 stand for False and True."""
     given, is_causal = is_causal, _plain(is_causal)

@@ -9,6 +9,15 @@ from torch import Tensor
 Index = TypeVar("Index", int, Tensor)
 
 
+class Ranges(NamedTuple):
+    """Which part of every axis the tensors hold. Positions are those of the whole axis, and so are
+    windows, dilation groups, masks and strides; how many are held is said by the tensors."""
+
+    query: tuple[int, ...]  # position of the first query, a multiple of query_step
+    key: tuple[int, ...]  # position of the first key
+    full: tuple[int, ...]  # positions of the whole axis
+
+
 class Window(NamedTuple):
     """Which keys each query sees, with one entry per axis (see natten_mps_axis in
     include/natten_mps.h)."""
@@ -19,6 +28,38 @@ class Window(NamedTuple):
     query_step: tuple[int, ...]  # only every query_step-th query is computed
     causal: tuple[bool, ...]
     mask_first: bool = False  # causal slots: masked ones lead (natten-mps) or trail (NATTEN 0.17)
+    ranges: Ranges | None = None  # None: the tensors hold whole axes
+
+
+def extent(window: Window, axis: int, length: int, position: int) -> tuple[int, int]:
+    """First and last key that the query at `position` of an axis of `length` sees."""
+    kernel, dilation, stride = window.kernel[axis], window.dilation[axis], window.stride[axis]
+    group, residue = divmod(position, dilation)
+    size = (length - residue + dilation - 1) // dilation
+    first = group - group % stride
+    if window.causal[axis]:
+        start = max(min(first + stride - 1, size - 1) - kernel + 1, 0)
+        return residue + start * dilation, position
+    leader = min(first + stride // 2, size - 1)
+    start = min(max(leader - kernel // 2, 0), size - kernel)
+    return residue + start * dilation, residue + (start + kernel - 1) * dilation
+
+
+def keys_of(window: Window, axis: int, length: int, first: int, count: int) -> range:
+    """The smallest interval with every key that the queries of a range see, as
+    natten_mps_window_range gives it.
+
+    Along a dilation group both ends of a window rise with the query, so that the first and last
+    query of each group tell. With a query_step those between the computed ones count as well.
+    """
+    step, dilation = window.query_step[axis], window.dilation[axis]
+    last = first + (count - 1) // step * step
+    begins = range(first, min(first + dilation, last + 1))
+    ends = range(max(last - dilation + 1, first), last + 1)
+    return range(
+        min(extent(window, axis, length, i)[0] for i in begins),
+        max(extent(window, axis, length, i)[1] for i in ends) + 1,
+    )
 
 
 def _start_and_size(
