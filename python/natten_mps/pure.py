@@ -193,8 +193,14 @@ def _table(held: Held, window: Window, sizes: Tensor | None, device: torch.devic
         return _build(held, window, sizes.to(device, torch.int64), device)
     if _traced():
         return _build(held, window, None, device)
-    with unrecorded():  # a constant of the trace
-        return _cached_table(held, window, device)
+    with unrecorded() as recording:  # a constant of the trace
+        table = _cached_table(held, window, device)
+        if not recording:
+            return table
+        # The trace knows a tensor by its identity, and one that it first met inside an
+        # autograd.Function it cannot use outside.
+        visible = None if table.visible is None else table.visible.detach()
+        return Table(table.key.detach(), visible, table.bias.detach(), None)
 
 
 def to_heads_last(tensor: Tensor, heads_first: bool) -> Tensor:

@@ -6,6 +6,8 @@ tests/golden/make_names.py recorded the releases; released_names.py imports what
 
 import inspect
 import json
+import logging
+import os
 import re
 import subprocess
 import sys
@@ -46,6 +48,8 @@ MORE = {
         for rank in (1, 2, 3)
         for kind in ("qk", "qkrpb", "av")
     },
+} | {  # upstream's own tests use it
+    version: {"natten.utils.log _get_log_pipe"} for version in VERSIONS if version >= "0.21"
 }
 
 
@@ -176,3 +180,31 @@ def test_literal_path(version):
     if version >= "0.15":
         assert shim.utils.tensor.__name__ == f"{shim.__name__}.utils.tensor"
         assert set(shim.__all__) <= vars(shim).keys()
+
+
+@pytest.mark.parametrize(
+    ("pipe", "kind"),
+    [
+        (None, logging.StreamHandler),
+        ("stderr", logging.StreamHandler),
+        ("log", logging.FileHandler),
+        (os.devnull, logging.NullHandler),
+        ("no such folder/log", logging.NullHandler),
+    ],
+)
+def test_where_021_logs(pipe, kind, tmp_path, monkeypatch):
+    """A path that cannot be written silences the logger, and breaks no program."""
+    monkeypatch.delenv("NATTEN_LOG_PIPE", raising=False)
+    if pipe is not None:
+        path = str(tmp_path / pipe) if pipe.endswith("log") else pipe
+        monkeypatch.setenv("NATTEN_LOG_PIPE", path)
+    log = for_version("0.21.7").utils.log
+    logger = log.NattenLogger(f"{__name__}.{pipe}")
+    assert type(logger.handler) is kind
+    assert logger.handler.formatter is logger.formatter or kind is logging.NullHandler
+    assert logger.log_level == logging.INFO
+    logger.warning("said")
+    logger.handler.close()
+    if pipe == "log":
+        assert "said" in (tmp_path / pipe).read_text()
+        assert log._get_log_pipe() == path

@@ -74,6 +74,17 @@ def test_other_types(layer_and_input, dtype):
     assert torch.allclose(out.float(), want, atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.filterwarnings(
+    "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
+)
+def test_recorded_traces_compute_the_same(layer_and_input):
+    """Up to 0.17 a trace has two functions of upstream's names, one after the other."""
+    layer, x = layer_and_input
+    with torch.no_grad():
+        recorded = torch.jit.trace(layer, (x,), check_trace=False)
+        torch.testing.assert_close(recorded(2 * x), layer(2 * x))
+
+
 def test_half_and_bfloat16_methods(layer_and_input):
     layer, x = layer_and_input
     assert copy.deepcopy(layer).half()(x.half()).dtype == torch.float16

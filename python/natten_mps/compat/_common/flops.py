@@ -81,7 +81,7 @@ def _counting(handles: Mapping[str, Handle]) -> tuple[Callable[..., Any], Callab
 
     def get_flops(model: Any, input: Any, disable_warnings: bool = False) -> float:
         """Multiply-accumulates of ``model(input)``, by fvcore, which must be installed."""
-        from fvcore.nn import FlopCountAnalysis  # type: ignore[import-not-found,unused-ignore]
+        from fvcore.nn import FlopCountAnalysis
 
         counter = add_natten_handle(FlopCountAnalysis(model, input))
         if disable_warnings:

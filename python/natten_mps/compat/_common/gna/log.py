@@ -2,6 +2,7 @@
 """Loggers of 0.21, which write where NATTEN_LOG_PIPE says: stdout (default), stderr or a file."""
 
 import logging
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -12,11 +13,27 @@ from ..environment import is_torch_compiling, parse_env_str
 _STREAMS = {"": "stdout", "stdout": "stdout", "stderr": "stderr"}
 
 
-def _handler() -> logging.Handler:
+def _get_log_pipe() -> Any:
+    """A stream, the path of a file that can be written, or None: nothing is logged."""
     pipe = parse_env_str("NATTEN_LOG_PIPE", "stdout").strip()
     if pipe.lower() in _STREAMS:
-        return logging.StreamHandler(getattr(sys, _STREAMS[pipe.lower()]))
-    return logging.FileHandler(pipe, delay=True, encoding="utf-8")
+        return getattr(sys, _STREAMS[pipe.lower()])
+    if pipe == os.devnull:
+        return None
+    try:
+        open(pipe, "a", encoding="utf-8").close()
+    except OSError:
+        return None
+    return pipe
+
+
+def _handler() -> logging.Handler:
+    pipe = _get_log_pipe()
+    if pipe is None:
+        return logging.NullHandler()
+    if isinstance(pipe, str):
+        return logging.FileHandler(pipe, encoding="utf-8")
+    return logging.StreamHandler(pipe)
 
 
 class NattenLogger:
@@ -24,6 +41,8 @@ class NattenLogger:
 
     def __init__(self, name: str) -> None:
         self.logger = log.make_logger(name, _handler())
+        self.handler = self.logger.handlers[0]
+        self.log_level, self.formatter = self.logger.level, self.handler.formatter
 
     def is_safe_to_log(self) -> bool:
         """Whether torch.compile is not tracing."""
