@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import merge as merge
     from . import modules as modules
     from . import nn as nn
+    from . import streaming as streaming
     from . import utils as utils
     from . import viz as viz
     from ._lib import LibraryError as LibraryError
@@ -63,7 +64,7 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
     ("autograd", "backend", "compat", "export", "extras", "functional", "merge", "modules", "nn",
-     "utils", "viz")
+     "streaming", "utils", "viz")
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: MIT
+"""Causal neighborhood attention of tokens that arrive over time.
+
+A model that generates has few queries and old keys. Of these it needs the last
+`(kernel_size - 1) * dilation`, which a `Stream` keeps for one layer and a `Cache` for all layers of
+a model: time and memory per token depend on the window and not on the number of tokens so far.
+The first axis is the one along which tokens arrive (samples, or the frames of a video) and has to
+be causal; further axes are whole in every step.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _doors, pure
+from ._layout import check_kinds, layout
+from ._operation import ATTN
+from ._types import Bools, Both, Ints, Result, Scale
+from .modules import _NeighborhoodAttention
+from .utils.params import make_window
+from .utils.window import Ranges, Window
+
+__all__ = ["Cache", "Stream", "step"]
+
+#: Tokens by which the memory of a stream exceeds its window at least: a window is moved to the
+#: front once in so many tokens.
+_ROOM = 64
+
+Rows = Sequence[int] | Tensor | None
+
+
+class Stream:
+    """What one layer keeps of a batch of streams: the keys and values of the last window.
+
+    Example:
+        >>> import torch
+        >>> from natten_mps import na1d
+        >>> from natten_mps.streaming import Stream
+        >>> x = torch.randn(2, 16, 4, 8)
+        >>> stream = Stream()
+        >>> parts = [stream.step(t, t, t, kernel_size=5) for t in x.split([7, 1, 1, 7], 1)]
+        >>> torch.allclose(torch.cat(parts, 1), na1d(x, x, x, 5, is_causal=True), atol=1e-5)
+        True
+    """
+
+    def __init__(self) -> None:
+        self._window: Window | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None  # key and value, [B, room, *S, heads, dim]
+        self._end = 0  # of what is written in them
+        self._ages: list[int] = []
+        self._delay: list[int] | int = 0
+
+    @property
+    def ages(self) -> list[int]:
+        """Tokens that each stream of the batch has had; negative before it begins.
+
+        Returns:
+            One number per stream, none before the first step.
+        """
+        return list(self._ages)
+
+    def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
+        """Begin streams anew.
+
+        Args:
+            rows: indices `[n]` of the streams, or `[B]` bools; None: all of them, and the next step
+                may have another batch size and another window.
+            delay: tokens to come, one number or one per row, that are not yet part of the stream:
+                those by which prompts of different lengths are padded on the left. Their outputs
+                are 0.
+        """
+        late = delay.tolist() if isinstance(delay, Tensor) else delay
+        late = late if isinstance(late, int) else [int(n) for n in late]
+        if min([late] if isinstance(late, int) else late, default=0) < 0:
+            raise ValueError(f"delay is {delay} (want numbers of tokens from 0 on)")
+        if rows is None:
+            self._window, self._kept, self._ages, self._delay = None, None, [], late
+            return
+        chosen = _indices(rows, len(self._ages))
+        each = [late] * len(chosen) if isinstance(late, int) else late
+        if len(each) != len(chosen):
+            raise ValueError(f"delay has {len(each)} entries (want one, or {len(chosen)})")
+        for row, n in zip(chosen, each, strict=True):
+            self._ages[row] = -n
+
+    def reorder(self, rows: Sequence[int] | Tensor) -> None:
+        """Continue with other streams of the batch, as beam search does.
+
+        Args:
+            rows: `[n]`, the stream that each new one continues; n is the new batch size.
+        """
+        if self._window is None or self._kept is None:
+            return
+        chosen = _indices(rows, len(self._ages))
+        history = self._history()
+        begin = self._end - history
+        index = torch.tensor(chosen, device=self._kept[0].device)
+        moved = [t[:, begin : self._end].index_select(0, index) for t in self._kept]
+        self._ages = [self._ages[row] for row in chosen]
+        self._allocate(len(chosen), *self._kept)
+        for kept, part in zip(self._kept, moved, strict=True):
+            kept[:, :history] = part
+
+    def step(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        kernel_size: Ints,
+        dilation: Ints = 1,
+        scale: Scale = None,
+        return_lse: bool = False,
+        additional_keys: Tensor | None = None,
+        additional_values: Tensor | None = None,
+        *,
+        is_causal: Bools | None = None,
+        rpb: Tensor | None = None,
+        window_stride: Ints = 1,
+    ) -> Result:
+        """Attention of new tokens to those before them and to themselves.
+
+        Args:
+            query: `[B, n, *S, heads, dim]`: n new tokens of each stream.
+            key: `[B, n, *S, kv_heads, dim]`, where kv_heads divides heads.
+            value: `[B, n, *S, kv_heads, value_dim]`.
+            kernel_size: keys of a window; a window parameter is one value or one per axis.
+            dilation: distance between the keys of a window.
+            scale: factor of the logits; None: `dim ** -0.5`.
+            return_lse: also return the log-sum-exp of the logits.
+            additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+            additional_values: `[B, N, kv_heads, value_dim]`, their values.
+            is_causal: as for na1d, na2d and na3d; None: causal along the first axis only.
+            rpb: `[heads, 2K - 1, ...]`, relative position bias, added to the scaled logits.
+            window_stride: has to be 1 along the first axis, whose last windows would depend on
+                tokens that are not there yet.
+
+        Constraints:
+            As for na1d. Gradients reach the new tokens and not those of earlier steps.
+
+        Returns:
+            `[B, n, *S, heads, value_dim]`, what the whole sequence would give for these tokens;
+            with return_lse also the log-sum-exp.
+
+        Raises:
+            ValueError: if tensors, window and streams do not fit one another.
+        """
+        inputs = (query, key, value, rpb, additional_keys, additional_values)
+        check_kinds(ATTN, inputs)
+        rank = min(max(query.dim() - 3, 1), 3)
+        if is_causal is None:
+            is_causal = (True, *(False,) * (rank - 1))
+        window = make_window(rank, kernel_size, dilation, 1, is_causal, window_stride, True)
+        self._accept(window, inputs)
+        options: Any = (scale, additional_keys, additional_values, rpb)
+        keys, values = self._append(key, value)
+        parts, begin = [], 0
+        for count, masked in self._plan(query.shape[1]):
+            cut = slice(begin, begin + count + self._history())
+            part = (query[:, begin : begin + count], keys[:, cut], values[:, cut])
+            attend = self._masked if masked else self._fused
+            parts.append(attend(*part, *options))
+            self._ages = [age + count for age in self._ages]
+            begin += count
+        out, lse = parts[0] if len(parts) == 1 else _joined(parts)
+        return (out, lse) if return_lse else out
+
+    def _history(self) -> int:
+        assert self._window is not None
+        return (self._window.kernel[0] - 1) * self._window.dilation[0]
+
+    def _accept(self, window: Window, inputs: Sequence[Tensor | None]) -> None:
+        """Refuse what does not continue these streams; the first step makes them."""
+        if not window.causal[0]:
+            raise ValueError(f"is_causal is {window.causal} (want True along the first axis)")
+        if window.stride[0] != 1:
+            raise ValueError(f"window_stride is {window.stride} (want 1 along the first axis)")
+        self._check_shapes(window, inputs)
+        key, value = inputs[1:3]
+        assert key is not None
+        assert value is not None
+        if self._kept is None:
+            delay, batch = self._delay, key.shape[0]
+            late = [delay] * batch if isinstance(delay, int) else delay
+            if len(late) != batch:
+                raise ValueError(f"delay has {len(late)} entries (want {batch}, the batch)")
+            self._window, self._ages = window, [-n for n in late]
+            self._allocate(batch, key, value)
+        assert self._kept is not None
+        for name, new, kept in zip(("key", "value"), (key, value), self._kept, strict=True):
+            got, want = ((t.shape[0], *t.shape[2:], t.dtype, t.device) for t in (new, kept))
+            if got != want:
+                raise ValueError(
+                    f"{name} has {got} but the stream {want} (want the same, or reset)"
+                )
+        if window != self._window:
+            raise ValueError(f"window is {window} but was {self._window} (want the same, or reset)")
+
+    def _check_shapes(self, window: Window, inputs: Sequence[Tensor | None]) -> None:
+        """As for new tokens alone, on an axis that is long enough."""
+        names = zip(ATTN.inputs, inputs, strict=True)
+        shapes: dict[str, tuple[int, ...]] = {n: t.shape for n, t in names if t is not None}
+        key = shapes["key"]
+        none = (0,) * len(window.kernel)
+        length = max(key[1] if len(key) > 1 else 0, window.kernel[0] * window.dilation[0])
+        alone = window._replace(ranges=Ranges(none, none, (length, *key[2:-2])))
+        layout(ATTN, shapes, alone, False)
+        got, want = shapes["query"][1:-2], key[1:-2]
+        if got != want:
+            raise ValueError(f"query has positions {tuple(got)} (want key's, {tuple(want)})")
+
+    def _allocate(self, batch: int, key: Tensor, value: Tensor) -> None:
+        history = self._history()
+        room = history + max(history, _ROOM)
+        self._kept = tuple(  # type: ignore[assignment]
+            torch.zeros((batch, room, *t.shape[2:]), dtype=t.dtype, device=t.device)
+            for t in (key, value)
+        )
+        self._end = history
+
+    def _append(self, *new: Tensor) -> list[Tensor]:
+        """Keep the new tokens. Gives keys and values of the window before them and of them."""
+        assert self._kept is not None
+        history, count, room = self._history(), new[0].shape[1], self._kept[0].shape[1]
+        begin = self._end - history
+        if history + count > room or any(torch.is_grad_enabled() and t.requires_grad for t in new):
+            both = [
+                torch.cat([kept[:, begin : self._end], t], 1)
+                for kept, t in zip(self._kept, new, strict=True)
+            ]
+            for kept, t in zip(self._kept, both, strict=True):
+                kept[:, :history] = t[:, count:].detach()
+            self._end = history
+            return both
+        if self._end + count > room:
+            for kept in self._kept:
+                kept[:, :history] = kept[:, begin : self._end].clone()
+            begin, self._end = 0, history
+        for kept, t in zip(self._kept, new, strict=True):
+            kept[:, self._end : self._end + count] = t.detach()
+        self._end += count
+        return [kept[:, begin : self._end] for kept in self._kept]
+
+    def _plan(self, count: int) -> list[tuple[int, bool]]:
+        """Parts of the new tokens: those of streams that are shorter than a window are masked."""
+        young = min(max(self._history() - min(self._ages, default=0), 0), count)
+        return [(n, masked) for n, masked in ((young, True), (count - young, False)) if n]
+
+    def _placed(self, keys: Tensor, count: int) -> Window:
+        """The window of new tokens as if they came right after the first window of an axis, whose
+        length does not matter. Every step of as many tokens then is the same problem."""
+        assert self._window is not None
+        kernel, dilation = self._window.kernel[0], self._window.dilation[0]
+        rest = tuple(keys.shape[2:-2])
+        none = (0,) * len(rest)
+        length = max(self._history() + count, kernel * dilation)
+        ranges = Ranges((self._history(), *none), (0, *none), (length, *rest))
+        return self._window._replace(ranges=ranges)
+
+    def _fused(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scale: Scale,
+        extra_key: Tensor | None,
+        extra_value: Tensor | None,
+        rpb: Tensor | None,
+    ) -> Both:
+        window, name = self._placed(keys, query.shape[1]), "Stream.step"
+        given = (query, keys, values, scale, True, extra_key, extra_value, rpb)
+        return _doors.fused(name, window, *given)  # type: ignore[return-value]
+
+    def _masked(
+        self,
+        query: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scale: Scale,
+        extra_key: Tensor | None,
+        extra_value: Tensor | None,
+        rpb: Tensor | None,
+    ) -> Both:
+        """Attention where some stream has fewer tokens than a window."""
+        window, name = self._placed(keys, query.shape[1]), "Stream.step"
+        factor = query.shape[-1] ** -0.5 if scale is None else scale
+        logits = _doors.qk(name, window, query, keys, factor, rpb, extra_key)
+        hidden = self._hidden(query.shape[1], logits.shape[-1], query.device)
+        hidden = hidden.reshape(*hidden.shape[:2], *(1,) * (query.dim() - 3), -1)
+        weights, lse, _ = pure.softmax(pure.up(logits).masked_fill(hidden, -torch.inf))
+        weights = weights.to(query.dtype)
+        return _doors.av(name, window, weights, values, extra_value), lse
+
+    def _hidden(self, count: int, slots: int, device: torch.device) -> Tensor:
+        """[B, count, slots]: which keys are from before a stream began."""
+        assert self._window is not None
+        kernel, dilation = self._window.kernel[0], self._window.dilation[0]
+        ages = torch.tensor(self._ages, device=device)[:, None] + torch.arange(count, device=device)
+        back = torch.arange(kernel - 1, -1, -1, device=device) * dilation
+        near = back > ages[..., None]
+        others = 1
+        for size in self._window.kernel[1:]:
+            others *= size
+        near = near.repeat_interleave(others, -1)
+        extra = (ages < 0)[..., None].expand(-1, -1, slots - near.shape[-1])
+        return torch.cat([near, extra], -1)
+
+
+def _joined(parts: Sequence[Both]) -> Both:
+    outs, lses = zip(*parts, strict=True)
+    return torch.cat(outs, 1), torch.cat(lses, 1)
+
+
+def _indices(rows: Sequence[int] | Tensor, batch: int) -> list[int]:
+    given = rows.tolist() if isinstance(rows, Tensor) else list(rows)
+    if given and all(isinstance(row, bool) for row in given):
+        if len(given) != batch:
+            raise ValueError(f"rows has {len(given)} bools (want {batch}, the batch)")
+        return [i for i, row in enumerate(given) if row]
+    for row in given:
+        if not 0 <= row < batch:
+            raise ValueError(f"rows has {row} (want 0 to {batch - 1}, streams of the batch)")
+    return [int(row) for row in given]
+
+
+class Cache:
+    """The streams of all layers of a model."""
+
+    def __init__(self, layers: int) -> None:
+        """For a model with so many layers."""
+        self._streams = [Stream() for _ in range(layers)]
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __getitem__(self, layer: int) -> Stream:
+        return self._streams[layer]
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams)
+
+    def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
+        """Begin streams anew in all layers.
+
+        Args:
+            rows: as for `Stream.reset`.
+            delay: as for `Stream.reset`.
+        """
+        for stream in self._streams:
+            stream.reset(rows, delay)
+
+    def reorder(self, rows: Sequence[int] | Tensor) -> None:
+        """Continue with other streams of the batch in all layers.
+
+        Args:
+            rows: as for `Stream.reorder`.
+        """
+        for stream in self._streams:
+            stream.reorder(rows)
+
+
+def step(module: Any, x: Tensor, stream: Stream) -> Tensor:
+    """What a module of this package gives for new tokens.
+
+    Args:
+        module: NeighborhoodAttention1D, 2D or 3D, causal along its first axis.
+        x: `[B, n, *S, C]`: n new tokens of each stream.
+        stream: what the module has kept; one per module.
+
+    Returns:
+        `[B, n, *S, C]`.
+
+    Raises:
+        ValueError: if the module leaves out queries, or draws dropout of attention weights.
+    """
+    if not isinstance(module, _NeighborhoodAttention):
+        raise TypeError(f"module is a {type(module).__name__} (want NeighborhoodAttention1D to 3D)")
+    if max(module.stride) > 1:
+        raise ValueError(f"module has stride {module.stride} (want 1)")
+    if module.training and module.attn_drop.p > 0:
+        raise ValueError("module draws dropout of attention weights (want module.eval())")
+    module._check(x)
+    out = stream.step(
+        *module._project(x),
+        module.kernel_size,
+        module.dilation,
+        module.scale,
+        is_causal=module.is_causal,
+        rpb=module.rpb,
+        window_stride=module.window_stride or 1,
+    )
+    assert isinstance(out, Tensor)
+    finished: Tensor = module.proj_drop(module.proj(out.flatten(-2)))
+    return finished
