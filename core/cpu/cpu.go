@@ -13,10 +13,10 @@
 //	stencil  the forward pass in float32, windows of        AVX-512            the same, for windows of several rows
 //	         several rows of up to 32 keys, 16, 32, 64 or
 //	         128 channels
-//	block    fused attention, windows of several rows of    AVX-512            packs keys once per column of tiles; 2 x 2
+//	block    fused attention, windows of several rows of    AVX-512, NEON      packs keys once per column of tiles; 2 x 2
 //	         several keys, no down-sampling, sums in                           items share what is loaded; one pass can
 //	         float32, no additional tokens                                     give all gradients
-//	flash    fused attention, windows with rows of more     AVX2, AVX-512      a matrix product of a tile of items and
+//	flash    fused attention, windows with rows of more     all               a matrix product of a tile of items and
 //	         than 64 keys or of all of the input, sums in                      the union of their windows, part of which
 //	         float32, no bias; two passes give the                             is masked; keys are not packed
 //	         gradients

@@ -106,7 +106,8 @@ func SoftmaxQuads(c *abi.Block) {
 					top = v
 				}
 			})
-			place, lse := q/2*c.NumberRow+(2*i+q%2)*4, top
+			place := q/2*c.NumberRow + (2*i+q%2)*4
+			*number(c.LSE, place) = top
 			if math.IsInf(float64(top), -1) {
 				top = 0
 			}
@@ -115,11 +116,23 @@ func SoftmaxQuads(c *abi.Block) {
 				*v = weight(*v, top, met)
 				sum += *v
 			})
+			*number(c.LSE, 2*c.NumberRow+place) = sum
+		}
+	}
+	logSumExpQuads(c)
+}
+
+// logSumExpQuads ends SoftmaxQuads, where maxima are in the place of lse and sums in that of
+// their inverse.
+func logSumExpQuads(c *abi.Block) {
+	for row := range 2 {
+		maxima := unsafe.Slice((*float32)(unsafe.Add(c.LSE, row*c.NumberRow)), 2*c.Count)
+		sums := unsafe.Slice((*float32)(unsafe.Add(c.LSE, (2+row)*c.NumberRow)), 2*c.Count)
+		for i, sum := range sums {
 			if sum > 0 {
-				lse += log32(sum)
+				maxima[i] += log32(sum)
 			}
-			*number(c.LSE, place) = lse
-			*number(c.LSE, 2*c.NumberRow+place) = Inverse(sum)
+			sums[i] = Inverse(sum)
 		}
 	}
 }

@@ -144,12 +144,12 @@ func TestScatterQuads(t *testing.T) {
 func checkMetLanes(t *testing.T, r *rand.Rand, width int, kernel, twin func(*abi.Block), writesVectors bool) {
 	for _, n := range []int{1, 2, 3, 4, 5, 7, 8} {
 		for shape := range 27 {
-			const lanes = 12
+			const lanes = 16
 			channels, classes := n*width, [3]int{shape % 3, shape / 3 % 3, shape / 9}
 			count, lane, column := 1+r.IntN(3), channels+r.IntN(3), 1+r.IntN(3)
 			quads, rows := make([]abi.Quad, count), make([]abi.MetRow, classes[0]+classes[1]+classes[2]+1)
 			for i := range quads {
-				quads[i] = abi.Quad{Rows: 4 * lane * r.IntN(4), Left: r.IntN(3), Both: r.IntN(4), Right: r.IntN(3)}
+				quads[i] = abi.Quad{Rows: 4 * lane * r.IntN(4), Left: r.IntN(3), Both: r.IntN(10), Right: r.IntN(3)}
 			}
 			rowPitch := (lanes + 1) * lane
 			weightItem := len(rows)*lanes*column + r.IntN(3)

@@ -106,3 +106,73 @@ func dotNEON(a, b unsafe.Pointer, blocks int) float32
 //
 //go:noescape
 func peakNEON(rounds int)
+
+// productNEON is product with 8 lanes and up to 2 vectors.
+//
+//go:noescape
+func productNEON(call *abi.Product)
+
+// maxNEON is maxColumns with 8 lanes.
+//
+//go:noescape
+func maxNEON(call *abi.Columns)
+
+// expNEON is expColumns with 8 lanes.
+//
+//go:noescape
+func expNEON(call *abi.Columns)
+
+// expRowsNEON is expRows with 8 lanes.
+//
+//go:noescape
+func expRowsNEON(call *abi.Columns)
+
+// gradientsNEON is gradientColumns with 8 lanes.
+//
+//go:noescape
+func gradientsNEON(call *abi.Columns)
+
+// gradientRowsNEON is gradientRows with 8 lanes.
+//
+//go:noescape
+func gradientRowsNEON(call *abi.Columns)
+
+// scoreQuadsNEON is ScoreQuads with 8 lanes and up to 3 groups.
+//
+//go:noescape
+func scoreQuadsNEON(call *abi.Block)
+
+// softmaxQuadsNEON is SoftmaxQuads but for the logarithm and the inverse: it stores maxima and sums with 8 lanes.
+//
+//go:noescape
+func softmaxQuadsNEON(call *abi.Block)
+
+// gradientItemsNEON is GradientItems with 8 lanes.
+//
+//go:noescape
+func gradientItemsNEON(call *abi.Block)
+
+// gradientLanesOfQuadsNEON is GradientLanes with 8 lanes.
+//
+//go:noescape
+func gradientLanesOfQuadsNEON(call *abi.Block)
+
+// accumulateQuadsNEON is AccumulateQuads with 8 lanes.
+//
+//go:noescape
+func accumulateQuadsNEON(call *abi.Block)
+
+// scatterQuadsNEON is ScatterQuads with 8 lanes.
+//
+//go:noescape
+func scatterQuadsNEON(call *abi.Block)
+
+// transposeLanesNEON is Transpose of BlockTwins with 8 lanes.
+//
+//go:noescape
+func transposeLanesNEON(dst, rows unsafe.Pointer, vectors, pitch int)
+
+// dotRowsNEON is DotRows of BlockTwins with 8 lanes.
+//
+//go:noescape
+func dotRowsNEON(dst, a, b unsafe.Pointer, rows, vectors, step, aStep, bStep int)

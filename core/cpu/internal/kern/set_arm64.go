@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
 var neon = Set{
@@ -29,6 +30,20 @@ var neon = Set{
 			lanes := func(p unsafe.Pointer) []float32 { return unsafe.Slice((*float32)(p), 8*eights) }
 			logSumExp(lanes(lses), lanes(max), lanes(sums))
 		},
+	},
+	Block: &BlockKernels{
+		Lanes: 8, MostGroups: 3,
+		Score: scoreQuadsNEON, GradientItems: gradientItemsNEON, GradientLanes: gradientLanesOfQuadsNEON,
+		Accumulate: accumulateQuadsNEON, Scatter: scatterQuadsNEON,
+		Softmax: func(call *abi.Block) {
+			softmaxQuadsNEON(call)
+			logSumExpQuads(call)
+		},
+		Transpose: transposeLanesNEON, DotRows: dotRowsNEON,
+	},
+	Dense: &DenseKernels{
+		Lanes: 8, MostVectors: 2, Product: productNEON, Max: maxNEON, Exp: expNEON, ExpRows: expRowsNEON,
+		Gradients: gradientsNEON, GradientRows: gradientRowsNEON,
 	},
 	Load: [core.Float64]Conversion{
 		core.Float32: loadFloat32NEON, core.Float16: loadFloat16NEON, core.BFloat16: loadBFloat16NEON,

@@ -12,10 +12,11 @@ import (
 // unless said. arm64_test.go compares them with another assembler's.
 var encodings = map[string]uint32{
 	"FADD": 0x4e20d400, "FSUB": 0x4ea0d400, "FMUL": 0x6e20dc00, "FMLA": 0x4e20cc00, "FMLS": 0x4ea0cc00,
-	"FMAX": 0x4e20f400, "FCMEQ": 0x4e20e400, "FCMGT": 0x6ea0e400,
-	"ADD": 0x4ea08400, "AND": 0x4e201c00, "BIC": 0x4e601c00, "ORR": 0x4ea01c00, "EOR": 0x6e201c00,
+	"FMAX": 0x4e20f400, "FMIN": 0x4ea0f400, "FMAXNM": 0x4e20c400, "FCMEQ": 0x4e20e400, "FCMGT": 0x6ea0e400,
+	"CMTST": 0x4ea08c00,
+	"ADD":   0x4ea08400, "AND": 0x4e201c00, "BIC": 0x4e601c00, "ORR": 0x4ea01c00, "EOR": 0x6e201c00,
 	"BIT": 0x6ea01c00, "BIF": 0x6ee01c00,
-	"FADDP": 0x6e20d400, "FMAXP": 0x6e20f400,
+	"FADDP": 0x6e20d400, "FMAXP": 0x6e20f400, "FMAXNMP": 0x6e20c400,
 	"ZIP1": 0x4e803800, "ZIP2": 0x4e807800,
 	// two registers
 	"DUP":   0x4e040400, // of lane 0
@@ -26,6 +27,8 @@ var encodings = map[string]uint32{
 	// loads and stores
 	"LDRQ": 0x3dc00000, "STRQ": 0x3d800000, "LDRS": 0xbd400000, "STRS": 0xbd000000, "LD1R": 0x4d40c800,
 	"LDPQ":     0xad400000,
+	"LDRSR":    0xbc606800, // of 4 bytes, at the sum of two registers
+	"LD1RP":    0x4dc0c800, // a register goes to the address
 	"FMLAELEM": 0x4f801000, // times one lane of the second factor
 }
 
@@ -33,6 +36,7 @@ var encodings = map[string]uint32{
 type arm64 struct {
 	text, stubs strings.Builder
 	arguments   map[string]int
+	call        *layout // of the struct that the function gets in R0, or nil
 	labels      int
 }
 
@@ -48,6 +52,8 @@ func writeARM64() {
 	g.strips()
 	g.dot()
 	g.peak()
+	g.dense()
+	g.blocks()
 	write("kernels_arm64.s", "!noasm", []byte(g.text.String()))
 	write("kernels_arm64.go", "!noasm", []byte(g.stubs.String()))
 }
@@ -67,22 +73,33 @@ func (g *arm64) function(name string, pointers, numbers []string, result bool, d
 	if len(numbers) > 0 {
 		signature += ", " + strings.Join(numbers, ", ") + " int"
 	}
-	switch {
-	case len(pointers) == 1 && pointers[0] == "call":
-		signature = "call *abi." + strip.name
-	case len(pointers) == 0:
+	if len(pointers) == 0 {
 		signature = strings.Join(numbers, ", ") + " int"
 	}
 	returns := ""
 	if result {
 		returns, size = " float32", size+4
 	}
+	g.begin(name, signature, returns, doc, size)
+}
+
+// functionOf begins a function that gets a struct, whose address is in R0 then.
+func (g *arm64) functionOf(call *layout, name, doc string) {
+	g.call, g.arguments = call, map[string]int{"call": 0}
+	g.begin(name, "call *abi."+call.name, "", doc, 8)
+	g.arg("call", 0)
+}
+
+func (g *arm64) begin(name, signature, returns, doc string, size int) {
 	fmt.Fprintf(&g.stubs, "\n// %s%s\n//\n//go:noescape\nfunc %s(%s)%s\n", name, doc, name, signature, returns)
 	fmt.Fprintf(&g.text, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, signature, returns, name, size)
 }
 
 // arg loads an argument into a general register.
 func (g *arm64) arg(name string, r int) { g.op("MOVD %s+%d(FP), R%d", name, g.arguments[name], r) }
+
+// get loads a field of the function's struct into a general register.
+func (g *arm64) get(field string, r int) { g.op("MOVD %d(R0), R%d", g.call.at(field), r) }
 
 func (g *arm64) label(name string) string {
 	g.labels++
@@ -135,6 +152,50 @@ func (g *arm64) pair(v, w, base, n int) {
 // single loads or stores 4 bytes at a register.
 func (g *arm64) single(name string, v, base int) {
 	g.word(encodings[name]|uint32(base)<<5|uint32(v), fmt.Sprintf("%s V%d, (R%d)", name, v, base))
+}
+
+// broadcast puts the 4 bytes at a register in all lanes and moves it on by another.
+func (g *arm64) broadcast(v, base, step int) {
+	g.word(encodings["LD1RP"]|uint32(step)<<16|uint32(base)<<5|uint32(v), fmt.Sprintf("LD1R V%d, (R%d)(R%d)", v, base, step))
+}
+
+// indexed loads 4 bytes at the sum of two registers.
+func (g *arm64) indexed(v, base, index int) {
+	g.word(encodings["LDRSR"]|uint32(index)<<16|uint32(base)<<5|uint32(v), fmt.Sprintf("LDR S%d, (R%d)(R%d)", v, base, index))
+}
+
+// list is n vector registers for instructions that load or store all.
+func list(v, n int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("V%d.S4", v+i)
+	}
+	return "[" + strings.Join(names, ", ") + "]"
+}
+
+// load and store move n vector registers; step names what is added to the address: a
+// register, a number of bytes, or nothing.
+func (g *arm64) load(v, n, base int, step string) {
+	if step == "" {
+		g.op("VLD1 (R%d), %s", base, list(v, n))
+		return
+	}
+	g.op("VLD1.P %s, %s", after(base, step), list(v, n))
+}
+
+func (g *arm64) store(v, n, base int, step string) {
+	if step == "" {
+		g.op("VST1 %s, (R%d)", list(v, n), base)
+		return
+	}
+	g.op("VST1.P %s, %s", list(v, n), after(base, step))
+}
+
+func after(base int, step string) string {
+	if step[0] == 'R' {
+		return fmt.Sprintf("(R%d)(%s)", base, step)
+	}
+	return fmt.Sprintf("%s(R%d)", step, base)
 }
 
 func (g *arm64) zero(from, to int) {

@@ -25,20 +25,19 @@ func (g *arm64) loadExponent() {
 
 // exp replaces the lanes of x by e**x; see exp32 of package kern. It uses V2 to V5.
 func (g *arm64) exp(x int) {
-	const small, n, p, k = 2, 3, 4, 5
+	const small, n, k = 2, 3, 5
 	g.three("FCMGT", small, constants, x) // less than the lowest
-	g.three("FCMGT", k, x, constants+1)
-	g.three("BIT", x, constants+1, k) // the highest in place of what is higher
+	g.three("FMIN", x, x, constants+1)
 	g.three("ORR", n, constants+3, constants+3)
 	g.three("FMLA", n, x, constants+2)
 	g.three("FSUB", k, n, constants+3)
 	g.three("FMLS", x, k, constants+4)
 	g.three("FMLS", x, k, constants+5)
-	g.three("ORR", p, constants+6, constants+6)
+	p, next := constants+6, 4
 	for _, term := range []int{7, 8, 9, 10, 11, 12, 12} {
-		g.three("ORR", k, constants+term, constants+term)
-		g.three("FMLA", k, p, x)
-		g.three("ORR", p, k, k)
+		g.three("ORR", next, constants+term, constants+term)
+		g.three("FMLA", next, p, x)
+		p, next = next, 9-next // V4 and V5 in turn
 	}
 	g.two("SHL23", n, n)
 	g.three("ADD", n, n, 29)

@@ -16,8 +16,7 @@ func (g *arm64) field(at, r int) { g.op("MOVD %d(R0), R%d", at, r) }
 // R0 the call, R1 items left, R2 dst, R3 vectors, R4 rows, R5 factors, R6 count,
 // R7 blocks, R8 step; f may use R9 and up.
 func (g *arm64) stripCall(name string, f func()) {
-	g.function(name+"NEON", []string{"call"}, nil, false, " is "+name+"AVX2; see the prototype for amd64.")
-	g.arg("call", 0)
+	g.functionOf(strip, name+"NEON", " is "+name+"AVX2; see the prototype for amd64.")
 	for r, at := range []int{strip.at("Items"), strip.at("Dst"), strip.at("Vectors"), strip.at("Rows"), strip.at("Factors"), strip.at("Count"), strip.at("Eights"), strip.at("Step")} {
 		g.field(at, 1+r)
 	}

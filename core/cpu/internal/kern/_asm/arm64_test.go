@@ -19,6 +19,12 @@ var spelled = map[string]string{
 	"FMLA":     "fmla v4.4s, v3.4s, v5.4s",
 	"FMLS":     "fmls v4.4s, v3.4s, v5.4s",
 	"FMAX":     "fmax v4.4s, v3.4s, v5.4s",
+	"FMIN":     "fmin v4.4s, v3.4s, v5.4s",
+	"FMAXNM":   "fmaxnm v4.4s, v3.4s, v5.4s",
+	"FMAXNMP":  "fmaxnmp v4.4s, v3.4s, v5.4s",
+	"CMTST":    "cmtst v4.4s, v3.4s, v5.4s",
+	"LDRSR":    "ldr s4, [x3, x5]",
+	"LD1RP":    "ld1r { v4.4s }, [x3], x5",
 	"FCMEQ":    "fcmeq v4.4s, v3.4s, v5.4s",
 	"FCMGT":    "fcmgt v4.4s, v3.4s, v5.4s",
 	"ADD":      "add v4.4s, v3.4s, v5.4s",
@@ -58,7 +64,7 @@ func operands(name string) uint32 {
 	switch {
 	case name == "LDPQ":
 		word |= 5 << 10
-	case strings.Contains(spelled[name], "v5"):
+	case strings.Contains(spelled[name], "v5"), strings.Contains(spelled[name], "x5"):
 		word |= 5 << 16
 	}
 	return word
