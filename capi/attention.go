@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // denseRoles are the tensors of natten_mps_attention, in its order.
@@ -49,6 +50,7 @@ func planAttention(dtype core.DType, rank int, shape, kernel *C.int64_t) (*core.
 	for i := range rank {
 		p.Axes[i] = core.Axis{Length: sizes[1+i], Kernel: kernels[i]}
 	}
+	scratch.Room()
 	plan, err := core.NewPlan(backends, core.Auto, p)
 	stride := int64(1)
 	for i := len(sizes) - 1; i >= 0; i-- {

@@ -38,6 +38,8 @@ func TestPanicsBecomeStatuses(t *testing.T) {
 	require.Contains(t, message(e), "internal error, please report it: out of luck")
 	require.Contains(t, message(e), "TestPanicsBecomeStatuses", "with the place")
 	require.EqualValues(t, core.Internal, guarded(nil, func() error { panic("out of luck") }))
+	require.EqualValues(t, core.OutOfMemory, guarded(e, func() error { panic(core.Errorf(core.OutOfMemory, "no room")) }))
+	require.Equal(t, "no room", message(e))
 }
 
 func TestErrorsWithoutAStatusAreInternal(t *testing.T) {

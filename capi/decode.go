@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const knownFlags = C.NATTEN_MPS_SCALE | C.NATTEN_MPS_RPB | C.NATTEN_MPS_RAGGED | C.NATTEN_MPS_MASK_FIRST
@@ -93,7 +94,10 @@ func decodeBackend(name *C.char) (string, error) {
 	return text, nil
 }
 
-var calls = sync.Pool{New: func() any { return new(call) }}
+var calls = sync.Pool{New: func() any {
+	scratch.Room()
+	return new(call)
+}}
 
 // release forgets what the caller passed.
 func (c *call) release() {

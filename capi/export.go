@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // version is set by the linker.
@@ -95,6 +96,7 @@ func natten_mps_plan_create(problem *C.natten_mps_problem, backend *C.char, hand
 			return invalid("plan is NULL")
 		}
 		*handle = 0
+		scratch.Room()
 		p, name, err := decodeProblem(problem, backend)
 		if err != nil {
 			return err

@@ -34,9 +34,12 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 		return C.NATTEN_MPS_INVALID_ARGUMENT
 	}
 	defer func() {
-		if p := recover(); p != nil {
-			status = report(out, core.Errorf(core.Internal,
-				"internal error, please report it: %v\n%s", p, debug.Stack()))
+		switch p := recover().(type) {
+		case nil:
+		case *core.Error: // of scratch.Room
+			status = report(out, p)
+		default:
+			status = report(out, core.Errorf(core.Internal, "internal error, please report it: %v\n%s", p, debug.Stack()))
 		}
 	}()
 	return report(out, f())
@@ -56,8 +59,7 @@ func report(out *C.natten_mps_error, err error) C.int32_t {
 	status, text := core.OK, ""
 	if err != nil {
 		status, text = core.Internal, err.Error()
-		var known *core.Error
-		if errors.As(err, &known) {
+		if known, ok := errors.AsType[*core.Error](err); ok { // allocates nothing: there may be no memory
 			status = known.Status
 		}
 	}

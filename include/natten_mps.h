@@ -71,9 +71,16 @@
  * FORK   A child made by fork() without exec() inherits a library whose threads
  *   are gone. Do not call it there.
  * MEMORY   What a run needs beside its tensors is kept for later runs of any
- *   plan. Memory of the CPU engine is the runtime's: where the system refuses
- * it (RLIMIT_AS), the process ends with a message. NATTEN_MPS_OUT_OF_MEMORY is
- *   what the GPU and the table of plans answer.
+ *   plan, and given back after some minutes without any. Where the system
+ *   refuses it (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return
+ *   NATTEN_MPS_OUT_OF_MEMORY, outputs are undefined, and all works again once
+ *   there is memory. They also return it, before anything new is made, where
+ *   the system would not grant 128 MiB of address space and 16 MiB of data:
+ *   the runtime takes small objects, such as plans, and stacks of threads out
+ *   of these, and ends the process with a message if it is refused, which can
+ *   still happen when other threads use up the memory in that very moment.
+ *   Nor can a refusal be seen that the system makes when pages are written: a
+ *   cgroup's limit, memory that was promised and is not there.
  * NEVER   The library sets no processor affinity, priority, memory policy,
  *   limit, timer or working directory, opens no network connection, starts no
  *   program and writes no file but, with a GPU, the verdicts on its kernels, in
@@ -235,7 +242,8 @@ typedef struct natten_mps_axis {
  *  that is not held is NATTEN_MPS_INVALID_ARGUMENT: of the plan or, with
  *  NATTEN_MPS_RAGGED, of the run. natten_mps_window_range() says what to hold.
  *
- *  Required: first + count <= length; query_first is a multiple of query_step. */
+ *  Required: first + count <= length; query_first is a multiple of query_step.
+ */
 typedef struct natten_mps_range {
   int64_t query_first; /**< position of the first query */
   int64_t query_count; /**< positions; 0 means to the end of the axis */
@@ -263,8 +271,8 @@ typedef struct natten_mps_problem {
                           softmax; in split operations the last `extra` of
                           kernel... + extra attention slots */
   double scale;      /**< finite; with NATTEN_MPS_SCALE */
-  natten_mps_axis axes[3]; /**< the first `rank` are used; the last is the
-                                fastest */
+  natten_mps_axis axes[3];    /**< the first `rank` are used; the last is the
+                                   fastest */
   natten_mps_range ranges[3]; /**< of `axes`; since ABI version 2 */
 } natten_mps_problem;
 
@@ -297,8 +305,8 @@ typedef struct natten_mps_tensor {
  *
  *  `queries` and `keys` are `length` per axis, or those of the axis' range. Of
  *  query only positions at multiples of query_step are read; gradients at the
- *  others are written as 0. `outputs` is ceil(queries / query_step). slots is the
- *  product of the kernels, row-major with the last axis fastest and keys
+ *  others are written as 0. `outputs` is ceil(queries / query_step). slots is
+ * the product of the kernels, row-major with the last axis fastest and keys
  *  ascending, plus extra. Masked slots are -infinity in attn written by qk,
  *  are ignored in attn read by av, and 0 in d_attn.
  *  Along each axis the index into rpb is k - q + kernel - 1, where k and q are
@@ -392,8 +400,9 @@ natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
 /** Decisions made by a plan. */
 typedef struct natten_mps_plan_info {
   uint64_t size;         /**< sizeof(natten_mps_plan_info) */
-  int64_t scratch_bytes; /**< upper bound, in bytes, of a run's temporary
-                              memory */
+  int64_t scratch_bytes; /**< memory that one run holds beside the tensors, at
+                              most, with as many threads as the process has
+                              processors; fewer hold less */
   char backend[16];      /**< its name */
   char variant[224];     /**< the kernels chosen, for reports */
 } natten_mps_plan_info;
@@ -544,10 +553,10 @@ NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
                                          natten_mps_error* error);
 
 /** Reads the query range of `range`, an all-zero one being the whole axis, and
- *  writes query_count, if that was 0, and the key range: the smallest that holds
- *  every key that the queries see (where query_step and dilation both exceed 1,
- *  those seen from positions between computed queries included). Since ABI
- *  version 2. */
+ *  writes query_count, if that was 0, and the key range: the smallest that
+ * holds every key that the queries see (where query_step and dilation both
+ * exceed 1, those seen from positions between computed queries included). Since
+ * ABI version 2. */
 NATTEN_MPS_API int32_t
 natten_mps_window_range(NATTEN_MPS_CONST natten_mps_axis* axis,
                         natten_mps_range* range,

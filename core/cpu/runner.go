@@ -11,6 +11,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // serialWork is the number of multiply-adds up to which a second goroutine costs
@@ -41,7 +42,10 @@ func newRunner(p *core.Problem) *runner {
 		r.sparse = r.sparse || p.Axes[a].QueryStep > 1
 	}
 	r.sparse = r.sparse || p.Ranged() && (p.Writes(core.DKey) || p.Writes(core.DValue))
-	r.runs.New = func() any { return &run{runner: r} }
+	r.runs.New = func() any {
+		scratch.Room()
+		return &run{runner: r}
+	}
 	return r
 }
 
@@ -72,13 +76,25 @@ func (r *runner) Variant() string {
 	return name + r.all()[0].Variant()
 }
 
-// ScratchBytes counts on one goroutine per processor.
+// ScratchBytes counts on one goroutine per processor. Where a job has several plans, a
+// goroutine may give a worker back that no other one finds (sync.Pool has one place for
+// every processor that others do not see), and workers may have grown in each plan.
 func (r *runner) ScratchBytes() int64 {
-	most := 0
-	for _, plan := range r.all() {
-		most = max(most, plan.Scratch()*runtime.GOMAXPROCS(0)+plan.Walk().BinBytes())
+	processors, together := runtime.GOMAXPROCS(0), 0
+	for _, plan := range r.plans {
+		together += plan.Scratch()
 	}
-	return int64(most)
+	together *= processors
+	if len(r.plans) > 1 {
+		together *= 2
+	}
+	for _, plan := range r.plans {
+		together += plan.Walk().BinBytes()
+	}
+	if r.whole == nil {
+		return int64(together)
+	}
+	return int64(max(together, r.whole.Scratch()*processors+r.whole.Walk().BinBytes()))
 }
 
 // run is one run of a problem. It is the tasks of the job in hand.
@@ -110,7 +126,8 @@ const (
 
 // Run implements core.Runner. All walks are one job, whose tasks write different tensors
 // and do not wait for one another; colors of a walk are jobs one after the other.
-func (r *runner) Run(b *core.Buffers) error {
+func (r *runner) Run(b *core.Buffers) (err error) {
+	defer scratch.Recover(&err)
 	u := r.runs.Get().(*run)
 	defer u.release()
 	u.in.Problem = r.problem
@@ -186,7 +203,8 @@ func (u *run) limit() int {
 // Work implements sched.Tasks.
 func (u *run) Work(j *sched.Job) {
 	h := hands.Get().(*hand)
-	h.run = u
+	defer h.release()
+	h.run, h.done = u, false
 	u.victims.Add(&h.rows)
 	for n, ok := j.Take(); ok; n, ok = j.Take() {
 		s := &u.stages[0]
@@ -205,7 +223,7 @@ func (u *run) Work(j *sched.Job) {
 	}
 	h.help()
 	u.victims.Remove(&h.rows)
-	h.release()
+	h.done = true
 }
 
 // hands are those that no goroutine has.
@@ -218,6 +236,7 @@ type hand struct {
 	stolen walk.Rows
 	stage  *stage
 	own    engine.Worker
+	done   bool // no task panicked
 }
 
 // worker returns a worker that is in the stage.
@@ -247,10 +266,17 @@ func (h *hand) help() {
 	}
 }
 
+// release gives the hand and its worker back to their pools, or if a task panicked to
+// nobody: then who knows what state they are in.
 func (h *hand) release() {
-	if h.own != nil {
+	switch {
+	case h.done && h.own != nil:
 		h.own.Release()
+	case h.own != nil:
+		h.own.Free()
 	}
-	h.run, h.stage, h.own = nil, nil, nil
-	hands.Put(h)
+	if h.done {
+		h.run, h.stage, h.own = nil, nil, nil
+		hands.Put(h)
+	}
 }

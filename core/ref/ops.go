@@ -6,11 +6,14 @@ import (
 	"math"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // run is one run of a problem.
 type run struct {
 	problem *core.Problem
+	memory  *scratch.Memory // of sums and weights
+	weights []float64       // of a row's pairs
 	tensors [core.NumRoles]tensor
 	sums    [core.NumRoles]*sum // of gradients; nil if not wanted
 }
@@ -80,7 +83,8 @@ func (r *run) writeOut(row *row, weights []float64) {
 }
 
 func (r *run) attnForward(row *row) {
-	weights := make([]float64, len(row.pairs))
+	scratch.Grow(r.memory, &r.weights, len(row.pairs))
+	weights := r.weights
 	largest := math.Inf(-1)
 	for i := range row.pairs {
 		weights[i] = r.logit(row, &row.pairs[i])
@@ -158,7 +162,8 @@ func (r *run) qkBackward(row *row) {
 }
 
 func (r *run) avForward(row *row) {
-	weights := make([]float64, len(row.pairs))
+	scratch.Grow(r.memory, &r.weights, len(row.pairs))
+	weights := r.weights
 	for i := range row.pairs {
 		weights[i] = r.get(core.Attn, row.at(row.pairs[i].slot))
 	}

@@ -5,7 +5,10 @@
 // against, and the last resort for problems that none of them takes.
 package ref
 
-import "github.com/natten-mps/natten-mps/core"
+import (
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
+)
 
 type backend struct{}
 
@@ -29,15 +32,16 @@ type runner struct{ problem *core.Problem }
 
 func (r *runner) Variant() string { return "float64" }
 
-// ScratchBytes counts the float64 copies in which gradients are summed up.
+// ScratchBytes counts the float64 copies in which gradients are summed up, and the weights
+// of a row.
 func (r *runner) ScratchBytes() int64 {
-	var bytes int64
+	bytes := int64(scratch.Bytes[float64](int(r.problem.Slots())))
 	for _, role := range gradients[r.problem.Op] {
 		elements := int64(1)
 		for _, n := range r.problem.Shape(role) {
 			elements *= n
 		}
-		bytes += 8 * elements
+		bytes += int64(scratch.Bytes[float64](int(elements)))
 	}
 	return bytes
 }
@@ -59,15 +63,17 @@ var gradients = map[core.Op][]core.Role{
 	core.AVBackward:   {core.DValue, core.DExtraValue},
 }
 
-func (r *runner) Run(b *core.Buffers) error {
+func (r *runner) Run(b *core.Buffers) (err error) {
+	defer scratch.Recover(&err)
 	p := r.problem
-	run := &run{problem: p}
+	run := &run{problem: p, memory: scratch.New()}
+	defer run.memory.Free()
 	for role := range core.NumRoles {
 		run.tensors[role] = newTensor(p, b, role)
 	}
 	for _, role := range gradients[p.Op] {
 		if b.Given(role) {
-			run.sums[role] = newSum(p.Shape(role))
+			run.sums[role] = newSum(run.memory, p.Shape(role))
 		}
 	}
 	compute := operations[p.Op]

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // index of an element, one number per dimension; unused dimensions are 0.
@@ -71,14 +72,15 @@ type sum struct {
 	values []float64
 }
 
-func newSum(shape []int64) *sum {
+func newSum(memory *scratch.Memory, shape []int64) *sum {
 	s := &sum{shape: index{1, 1, 1, 1, 1, 1}}
 	copy(s.shape[:], shape)
 	elements := int64(1)
 	for _, n := range shape {
 		elements *= n
 	}
-	s.values = make([]float64, elements)
+	scratch.Grow(memory, &s.values, int(elements))
+	clear(s.values)
 	return s
 }
 

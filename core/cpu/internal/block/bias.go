@@ -6,6 +6,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // eachMetRow calls f for every item of the rows from n1 on and every row of keys that it
@@ -53,7 +54,8 @@ func (w *worker) addBias(n0, n1, rows int) {
 // loadBias loads the bias of the query heads of the key head.
 func (w *worker) loadBias() {
 	size, group := walk.BiasSize(w.problem), w.plan.walk.Group
-	w.bias = headBias{kern.Grow(w.bias.entries, group*size), w.at.KVHead}
+	scratch.Grow(w.Memory, &w.bias.entries, group*size)
+	w.bias.kvHead = w.at.KVHead
 	for head := range group {
 		walk.LoadBias(w.at.Run, w.bias.entries[head*size:(head+1)*size], w.at.KVHead*group+head)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // met is what up to two rows of items meet.
@@ -67,9 +68,9 @@ func (w *worker) meetRows(n1, rows int) {
 	}
 	w.weightItem = len(m.offsets) * l.wide * l.lanes
 	size := 4 * len(w.quads) * w.weightItem
-	w.weights = kern.Grow(w.weights, size)
+	scratch.Grow(w.Memory, &w.weights, size)
 	if w.kind != walk.AttnOut {
-		w.gradients = kern.Grow(w.gradients, size)
+		scratch.Grow(w.Memory, &w.gradients, size)
 	}
 }
 

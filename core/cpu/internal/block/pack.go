@@ -7,6 +7,7 @@ import (
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // mostLanes bounds the lanes of a vector.
@@ -29,25 +30,27 @@ type panel struct {
 func (w *worker) sizePanel() {
 	b, l := &w.panel, w.plan
 	if w.products.QK {
-		b.qkT = kern.Grow(b.qkT, l.scoreSize(int(w.problem.HeadDim)))
+		scratch.Grow(w.Memory, &b.qkT, l.scoreSize(int(w.problem.HeadDim)))
 	}
 	if w.products.DOutV {
-		b.voT = kern.Grow(b.voT, l.scoreSize(int(w.problem.ValueDim)))
+		scratch.Grow(w.Memory, &b.voT, l.scoreSize(int(w.problem.ValueDim)))
 	}
 	if w.products.SumQK {
-		b.qk = kern.Grow(b.qk, l.rowsSize())
+		scratch.Grow(w.Memory, &b.qk, l.rowsSize())
 	}
 	if w.products.SumVO {
-		b.vo = kern.Grow(b.vo, l.rowsSize())
+		scratch.Grow(w.Memory, &b.vo, l.rowsSize())
 	}
 	rows := l.heads * l.planes * l.ring
 	if w.products.Scatter {
-		b.scatteredQK, b.scatteredVO = kern.Grow(b.scatteredQK, l.rowsSize()), kern.Grow(b.scatteredVO, l.rowsSize())
+		scratch.Grow(w.Memory, &b.scatteredQK, l.rowsSize())
+		scratch.Grow(w.Memory, &b.scatteredVO, l.rowsSize())
 		b.unwritten = kern.Grow(b.unwritten, rows)
 	}
 	if w.kind.Inverse() {
 		size := l.slots()*l.width*l.rows + kern.MaskBits
-		b.lse, b.delta = kern.Grow(b.lse, size), kern.Grow(b.delta, size)
+		scratch.Grow(w.Memory, &b.lse, size)
+		scratch.Grow(w.Memory, &b.delta, size)
 	}
 	b.tags, b.rowTags = kern.Grow(b.tags, l.slots()), kern.Grow(b.rowTags, rows)
 }
@@ -149,7 +152,7 @@ func (w *worker) transposable(x kern.Source, i int) kern.Source {
 		return x
 	}
 	size := l.width * l.depth
-	b.loaded = kern.Grow(b.loaded, l.rows*size+mostLanes)
+	scratch.Grow(w.Memory, &b.loaded, l.rows*size+mostLanes)
 	row := b.loaded[i*size:]
 	w.move.Load(row, l.depth, x, w.to-w.from, 1)
 	return kern.Source{P: kern.AddressOf(&row[0]), Step: l.depth * kern.Float32Bytes, Channels: x.Channels, DType: core.Float32}
@@ -158,7 +161,7 @@ func (w *worker) transposable(x kern.Source, i int) kern.Source {
 // packNumbers packs lse and delta of queries.
 func (w *worker) packNumbers(g *packedRow) {
 	l, b, head, lanes := w.plan, &w.panel, w.at.MetHead(g.member), w.to-w.from
-	b.loaded = kern.Grow(b.loaded, lanes)
+	scratch.Grow(w.Memory, &b.loaded, lanes)
 	for i := range l.rows {
 		n1 := g.index*l.step - l.phase + i
 		if n1 < 0 || n1 >= w.at.Lines[1].Queries {

@@ -15,6 +15,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // slabRows is the most rows along axis 1 that a task of slabs keeps the sums of.
@@ -226,25 +227,33 @@ func (l *Plan) scoreSize(channels int) int { return l.channelPitch()*l.whole(cha
 
 func (s *sizes) rowsSize() int { return s.rowPitch()*s.heads*s.planes*s.ring + kern.MaskBits }
 
-// bytes is the size of the panels.
-func (l *Plan) bytes() (size int) {
+// panels are the elements of each panel.
+func (l *Plan) panels() (sizes []int) {
 	products, p := &l.walk.Products, l.walk.Problem
 	if products.QK {
-		size += l.scoreSize(int(p.HeadDim))
+		sizes = append(sizes, l.scoreSize(int(p.HeadDim)))
 	}
 	if products.DOutV {
-		size += l.scoreSize(int(p.ValueDim))
+		sizes = append(sizes, l.scoreSize(int(p.ValueDim)))
 	}
 	if products.SumQK {
-		size += l.rowsSize()
+		sizes = append(sizes, l.rowsSize())
 	}
 	if products.SumVO {
-		size += l.rowsSize()
+		sizes = append(sizes, l.rowsSize())
 	}
 	if products.Scatter {
-		size += 2 * l.rowsSize()
+		sizes = append(sizes, l.rowsSize(), l.rowsSize())
 	}
-	return size * kern.Float32Bytes
+	return sizes
+}
+
+// bytes is the size of the panels.
+func (l *Plan) bytes() (size int) {
+	for _, n := range l.panels() {
+		size += n * kern.Float32Bytes
+	}
+	return size
 }
 
 // whole is a number of channels or lanes rounded up to vectors.
@@ -265,13 +274,17 @@ func (l *Plan) Variant() string {
 // Scratch implements engine.Plan.
 func (l *Plan) Scratch() int {
 	items := 2 * l.walk.Tile
-	scores := 2 * items * l.slots() * l.wide * l.lanes
-	vectors := 2 * items * (l.depth + l.whole(l.depth) + 3)
+	weights, vectors, rows := items*l.slots()*l.wide*l.lanes, items*l.whole(l.depth), 2
 	if l.slabs {
-		vectors += slabRows * l.walk.Tile * 2 * l.whole(l.depth)
+		rows = slabRows
 	}
-	loaded := l.rows * l.width * l.depth
-	return l.bytes() + (scores+vectors+loaded+2*l.slots()*l.width*l.rows)*kern.Float32Bytes
+	sums, numbers := rows/2*vectors, l.slots()*l.width*l.rows+kern.MaskBits
+	bytes := scratch.Bytes[float32](l.panels()...)
+	bytes += scratch.Bytes[float32](weights, weights, vectors, vectors, sums, sums, 2*items, numbers, numbers, l.rows*l.width*l.depth+mostLanes)
+	if l.walk.Problem.RPB {
+		bytes += scratch.Bytes[float32](l.walk.Group * walk.BiasSize(l.walk.Problem))
+	}
+	return bytes
 }
 
 // workers are those that no run has, of all plans.
@@ -282,7 +295,7 @@ func (l *Plan) Worker() engine.Worker {
 	if w, ok := workers.Get().(*worker); ok {
 		return w
 	}
-	return new(worker)
+	return &worker{Memory: scratch.New()}
 }
 
 // Slabs reports whether one plane of one query head is taken at a time: for tests.

@@ -11,11 +11,13 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // worker is the state of one goroutine in a walk: a tile of quads, the packed keys that
 // they meet, and the sums of up to two rows of items, or of all rows of a slab.
 type worker struct {
+	*scratch.Memory
 	plan     *Plan
 	problem  *core.Problem
 	kind     walk.Kind
@@ -160,10 +162,10 @@ func (w *worker) slab(n0, first, end int) {
 		pairs = kern.CeilDiv(end-first, 2)
 	}
 	if w.products.SumQK {
-		w.sumQK = kern.Grow(w.sumQK, pairs*size)
+		scratch.Grow(w.Memory, &w.sumQK, pairs*size)
 	}
 	if w.products.SumVO {
-		w.sumVO = kern.Grow(w.sumVO, pairs*size)
+		scratch.Grow(w.Memory, &w.sumVO, pairs*size)
 	}
 	w.at.Publish(n0, first, end)
 	for n1, end, ok := w.at.NextRows(2); ok; n1, end, ok = w.at.NextRows(2) {
@@ -206,12 +208,12 @@ func (w *worker) pair(n0, n1, end int) {
 func (w *worker) loadItems(n0, n1, rows int) {
 	size := w.numberRow * w.item
 	qk, vo := w.at.ItemRoles()
-	w.numbers = kern.Grow(w.numbers, 4*w.numberRow)
+	scratch.Grow(w.Memory, &w.numbers, 4*w.numberRow)
 	if w.products.QK {
-		w.qk = kern.Grow(w.qk, 2*size)
+		scratch.Grow(w.Memory, &w.qk, 2*size)
 	}
 	if w.products.DOutV {
-		w.vo = kern.Grow(w.vo, 2*size)
+		scratch.Grow(w.Memory, &w.vo, 2*size)
 	}
 	for i := range rows {
 		w.at.Index[0], w.at.Index[1] = n0, n1+i

@@ -49,4 +49,7 @@ type Worker interface {
 	Rows(r *walk.Rows, from, end int)
 	// Release is called after the last task. It gives the worker back to its pool.
 	Release()
+	// Free is called instead when a task panicked: it gives back the worker's memory, and
+	// nothing uses the worker any more.
+	Free()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // segment is keys of one row, those of the span that its band has in hand, as part of a
@@ -60,9 +61,9 @@ func (w *worker) finishPiece() {
 	if m.keys == 0 {
 		return
 	}
-	m.weights = kern.Grow(m.weights, m.keys*x.width)
+	scratch.Grow(w.Memory, &m.weights, m.keys*x.width)
 	if w.products.DOutV {
-		m.gradients = kern.Grow(m.gradients, m.keys*x.width)
+		scratch.Grow(w.Memory, &m.gradients, m.keys*x.width)
 	}
 	w.readKeys()
 	for i := range m.segments {
@@ -100,19 +101,12 @@ func (w *worker) readKeys() {
 		if !inverse {
 			continue
 		}
-		m.lse, m.delta = grown(m.lse, piece), grown(m.delta, piece)
+		scratch.Grow(w.Memory, &m.lse, piece)
+		scratch.Grow(w.Memory, &m.delta, piece)
 		for n := range s.of.to - s.of.from {
 			m.lse[s.at+n], m.delta[s.at+n] = w.numbersOf(s.m0, s.m1, s.of.from+n, w.at.MetHead(s.member))
 		}
 	}
-}
-
-// grown is kern.Grow that keeps what s holds.
-func grown(s []float32, n int) []float32 {
-	if len(s) < n {
-		return append(s, make([]float32, n-len(s))...)
-	}
-	return s
 }
 
 // readable is the channels of a segment as float32, in whole vectors.
@@ -122,7 +116,7 @@ func (w *worker) readable(s *segment, role core.Role, channels int, copies *[]fl
 	if from.DType == core.Float32 && channels == depth {
 		return from
 	}
-	*copies = grown(*copies, piece*depth)
+	scratch.Grow(w.Memory, copies, piece*depth)
 	to := (*copies)[s.at*depth:]
 	w.move.Load(to, depth, from, s.of.to-s.of.from, 1)
 	return kern.Source{P: kern.AddressOf(&to[0]), Step: depth * kern.Float32Bytes, Channels: channels, DType: core.Float32}
@@ -203,7 +197,9 @@ func (w *worker) eachColumns(kernel func(c *abi.Columns)) {
 // softmax turns logits into weights relative to the running maximum.
 func (w *worker) softmax() {
 	x, k := &w.items, w.plan.kernels.Dense
-	x.before, x.offset = append(x.before[:0], x.max...), kern.Grow(x.offset, x.width)
+	scratch.Grow(w.Memory, &x.before, x.width)
+	scratch.Grow(w.Memory, &x.offset, x.width)
+	copy(x.before, x.max)
 	w.eachColumns(k.Max)
 	depth := w.plan.padded(int(w.problem.ValueDim))
 	for i, before := range x.before {
@@ -300,7 +296,7 @@ func (w *worker) finite(s *segment, g *group, weights, sums []float32, from kern
 			continue
 		}
 		if read.P == from.P {
-			m.finite = kern.Grow(m.finite, piece*depth)
+			scratch.Grow(w.Memory, &m.finite, piece*depth)
 			w.move.Load(m.finite, depth, from, s.of.to-s.of.from, 1)
 			read.P, read.Step = kern.AddressOf(&m.finite[0]), depth*kern.Float32Bytes
 		}

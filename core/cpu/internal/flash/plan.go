@@ -18,6 +18,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const (
@@ -98,8 +99,12 @@ func (l *plan) padded(channels int) int {
 // Scratch implements engine.Plan.
 func (l *plan) Scratch() int {
 	p, width := l.walk.Problem, l.width(mostItems)
-	channels := l.padded(int(p.HeadDim)) + l.padded(int(p.ValueDim))
-	return (width*(4*channels+16) + piece*(2*width+2*channels+8)) * kern.Float32Bytes
+	bytes := scratch.Bytes[float32](width, width, width, width, width, width, piece*width, piece*width, piece, piece)
+	for _, channels := range [2]int64{p.HeadDim, p.ValueDim} {
+		items, copies := width*l.padded(int(channels)), piece*l.padded(int(channels))
+		bytes += scratch.Bytes[float32](items, items, items, copies)
+	}
+	return bytes + scratch.Bytes[float32](piece*l.padded(int(max(p.HeadDim, p.ValueDim))))
 }
 
 // Serves implements engine.Plan.
@@ -113,5 +118,5 @@ func (l *plan) Worker() engine.Worker {
 	if w, ok := workers.Get().(*worker); ok {
 		return w
 	}
-	return new(worker)
+	return &worker{Memory: scratch.New()}
 }

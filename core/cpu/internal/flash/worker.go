@@ -11,12 +11,14 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // worker is the state of one goroutine in dense tiles. Items are the positions of the tile
 // times rows that meet the same keys times the query heads of the group: item
 // (position*rows + row)*heads + head.
 type worker struct {
+	*scratch.Memory
 	plan     *plan
 	problem  *core.Problem
 	kind     walk.Kind
@@ -152,25 +154,26 @@ func (w *worker) loadItems() {
 		qk, vo = core.Key, core.Value
 	}
 	d, dv := int(w.problem.HeadDim), int(w.problem.ValueDim)
-	x.qk, x.qkT = w.loadRole(x.qk, x.qkT, qk, d, w.scale)
+	w.loadRole(&x.qk, &x.qkT, qk, d, w.scale)
 	if w.products.DOutV {
-		x.vo, x.voT = w.loadRole(x.vo, x.voT, vo, dv, 1)
+		w.loadRole(&x.vo, &x.voT, vo, dv, 1)
 	}
 	if w.products.SumQK {
-		x.sumQK = zeros(x.sumQK, x.width*w.plan.padded(d))
+		w.zeros(&x.sumQK, x.width*w.plan.padded(d))
 	}
 	if w.products.SumVO {
-		x.sumVO = zeros(x.sumVO, x.width*w.plan.padded(dv))
+		w.zeros(&x.sumVO, x.width*w.plan.padded(dv))
 	}
-	x.sum = zeros(x.sum, x.width)
+	w.zeros(&x.sum, x.width)
 	switch w.kind {
 	case walk.AttnOut:
-		x.max = kern.Grow(x.max, x.width)
+		scratch.Grow(w.Memory, &x.max, x.width)
 		for i := range x.max {
 			x.max[i] = float32(math.Inf(-1))
 		}
 	case walk.AttnQuery:
-		x.lse, x.delta = zeros(x.lse, x.width), zeros(x.delta, x.width)
+		w.zeros(&x.lse, x.width)
+		w.zeros(&x.delta, x.width)
 		w.eachItem(func(i, row, head, position int) {
 			n1, n2, h := w.at.Index[1]+row, w.at.Index[2]+position, w.at.ItemHead(head)
 			x.lse[i], x.delta[i] = w.numbersOf(w.at.Index[0], n1, n2, h)
@@ -208,26 +211,25 @@ func (w *worker) number(role core.Role, n0, n1, n2, head int) float32 {
 	return x.number[0]
 }
 
-func zeros(s []float32, n int) []float32 {
-	s = kern.Grow(s, n)
-	clear(s)
-	return s
+func (w *worker) zeros(s *[]float32, n int) {
+	scratch.Grow(w.Memory, s, n)
+	clear(*s)
 }
 
 // loadRole loads channels of the items, and transposes them.
-func (w *worker) loadRole(rows, transposed []float32, role core.Role, channels int, factor float32) (r, t []float32) {
+func (w *worker) loadRole(rows, transposed *[]float32, role core.Role, channels int, factor float32) {
 	x, depth := &w.items, kern.Padded(channels)
-	rows, transposed = kern.Grow(rows, x.width*depth), kern.Grow(transposed, x.width*depth)
-	clear(rows[x.count*depth:])
+	scratch.Grow(w.Memory, rows, x.width*depth)
+	scratch.Grow(w.Memory, transposed, x.width*depth)
+	clear((*rows)[x.count*depth:])
 	for row := range x.rows {
 		for head := range x.heads {
-			w.move.Load(rows[(row*x.heads+head)*depth:], x.rows*x.heads*depth, w.source(role, row, head, channels), w.at.Positions, factor)
+			w.move.Load((*rows)[(row*x.heads+head)*depth:], x.rows*x.heads*depth, w.source(role, row, head, channels), w.at.Positions, factor)
 		}
 	}
 	for i := 0; i < x.width; i += 8 {
-		w.move.Transpose(transposed[i:], rows[i*depth:], depth, x.width)
+		w.move.Transpose((*transposed)[i:], (*rows)[i*depth:], depth, x.width)
 	}
-	return rows, transposed
 }
 
 // storeItems writes what was summed up for the items.

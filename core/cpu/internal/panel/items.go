@@ -8,6 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // loadItems loads the items' channels, those of queries and keys times scale, and clears
@@ -16,19 +17,19 @@ func (w *worker[T]) loadItems() {
 	qk, vo := w.at.ItemRoles()
 	s, d, dv := &w.s, kern.Padded(int(w.problem.HeadDim)), kern.Padded(int(w.problem.ValueDim))
 	if w.products.QK {
-		w.qk = kern.Grow(w.qk, (s.items+1)*d)
+		scratch.Grow(w.Memory, &w.qk, (s.items+1)*d)
 		w.loadRole(w.qk, qk, int(w.problem.HeadDim), T(w.problem.Scale))
 	}
 	if w.products.DOutV {
-		w.vo = kern.Grow(w.vo, (s.items+1)*dv)
+		scratch.Grow(w.Memory, &w.vo, (s.items+1)*dv)
 		w.loadRole(w.vo, vo, int(w.problem.ValueDim), 1)
 	}
 	if w.products.SumQK {
-		w.sumQK = kern.Grow(w.sumQK, (s.items+1)*d)
+		scratch.Grow(w.Memory, &w.sumQK, (s.items+1)*d)
 		clear(w.sumQK)
 	}
 	if w.products.SumVO {
-		w.sumVO = kern.Grow(w.sumVO, (s.items+1)*dv)
+		scratch.Grow(w.Memory, &w.sumVO, (s.items+1)*dv)
 		clear(w.sumVO)
 	}
 	switch w.kind {
@@ -36,13 +37,15 @@ func (w *worker[T]) loadItems() {
 		w.clearSlots(w.plan.walk.Pass.Outputs[0])
 	case walk.AttnOut:
 		s.fresh = true
-		w.max, w.sum = kern.Grow(w.max, s.items), kern.Grow(w.sum, s.items)
+		scratch.Grow(w.Memory, &w.max, s.items)
+		scratch.Grow(w.Memory, &w.sum, s.items)
 		clear(w.sum)
 		for r := range w.max {
 			w.max[r] = T(math.Inf(-1))
 		}
 	case walk.AttnQuery:
-		w.lse, w.delta = kern.Grow(w.lse, s.items), kern.Grow(w.delta, s.items)
+		scratch.Grow(w.Memory, &w.lse, s.items)
+		scratch.Grow(w.Memory, &w.delta, s.items)
 		for r := range s.items {
 			kern.LoadLSE(w.lse[r:r+1], w.item(core.LSE, r), 0, w.problem.DTypeOf(core.LSE))
 			w.delta[r] = w.deltaOf(w.at.Index[0], w.at.Index[1], w.at.Index[2]+s.position(r), w.at.ItemHead(r%s.heads))
@@ -99,7 +102,8 @@ func (w *worker[T]) storeItems() {
 func (w *worker[T]) storeAttention(channels int) {
 	if w.at.Run.Given(core.LSE) {
 		for r := range w.s.items {
-			w.lse = append(w.lse[:0], w.max[r]+kern.Log(w.sum[r]))
+			scratch.Grow(w.Memory, &w.lse, 1)
+			w.lse[0] = w.max[r] + kern.Log(w.sum[r])
 			kern.Store(w.item(core.LSE, r), 0, w.problem.DTypeOf(core.LSE), w.lse, 1)
 		}
 	}

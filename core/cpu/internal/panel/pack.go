@@ -6,6 +6,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // keyRow is one row of keys: all lanes of a tile at one place of the slow axes. In the
@@ -26,23 +27,24 @@ type packed[T kern.Number] struct {
 	tags         []int // [slot] number of the row along the ring that is packed, or -1
 }
 
-func (b *packed[T]) size(slots, width, qk, vo int, products walk.Products, scalars bool) {
+func (b *packed[T]) size(memory *scratch.Memory, slots, width, qk, vo int, products walk.Products, scalars bool) {
 	b.slots, b.width = slots, width
 	lanes := slots * width
 	if products.QK {
-		b.qkT = kern.Grow(b.qkT, lanes*kern.Padded(qk)+kern.Slack)
+		scratch.Grow(memory, &b.qkT, lanes*kern.Padded(qk)+kern.Slack)
 	}
 	if products.DOutV {
-		b.voT = kern.Grow(b.voT, lanes*kern.Padded(vo)+kern.Slack)
+		scratch.Grow(memory, &b.voT, lanes*kern.Padded(vo)+kern.Slack)
 	}
 	if products.SumQK || products.QK {
-		b.qk = kern.Grow(b.qk, (lanes+8)*kern.Padded(qk)+kern.Slack)
+		scratch.Grow(memory, &b.qk, (lanes+8)*kern.Padded(qk)+kern.Slack)
 	}
 	if products.SumVO || products.DOutV {
-		b.vo = kern.Grow(b.vo, (lanes+8)*kern.Padded(vo)+kern.Slack)
+		scratch.Grow(memory, &b.vo, (lanes+8)*kern.Padded(vo)+kern.Slack)
 	}
 	if scalars {
-		b.lse, b.delta = kern.Grow(b.lse, lanes+kern.Slack), kern.Grow(b.delta, lanes+kern.Slack)
+		scratch.Grow(memory, &b.lse, lanes+kern.Slack)
+		scratch.Grow(memory, &b.delta, lanes+kern.Slack)
 	}
 	b.tags = kern.Grow(b.tags, slots)
 	b.forget()
@@ -109,7 +111,7 @@ func (w *worker[T]) deltaOf(n0, n1, n2, head int) T {
 	channels := int(w.problem.ValueDim)
 	sum := w.move.Dot(w.at.Source(core.Out, n0, n1, n2, head, channels), w.at.Source(core.DOut, n0, n1, n2, head, channels))
 	if w.at.Run.Given(core.DLSE) {
-		w.bias = kern.Grow(w.bias, 1)
+		scratch.Grow(w.Memory, &w.bias, 1)
 		kern.Load(w.bias, w.at.Address(core.DLSE, n0, n1, n2, head), 0, w.problem.DTypeOf(core.DLSE))
 		sum -= w.bias[0]
 	}

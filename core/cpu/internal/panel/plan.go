@@ -14,6 +14,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const (
@@ -126,11 +127,17 @@ func (l *plan[T]) Variant() string {
 
 // Scratch implements engine.Plan.
 func (l *plan[T]) Scratch() int {
-	p := l.walk.Problem
-	items, channels := l.walk.Tile*l.walk.Member, int(p.HeadDim+p.ValueDim)
-	lanes := l.slots() * l.width
-	elements := 2*(lanes+l.width)*channels + 2*items*(channels+2) + 2*items*lanes
-	return elements * kern.SizeOf[T]()
+	p, items, lanes := l.walk.Problem, l.walk.Tile*l.walk.Member, l.slots()*l.width
+	weights := (items+1)*(lanes+8) + kern.Slack
+	bytes := scratch.Bytes[T](weights, weights, items, items, items, items, l.width, 2, lanes+kern.Slack, lanes+kern.Slack)
+	for _, channels := range [2]int64{p.HeadDim, p.ValueDim} {
+		depth := kern.Padded(int(channels))
+		bytes += scratch.Bytes[T]((items+1)*depth, (items+1)*depth, lanes*depth+kern.Slack, (lanes+8)*depth+kern.Slack)
+		if p.Extra > 0 {
+			bytes += scratch.Bytes[T](l.width*depth+kern.Slack, (l.width+8)*depth+kern.Slack)
+		}
+	}
+	return bytes
 }
 
 // Serves implements engine.Plan.
@@ -144,5 +151,5 @@ func (l *plan[T]) Worker() engine.Worker {
 	if w, ok := l.workers.Get().(*worker[T]); ok {
 		return w
 	}
-	return new(worker[T])
+	return &worker[T]{Memory: scratch.New()}
 }

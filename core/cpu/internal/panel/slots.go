@@ -8,6 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // clearSlots fills the items' window slots with what masked slots hold.
@@ -126,7 +127,7 @@ func (w *worker[T]) addBias() {
 				head = w.at.QueryHead(row.member)
 			}
 			e := w.biasAt(r, row)
-			w.bias = kern.Grow(w.bias, len(lanes))
+			scratch.Grow(w.Memory, &w.bias, len(lanes))
 			kern.Load(w.bias, x.Row(head, e[0], e[1], 0, 0).Add(e[2]*x.Strides[3]), step, x.DType)
 			for lane, v := range w.bias {
 				lanes[lane] += v

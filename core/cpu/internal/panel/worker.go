@@ -8,6 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // worker is the state of one goroutine in a walk: the items of a tile with their
@@ -15,6 +16,7 @@ import (
 // axis and, in the forward walk, a query head of the group; items of one position
 // follow one another.
 type worker[T kern.Number] struct {
+	*scratch.Memory
 	plan     *plan[T]
 	problem  *core.Problem
 	kind     walk.Kind
@@ -48,9 +50,9 @@ func (w *worker[T]) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sc
 	w.do = w.arithmetic()
 	w.bins = nil
 	d, dv := int(w.problem.HeadDim), int(w.problem.ValueDim)
-	w.panels[0].size(w.plan.slots(), w.plan.width, d, dv, w.products, w.kind == walk.AttnKey)
+	w.panels[0].size(w.Memory, w.plan.slots(), w.plan.width, d, dv, w.products, w.kind == walk.AttnKey)
 	if w.problem.Extra > 0 && !w.inverse {
-		w.panels[1].size(1, w.plan.width, d, dv, w.products, false)
+		w.panels[1].size(w.Memory, 1, w.plan.width, d, dv, w.products, false)
 	}
 }
 
@@ -204,7 +206,7 @@ func (w *worker[T]) compute() {
 	s.findSegments()
 	w.findClips()
 	size := (s.items+1)*s.pitch + kern.Slack
-	s.weights = kern.Grow(s.weights, size)
+	scratch.Grow(w.Memory, &s.weights, size)
 	d, dv := int(w.problem.HeadDim), int(w.problem.ValueDim)
 	if w.products.QK {
 		w.do.Score(s.weights, w.qk, s.panel.qkT, d)
@@ -226,7 +228,7 @@ func (w *worker[T]) compute() {
 		w.do.Accumulate(w.sumVO, s.panel.vo, dv)
 	}
 	if w.products.DOutV {
-		s.gradients = kern.Grow(s.gradients, size)
+		scratch.Grow(w.Memory, &s.gradients, size)
 		w.do.Score(s.gradients, w.vo, s.panel.voT, dv)
 		if w.kind == walk.AVAttn {
 			w.writeSlots(core.DAttn, s.gradients)

@@ -26,7 +26,7 @@ type Job struct {
 	busy    atomic.Int32   // workers that are not done
 	wait    sync.WaitGroup // for them
 	engaged []*worker
-	panic   atomic.Pointer[string] // of the first task that did
+	failure atomic.Pointer[any] // what the first task panicked with that did
 }
 
 // Tasks is what a job does.
@@ -46,8 +46,7 @@ func (j *Job) Take() (int64, bool) {
 func (j *Job) work() {
 	defer func() {
 		if p := recover(); p != nil {
-			text := fmt.Sprintf("%v\n%s", p, debug.Stack())
-			j.panic.CompareAndSwap(nil, &text)
+			j.failure.CompareAndSwap(nil, kept(p))
 			j.next.Store(j.tasks)
 		}
 	}()
@@ -118,9 +117,19 @@ func (j *Job) Run(tasks int64, threads int, do Tasks) {
 	}
 	j.await()
 	j.do = nil
-	if text := j.panic.Swap(nil); text != nil {
-		panic(*text)
+	if p := j.failure.Swap(nil); p != nil {
+		panic(*p)
 	}
+}
+
+// kept is what becomes of a panic: errors stay what they are, unless it is the runtime that
+// found them. The others are text, with the stack, which is lost on the caller's goroutine.
+func kept(p any) *any {
+	_, ours := p.(error)
+	if _, runtimes := p.(runtime.Error); runtimes || !ours {
+		p = fmt.Sprintf("%v\n%s", p, debug.Stack())
+	}
+	return &p
 }
 
 func (j *Job) done() {

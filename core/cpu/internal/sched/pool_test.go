@@ -3,6 +3,8 @@
 package sched
 
 import (
+	"errors"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -42,6 +44,25 @@ func TestPanicsOfTasksReachTheCaller(t *testing.T) {
 		j.Run(100, 4, whole)
 		require.EqualValues(t, 100, whole.done.Load(), "the job can be used again")
 	}
+}
+
+// failing ends with an error.
+type failing struct{ err error }
+
+func (f failing) Work(j *Job) { panic(f.err) }
+
+// Errors reach the caller as they are, but those that the runtime found are defects.
+func TestErrorsOfTasksStayErrors(t *testing.T) {
+	var j Job
+	err := errors.New("no memory")
+	require.PanicsWithValue(t, err, func() { j.Run(40, 4, failing{err}) })
+	var nothing []int
+	broken := failing{func() (err error) {
+		defer func() { err = recover().(error) }()
+		return errors.New(fmt.Sprint(nothing[len(nothing)]))
+	}()}
+	defer func() { require.Contains(t, recover(), "index out of range [0] with length 0\ngoroutine") }()
+	j.Run(40, 4, broken)
 }
 
 // A worker that sleeps on costs the caller nothing, and takes a later job.

@@ -13,6 +13,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const (
@@ -84,7 +85,10 @@ func (l *plan) Walk() *walk.Walk { return l.walk }
 func (l *plan) Variant() string { return fmt.Sprintf(", stencils, strips of %d", l.walk.Tile) }
 
 // Scratch implements engine.Plan.
-func (l *plan) Scratch() int { return l.walk.RowScratch(kern.Float32Bytes) }
+func (l *plan) Scratch() int {
+	positions, keys := kern.Padded(l.walk.Tile), kern.CeilDiv(int(windowKeys(l.walk.Problem)), l.kernels.Stencil.Lanes)*l.kernels.Stencil.Lanes
+	return scratch.Bytes[float32](l.walk.Tile*keys, positions, positions, positions)
+}
 
 // Serves implements engine.Plan.
 func (l *plan) Serves(*walk.Run) bool { return true }
@@ -97,5 +101,5 @@ func (l *plan) Worker() engine.Worker {
 	if w, ok := workers.Get().(*worker); ok {
 		return w
 	}
-	return new(worker)
+	return &worker{Memory: scratch.New()}
 }

@@ -9,10 +9,12 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // worker is the state of one goroutine in stencils.
 type worker struct {
+	*scratch.Memory
 	plan         *plan
 	problem      *core.Problem
 	at           walk.Cursor
@@ -109,8 +111,10 @@ func (w *worker) compute() {
 	lo1, hi1, _ := w.at.Span(1, w.at.Index[1])
 	k, count, lanes := w.plan.kernels.Stencil, kern.Padded(w.at.Positions), w.plan.kernels.Stencil.Lanes
 	pitch := kern.CeilDiv(int(windowKeys(w.problem)), lanes) * lanes
-	w.weights = kern.Grow(w.weights, w.at.Positions*pitch)
-	w.max, w.sum, w.lse = kern.Grow(w.max, count), kern.Grow(w.sum, count), kern.Grow(w.lse, count)
+	scratch.Grow(w.Memory, &w.weights, w.at.Positions*pitch)
+	scratch.Grow(w.Memory, &w.max, count)
+	scratch.Grow(w.Memory, &w.sum, count)
+	scratch.Grow(w.Memory, &w.lse, count)
 	query, out := w.at.Items(core.Query, 0, int(w.problem.HeadDim)), w.at.Items(core.Out, 0, int(w.problem.ValueDim))
 	shape := [3]int{hi0 - lo0, hi1 - lo1, 0}
 	for _, r := range w.runs {

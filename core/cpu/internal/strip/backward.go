@@ -6,6 +6,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // The gradients of a strip take one pass: it computes the weights of the queries that are
@@ -76,7 +77,7 @@ func (w *worker[T]) weigh(head int, query, key, dOut, value view) {
 	w.score(&w.gradients, dOut, value, int(w.problem.ValueDim), &w.factors[1])
 	w.deltas(head, dOut)
 	lse := w.rows(core.LSE, w.at.Index[2], head, 1)
-	w.lse = kern.Grow(w.lse, w.at.Positions)
+	scratch.Grow(w.Memory, &w.lse, w.at.Positions)
 	kern.LoadLSE(w.lse, lse.P, lse.Step, lse.DType)
 	pitch := w.pitch()
 	for i := range w.stretches {
@@ -94,7 +95,7 @@ func (w *worker[T]) weigh(head int, query, key, dOut, value view) {
 func (w *worker[T]) deltas(head int, dOut view) {
 	size, dv, count := kern.SizeOf[T](), int(w.problem.ValueDim), w.at.Positions
 	out := w.read(w.rows(core.Out, w.at.Index[2], head, dv), count, &w.loaded[4])
-	w.delta = kern.Grow(w.delta, count+8)
+	scratch.Grow(w.Memory, &w.delta, count+8)
 	w.strips.Call = abi.Strip{
 		Dst: kern.AddressOf(&w.delta[0]), Vectors: dOut.p, Rows: out.p, Factors: kern.AddressOf(&w.factors[1]),
 		Items: count, Count: 1, Eights: kern.Padded(dv) / 8,
@@ -105,7 +106,7 @@ func (w *worker[T]) deltas(head int, dOut view) {
 		return
 	}
 	dLSE := w.rows(core.DLSE, w.at.Index[2], head, 1)
-	w.lse = kern.Grow(w.lse, count)
+	scratch.Grow(w.Memory, &w.lse, count)
 	kern.Load(w.lse, dLSE.P, dLSE.Step, dLSE.DType)
 	for r, v := range w.lse {
 		w.delta[r] -= v

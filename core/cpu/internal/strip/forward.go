@@ -6,6 +6,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // forward computes the items of the strip for one query head.
@@ -30,7 +31,7 @@ func (w *worker[T]) forward() {
 // Those of item i and a key are at dst[i*pitch+key-low].
 func (w *worker[T]) score(dst *[]T, items, keys view, channels int, factor *T) {
 	size, pitch, low := kern.SizeOf[T](), w.pitch(), w.at.Low
-	*dst = kern.Grow(*dst, w.at.Positions*pitch+w.at.High-low+kern.Slack)
+	scratch.Grow(w.Memory, dst, w.at.Positions*pitch+w.at.High-low+kern.Slack)
 	for i := range w.stretches {
 		s := &w.stretches[i]
 		w.strips.Call = abi.Strip{
@@ -67,7 +68,9 @@ func (w *worker[T]) sumKeys(dst view, weights []T, keys view, channels int, fact
 // w.sum, and finds lse.
 func (w *worker[T]) softmax() {
 	count, pitch := kern.Padded(w.at.Positions), w.pitch()
-	w.max, w.sum, w.lse = kern.Grow(w.max, count), kern.Grow(w.sum, count), kern.Grow(w.lse, count)
+	scratch.Grow(w.Memory, &w.max, count)
+	scratch.Grow(w.Memory, &w.sum, count)
+	scratch.Grow(w.Memory, &w.lse, count)
 	for i := range w.stretches {
 		s := &w.stretches[i]
 		w.strips.Softmax(w.weights[s.item*pitch+s.low-w.at.Low:], w.max[s.item:], w.sum[s.item:], s.items, s.keys, pitch+s.advance)

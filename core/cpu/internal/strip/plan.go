@@ -14,6 +14,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const (
@@ -86,7 +87,29 @@ func (l *plan[T]) Walk() *walk.Walk { return l.walk }
 func (l *plan[T]) Variant() string { return fmt.Sprintf(", strips of %d", l.walk.Tile) }
 
 // Scratch implements engine.Plan.
-func (l *plan[T]) Scratch() int { return l.walk.RowScratch(kern.SizeOf[T]()) }
+//
+// Gradients take the queries that meet a tile's keys, which are within a window on either
+// side of it, as are the keys that these meet. Rows are held if they had to be converted.
+func (l *plan[T]) Scratch() int {
+	p, kernel, queries := l.walk.Problem, int(l.walk.Problem.Axes[2].Kernel), l.walk.Tile
+	if l.walk.Pass.Kind == walk.AttnGradients {
+		queries = min(queries+4*kernel, l.walk.Extent[2])
+	}
+	keys, padded := min(queries+4*kernel, l.walk.Met[2]), kern.Padded(queries)
+	weights := queries*kern.Padded(kernel) + keys + kern.Slack
+	bytes := scratch.Bytes[T](weights, weights, padded, padded, padded, queries+8)
+	if d, dv := kern.Padded(int(p.HeadDim)), kern.Padded(int(p.ValueDim)); !l.direct(int(p.HeadDim)) || !l.direct(int(p.ValueDim)) {
+		depth := max(d, dv)
+		bytes += scratch.Bytes[T](keys*depth, keys*depth, keys*depth, keys*depth, keys*depth)
+		bytes += scratch.Bytes[T](l.walk.Tile*depth, l.walk.Tile*depth, l.walk.Tile*depth)
+	}
+	return bytes
+}
+
+// direct reports whether kernels can read rows of channels where they are.
+func (l *plan[T]) direct(channels int) bool {
+	return int(l.walk.Problem.DType.Size()) == kern.SizeOf[T]() && channels%8 == 0
+}
 
 // Serves implements engine.Plan.
 func (l *plan[T]) Serves(*walk.Run) bool { return true }
@@ -99,5 +122,5 @@ func (l *plan[T]) Worker() engine.Worker {
 	if w, ok := l.workers.Get().(*worker[T]); ok {
 		return w
 	}
-	return new(worker[T])
+	return &worker[T]{Memory: scratch.New()}
 }

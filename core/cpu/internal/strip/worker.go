@@ -10,10 +10,12 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // worker is the state of one goroutine in strips.
 type worker[T kern.Number] struct {
+	*scratch.Memory
 	plan       *plan[T]
 	problem    *core.Problem
 	at         walk.Cursor
@@ -130,11 +132,6 @@ type view struct {
 
 func (v view) row(n int) core.Address { return v.p.Add(n * v.step) }
 
-// direct reports whether kernels can read rows of channels where they are.
-func (w *worker[T]) direct(channels int) bool {
-	return int(w.problem.DType.Size()) == kern.SizeOf[T]() && channels%8 == 0
-}
-
 // lineRows is the rows of a role's tensor from one of a line on.
 type lineRows struct {
 	kern.Source
@@ -156,12 +153,12 @@ func (w *worker[T]) rows(role core.Role, n2, head, channels int) lineRows {
 
 // read returns count rows of a source, converted to buffer if they have to be.
 func (w *worker[T]) read(s lineRows, count int, buffer *[]T) view {
-	if w.direct(s.Channels) {
+	if w.plan.direct(s.Channels) {
 		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
 	}
 	w.prefetchNext(s, count)
 	depth := kern.Padded(s.Channels)
-	*buffer = kern.Grow(*buffer, count*depth)
+	scratch.Grow(w.Memory, buffer, count*depth)
 	w.move.Load(*buffer, depth, s.Source, count, 1)
 	if depth > s.Channels {
 		for r := range count {
@@ -174,12 +171,12 @@ func (w *worker[T]) read(s lineRows, count int, buffer *[]T) view {
 // target returns where kernels write count rows that are to be stored in s: there
 // or, if they have to be converted, in buffer.
 func (w *worker[T]) target(s lineRows, count int, buffer *[]T) view {
-	if w.direct(s.Channels) {
+	if w.plan.direct(s.Channels) {
 		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
 	}
 	w.prefetchNext(s, count)
 	depth := kern.Padded(s.Channels)
-	*buffer = kern.Grow(*buffer, count*depth)
+	scratch.Grow(w.Memory, buffer, count*depth)
 	return view{kern.AddressOf(unsafe.SliceData(*buffer)), depth * kern.SizeOf[T](), 0}
 }
 
@@ -193,7 +190,7 @@ func (w *worker[T]) prefetchNext(s lineRows, count int) {
 
 // finish stores what kernels wrote to the target of s.
 func (w *worker[T]) finish(s lineRows, count int, buffer []T) {
-	if !w.direct(s.Channels) {
+	if !w.plan.direct(s.Channels) {
 		w.move.Store(s.Source, buffer, kern.Padded(s.Channels), count, w.factors[1:], 0)
 	}
 }

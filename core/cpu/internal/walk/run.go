@@ -5,6 +5,7 @@ package walk
 import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // Run is what a run gives to its walks.
@@ -13,6 +14,7 @@ type Run struct {
 	Tensors [core.NumRoles]Tensor
 	Sizes   []int64 // of ragged samples
 	bins    bins
+	memory  *scratch.Memory // made with the first bins
 }
 
 // Given reports whether the caller passed the role's tensor.
@@ -53,7 +55,7 @@ func (w *Walk) Stage(run *Run, color int) Stage {
 	case !qk && !vo:
 	case s.Binning:
 		s.Count = int64(w.Counts[5] * w.Parts)
-		run.bins.clear(w)
+		run.clearBins(w)
 	default:
 		s.Count = w.taskCount(color)
 	}
@@ -66,14 +68,18 @@ type bins struct {
 	double []float64
 }
 
-func (b *bins) clear(w *Walk) {
+func (r *Run) clearBins(w *Walk) {
+	if r.memory == nil {
+		r.memory = scratch.New()
+	}
+	b := &r.bins
 	size := w.Parts * int(w.Problem.Heads) * BiasSize(w.Problem)
 	if w.Problem.DType == core.Float64 {
-		b.double = kern.Grow(b.double, size)
+		scratch.Grow(r.memory, &b.double, size)
 		clear(b.double)
 		return
 	}
-	b.single = kern.Grow(b.single, size)
+	scratch.Grow(r.memory, &b.single, size)
 	clear(b.single)
 }
 

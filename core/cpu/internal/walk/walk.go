@@ -14,6 +14,7 @@ package walk
 import (
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 const (
@@ -140,7 +141,11 @@ func (w *Walk) BinBytes() int {
 	if !w.bins() {
 		return 0
 	}
-	return w.Parts * int(w.Problem.Heads) * BiasSize(w.Problem) * int(w.Problem.DType.Accumulator().Size())
+	size := w.Parts * int(w.Problem.Heads) * BiasSize(w.Problem)
+	if w.Problem.DType == core.Float64 {
+		return scratch.Bytes[float64](size)
+	}
+	return scratch.Bytes[float32](size)
 }
 
 // MultiplyAdds is the number of them in a forward pass.
@@ -152,17 +157,6 @@ func MultiplyAdds(p *core.Problem) float64 {
 func (w *Walk) ChooseTile(most int) {
 	tiles := max(kern.CeilDiv(w.Extent[2], most), 1)
 	w.Tile = max(kern.CeilDiv(w.Extent[2], tiles), 1)
-}
-
-// RowScratch is the number of bytes held by a worker that reads rows in place:
-// rows that had to be converted, weights and their gradients. Windows of the queries that
-// meet a tile's keys reach over twice a window.
-func (w *Walk) RowScratch(element int) int {
-	p := w.Problem
-	queries := w.Tile + 2*int(p.Axes[2].Kernel)
-	keys := queries + 2*int(p.Axes[2].Kernel)
-	rows := 4*queries + 4*keys
-	return (rows*kern.Padded(int(max(p.HeadDim, p.ValueDim))) + 2*(queries*kern.Padded(int(p.Axes[2].Kernel))+keys)) * element
 }
 
 // LongRows reports whether windows have rows of many keys, or are all of the input: what
