@@ -12,6 +12,9 @@ from torch import Tensor
 from ... import ops
 from ...utils.params import Ints, make_window
 from ...utils.window import Window
+from .reference_impl import get_pb_start as get_pb_start
+from .reference_impl import get_window_end as get_window_end
+from .reference_impl import get_window_start as get_window_start
 
 _AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 _LAYOUTS = {1: "[B, L, H, D]", 2: "[B, Hh, Hw, H, D]", 3: "[B, Dp, Hh, Hw, H, D]"}
