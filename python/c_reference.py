@@ -16,8 +16,9 @@ LONGEST = 88
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Put the pictures of windows beside the pages."""
-    for picture in sorted((ROOT / "tests" / "demo").glob("window-*.png")):
+    """Put the pictures that tests and benchmarks draw beside the pages."""
+    drawn = sorted((ROOT / "tests" / "demo").glob("*.png"))
+    for picture in [*drawn, ROOT / "tests/bench/speed.png", ROOT / "tests/metalsim/roofline.png"]:
         files.append(File.generated(config, picture.name, abs_src_path=str(picture)))
     return files
 

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Writes measured figures into README.md, between a pair of comments of a name."""
+"""Writes measured figures into a document, between a pair of comments of a name."""
 
 import re
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PERFORMANCE = ROOT / "python" / "docs" / "performance.md"
 
 
-def fill(name: str, text: str) -> None:
+def fill(name: str, text: str, document: Path = README) -> None:
     """Replace what stands between `<!-- name -->` and `<!-- /name -->`."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    old = README.read_text()
+    old = document.read_text()
     if not pattern.search(old):
-        raise SystemExit(f"README.md has no <!-- {name} --> ... <!-- /{name} -->")
-    README.write_text(pattern.sub(lambda m: m.group(1) + text.rstrip() + "\n" + m.group(2), old))
-    print(f"README.md: {name} written")
+        raise SystemExit(f"{document.name} has no <!-- {name} --> ... <!-- /{name} -->")
+    document.write_text(pattern.sub(lambda m: m.group(1) + text.rstrip() + "\n" + m.group(2), old))
+    print(f"{document.name}: {name} written")

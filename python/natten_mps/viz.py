@@ -234,8 +234,9 @@ def report(
         >>> import torch
         >>> from natten_mps import NeighborhoodAttention1D, viz
         >>> model = torch.nn.Sequential(*(NeighborhoodAttention1D(8, 2, 5) for _ in range(2)))
-        >>> [layer.reach for layer in viz.report(model, torch.zeros(1, 32, 8)).layers]
-        [(5,), (9,)]
+        >>> first, second = viz.report(model, torch.zeros(1, 32, 8)).layers
+        >>> second.reach
+        (9,)
     """
     layers = _model_report.layers(model, inputs)
     figure = _figure(figsize=(10, 1.2 + 0.34 * len(layers)))

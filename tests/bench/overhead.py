@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from processor import describe_machine
-from readme import fill
+from readme import PERFORMANCE, fill
 
 LENGTH, HEADS, DIM, KERNEL = 16, 1, 8, 7
 #: Versions of NATTEN whose functions of their own are timed.
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--peer", type=Path, metavar="FOLDER", help="where natten-mps 0.3.3 is")
     parser.add_argument("--starts", type=int, default=3, help="processes of each (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each process (default 5)")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--readme", action="store_true", help="write the table into performance.md")
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
@@ -176,6 +176,7 @@ def main() -> None:
         fill(
             "overhead",
             f"{describe_machine()}, one thread, load {load:.1f} at the start; medians.\n\n{table}",
+            PERFORMANCE,
         )
 
 

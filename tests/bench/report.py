@@ -90,6 +90,39 @@ def markdown(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+# The rows of README: case, backward, what it is.
+README_ROWS = (
+    ("1d-l1024-k7", False, "1-D 1024, forward"),
+    ("2d-32x32-k7", False, "2-D 32 x 32, forward"),
+    ("2d-32x32-k7", True, "2-D 32 x 32, forward + backward"),
+    ("2d-64x64-k7", False, "2-D 64 x 64, forward"),
+    ("2d-64x64-k7", True, "2-D 64 x 64, forward + backward"),
+    ("3d-16x16x16-k3", True, "3-D 16 x 16 x 16, forward + backward"),
+)
+
+
+def compact(report: Report) -> str:
+    """Return the table of README: few rows, our time beside the predecessor's and PyTorch's."""
+    heads = {PEER: "natten-mps 0.3.3, ms", "flex_attention": "flex_attention, compiled, ms"}
+    names = [name for name in heads if name in report["contenders"]]
+    head = ["problem", "natten-mps, ms", *(heads[name] for name in names), "times as fast as 0.3.3"]
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    by_name = {(r["case"], r["backward"]): r for r in report["results"]}
+    for case, backward, what in README_ROWS:
+        result = by_name[case, backward]
+        times = result["ms"]
+        cells = [f"{times[n]:.3g}" if n in times else "-" for n in ("native", *names)]
+        lines.append("| " + " | ".join([what, *cells, f"**{ratio(result, PEER)}**"]) + " |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{report['machine']}; natten-mps {report['version']}, median times, float32; all rows"
+            f" in [speed.md](tests/bench/speed.md), written by `{report['command'].strip()}`.",
+        ]
+    )
+
+
 # Case, the case that it is compared with, what the comparison says.
 PAIRS = (
     ("2d-32x32-k7-float16", "2d-32x32-k7", "float16 over float32"),

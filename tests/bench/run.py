@@ -28,7 +28,7 @@ from typing import Any
 from cases import BACKWARD_FACTOR, CALL, ROWS, SWEEP, Case
 from processor import describe_machine
 from readme import fill
-from report import ONE_THREAD, PEAK, PEER, markdown, plot
+from report import ONE_THREAD, PEAK, PEER, compact, markdown, plot
 
 HERE = Path(__file__).resolve().parent
 ISAS = "avx512,avx2,neon"
@@ -181,13 +181,6 @@ def c_calls() -> list[float]:
     return [float(x) for x in done.stdout.split()]
 
 
-PICTURE = """![Times of the CPU engine and of PyTorch operations](tests/bench/speed.png)
-
-More rows, more contenders and what bounds each: [tests/bench/speed.md](tests/bench/speed.md).
-
-"""
-
-
 def command_line(options: argparse.Namespace) -> str:
     """Return the command without the folders of this machine."""
     hidden = {str(options.peer): "FOLDER", str(options.out): "FOLDER"}
@@ -209,7 +202,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--readme",
         action="store_true",
-        help="write the rows' table into README.md, the suite's table and plot beside this file",
+        help="write six rows into README.md, the suite's table and plot beside this file",
     )
     return parser.parse_args()
 
@@ -258,8 +251,7 @@ def main() -> None:
     plot(report, options.out / f"{options.suite}.png")
     print("\n" + table)
     if options.readme:
-        kept = [r for r in results if r["case"] in {case.name for case in (CALL, *ROWS)}]
-        fill("speed", PICTURE + markdown({**report, "results": kept}))
+        fill("speed", compact(report))
         (HERE / "speed.md").write_text(f"# `./build.sh bench {options.suite}`\n\n{table}")
         plot(report, HERE / "speed.png")
     print(f"written: {options.out}/{options.suite}.json, .md, .png")

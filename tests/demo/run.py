@@ -15,7 +15,7 @@ import digits
 import dinat
 import natten_mps
 from processor import describe_machine
-from readme import fill
+from readme import PERFORMANCE, fill
 
 PARTS = {
     "denoise": (denoise.run, "non-local means of a photograph with na2d"),
@@ -25,7 +25,7 @@ PARTS = {
 
 
 def sentences(figures: dict[str, Any]) -> str:
-    """Return what README says of a run of all parts."""
+    """Return what performance.md says of a run of all parts."""
     denoised, dinat_run, trained = (figures[name] for name in PARTS)
     return (
         f"Measured by `./build.sh demo` on {figures['machine']}, load {figures['load']:.1f} at the "
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; or all")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of pictures")
-    parser.add_argument("--readme", action="store_true", help="write the figures into README.md")
+    parser.add_argument("--readme", action="store_true", help="write figures into performance.md")
     options = parser.parse_args()
     if options.readme and options.parts:
         parser.error("--readme wants all parts")
@@ -75,7 +75,7 @@ def main() -> None:
     (options.out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     pictures = " ".join(str(p) for p in sorted(options.out.glob("*.png")))
     if options.readme:
-        fill("demo", sentences(figures))
+        fill("demo", sentences(figures), PERFORMANCE)
     print(f"done in {time.perf_counter() - started:.0f} s; pictures: {pictures}")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The Swift package, its example and the Swift blocks of README.md and the guides,
+# The Swift package, its example and the Swift blocks of the guide,
 # compiled and run against an installed library. Without `swift` on PATH, but as root
 # on Linux with debootstrap, a Debian that has a Swift compiler is made below
 # build/_swift, once (3.3 GB, 4 minutes), and used through chroot.
@@ -77,7 +77,7 @@ try() {
 try "the example"
 cp -- "$root/tests/packages/memory.swift" "$main"
 try "kinds of memory"
-for document in README.md python/docs/c.md; do
+for document in python/docs/swift.md; do
     awk '/^```swift$/ { inside = 1; next } /^```$/ { inside = 0 } inside' "$root/$document" >"$main"
     echo 'print("out[0] = \(out[0])")' >>"$main"
     try "the block of $document"

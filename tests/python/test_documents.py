@@ -17,6 +17,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL_COMMANDS = (
     "./build.sh",
     "pip install",
+    "uv pip install",
     "python -m natten_mps",
     "cc ",
     "cd ",

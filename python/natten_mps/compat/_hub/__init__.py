@@ -8,4 +8,4 @@ from the hub never import ``natten``.
 from natten_mps.compat import v021
 from natten_mps.compat.v021 import *  # noqa: F403
 
-__all__ = v021.__all__
+__all__ = list(v021.__all__)
