@@ -37,7 +37,7 @@ var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
 // tunings are ordered by generation; a GPU gets the last row not newer than it.
 // The choices are those that came first on an H100 among the designs that
-// RATIONALE.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows per lane
+// tests/bench/NOTES.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows per lane
 // are the most whose registers fit (112 of 128 for queries and outputs in flight),
 // the gradients of keys and values take twice as many and so 2 rows. A tile four
 // times as long as wide keeps a simdgroup's queries on two lines.

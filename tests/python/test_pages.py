@@ -125,3 +125,24 @@ def test_tutorial_runs_as_a_notebook(path, tmp_path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert any(cell.outputs for cell in code)
     assert os.listdir(tmp_path) == []
+
+
+def slug(title):
+    """The anchor that a heading has on GitHub."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def test_rationale_is_short_and_its_anchors_exist():
+    """A question, its decision and reason in five lines at most."""
+    sections = re.split(r"^### ", (ROOT / "RATIONALE.md").read_text(), flags=re.MULTILINE)[1:]
+    notes = (ROOT / "tests" / "bench" / "NOTES.md").read_text()
+    anchors = {slug(title) for title in re.findall(r"^## (.+)$", notes, re.MULTILINE)}
+    assert len(sections) > 30
+    for section in sections:
+        title, _, body = section.partition("\n")
+        lines = [
+            line for line in re.split(r"^## ", body, flags=re.MULTILINE)[0].splitlines() if line
+        ]
+        assert len(lines) <= 5, f"{title} takes {len(lines)} lines"
+        for anchor in re.findall(r"NOTES\.md#([\w-]+)", body):
+            assert anchor in anchors, f"{title} links to #{anchor}"
