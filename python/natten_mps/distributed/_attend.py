@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""An operation on the local tensors of a process group."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from .. import ops
+from .._operation import AV, QK, Operation
+from ..utils.window import Ranges as Held
+from ._exchange import Exchange, Finish, Start
+from ._geometry import Block, Partition, Share, share
+
+Tensors = tuple[Tensor | None, ...]
+
+
+def attend(
+    op: Operation,
+    inputs: Tensors,
+    partition: Partition,
+    scale: Any,
+    group: dist.ProcessGroup,
+) -> tuple[Tensor, ...]:
+    """The outputs of this process. Inputs are local, heads-last, in the operation's order; those
+    without positions (bias, additional tokens) are whole. Every process of the group takes part."""
+    mine = share(partition, dist.get_rank(group))
+    call = _Call(op, inputs, partition, scale, mine)
+    if mine.lonely:
+        return call.block(mine.block, call.travelling, mine.own, mine.own)
+    exchange = Exchange(mine, group, call.roles, call.travelling)
+    flat = Start.apply(exchange, *call.travelling)
+    inner = None
+    if mine.inner is not None:  # while rows are on their way
+        inner = call.block(mine.inner, call.travelling, mine.own, mine.own)
+    wide = Finish.apply(exchange, flat, *call.travelling)
+    queries, keys = exchange.held("queries"), exchange.held("keys")
+    if inner is None:
+        return call.block(mine.block, wide, queries, keys)
+    return _assembled(inner, mine, lambda block: call.block(block, wide, queries, keys))
+
+
+def _assembled(inner: tuple[Tensor, ...], mine: Share, compute: Any) -> tuple[Tensor, ...]:
+    """The inner block's outputs with those around it."""
+    found = inner
+    axes = reversed(range(len(mine.own)))
+    for axis, (before, behind) in zip(axes, mine.rim(), strict=True):
+        parts = [compute(before)] if before.outputs else []
+        parts.append(found)
+        parts += [compute(behind)] if behind.outputs else []
+        found = tuple(torch.cat(each, 1 + axis) for each in zip(*parts, strict=True))
+    return found
+
+
+class _Call:
+    """One call's tensors by what travels."""
+
+    def __init__(
+        self, op: Operation, inputs: Tensors, partition: Partition, scale: Any, mine: Share
+    ) -> None:
+        self.op, self.inputs, self.scale = op, inputs, scale
+        self.partition, self.mine = partition, mine
+        # Weights of av are cut as the outputs are, and so never travel.
+        places = {"query": "queries", "key": "keys", "value": "keys"}
+        self.names = [name for name in op.inputs if name in places]
+        self.roles = tuple(places[name] for name in self.names)
+        given = dict(zip(op.inputs, inputs, strict=True))
+        self.travelling: list[Any] = [given[name] for name in self.names]
+
+    def block(
+        self,
+        block: Block | None,
+        tensors: Sequence[Tensor],
+        queries: Sequence[range],
+        keys: Sequence[range],
+    ) -> tuple[Tensor, ...]:
+        """The outputs of a block, from tensors that hold these queries and keys."""
+        if block is None:
+            return self._nothing(tensors)
+        given = dict(zip(self.op.inputs, self.inputs, strict=True))
+        for name, role, tensor in zip(self.names, self.roles, tensors, strict=True):
+            want, held = (block.queries, queries) if role == "queries" else (block.keys, keys)
+            given[name] = _cut(tensor, want, held)
+        if self.op is AV:
+            weights = given["attn"]
+            assert weights is not None
+            given["attn"] = _cut(weights, block.outputs, self.mine.outputs)
+        first, key = (tuple(part.start for part in some) for some in (block.queries, block.keys))
+        window = self.partition.window._replace(ranges=Held(first, key, self.partition.lengths))
+        result = ops.call(self.op, tuple(given.values()), window, self.scale, None, False)
+        return result if isinstance(result, tuple) else (result,)
+
+    def _nothing(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Outputs without a position, through which gradients still take part."""
+        first = self.inputs[0]
+        assert first is not None
+        sizes = [len(part) for part in self.mine.outputs]
+        heads, last = first.shape[-2], first.shape[-1]
+        given = dict(zip(self.op.inputs, self.inputs, strict=True))
+        if self.op is QK:
+            last = self._slots(given)
+        else:
+            value = given["value"]
+            assert value is not None
+            last = value.shape[-1]
+        used = [*tensors, *(t for t in self.inputs if t is not None)]
+        zero = sum((t.reshape(-1)[:0].sum() for t in used), first.new_zeros(()))
+        out = first.new_zeros((first.shape[0], *sizes, heads, last)) + zero
+        if len(self.op.outputs) == 1:
+            return (out,)
+        wide = torch.float64 if first.dtype == torch.float64 else torch.float32
+        lse = first.new_zeros((first.shape[0], *sizes, heads), dtype=wide) + zero.to(wide)
+        return out, lse
+
+    def _slots(self, given: dict[str, Tensor | None]) -> int:
+        slots, extra = 1, given["extra_key"]
+        for kernel in self.partition.window.kernel:
+            slots *= kernel
+        return slots + (0 if extra is None else extra.shape[1])
+
+
+def _cut(tensor: Tensor, want: Sequence[range], held: Sequence[range]) -> Tensor:
+    for axis, (part, all_) in enumerate(zip(want, held, strict=True)):
+        if part != all_:
+            tensor = tensor.narrow(1 + axis, part.start - all_.start, len(part))
+    return tensor

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""na1d, na2d and na3d over local tensors and a process group."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from torch import Tensor
+from torch import distributed as dist
+
+from .. import checks
+from .._layout import Misfit, check_kinds
+from .._operation import ATTN
+from .._types import Bools, Ints, Result, Scale
+from ..utils.params import make_window, normalize_positive
+from ..utils.window import Window
+from ._attend import attend
+from ._geometry import Partition, grid_boxes
+
+
+def partition_of(window: Window, sizes: Sequence[int], grid: Sequence[int]) -> Partition:
+    """A problem cut over a grid of processes as torch.chunk cuts."""
+    plain = window._replace(ranges=None)
+    outputs = [-(-n // step) for n, step in zip(sizes, window.query_step, strict=True)]
+    return Partition(plain, tuple(sizes), grid_boxes(sizes, grid), grid_boxes(outputs, grid))
+
+
+def fused(
+    rank: int,
+    tensors: tuple[Tensor, ...],
+    rules: tuple[Ints, Ints, Ints, Bools, Ints],
+    scale: Scale,
+    return_lse: bool,
+    additional: tuple[Tensor | None, Tensor | None],
+    rpb: Tensor | None,
+    full_size: Ints,
+    grid: Ints | None,
+    group: Any,
+) -> Result:
+    """Fused attention of a process's queries; rules: kernel_size, dilation, stride, is_causal,
+    window_stride."""
+    name = f"distributed.na{rank}d"
+    window = make_window(rank, *rules[:2], rules[2], *rules[3:], True)
+    sizes = normalize_positive(full_size, rank, "full_size")
+    group = dist.group.WORLD if group is None else group
+    if group is None:
+        raise ValueError(f"{name} without a process group (want init_process_group before, or one)")
+    processes = dist.get_world_size(group)
+    cut = (processes,) + (1,) * (rank - 1)
+    if grid is not None:
+        cut = normalize_positive(grid, rank, "grid")
+    if prod(cut) != processes:
+        raise ValueError(f"grid is {cut} (want a product of {processes}, the group's processes)")
+    partition = partition_of(window, sizes, cut)
+    inputs = (*tensors, rpb, *additional)
+    try:
+        check_kinds(ATTN, inputs)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+    own = tuple(len(part) for part in partition.owners[dist.get_rank(group)])
+    for what, tensor in zip(("query", "key", "value"), tensors, strict=True):
+        if tensor.dim() != rank + 3 or tuple(tensor.shape[1:-2]) != own:
+            raise ValueError(
+                f"{what} has shape {tuple(tensor.shape)} (want positions {own}, this process's part"
+                f" of {sizes} in a grid of {cut})"
+            )
+    try:
+        found = attend(ATTN, inputs, partition, scale, group)
+    except Misfit as misfit:
+        raise checks.in_own_words(misfit, name) from None
+    return (found[0], found[1]) if return_lse else found[0]
