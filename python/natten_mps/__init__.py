@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import autograd as autograd
     from . import backend as backend
     from . import compat as compat
+    from . import distributed as distributed
     from . import export as export
     from . import extras as extras
     from . import functional as functional
@@ -63,8 +64,8 @@ _HOMES = {
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _SUBMODULES = frozenset(
-    ("autograd", "backend", "compat", "export", "extras", "functional", "merge", "modules", "nn",
-     "streaming", "utils", "viz")
+    ("autograd", "backend", "compat", "distributed", "export", "extras", "functional", "merge",
+     "modules", "nn", "streaming", "utils", "viz")
 )  # fmt: skip
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -56,10 +56,13 @@ def _carrier(tensor: Tensor) -> tuple[str, str] | None:
         return f"a sparse tensor ({tensor.layout})", "a dense one: .to_dense()"
     if tensor.is_quantized:
         return "a quantized tensor", "a floating-point one: .dequantize()"
-    distributed = sys.modules.get("torch.distributed.tensor")
-    if distributed is not None and isinstance(tensor, getattr(distributed, "DTensor", ())):
-        return "a DTensor", "a plain one: .to_local() or .full_tensor()"
     return None
+
+
+def is_distributed(tensor: Any) -> bool:
+    """Whether a tensor is a DTensor, which only the operations themselves compute with."""
+    distributed = sys.modules.get("torch.distributed.tensor")
+    return distributed is not None and isinstance(tensor, getattr(distributed, "DTensor", ()))
 
 
 def one_node(function: Function) -> Function:

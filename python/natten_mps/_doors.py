@@ -163,6 +163,8 @@ def _readable(name: str, tensor: Any) -> None:
     """Refuse lengths whose values are not there to be read, or would be read only once."""
     if torch.compiler.is_compiling():
         return
+    if _carriers.is_distributed(tensor):
+        raise _unreadable(name, "a DTensor")
     if _carriers.is_foreign(tensor):
         raise _unreadable(name, f"a {type(tensor).__name__}")
     if name != "cumulative_lens":

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import _operation, _plain, _prepared, _torch_ops
-from ._carriers import is_foreign, refuse
+from ._carriers import is_distributed, is_foreign, refuse
 from ._grad import Differentiable
 from ._layout import TypeMisfit, ValueMisfit
 from ._operation import Operation
@@ -123,7 +123,9 @@ def call(
         inputs, scale = _number(op, inputs, scale)
     kinds = None if compiling else _kinds(inputs, sizes)
     if kinds is None:
-        result = _torch_ops.call(op, inputs, window, scale, sizes, heads_first)
+        apart = any(is_distributed(t) for t in inputs)
+        door = _distributed() if apart else _torch_ops.call
+        result = door(op, inputs, window, scale, sizes, heads_first)
         return result[0] if first_only else result
     ragged = sizes is not None
     prepared = _prepared.prepare(op, inputs, kinds, window, scale, ragged, heads_first)
@@ -138,6 +140,12 @@ def call(
                 result = Differentiable.apply(prepared, sizes, *inputs)
                 return result[0] if first_only else result
     return prepared.forward(inputs, sizes, first_only)
+
+
+def _distributed() -> Any:
+    from .distributed import _dtensor
+
+    return _dtensor.call
 
 
 def _kinds(inputs: Tensors, sizes: Tensor | None) -> list[Any] | None:

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""The operations on DTensors.
+
+Each dimension of the mesh cuts the batch, the heads or an axis of positions, or nothing. Batch and
+heads need no communication, positions an exchange over the processes that differ in them.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
+
+from .. import ops
+from .._layout import (
+    Layout,
+    UnsupportedMisfit,
+    check_kinds,
+    check_scale,
+    layout,
+    output_shapes,
+    outputs_of,
+)
+from .._operation import Operation
+from ..pure import to_heads_first, to_heads_last
+from ..utils.window import Window
+from ._attend import attend
+from ._geometry import Partition, Ranges, chunks
+
+Tensors = tuple[Tensor | None, ...]
+#: What a dimension of the mesh cuts: "batch", "heads", the number of an axis, or None.
+Cut = str | int | None
+
+#: Names of tensors with positions, of those of keys and values, and of those with a batch.
+_PLACED = ("query", "key", "value", "attn")
+_OF_KEYS = ("key", "value", "extra_key", "extra_value")
+_BATCHED = (*_PLACED, *_OF_KEYS)
+
+
+def call(
+    op: Operation,
+    inputs: Tensors,
+    window: Window,
+    scale: Any,
+    sizes: Tensor | None,
+    heads_first: bool,
+) -> Any:
+    """The outputs of an operation of which some input is a DTensor, as DTensors."""
+    if sizes is not None or window.ranges is not None:
+        what = "sizes of its samples" if sizes is not None else "a range of positions"
+        text = f"{op.inputs[0]} is a DTensor with {what} (want a plain tensor, or whole axes)"
+        raise UnsupportedMisfit("carrier", text, {"name": op.inputs[0], "got": "a DTensor"})
+    check_kinds(op, inputs)
+    check_scale(scale)
+    given = {n: t for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
+    found = layout(op, {n: t.shape for n, t in given.items()}, window, heads_first)
+    return _Call(op, given, window, scale, heads_first, found).outputs()
+
+
+class _Call:
+    """One call."""
+
+    def __init__(
+        self,
+        op: Operation,
+        given: dict[str, Tensor],
+        window: Window,
+        scale: Any,
+        heads_first: bool,
+        found: Layout,
+    ) -> None:
+        self.op, self.given, self.window, self.scale = op, given, window, scale
+        self.heads_first, self.found, self.rank = heads_first, found, len(window.kernel)
+        self.mesh: DeviceMesh = next(
+            t.device_mesh for t in given.values() if isinstance(t, DTensor)
+        )
+        self.cuts = [self._cut(i) for i in range(self.mesh.ndim)]
+        across = self._across("heads")
+        #: Whether each process's heads share one head of keys, so that processes share these.
+        self.shared = bool(found.kv_heads % across) and across % found.kv_heads == 0
+        if found.heads % across or (found.kv_heads % across and not self.shared):
+            self.cuts = [None if cut == "heads" else cut for cut in self.cuts]
+            self.shared = False
+
+    def _cut(self, dim: int) -> Cut:
+        """What a dimension of the mesh cuts, by the first tensor that it cuts."""
+        for name, tensor in self.given.items():
+            if name not in _PLACED or not isinstance(tensor, DTensor):
+                continue
+            placement = tensor.placements[dim]
+            if type(placement) is not Shard:
+                continue
+            at, heads = placement.dim % tensor.dim(), self._heads_of(name)
+            if at == 0:
+                return "batch"
+            if at == heads:
+                return "heads"
+            if at != tensor.dim() - 1:
+                return at - (2 if self.heads_first else 1)
+        return None
+
+    def _heads_of(self, name: str) -> int:
+        """The dimension of a tensor that its heads are."""
+        if name == "rpb":
+            return 0
+        if self.heads_first:
+            return 1
+        return 2 if name.startswith("extra") else self.rank + 1
+
+    def _across(self, what: Cut) -> int:
+        """The number of parts of what is cut."""
+        return prod(self.mesh.size(i) for i, cut in enumerate(self.cuts) if cut == what)
+
+    def _placements(self, name: str) -> list[Placement]:
+        return [self._placement(name, cut) for cut in self.cuts]
+
+    def _placement(self, name: str, cut: Cut) -> Placement:
+        if cut == "batch" and name in _BATCHED:
+            return Shard(0)
+        if cut == "heads" and not (self.shared and name in _OF_KEYS):
+            return Shard(self._heads_of(name))
+        if isinstance(cut, int) and name in _PLACED:
+            return Shard(cut + (2 if self.heads_first else 1))
+        return Replicate()
+
+    def _local(self, name: str) -> Tensor:
+        """This process's part of a tensor; of what every process has, the gradient is a sum."""
+        tensor, mesh = self.given[name], self.mesh
+        if not isinstance(tensor, DTensor):
+            tensor = DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+        placements = self._placements(name)
+        grads = [
+            Partial() if cut is not None and placement.is_replicate() else placement
+            for cut, placement in zip(self.cuts, placements, strict=True)
+        ]
+        local: Tensor = tensor.redistribute(mesh, placements).to_local(grad_placements=grads)
+        if self.shared and name in _OF_KEYS:
+            each = self.found.heads // self._across("heads")
+            first = self._index("heads") * each * self.found.kv_heads // self.found.heads
+            local = local.narrow(self._heads_of(name), first, 1)
+        return local
+
+    def _index(self, what: Cut) -> int:
+        """Which part of what is cut is this process's."""
+        place, index = self.mesh.get_coordinate(), 0
+        assert place is not None
+        for dim, cut in enumerate(self.cuts):
+            if cut == what:
+                index = index * self.mesh.size(dim) + place[dim]
+        return index
+
+    def outputs(self) -> Any:
+        """Output and lse, or the only output."""
+        locals_ = {name: self._local(name) for name in self.given}
+        spatial = [i for i, cut in enumerate(self.cuts) if isinstance(cut, int)]
+        inputs = tuple(locals_.get(name) for name in self.op.inputs)
+        if spatial:
+            found = self._exchanged(inputs, spatial)
+        else:
+            found = ops.call(self.op, inputs, self.window, self.scale, None, self.heads_first)
+            found = found if isinstance(found, tuple) else (found,)
+        shapes = output_shapes(self.op, self.found, self.window, self.heads_first)
+        placements = self._placements("query")
+        several = tuple(
+            DTensor.from_local(
+                out, self.mesh, placements, run_check=False, shape=shape, stride=_dense(shape)
+            )
+            for out, shape in zip(found, map(torch.Size, shapes), strict=True)
+        )
+        return several if len(several) > 1 else several[0]
+
+    def _exchanged(self, inputs: Tensors, spatial: list[int]) -> tuple[Tensor, ...]:
+        first = self.heads_first
+        names = zip(self.op.inputs, inputs, strict=True)
+        last = tuple(t if t is None or n == "rpb" else to_heads_last(t, first) for n, t in names)
+        group, places = _group(self.mesh, spatial)
+        sizes = self.found.lengths
+        owners, outputs = (
+            tuple(self._box(whole, place, spatial) for place in places)
+            for whole in (sizes, outputs_of(sizes, self.window))
+        )
+        partition = Partition(self.window, sizes, owners, outputs)
+        out, *lse = attend(self.op, last, partition, self.scale, group)
+        if not first:
+            return (out, *lse)
+        return (to_heads_first(out, True), *(t.movedim(-1, 1).contiguous() for t in lse))
+
+    def _box(self, sizes: Sequence[int], place: Sequence[int], spatial: list[int]) -> Ranges:
+        """The positions of a process; dimensions of the mesh that cut one axis do so in turn."""
+        box = [range(n) for n in sizes]
+        for dim, at in zip(spatial, place, strict=True):
+            axis = self.cuts[dim]
+            assert isinstance(axis, int)
+            box[axis] = chunks(box[axis], self.mesh.size(dim))[at]
+        return tuple(box)
+
+
+def _dense(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+#: Groups over several dimensions of a mesh, made once for each.
+_groups: WeakKeyDictionary[DeviceMesh, dict[tuple[int, ...], dist.ProcessGroup]] = (
+    WeakKeyDictionary()
+)
+
+
+def _group(mesh: DeviceMesh, dims: list[int]) -> tuple[dist.ProcessGroup, list[list[int]]]:
+    """The processes that differ from this one in some dimensions of the mesh only, and the place of
+    each in these, by its rank in the group."""
+    here = mesh.get_coordinate()
+    assert here is not None
+    index = tuple(slice(None) if dim in dims else here[dim] for dim in range(mesh.ndim))
+    ranks = mesh.mesh[index]
+    if len(dims) == 1:
+        group = mesh.get_group(dims[0])
+    else:
+        made = _groups.setdefault(mesh, {})
+        if tuple(dims) not in made:
+            made[tuple(dims)] = _new_group(mesh, dims, ranks)
+        group = made[tuple(dims)]
+    order = dist.get_process_group_ranks(group)
+    return group, [(ranks == rank).nonzero()[0].tolist() for rank in order]
+
+
+def _new_group(mesh: DeviceMesh, dims: list[int], ranks: Tensor) -> dist.ProcessGroup:
+    """The group of these ranks. All processes make the groups of all of them, in one order."""
+    if ranks.numel() == dist.get_world_size():
+        assert dist.group.WORLD is not None
+        return dist.group.WORLD
+    backend, mine = dist.get_backend(mesh.get_group(dims[0])), None
+    alone = mesh.size() != dist.get_world_size()  # others do not come to help
+    others = [dim for dim in range(mesh.ndim) if dim not in dims]
+    for row in mesh.mesh.permute(*others, *dims).reshape(-1, ranks.numel()).tolist():
+        if not alone or dist.get_rank() in row:
+            made = dist.new_group(sorted(row), backend=backend, use_local_synchronization=alone)
+            mine = made if dist.get_rank() in row else mine
+    assert isinstance(mine, dist.ProcessGroup)
+    return mine

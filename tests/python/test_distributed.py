@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Problems cut over processes against the whole ones."""
+
+from math import prod
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from processes import Processes
+
+MANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    group = Processes(8)
+    group.run("distributed_checks:make_groups", [2, 3, 4, 6, 8])
+    yield group
+    group.stop()
+
+
+@st.composite
+def problems(draw):
+    """A problem, the sizes of a mesh, and which axis each of its dimensions cuts."""
+    rank = draw(st.integers(1, 3))
+    axes = range(rank)
+    kernel = [draw(st.integers(1, 5)) for _ in axes]
+    dilation = [draw(st.integers(1, 3)) for _ in axes]
+    heads = draw(st.sampled_from([(2, 2), (4, 2), (4, 1), (3, 1)]))
+    problem = {
+        "seed": draw(st.integers(0, 999)),
+        "batch": draw(st.integers(1, 2)),
+        "lengths": [k * d + draw(st.integers(0, 7)) for k, d in zip(kernel, dilation, strict=True)],
+        "heads": heads[0],
+        "kv_heads": heads[1],
+        "value_dim": draw(st.sampled_from([4, 3])),
+        "extra": draw(st.sampled_from([0, 0, 2])),
+        "kernel": kernel,
+        "dilation": dilation,
+        "stride": [draw(st.integers(1, k)) for k in kernel],
+        "step": [draw(st.integers(1, k)) for k in kernel],
+        "causal": [draw(st.booleans()) for _ in axes],
+        "scale": draw(st.sampled_from([None, 0.4])),
+        "rpb": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        problem["step"] = [1] * rank
+    return problem
+
+
+SHAPES = [(2,), (3,), (4,), (8,), (2, 2), (2, 4), (3, 2), (2, 2, 2)]
+
+
+def _grid(draw, rank, shape):
+    grid = [1] * rank
+    for size in shape:
+        grid[draw(st.integers(0, rank - 1))] *= size
+    return grid
+
+
+@settings(max_examples=25, **MANY)
+@given(problems(), st.sampled_from(SHAPES), st.data())
+def test_local_tensors(processes, problem, shape, data):
+    grid = _grid(data.draw, len(problem["lengths"]), shape)
+    processes.run("distributed_checks:local_tensors", problem, grid, size=prod(grid))
+
+
+CUTS = st.sampled_from([None, "batch", "heads", 0, 1, 2])
+
+
+@settings(max_examples=25, **MANY)
+@given(problems(), st.sampled_from(SHAPES), st.data())
+def test_dtensors(processes, problem, shape, data):
+    cuts = [data.draw(CUTS) for _ in shape]
+    cuts = [min(c, len(problem["lengths"]) - 1) if isinstance(c, int) else c for c in cuts]
+    processes.run("distributed_checks:dtensors", problem, shape, cuts)
