@@ -315,6 +315,7 @@ vet() {
         CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./shaders
     done
     go vet ./capi/...
+    go vet -tags simulator ./capi
 }
 
 ## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (golangci-lint, actionlint if check installed them)

@@ -87,8 +87,8 @@
  *   the folder NATTEN_MPS_CACHE. On Linux it asks mincore(2) and madvise(2) for
  *   the pages of large outputs. It reads the environment variables
  *   NATTEN_DISABLE_ISA, NATTEN_MPS_VERIFY, NATTEN_MPS_CACHE and those of the Go
- *   runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG, and on Linux
- *   NATTEN_MPS_SIMULATOR, a library that tests open in place of Metal.
+ *   runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG. It opens no library
+ *   but Apple's, on macOS, and what natten_mps_stream_set names.
  */
 #ifndef NATTEN_MPS_H
 #define NATTEN_MPS_H

@@ -10,6 +10,6 @@
 // of the autorelease pool, so they are used between PushPool and Pop only.
 //
 // There is one code path. Only the list of libraries that Load opens differs:
-// Apple's on macOS, elsewhere the one simulator that NATTEN_MPS_SIMULATOR names,
+// Apple's on macOS, elsewhere the one simulator that Simulate names,
 // which exports the same C symbols. Nothing is opened before Load is called.
 package metalrt

@@ -53,6 +53,14 @@ func (f *functions) ways() map[string]*uintptr {
 	}
 }
 
+// simulator is Simulate's.
+var simulator string
+
+// Simulate lets Load open a library in place of Metal, for tests where there is no Metal;
+// on macOS it does nothing. The C library calls it only if it was built for tests, with the
+// tag simulator.
+func Simulate(path string) { simulator = path }
+
 // c is valid after a successful Load.
 var c functions
 

@@ -13,16 +13,15 @@ import (
 
 // libraries lists what Load opens: the simulator, if one is named.
 func libraries() (paths, optional []string, why string) {
-	path := os.Getenv("NATTEN_MPS_SIMULATOR")
-	if path == "" {
+	if simulator == "" {
 		return nil, nil, "Metal exists on macOS only, and this is " + runtime.GOOS
 	}
-	return []string{path}, nil, ""
+	return []string{simulator}, nil, ""
 }
 
 // System names the simulator and its settings.
 func System() string {
 	settings := slices.DeleteFunc(os.Environ(), func(s string) bool { return !strings.HasPrefix(s, "METALSIM_") })
 	slices.Sort(settings)
-	return runtime.GOOS + " " + os.Getenv("NATTEN_MPS_SIMULATOR") + " " + strings.Join(settings, " ")
+	return runtime.GOOS + " " + simulator + " " + strings.Join(settings, " ")
 }

@@ -52,8 +52,11 @@ func TestOpenTakesWhatIsThere(t *testing.T) {
 }
 
 func TestLibrariesWithoutSimulator(t *testing.T) {
-	t.Setenv("NATTEN_MPS_SIMULATOR", "")
-	_, _, why := libraries()
+	defer Simulate(simulator)
+	Simulate("")
+	t.Setenv("NATTEN_MPS_SIMULATOR", mock.path)
+	paths, _, why := libraries()
+	require.Empty(t, paths, "the environment names nothing")
 	require.Contains(t, why, "Metal exists on macOS only")
 }
 

@@ -68,9 +68,7 @@ func runWithMock(m *testing.M) (int, error) {
 	if mock.path, err = buildMock("mock.so"); err != nil {
 		return 1, err
 	}
-	if err = os.Setenv("NATTEN_MPS_SIMULATOR", mock.path); err != nil {
-		return 1, err
-	}
+	Simulate(mock.path)
 	handle, err := purego.Dlopen(mock.path, purego.RTLD_NOW)
 	if err != nil {
 		return 1, err

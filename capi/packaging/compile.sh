@@ -23,12 +23,12 @@ link_flags() {
     fi
 }
 
-# Compiles the library to the file named; GOOS, GOARCH and CC choose the platform.
+# compile FILE [TAGS] compiles the library; GOOS, GOARCH and CC choose the platform.
 compile() {
     local output=$1 partial=$1.partial cflags=${CGO_CFLAGS:--O2}
     mkdir -p -- "$(dirname -- "$output")"
     [[ $(go env GOOS) != darwin ]] || cflags+=" -fvisibility=hidden"
-    CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false \
+    CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false -tags "${2:-}" \
         -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
         -o "$partial" ./capi
     # cgo writes a header of its own, which nobody is to use.

@@ -25,7 +25,8 @@ var openSimulator = sync.OnceValues(func() (*metalsim.Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, os.Setenv("NATTEN_MPS_SIMULATOR", s.Path)
+	metalrt.Simulate(s.Path)
+	return s, nil
 })
 
 // mode is that of all tests: checked, or as the environment says.

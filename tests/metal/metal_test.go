@@ -38,7 +38,7 @@ func gpu(t *testing.T) metalrt.Device {
 	if runtime.GOOS != "darwin" {
 		s, err := metalsim.Load()
 		require.NoError(t, err)
-		t.Setenv("NATTEN_MPS_SIMULATOR", s.Path)
+		metalrt.Simulate(s.Path)
 		s.Clear()
 		t.Cleanup(func() { require.Empty(t, s.Findings()) })
 	}

@@ -9,14 +9,14 @@ cd -- "$root"
 
 tiers=(1-block 1-queue 2 3)
 
-# on_simulator LIBRARY TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS
-# tensors, whose kernels the tests compare themselves (Linux only).
+# on_simulator SIMULATOR TIER MODE ARGUMENTS... runs pytest with CPU tensors as MPS
+# tensors, whose kernels the tests compare themselves, and with $library (Linux only).
 on_simulator() {
-    NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 NATTEN_MPS_VERIFY=off METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
+    NATTEN_MPS_LIBRARY=$library NATTEN_MPS_SIMULATOR=$1 NATTEN_MPS_TIER=$2 NATTEN_MPS_VERIFY=off METALSIM_MODE=$3 NATTEN_BACKEND=metal NATTEN_TEST_REQUIRE=metal \
         PYTHONPATH=$root/tests/metalsim/python .venv/bin/python -m pytest -q "${@:4}"
 }
 
-# python_suite LIBRARY TIER runs all of it in a tier (Linux only).
+# python_suite SIMULATOR TIER runs all of it in a tier (Linux only).
 python_suite() {
     echo "== test the Python suite in tier $2"
     on_simulator "$1" "$2" fast -m "not slow" tests/python
@@ -40,8 +40,9 @@ quick_on_gpu() {
 # Every kernel under the checker, the host side and the table of problems in each tier,
 # and the Python suite in the first (Linux only).
 quick_on_simulator() {
-    local tier simulator
+    local tier simulator library
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
+    library=$(tests/metalsim/library.sh)
     go test -shuffle=on -timeout 60m ./tests/metalsim/... ./tests/metal ./metalrt ./core/metal
     for tier in "${tiers[@]}"; do
         echo "== test metal, tier $tier"
@@ -54,8 +55,9 @@ quick_on_simulator() {
 
 # The Python suite in the other tiers (Linux only).
 slow_on_simulator() {
-    local tier simulator
+    local tier simulator library
     simulator=$(go run ./tests/metalsim/cmd/simbuild)
+    library=$(tests/metalsim/library.sh)
     for tier in "${tiers[@]:1}"; do
         python_suite "$simulator" "$tier"
     done

@@ -35,7 +35,8 @@ def command(test: str) -> list[str]:
         pytest = [".venv/bin/python", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *select]
         run = " ".join(f"'{a}'" for a in [*pytest, "tests/metalsim/python"])
         # one line, because the library has to be built from the mutated source first
-        return ["bash", "-c", f"./build.sh build >/dev/null && NATTEN_MPS_TIER={tier} {run}"]
+        build = "NATTEN_MPS_LIBRARY=$(tests/metalsim/library.sh)"
+        return ["bash", "-c", f"export {build} && NATTEN_MPS_TIER={tier} {run}"]
     go = ["go", "test"]
     if kind == "arm64":
         kind, _, which = which.partition(":")

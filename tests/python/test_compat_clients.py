@@ -107,9 +107,12 @@ def test_ltx2_decoder_block_with_the_kernel_of_the_hub(version, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the simulated Metal is for Linux")
 def test_ltx2_decoder_block_on_the_simulated_gpu(monkeypatch):
-    build = ["go", "run", "./tests/metalsim/cmd/simbuild"]
-    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True)
-    monkeypatch.setenv("NATTEN_MPS_SIMULATOR", done.stdout.strip())
+    for variable, build in {
+        "NATTEN_MPS_SIMULATOR": ["go", "run", "./tests/metalsim/cmd/simbuild"],
+        "NATTEN_MPS_LIBRARY": ["tests/metalsim/library.sh"],
+    }.items():
+        done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True)
+        monkeypatch.setenv(variable, done.stdout.strip())
     monkeypatch.setenv("NATTEN_MPS_TIER", "1-block")
     monkeypatch.setenv("NATTEN_MPS_VERIFY", "off")
     monkeypatch.setenv("METALSIM_MODE", "fast")

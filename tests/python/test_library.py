@@ -10,6 +10,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -383,3 +384,37 @@ def test_sub_interpreters_are_refused():
     )
     assert "cannot be used in a sub-interpreter" in out
     assert out.endswith(f"{nm.get_backend()}\n")
+
+
+MARKER = """
+    #include <stdio.h>
+    #include <stdlib.h>
+    __attribute__((constructor)) static void opened(void) { fclose(fopen(getenv("MARKED"), "w")); }
+"""
+
+ASKS_ALL = """
+    from natten_mps import _lib
+    print([b["name"] for b in _lib.backends()], _lib.path())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the simulated Metal is for Linux")
+def test_only_a_library_for_tests_opens_what_the_environment_names(tmp_path):
+    (tmp_path / "marker.c").write_text(textwrap.dedent(MARKER))
+    marker, marked = tmp_path / "marker.so", tmp_path / "marked"
+    compiler = ["cc", "-shared", "-fPIC", "-o", marker, tmp_path / "marker.c"]
+    subprocess.run(compiler, check=True)
+    for_tests = subprocess.run(
+        [Path(__file__).parents[1] / "metalsim" / "library.sh"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    for library, opens in (("", False), (for_tests, True)):
+        python(
+            ASKS_ALL,
+            NATTEN_MPS_LIBRARY=library,
+            NATTEN_MPS_SIMULATOR=str(marker),
+            MARKED=str(marked),
+        )
+        assert marked.exists() == opens, library

@@ -49,9 +49,7 @@ rm -rf -- "$folder/package"
 mkdir -p -- "$folder/package"
 cp -r python/natten_mps "$folder/package"
 rm -rf -- "$folder/package/natten_mps/lib"
-# shellcheck source=capi/packaging/compile.sh
-CC=aarch64-linux-gnu-gcc GOARCH=arm64 GOOS=linux root=$root bash -euo pipefail -c \
-    'source capi/packaging/compile.sh; compile "$1"' compile "$folder/package/natten_mps/lib/libnatten_mps.so"
+CC=aarch64-linux-gnu-gcc GOARCH=arm64 GOOS=linux tests/metalsim/library.sh "$folder/package/natten_mps/lib/libnatten_mps.so"
 simulator=$(NATTEN_METALSIM_ARCH=arm64 go run ./tests/metalsim/cmd/simbuild)
 METALSIM_MODE=fast METALSIM_TORCH=2.15 NATTEN_MPS_VERIFY=off NATTEN_MPS_SIMULATOR=$simulator OMP_NUM_THREADS=1 \
     PYTHONPATH=$folder/package:$folder/site:tests/metalsim/python "${emulated[@]}" "$folder/root/usr/bin/python3" "$script"

@@ -48,8 +48,7 @@ run_tables() {
 #!x
 run_threads() {
     echo "== arm64: the C library, several threads"
-    # shellcheck source=capi/packaging/compile.sh
-    root=$PWD CC=$compiler GOARCH=arm64 GOOS=linux bash -euo pipefail -c 'source capi/packaging/compile.sh; compile "$1"' compile "$build/libnatten_mps.so"
+    CC=$compiler GOARCH=arm64 GOOS=linux tests/metalsim/library.sh "$build/libnatten_mps.so"
     "$compiler" -std=gnu11 -Wall -Wextra -Werror -O1 -pthread -Iinclude -o "$build/threads" tests/metalsim/arm64/threads.c \
         "-L$build" -lnatten_mps "$NATTEN_METALSIM_LIBRARY" -lm "-Wl,-rpath,$build"
     local stream torch

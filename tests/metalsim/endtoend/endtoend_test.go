@@ -14,24 +14,26 @@ import (
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/metal"
+	"github.com/natten-mps/natten-mps/metalrt"
 	"github.com/natten-mps/natten-mps/tests"
 	"github.com/natten-mps/natten-mps/tests/conformance"
 	"github.com/natten-mps/natten-mps/tests/metalsim/simulator"
 )
+
+// path is the simulator's.
+var path string
 
 func TestMain(m *testing.M) {
 	if runtime.GOOS != "linux" {
 		fmt.Println("skipped: the simulator is for Linux")
 		return
 	}
-	path, err := simulator.Build()
-	if err == nil {
-		err = os.Setenv("NATTEN_MPS_SIMULATOR", path)
-	}
-	if err != nil {
+	var err error
+	if path, err = simulator.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	metalrt.Simulate(path)
 	os.Exit(m.Run())
 }
 
@@ -42,7 +44,7 @@ var features = map[string]bool{
 }
 
 func TestProblems(t *testing.T) {
-	s, err := simulator.Open(os.Getenv("NATTEN_MPS_SIMULATOR"))
+	s, err := simulator.Open(path)
 	require.NoError(t, err)
 	gpu := conformance.Backend(metal.OnSystem())
 	for _, c := range tests.Cases() {
