@@ -120,5 +120,6 @@ def test_pip_uv_and_pkg_resources(environment):
     assert said(environment, "python", "-c", code).strip() == "None"
     for before, after in [("", "import pkg_resources;"), ("import pkg_resources;", "")]:
         code = f"{before}from natten_mps.compat import activate; activate('0.15.1'); {after}"
+        code += "assert 'natten' in {d.key for d in pkg_resources.working_set};"
         code += "print(pkg_resources.require('natten')[0])"
         assert said(environment, "python", "-W", "ignore", "-c", code).strip() == "natten 0.15.1"

@@ -65,7 +65,10 @@ class _Finder:
         """Enters the stand-in into pkg_resources' working set, if that has been imported."""
         resources = sys.modules.get("pkg_resources")
         if resources is not None:
-            stand_in = resources.Distribution(project_name=NAME, version=self.version)
+            from ._metadata import ROOT
+
+            # Without a location the working set has it, and does not list it.
+            stand_in = resources.Distribution(str(ROOT), project_name=NAME, version=self.version)
             resources.working_set.add(stand_in, replace=True)
 
     def find_distributions(

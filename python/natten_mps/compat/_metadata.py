@@ -3,9 +3,14 @@
 
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ._activation import NAME
+
+#: The folder that natten_mps is in.
+ROOT = Path(__file__).parents[2]
+_SERVED = "natten_mps/compat/__init__.py,,\n"
 
 #: Who installed the stand-in, by which it is told from a real ``natten``.
 INSTALLER = "natten-mps"
@@ -27,15 +32,15 @@ class Metadata(Distribution):
     """What ``importlib.metadata`` gets to see of the stand-in distribution."""
 
     def __init__(self, version: str) -> None:
-        self._files = files(version)
+        self._files = files(version) | {"RECORD": _SERVED}
 
     def read_text(self, filename: str | PathLike[str]) -> str | None:
         """A file of the ``.dist-info`` folder, None if there is none of that name."""
         return self._files.get(str(filename))
 
     def locate_file(self, path: str | PathLike[str]) -> Any:
-        """There is nothing to locate."""
-        raise FileNotFoundError(f"{NAME} is served by natten-mps and has no file {path}")
+        """A path of :attr:`files` on the disk: this package's own files serve."""
+        return ROOT / path
 
 
 def on_disk(version: str) -> bool:

@@ -10,15 +10,15 @@ to use. ``natten`` is served in this way, and so is each generation's literal pa
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dis import opmap
 from functools import cache, partial
-from importlib.abc import Loader
+from importlib.abc import Loader, PathEntryFinder
 from importlib.machinery import ModuleSpec
 from inspect import isclass, isfunction
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 from packaging.version import Version
 
@@ -84,8 +84,23 @@ class Release:
         """How to import a module of natten, or None if the release has no such module."""
         if not self.has(module) and not _places.compiled(module):
             return None
-        package = _recorded()["modules"].get(module, {}).get("package", False)
-        return ModuleSpec(self.local(module), _Loader(self, module), is_package=package)
+        spec = ModuleSpec(self.local(module), _Loader(self, module), origin=self.file(module))
+        spec.has_location = True
+        if _recorded()["modules"].get(module, {}).get("package", False):
+            spec.submodule_search_locations = [_Folder.entry(self, module)]
+        return spec
+
+    def file(self, module: str) -> str:
+        """The source that is behind a module of natten, or most of it."""
+        place = next(_places.of(self.generation, self.version, module), self.generation)
+        path = Path(__file__).parent.joinpath(*place.split("."))
+        return str(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+
+    def submodules(self, module: str) -> Iterator[tuple[str, bool]]:
+        """Name of each module right below a package of natten, and whether it is a package."""
+        for name, entry in _recorded()["modules"].items():
+            if name.rpartition(".")[0] == module and self.served(name):
+                yield name.rpartition(".")[2], entry["package"]
 
     def find(self, module: str, name: str) -> Any:
         """The value of a recorded name; LookupError if nothing here is behind it."""
@@ -96,6 +111,8 @@ class Release:
                 return importlib.import_module(self.local(f"{origin}.{original}"))
             if original not in self.names(origin):
                 raise LookupError(f"{origin}.{original}")
+            if self.served(origin):  # as upstream does; classes name the module as theirs
+                importlib.import_module(self.local(origin))
             return self.find(origin, original)
         if name == "__all__":
             return [n for n in what.split(", ") if n in self.names(module)]
@@ -170,6 +187,38 @@ def _elsewhere(module: str, name: str) -> str:
     if not having:
         return ""
     return f"; releases from {having[0]} to {having[-1]} have it, see natten_mps.compat.activate"
+
+
+class _Folder(PathEntryFinder):
+    """What stands for a served package's folder: pkgutil lists the submodules by it. There is no
+    such folder, lest the files of this package be found as modules of natten's."""
+
+    _of: ClassVar[dict[str, tuple[Release, str]]] = {}
+
+    def __init__(self, entry: str) -> None:
+        if entry not in self._of:
+            raise ImportError(f"{entry} is no package of natten's", path=entry)
+        self._release, self._module = self._of[entry]
+
+    @classmethod
+    def entry(cls, release: Release, module: str) -> str:
+        """The entry of a package's ``__path__``."""
+        folder = Path(__file__).parent / release.generation / f"{release.root}-{release.version}"
+        entry = str(folder.joinpath(*module.split(".")))
+        cls._of[entry] = release, module
+        return entry
+
+    def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Nothing: the finder of the root finds what there is."""
+        return None
+
+    def iter_modules(self, prefix: str = "") -> Iterator[tuple[str, bool]]:
+        """For pkgutil.iter_modules."""
+        for name, package in self._release.submodules(self._module):
+            yield prefix + name, package
+
+
+sys.path_hooks.append(_Folder)
 
 
 class _Loader(Loader):
