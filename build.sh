@@ -318,7 +318,7 @@ vet() {
     go vet -tags simulator ./capi
 }
 
-## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (golangci-lint, actionlint if check installed them)
+## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (golangci-lint, actionlint, vale if check installed them)
 verb_lint() {
     verb_setup
     echo "== go vet, gofmt"
@@ -343,6 +343,16 @@ verb_lint() {
         echo "== actionlint"
         build/tools/actionlint
     fi
+    if [[ -x build/tools/vale ]]; then
+        echo "== vale"
+        prose | xargs -0 build/tools/vale --output=line
+    fi
+}
+
+# What people read: documents, comments and docstrings. Its rules are in tests/prose.
+prose() {
+    git ls-files -z -- '*.md' '*.py' '*.go' '*.c' '*.h' '*.hpp' '*.cc' '*.cpp' '*.metal' '*.swift' \
+        ':!*/testdata/*' ':!tests/metalsim/reject' ':!core/cpu/internal/kern/kernels_*'
 }
 
 ## check                 everything: regenerate, lint, all tests with the slow ones, other processors
@@ -354,6 +364,8 @@ verb_check() {
     fi
     [[ -x build/tools/actionlint ]] || GOBIN=$root/build/tools go install \
         github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+    [[ -x build/tools/vale ]] || GOBIN=$root/build/tools go install \
+        github.com/errata-ai/vale/v3/cmd/vale@v3.7.1
     verb_gen
     verb_lint
     verb_docs

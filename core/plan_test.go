@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fake is a backend that records what it is asked to run.
+// fake is a backend that records what it runs.
 type fake struct {
 	name    string
 	reasons []string

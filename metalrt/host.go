@@ -15,7 +15,7 @@ type HostBuffer struct {
 }
 
 // NewHostBuffer covers bytes from to to (exclusive) of an address, which may be
-// counted from anywhere inside. The pages round the memory become the buffer; only
+// counted from anywhere inside. The pages around the memory become the buffer; only
 // if Metal declines them are the bytes copied.
 func (d Device) NewHostBuffer(address uintptr, from, to int) (HostBuffer, error) {
 	page := os.Getpagesize()

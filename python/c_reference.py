@@ -146,7 +146,7 @@ def prose(text: str, anchors: dict[str, str]) -> str:
 
 
 def escaped(text: str, anchors: dict[str, str]) -> str:
-    """Escape text outside of backticks."""
+    """Escape text outside backticks."""
     parts, end = [], 0
     for match in NAME.finditer(text):
         name = match[0]

@@ -40,7 +40,7 @@ func (b *Backend) Available() (bool, string) {
 	return true, details
 }
 
-// Unsupported lists what speaks against a problem.
+// Unsupported lists the reasons why a problem cannot run.
 func (b *Backend) Unsupported(p *core.Problem) []string {
 	var why []string
 	if _, err := b.open(); err != nil {

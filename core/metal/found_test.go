@@ -11,7 +11,7 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// opened opens the GPU anew under settings of the simulator.
+// opened opens the GPU again under settings of the simulator.
 func opened(t *testing.T, settings map[string]string) (*GPU, error) {
 	t.Helper()
 	_, s := simulated(t)

@@ -138,7 +138,7 @@ func (g *GPU) Pipeline(function string, source func() string) (Pipeline, error) 
 // UseTorch makes jobs on Metal memory part of PyTorch's current stream: they are
 // encoded there in order and not waited for. path is that of libtorch_cpu. If torch
 // is on another of the machine's GPUs, that becomes this GPU's device; plans made
-// before it do not run any more.
+// before it do not run any longer.
 func (g *GPU) UseTorch(path string, route metalrt.Route) error {
 	torch, err := metalrt.OpenTorch(path, route)
 	if err != nil {

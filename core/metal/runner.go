@@ -92,7 +92,7 @@ func (r *runner) find(l layout) (*kernels, error) {
 	return &kernels{instead: plain}, nil
 }
 
-// refusal reports whether an error speaks against kernels, and not of the moment.
+// refusal reports whether an error is about the kernels, and not about the moment.
 func refusal(err error) bool {
 	var known *core.Error
 	return errors.As(err, &known) && known.Status == core.Unsupported

@@ -20,7 +20,7 @@ import (
 )
 
 // simulator is a GPU of the simulated Metal, of its own, that takes host memory:
-// it copies every tensor into a buffer of just its bytes, so that nothing round it
+// it copies every tensor into a buffer of just its bytes, so that nothing around it
 // can be touched unseen.
 type simulator struct {
 	*GPU

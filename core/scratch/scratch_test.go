@@ -34,7 +34,7 @@ func TestGrow(t *testing.T) {
 	require.Equal(t, before, Held())
 }
 
-// What nobody can reach any more goes back to the system.
+// What nobody can reach any longer goes back to the system.
 func TestForgottenMemory(t *testing.T) {
 	before := Held()
 	func() {

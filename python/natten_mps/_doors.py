@@ -138,7 +138,7 @@ def packed(
     scale: Scale,
     return_lse: bool,
 ) -> Result:
-    """Fused attention of sequences one behind the other, as a padded batch of them."""
+    """Fused attention of concatenated sequences, as a padded batch of them."""
     given = {"query": query, "key": key, "value": value, "cumulative_lens": cumulative_lens}
     checks.tensors("na1d_packed", **given)
     for name, tensor in given.items():

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 class Kept(Generic[Value]):
     """Values that were made, of at most `capacity` bytes together; the longest unused goes first.
 
-    A value of more than `capacity` bytes is made anew each time.
+    A value of more than `capacity` bytes is made again each time.
     """
 
     def __init__(self, capacity: int, size: Callable[[Value], int]) -> None:

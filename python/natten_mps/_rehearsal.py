@@ -32,7 +32,7 @@ PATIENCE = 30.0
 
 
 def why_not(library: Path) -> str | None:
-    """Why Go's runtime does not start here; None if it does, or if nothing speaks against it."""
+    """Why Go's runtime does not start here; None if it does, or if nothing suggests otherwise."""
     unusual = _unusual()
     if not unusual or not hasattr(os, "fork"):
         return None

@@ -28,7 +28,7 @@ def flat(window: Window) -> tuple[Any, ...]:
 
 
 def flat_ranges(window: Window) -> list[Any] | None:
-    """Offsets of the queries, of the keys and lengths of whole axes, one behind the other."""
+    """Offsets of the queries, of the keys and lengths of whole axes, concatenated."""
     return None if window.ranges is None else [n for part in window.ranges for n in part]
 
 

@@ -68,7 +68,7 @@ def set_backend(name: str) -> None:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Choose what computes inside of a `with` block, or of a function that this decorates.
+    """Choose what computes inside a `with` block, or of a function that this decorates.
 
     Args:
         name: as for `set_backend`. Like there, the choice is that of all threads.

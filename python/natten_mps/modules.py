@@ -118,7 +118,7 @@ class _NeighborhoodAttention(nn.Module):
             nn.init.trunc_normal_(self.rpb, std=0.02, a=-2.0, b=2.0)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Draw all parameters again."""
         for module in self.children():
             if isinstance(module, nn.Linear):
                 module.reset_parameters()

@@ -62,7 +62,7 @@ class Stream:
         return list(self._ages)
 
     def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
-        """Begin streams anew.
+        """Begin streams again.
 
         Args:
             rows: indices `[n]` of the streams, or `[B]` bools; None: all of them, and the next step
@@ -341,7 +341,7 @@ class Cache:
         return iter(self._streams)
 
     def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
-        """Begin streams anew in all layers.
+        """Begin streams again in all layers.
 
         Args:
             rows: as for `Stream.reset`.

@@ -226,7 +226,7 @@ def na1d_packed(
     return_lse: bool = False,
     window_stride: Ints = 1,
 ) -> Result:
-    """`na1d` on sequences that stand one behind the other, without padding between them.
+    """`na1d` on sequences concatenated without padding between them.
 
     Args:
         query: `[total, heads, dim]`.

@@ -267,7 +267,7 @@ def attention_map(
         scale: factor of the logits; None: `dim ** -0.5`.
 
     Returns:
-        `[H, W]`, 0 outside of the query's window.
+        `[H, W]`, 0 outside the query's window.
     """
     height, width = key.shape[:2]
     window = Window(

@@ -122,7 +122,7 @@ def start(backends: dict[str, tuple[str, Path]]) -> dict[str, subprocess.Popen[s
 def measure(
     contenders: dict[str, subprocess.Popen[str]], rounds: int, times: dict[str, dict]
 ) -> None:
-    """Add the microseconds of each contender's calls, the contenders taking turns."""
+    """Add the microseconds of each contender's calls, the contenders interleaved."""
     for _ in range(rounds):
         for name, process in contenders.items():
             process.stdin.write("\n")

@@ -114,7 +114,7 @@ def agree(name: str, case: Case, want: list[float], got: list[float]) -> None:
 def time_case(
     contenders: list[Contender], case: Case, backward: bool, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Medians of one case, the contenders taking turns."""
+    """Medians of one case, the contenders interleaved."""
     taking_part = [c for c in contenders if wants(c, case, backward)]
     seconds: dict[str, list[float]] = {}
     notes: dict[str, str] = {}

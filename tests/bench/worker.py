@@ -79,7 +79,7 @@ def forward(call: Callable[..., torch.Tensor], tensors: Tensors) -> Tensors:
 
 
 class ForwardBackward:
-    """A forward and a backward pass; the gradient of the output is made once, outside of what is
+    """A forward and a backward pass; the gradient of the output is made once, outside what is
     timed, because torch's threads take milliseconds to fill it on busy cores."""
 
     def __init__(self) -> None:

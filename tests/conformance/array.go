@@ -15,7 +15,7 @@ import (
 // it is guard word, uninitialised output and forbidden input at once.
 const unwritten = 0xff
 
-// array is a tensor of one role with the memory round it.
+// array is a tensor of one role with the memory around it.
 type array struct {
 	role    core.Role
 	dtype   core.DType

@@ -252,7 +252,7 @@ func (e *experiment) run(execute Executor, only *core.Role) error {
 	return nil
 }
 
-// compare checks all outputs and then the memory round them, which it wipes.
+// compare checks all outputs and then the memory around them, which it wipes.
 func (e *experiment) compare(t *testing.T, name string) {
 	t.Helper()
 	for role, got := range e.outputs {

@@ -40,7 +40,7 @@ CROP = 96  # side of the crop on which `pure` can be timed: it gathers K*K patch
 
 
 def patches(image: torch.Tensor) -> torch.Tensor:
-    """Turn [H, W, C] into the patch round each pixel, [1, H, W, 1, PATCH * PATCH * C]."""
+    """Turn [H, W, C] into the patch around each pixel, [1, H, W, 1, PATCH * PATCH * C]."""
     height, width, _ = image.shape
     half = PATCH // 2
     planes = F.pad(image.permute(2, 0, 1)[None], (half, half, half, half), mode="reflect")

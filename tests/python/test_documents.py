@@ -69,7 +69,7 @@ def compile_and_run(text: str, folder: Path, suffix: str, compiler: list[str]) -
 
 
 def run_go(text: str, folder: Path) -> None:
-    # The example imports the module's packages, so it is compiled inside of the module, in a
+    # The example imports the module's packages, so it is compiled inside the module, in a
     # folder that ./... skips.
     inside = ROOT / "build" / "_documents" / folder.name
     inside.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 from natten_mps._pyinstaller import get_hook_dirs
 
-# PyTorch, of some gigabytes, stays outside of the program, which finds it where it is installed.
+# PyTorch, of some gigabytes, stays outside the program, which finds it where it is installed.
 PROGRAM = """
 import sys
 sys.path += {outside!r}

@@ -59,7 +59,7 @@ def test_meta_batches_have_meta_sizes():
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_second_import(keep):
-    """The operations are defined anew, whether or not the first import's modules are still there."""
+    """The operations are defined again, whether or not the first import's modules are still there."""
     code = f"""
         import sys
         import torch

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mac is a copy of the tree on a make-believe Mac: PATH holds what a Mac has, with
+// mac is a copy of the tree on a fake Mac: PATH holds what a Mac has, with
 // options of GNU refused; compilers, Go and Python only say that they were called.
 type mac struct {
 	t                     *testing.T

@@ -82,7 +82,7 @@ func scripts(t *testing.T) []string {
 	return strings.Fields(string(list))
 }
 
-// function is one of a script, or with an empty name what lies outside of functions.
+// function is one of a script, or with an empty name what lies outside functions.
 type function struct {
 	name  string
 	linux bool

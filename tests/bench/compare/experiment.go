@@ -14,7 +14,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// array is a tensor in memory of its own, with guard words round it.
+// array is a tensor in memory of its own, with guard words around it.
 type array struct {
 	words   []uint64
 	shape   []int64
@@ -144,7 +144,7 @@ func (x *experiment) run() error {
 
 func (x *experiment) close() { x.engine.destroy(x.plan) }
 
-// digest is a hash of all outputs with the memory round them.
+// digest is a hash of all outputs with the memory around them.
 func (x *experiment) digest() string {
 	h := sha256.New()
 	for role := range core.NumRoles {

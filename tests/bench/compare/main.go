@@ -4,7 +4,7 @@
 //
 //	compare bits OLD NEW     every operation, element type and instruction set over tests/cases.json and
 //	                         random problems, on one and two threads: the same bits, kernels and scratch memory?
-//	compare speed OLD NEW    the rows of ./build.sh bench cpu and calls of 16 tokens, the libraries taking turns;
+//	compare speed OLD NEW    the rows of ./build.sh bench cpu and calls of 16 tokens, the libraries interleaved;
 //	                         ratios of one thread are of processor time, so that other work matters less
 //
 // With -emulator, for another architecture, OLD and NEW are this program built with CGO_ENABLED=0 from the

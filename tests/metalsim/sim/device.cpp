@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kMaxThreads = 1024;
 constexpr uint64_t kFirstRegistryID = uint64_t{1} << 32;
 constexpr uint64_t kMaxBuffer = uint64_t{1} << 34;
-// Pages that fault stand round each buffer of the device.
+// Pages that fault stand around each buffer of the device.
 constexpr size_t kGuard = 1 << 16;
 
 uint64_t page_size() {

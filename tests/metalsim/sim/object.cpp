@@ -70,7 +70,7 @@ Class* protocol_class() {
   return c;
 }
 
-// Classes and protocols live for ever.
+// Classes and protocols live forever.
 bool immortal(const Meta* m) {
   return m->isa == nullptr || m->isa == metaclass() || m->isa == protocol_class();
 }

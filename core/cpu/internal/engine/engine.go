@@ -50,6 +50,6 @@ type Worker interface {
 	// Release is called after the last task. It gives the worker back to its pool.
 	Release()
 	// Free is called instead when a task panicked: it gives back the worker's memory, and
-	// nothing uses the worker any more.
+	// nothing uses the worker any longer.
 	Free()
 }

@@ -121,7 +121,7 @@ func (l *Line) QueriesOf(key int) (lo, hi int) {
 	}
 	lo = (int(q.First-l.axis.QueryFirst/l.axis.QueryStep) - l.Output.First) / l.Output.Step
 	lo, hi = max(lo, 0), min(lo+int(q.Count), l.Queries)
-	if lo >= hi { // they are outside of the range
+	if lo >= hi { // they are outside the range
 		return 0, 0
 	}
 	return lo, hi

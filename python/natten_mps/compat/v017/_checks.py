@@ -35,17 +35,17 @@ def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
 
 
 def check_dilation_arg(na_dim: int, dilation: Any) -> DimensionType:
-    """Dilation an axis; None means 1."""
+    """Dilation per axis; None means 1."""
     return _integers(na_dim, "dilation", 1 if dilation is None else dilation)
 
 
 def check_input_size_arg(na_dim: int, input_size: Any) -> DimensionType:
-    """Length an axis."""
+    """Length per axis."""
     return _integers(na_dim, "input_size", input_size)
 
 
 def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
-    """Causality an axis; None means False."""
+    """Causality per axis; None means False."""
     causal = False if is_causal is None else is_causal
     words = "a boolean or tuple of booleans"
     return _per_axis(na_dim, "is_causal", causal, bool, words)

@@ -107,7 +107,7 @@ def fused(
         raise EXTENSION.error(misfit) from None
 
 
-# What xformers' attention over the additional tokens was told. Which kernel runs is of no
+# What xformers' attention over the additional tokens was given. Which kernel runs is of no
 # matter here; the rest would change the result.
 _HARMLESS = {"op": None, "p": 0.0, "attn_bias": None, "scale": None, "output_dtype": None}
 

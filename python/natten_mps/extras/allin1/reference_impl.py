@@ -15,7 +15,7 @@ def get_window_start(
 
 
 def get_window_end(start_index: int, length: int, kernel_size: int, dilation: int) -> int:
-    """Where the window that starts at `start_index` ends, the first index outside of it."""
+    """Where the window that starts at `start_index` ends, the first index outside it."""
     return min(length, start_index + kernel_size * dilation)
 
 

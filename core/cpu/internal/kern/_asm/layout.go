@@ -51,7 +51,7 @@ var (
 	columnsCall = layoutOf(abi.Columns{})
 )
 
-// writeLayout writes what does not compile when a struct of abi is not any more what the
+// writeLayout writes what does not compile when a struct of abi is no longer what the
 // assembly was written for.
 func writeLayout() {
 	var b strings.Builder

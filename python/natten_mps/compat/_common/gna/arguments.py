@@ -57,18 +57,18 @@ def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
 
 
 def check_input_size_arg(na_dim: int, input_size: Any) -> DimensionType:
-    """Length an axis, 2 or more."""
+    """Length per axis, 2 or more."""
     words = "an integer or iterable of integers, all >= 2"
     return _dimension(_per_axis(na_dim, "input_size", input_size, int, 2, words))
 
 
 def check_stride_arg(na_dim: int, stride: Any) -> DimensionType:
-    """Stride an axis; None means 1."""
+    """Stride per axis; None means 1."""
     return _positive(na_dim, "stride", stride)
 
 
 def check_dilation_arg(na_dim: int, dilation: Any) -> DimensionType:
-    """Dilation an axis; None means 1."""
+    """Dilation per axis; None means 1."""
     return _positive(na_dim, "dilation", dilation)
 
 
@@ -83,7 +83,7 @@ def _dimension(values: tuple[Any, ...]) -> DimensionType:
 
 
 def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
-    """Causality an axis; None means False."""
+    """Causality per axis; None means False."""
     value = False if is_causal is None else is_causal
     words = "a boolean or tuple of booleans"
     return _per_axis(na_dim, "is_causal", value, bool, 0, words)
