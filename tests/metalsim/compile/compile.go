@@ -179,34 +179,70 @@ func File(file string, o Options) (*Artifact, error) {
 
 // Source compiles text; name is what messages call it.
 func Source(name, text string, o Options) (*Artifact, error) {
-	dir, err := os.MkdirTemp("", "metalsim")
+	flat, err := flattenText(name, text, o.language())
 	if err != nil {
 		return nil, err
+	}
+	return flattened(flat, name, o)
+}
+
+func flattenText(name, text string, version Language) (string, error) {
+	dir, err := os.MkdirTemp("", "metalsim")
+	if err != nil {
+		return "", err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		return nil, err
+		return "", err
 	}
-	flat, err := Flatten(file, o.language())
-	if err != nil {
-		return nil, err
-	}
+	flat, err := Flatten(file, version)
 	// the folder's name differs each time: keep it out of the cache's key
-	return flattened(strings.ReplaceAll(flat, dir+"/", ""), name, o)
+	return strings.ReplaceAll(flat, dir+"/", ""), err
+}
+
+// Check says what is wrong with text, without making code of it.
+func Check(name, text string) error {
+	flat, err := flattenText(name, text, Language31)
+	if err != nil {
+		return err
+	}
+	kit, u, err := lowered(flat, name, Options{})
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "metalsim")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "k.clcpp")
+	if err := os.WriteFile(file, []byte(u.CPU()), 0o600); err != nil {
+		return err
+	}
+	return strict(kit, u, file, Options{})
 }
 
 func flattened(flat, file string, o Options) (*Artifact, error) {
-	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
-		return nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
-	}
-	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < Language31})
+	kit, u, err := lowered(flat, file, o)
 	if err != nil {
 		return nil, err
 	}
 	a := &Artifact{Flat: flat, Unit: u}
-	a.SO, err = object(u, o)
+	a.SO, err = object(kit, u, o)
 	return a, err
+}
+
+func lowered(flat, file string, o Options) (toolkit, *lower.Unit, error) {
+	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
+		return toolkit{}, nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
+	}
+	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < Language31})
+	if err != nil {
+		return toolkit{}, nil, err
+	}
+	kit, err := prepared()
+	return kit, u, err
 }
 
 // flushSource adds msl_profile_flush to a library with counters: a Go process ends
@@ -216,11 +252,7 @@ extern "C" void __llvm_profile_reset_counters(void);
 extern "C" void msl_profile_flush(void) { __llvm_profile_write_file(); __llvm_profile_reset_counters(); }
 `
 
-func object(u *lower.Unit, o Options) (string, error) {
-	kit, err := prepared()
-	if err != nil {
-		return "", err
-	}
+func object(kit toolkit, u *lower.Unit, o Options) (string, error) {
 	options := append([]string{"-w", "-fPIC", "-g", "-fno-math-errno", "-march=" + processors[arch()].march}, o.Mode.flags()...)
 	options = append(options, Target()...)
 	options = append(options, mathFlags[o.Math]...)

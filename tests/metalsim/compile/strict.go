@@ -159,7 +159,8 @@ func className(n *node) string {
 // function returns the function that a node stands in.
 func (n *node) function() *node {
 	for n = n.parent; n != nil; n = n.parent {
-		if n.kind == "FunctionDecl" || n.kind == "CXXMethodDecl" {
+		switch n.kind {
+		case "FunctionDecl", "CXXMethodDecl", "CXXConstructorDecl", "CXXDestructorDecl", "CXXConversionDecl":
 			return n
 		}
 	}
@@ -189,8 +190,26 @@ func (j *judge) visit(n *node) {
 		j.boolean(n)
 	case "BinaryOperator":
 		j.boolean(n)
-	case "VarDecl":
+	case "VarDecl", "VarTemplateSpecializationDecl":
 		j.variable(n)
+	case "CXXRecordDecl":
+		if slices.ContainsFunc(n.children, func(c *node) bool { return c.kind == "virtual" }) {
+			j.fail(n, "virtual base classes are not supported in Metal: '%s'", className(n))
+		}
+	case "CXXDeductionGuideDecl":
+		if !strings.HasPrefix(n.rest, "implicit") {
+			j.fail(n, "deduction guides are of C++17")
+		}
+	case "ExtVectorElementExpr":
+		if m := component.FindStringSubmatch(n.rest); m != nil && !swizzle.MatchString(m[1]) {
+			j.fail(n, "illegal vector component name '%s'", m[1])
+		}
+	case "CallExpr":
+		j.truth(n)
+	case "ConditionalOperator":
+		if _, resolved := n.child(0).types(); strings.Contains(resolved, "ext_vector_type") {
+			j.fail(n, "a vector is not contextually convertible to 'bool' (want select)")
+		}
 	case "FunctionDecl", "CXXMethodDecl":
 		written, _ := n.types()
 		result, _, _ := strings.Cut(written, " (")
@@ -276,19 +295,56 @@ func (j *judge) variable(n *node) {
 		j.fail(n, "%s is copied, and its copy constructor is deleted (C++14 has no guaranteed elision)", bare(written))
 	}
 	init := n.child(0)
-	if strings.Contains(resolved, "ext_vector_type") && isBoolVector(init) && !boolName.MatchString(written) && !isAuto(n) {
+	if !strings.Contains(resolved, "ext_vector_type") || isAuto(n) {
+		return
+	}
+	if isBoolVector(init) && !boolName.MatchString(written) {
 		j.fail(n, "no implicit conversion from a vector of bool to '%s'", plain(written))
+	} else if boolName.MatchString(written) && isIntVector(init) {
+		j.fail(n, "no implicit conversion from a vector of integers to '%s'", plain(written))
 	}
 }
 
-// dependent reports whether a node is of a template's pattern.
+// dependent reports whether a variable is a template's pattern, whose type has no address
+// space yet.
 func dependent(n *node) bool {
-	for n = n.parent; n != nil; n = n.parent {
-		if n.kind == "VarTemplateDecl" {
-			return true
-		}
+	_, resolved := n.types()
+	return n.kind == "VarDecl" && n.parent != nil && n.parent.kind == "VarTemplateDecl" && !strings.Contains(resolved, "__")
+}
+
+var (
+	component = regexp.MustCompile(`(\w+)$`)
+	swizzle   = regexp.MustCompile(`^([xyzw]{1,4}|[rgba]{1,4})$`)
+	truths    = regexp.MustCompile(`'(any|all)'`)
+	intName   = regexp.MustCompile(`\bu?(char|short|int|long)[234]\b|\bvec<(unsigned )?u?(char|short|int|long),`)
+	// functions of the shim that give vectors of bool
+	givesBool = regexp.MustCompile(`'(__msl_bv|is\w+|signbit|select)'`)
+)
+
+// callee returns the reference to the function that a call calls.
+func callee(n *node) *node {
+	f := n.child(0)
+	for f.kind == "ImplicitCastExpr" {
+		f = f.child(0)
 	}
-	return false
+	return f
+}
+
+// isIntVector tells a vector of integers from one of bool, which in the shim is one of int.
+func isIntVector(n *node) bool {
+	for n.kind == "ParenExpr" || n.kind == "ImplicitCastExpr" {
+		n = n.child(0)
+	}
+	written, _ := n.types()
+	return intName.MatchString(written) && !(n.kind == "CallExpr" && givesBool.MatchString(callee(n).rest))
+}
+
+// truth refuses any and all of vectors of integers.
+func (j *judge) truth(n *node) {
+	if m := truths.FindStringSubmatch(callee(n).rest); m != nil && len(n.children) == 2 && isIntVector(n.child(1)) {
+		written, _ := n.child(1).types()
+		j.fail(n, "no matching function for call to '%s' of '%s' (want a vector of bool)", m[1], plain(written))
+	}
 }
 
 var boolName = regexp.MustCompile(`\bbool[234]\b`)

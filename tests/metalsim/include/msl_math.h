@@ -168,9 +168,3 @@ __MSL_B(int, 2) __MSL_B(int, 3) __MSL_B(int, 4) __MSL_B(short, 2) __MSL_B(short,
   template <int N> __MSL_INL vec<T, N> select(vec<T, N> a, vec<T, N> b, vec<C, N> c) { vec<T, N> r; for (int i = 0; i < N; i++) r[i] = c[i] ? b[i] : a[i]; return r; }
 __MSL_S(float, int) __MSL_S(half, short) __MSL_S(int, int) __MSL_S(uint, int) __MSL_S(short, short) __MSL_S(ushort, short) __MSL_S(bfloat, short)
 
-#define __MSL_NS using metal::exp; using metal::exp2; using metal::exp10; using metal::log; using metal::log2; using metal::log10; \
-  using metal::sin; using metal::cos; using metal::tan; using metal::tanh; using metal::sqrt; using metal::rsqrt; using metal::pow; using metal::powr; \
-  using metal::fmin; using metal::fmax; using metal::min; using metal::max; using metal::clamp; using metal::fma; using metal::fabs; using metal::floor; \
-  using metal::ceil; using metal::round; using metal::rint; using metal::trunc; using metal::fract; using metal::fmod; using metal::abs;
-namespace fast { __MSL_NS }
-namespace precise { __MSL_NS }

@@ -20,7 +20,7 @@ template <class T, int R, int C> struct simdgroup_matrix {
 typedef simdgroup_matrix<float, 8, 8> simdgroup_float8x8;
 typedef simdgroup_matrix<half, 8, 8> simdgroup_half8x8;
 typedef simdgroup_matrix<bfloat, 8, 8> simdgroup_bfloat8x8;
-template <class T, int R, int C> __MSL_INL simdgroup_matrix<T, R, C> make_filled_simdgroup_matrix(T v) { simdgroup_matrix<T, R, C> m; m.__e[0] = v; m.__e[1] = v; return m; }
+template <class T, int R, int C = R> __MSL_INL simdgroup_matrix<T, R, C> make_filled_simdgroup_matrix(T v) { simdgroup_matrix<T, R, C> m; m.__e[0] = v; m.__e[1] = v; return m; }
 #define __MSL_SM(AS) \
   template <class T> __MSL_INL void simdgroup_load(thread simdgroup_matrix<T, 8, 8>& d, const AS T* p, ulong stride = 8, ulong2 o = (ulong2)(0ul), bool tr = false, __MSL_SITE) { \
     __msl_sm_sync(__site); uint l = __msl_lane(), r = __sm_row(l), c = __sm_col(l); \
@@ -51,7 +51,5 @@ template <class D, class A, class B, class C> __MSL_INL void __msl_mma(thread si
 }
 #endif
 __MSL_SM(__global) __MSL_SM(__local)
-template <class T> __MSL_INL void simdgroup_load(thread simdgroup_matrix<T, 8, 8>& d, const __constant T* p, ulong stride = 8, __MSL_SITE) {
-  __msl_sm_sync(__site); uint l = __msl_lane(), r = __sm_row(l), c = __sm_col(l); d.__e[0] = p[r * stride + c]; d.__e[1] = p[r * stride + c + 1]; }
 template <class D, class A, class B, class C> __MSL_INL void simdgroup_multiply_accumulate(thread simdgroup_matrix<D, 8, 8>& d, simdgroup_matrix<A, 8, 8> a, simdgroup_matrix<B, 8, 8> b, simdgroup_matrix<C, 8, 8> c, __MSL_SITE) { __msl_mma(d, a, b, c, __site); }
 template <class D, class A, class B> __MSL_INL void simdgroup_multiply(thread simdgroup_matrix<D, 8, 8>& d, simdgroup_matrix<A, 8, 8> a, simdgroup_matrix<B, 8, 8> b, __MSL_SITE) { __msl_mma(d, a, b, make_filled_simdgroup_matrix<D, 8, 8>(D(0)), __site); }

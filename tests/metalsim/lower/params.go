@@ -4,6 +4,7 @@ package lower
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,7 +31,9 @@ func (l *lowerer) attrs(i int) (map[string]string, int, error) {
 					return nil, 0, err
 				}
 				for x := k + 1; x < e; x++ { // adjoining string literals run together
-					if l.t[x].Kind == Str {
+					if l.t[x].Kind == Str && name != "host_name" {
+						return nil, 0, l.fail(x, "error: [[%s(%s)]]: want a number", name, l.t[x].Text)
+					} else if l.t[x].Kind == Str {
 						s, _ := strconv.Unquote(l.t[x].Text)
 						val += s
 					} else if l.t[x].Kind != Space {
@@ -38,6 +41,9 @@ func (l *lowerer) attrs(i int) (map[string]string, int, error) {
 					}
 				}
 				k = l.sig(e + 1)
+			}
+			if _, twice := m[name]; twice {
+				return nil, 0, l.fail(j, "error: [[%s]] is given twice", name)
 			}
 			m[name] = val
 			if l.is(k, ",") {
@@ -110,6 +116,9 @@ func (l *lowerer) params(i, j int) ([]Arg, error) {
 		}
 		g := Arg{Name: l.t[name].Text, Type: l.text(a, name), Index: -1}
 		for n, v := range m {
+			if g.Kind != "" && n != "function_constant" {
+				return nil, l.fail(a, "error: %s has more than one attribute that says what it is", g.Name)
+			}
 			switch {
 			case n == "buffer" || n == "threadgroup":
 				idx, err := strconv.Atoi(v)
@@ -168,12 +177,12 @@ func (l *lowerer) check(i int, k Kernel) error {
 			if !strings.ContainsAny(a.Type, "*&") {
 				return l.fail(i, "%s: a [[%s]] argument is a pointer or a reference", a.Name, a.Kind)
 			}
-			ok := false
-			for _, w := range strings.Fields(a.Type) {
-				ok = ok || spaces[w]
-			}
-			if !ok {
+			words := strings.Fields(a.Type)
+			if !slices.ContainsFunc(words, func(w string) bool { return spaces[w] }) {
 				return l.fail(i, "%s: pointer without an address space", a.Name)
+			}
+			if slices.Contains(words, "threadgroup") != (a.Kind == "threadgroup") {
+				return l.fail(i, "error: [[%s]] does not go with %s of %s", a.Kind, a.Name, a.Type)
 			}
 		default:
 			scalar := strings.Contains(a.Kind, "index") || strings.Contains(a.Kind, "simdgroup") && !strings.Contains(a.Kind, "position") || a.Kind == "thread_execution_width"

@@ -30,6 +30,10 @@ type Token struct {
 
 var marker = regexp.MustCompile(`^#\s*(?:line\s+)?(\d+)\s+"([^"]*)"`)
 
+func isWord(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+}
+
 // Tokenize splits text; joining the tokens' texts gives it back.
 func Tokenize(text, file string) []Token {
 	var out []Token
@@ -72,7 +76,7 @@ func Tokenize(text, file string) []Token {
 			add(Ident, text[i:j])
 		case c >= '0' && c <= '9' || c == '.' && i+1 < len(text) && text[i+1] >= '0' && text[i+1] <= '9':
 			for j < len(text) && (text[j] == '.' || text[j] == '_' || text[j] >= '0' && text[j] <= '9' || text[j] >= 'a' && text[j] <= 'z' || text[j] >= 'A' && text[j] <= 'Z' ||
-				(text[j] == '+' || text[j] == '-') && strings.IndexByte("eE", text[j-1]) >= 0 && !strings.HasPrefix(text[i:j], "0x")) {
+				text[j] == '\'' && j+1 < len(text) && isWord(text[j+1]) || (text[j] == '+' || text[j] == '-') && strings.IndexByte("eE", text[j-1]) >= 0 && !strings.HasPrefix(text[i:j], "0x")) {
 				j++
 			}
 			add(Number, text[i:j])
@@ -83,7 +87,7 @@ func Tokenize(text, file string) []Token {
 				}
 				j++
 			}
-			j++
+			j = min(j+1, len(text)) // one that does not end is clang's to refuse
 			add(Str, text[i:j])
 		default:
 			if c == ':' && j < len(text) && text[j] == ':' {

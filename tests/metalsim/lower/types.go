@@ -140,7 +140,7 @@ func (l *lowerer) declared(i int, names typeNames) (isType, space bool) {
 
 // specifiers reads a declaration's specifiers backwards from its type's name at j.
 func (l *lowerer) specifiers(j int, names typeNames, isType, space bool) (bool, bool) {
-	if j < 0 || l.t[j].Kind != Ident || l.is(l.back(j), "operator") || l.is(l.back(j), ".") {
+	if j < 0 || l.t[j].Kind != Ident || l.is(l.back(j), ".") {
 		return false, false
 	}
 	name := l.t[j].Text
@@ -266,6 +266,10 @@ func (l *lowerer) words() error {
 		switch {
 		case t.Kind == Ident && (t.Text == "register" || t.Text == "thread_local" || t.Text == "typeid"):
 			return l.fail(i, "error: %s is not supported in Metal", t.Text)
+		case t.Kind == Ident && openCL.MatchString(t.Text):
+			return l.fail(i, "error: unknown name '%s', which is OpenCL's", t.Text)
+		case t.Kind == Number && bfloatLiteral.MatchString(t.Text):
+			l.out[i] = "(bfloat(" + t.Text[:len(t.Text)-2] + "f))"
 		case t.Kind == Ident && l.o.NoBfloat && strings.Contains(t.Text, "bfloat") && builtinType.MatchString(t.Text):
 			return l.fail(i, "error: unknown type name '%s': bfloat came with Metal 3.1", t.Text)
 		case t.Kind == Number && unsupportedLiteral.MatchString(t.Text):
@@ -274,6 +278,14 @@ func (l *lowerer) words() error {
 	}
 	return nil
 }
+
+// What clang's C++ for OpenCL knows of itself, and Metal does not.
+var openCL = regexp.MustCompile(`^(__(global|local|constant|private|generic|kernel|read_only|write_only|read_write|builtin_astype)|` +
+	`event_t|clk_event_t|queue_t|reserve_id_t|ndrange_t|sampler_t|image[123]d\w*_t|atomic_(long|ulong|double|half|flag|size_t|ptrdiff_t|u?intptr_t)|` +
+	`memory_scope(_\w+)?|cl_mem_fence_flags|addrspace_cast|vec_step)$`)
+
+// bfloatLiteral is a literal of Metal 3.1.
+var bfloatLiteral = regexp.MustCompile(`(?i)^[0-9.]+(e[-+]?[0-9]+)?bf$`)
 
 // long double, long long, and a double by its suffix.
 var unsupportedLiteral = regexp.MustCompile(`(?i)(ll|llu|ull)$|^([0-9]*\.[0-9]*(e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+)(l|lf|d)$`)

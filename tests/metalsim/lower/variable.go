@@ -20,7 +20,9 @@ func (l *lowerer) threadWord(i int, prev string) {
 	}
 	b := back(i)
 	if prev == ")" || prev == "const" && b >= 0 && l.is(back(b), ")") {
-		l.blank(i, i+1)
+		if !l.givesThread(b) {
+			l.blank(i, i+1)
+		}
 		return
 	}
 	isConst := prev == "const"
@@ -46,6 +48,23 @@ func (l *lowerer) threadWord(i int, prev string) {
 			return
 		}
 	}
+}
+
+// givesThread reports whether the function whose parameter list ends at or before token i
+// returns a reference or pointer to thread memory, which may be to the object itself.
+func (l *lowerer) givesThread(i int) bool {
+	for i >= 0 && !l.is(i, ")") {
+		i--
+	}
+	if i < 0 {
+		return false
+	}
+	space, points := false, false
+	for i = l.opener(i) - 1; i >= 0 && !l.is(i, ";") && !l.is(i, "{") && !l.is(i, "}"); i-- {
+		space = space || l.is(i, "thread")
+		points = points || space == false && (l.is(i, "&") || l.is(i, "*"))
+	}
+	return space && points
 }
 
 // tgvar rewrites  threadgroup T a[N], b;  in a function's body.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
 // The kinds of fault of which reject/ has single kernels, in other places and forms.
@@ -164,7 +166,7 @@ func TestRefusedByKind(t *testing.T) {
 	for _, c := range refusals {
 		t.Run(c.kind, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewDevice().NewLibraryFromSource("k", inKernel(c.declarations, c.body))
+			err := compile.Check("k", inKernel(c.declarations, c.body))
 			assert.Error(t, err, "taken:\n%s\n%s", c.declarations, c.body)
 		})
 	}
@@ -206,7 +208,7 @@ func TestIdiomsAreTaken(t *testing.T) {
 	for _, c := range idioms {
 		t.Run(c.kind, func(t *testing.T) {
 			t.Parallel()
-			_, err := NewDevice().NewLibraryFromSource("k", inKernel(c.declarations, c.body))
+			err := compile.Check("k", inKernel(c.declarations, c.body))
 			assert.NoError(t, err, "refused:\n%s\n%s", c.declarations, c.body)
 		})
 	}
