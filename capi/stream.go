@@ -33,15 +33,15 @@ func natten_mps_stream_set(options *C.natten_mps_stream_options, out *C.natten_m
 }
 
 func setStream(c *streamOptionsCopy) error {
+	switch c.stream {
+	case C.NATTEN_MPS_STREAM_TORCH:
+		return metal.UseTorch(textAt(c.torchLibrary), metalrt.CommandBlock)
+	case C.NATTEN_MPS_STREAM_TORCH_QUEUE:
+		return metal.UseTorch(textAt(c.torchLibrary), metalrt.DispatchQueue)
+	}
 	gpu, err := metal.System()
 	if err != nil {
 		return core.Errorf(core.Unsupported, "%v", err)
-	}
-	switch c.stream {
-	case C.NATTEN_MPS_STREAM_TORCH:
-		return gpu.UseTorch(textAt(c.torchLibrary), metalrt.CommandBlock)
-	case C.NATTEN_MPS_STREAM_TORCH_QUEUE:
-		return gpu.UseTorch(textAt(c.torchLibrary), metalrt.DispatchQueue)
 	}
 	gpu.UseOwnQueue()
 	return nil

@@ -56,6 +56,21 @@ func TestWidthOfSimdgroups(t *testing.T) {
 	require.Equal(t, core.Unsupported, known.Status)
 }
 
+// Where Metal shows no device the GPU is that of torch's encoder.
+func TestTorchsGPUWhereMetalShowsNone(t *testing.T) {
+	g, err := opened(t, map[string]string{"fail": "device,devices"})
+	require.ErrorContains(t, err, "neither finds a GPU")
+	require.Nil(t, g.unit.Load())
+	s, err := openSimulator()
+	require.NoError(t, err)
+	require.NoError(t, g.UseTorch(s.Path, metalrt.CommandBlock))
+	require.Equal(t, "Apple M4 Max (simulated)", g.Info().Name)
+	require.NoError(t, g.Run(emptyJob(t, g, s)))
+	s.Call("metalsim_stream_synchronize", 0)
+	g.unit.Load().queue.Release()
+	g.unit.Load().device.Release()
+}
+
 // Metal's debug layer gives one GPU several objects.
 func TestTorchOnTheSameGPU(t *testing.T) {
 	g, err := opened(t, map[string]string{"wrap_devices": "1"})

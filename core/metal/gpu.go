@@ -27,16 +27,26 @@ type unit struct {
 	spaces    workspaces
 }
 
-// System returns the machine's GPU, or why there is none. It is opened once.
-var System = sync.OnceValues(openSystem)
-
-func openSystem() (*GPU, error) {
-	devices, err := metalrt.Devices()
-	if err != nil {
+// System returns the machine's GPU, or why there is none. It is opened once; where
+// that finds none, a later UseTorch may.
+func System() (*GPU, error) {
+	g, err := system()
+	if g.unit.Load() == nil {
 		return nil, err
 	}
+	return g, nil
+}
+
+var system = sync.OnceValues(openSystem)
+
+// openSystem returns a GPU without a unit where there is none for the kernels.
+func openSystem() (*GPU, error) {
 	g := &GPU{}
 	g.launches.New = func() any { return &launch{gpu: g} }
+	devices, err := metalrt.Devices()
+	if err != nil {
+		return g, err
+	}
 	var refused []error
 	for _, device := range devices {
 		if g.unit.Load() == nil {
@@ -49,7 +59,7 @@ func openSystem() (*GPU, error) {
 		device.Release()
 	}
 	if g.unit.Load() == nil {
-		return nil, errors.Join(refused...)
+		return g, errors.Join(refused...)
 	}
 	return g, nil
 }
@@ -135,6 +145,21 @@ func (g *GPU) Pipeline(function string, source func() string) (Pipeline, error) 
 	return gpuPipeline{p, u}, nil
 }
 
+// UseTorch is GPU.UseTorch of the machine's GPU, which may be one that only torch has
+// found.
+func UseTorch(path string, route metalrt.Route) error {
+	g, missing := system()
+	err := g.UseTorch(path, route)
+	if err == nil && g.unit.Load() == nil {
+		g.UseOwnQueue()
+		err = core.Errorf(core.Unsupported, "torch's stream does not tell its GPU")
+	}
+	if err != nil && g.unit.Load() == nil {
+		return core.Errorf(core.Unsupported, "%v; %v", missing, err)
+	}
+	return err
+}
+
 // UseTorch makes jobs on Metal memory part of PyTorch's current stream: they are
 // encoded there in order and not waited for. path is that of libtorch_cpu. If torch
 // is on another of the machine's GPUs, that becomes this GPU's device; plans made
@@ -160,7 +185,7 @@ func (g *GPU) follow(device metalrt.Device) error {
 	if device.Nil() {
 		return nil
 	}
-	if device.RegistryID() == g.unit.Load().device.RegistryID() {
+	if u := g.unit.Load(); u != nil && device.RegistryID() == u.device.RegistryID() {
 		device.Release()
 		return nil
 	}

@@ -46,10 +46,11 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
         return f"tensors are on {device.type} (want cpu or mps)"
     if all(b["name"] != name for b in _lib.backends()):
         return backend.details(name)
-    against = _plan.reasons_against(problem, name)
-    if against is None and problem.memory == _abi.METAL and tiers.choice().stream is None:
-        return tiers.choice().why_not()
-    return against
+    # A tier comes first: with torch's stream the library may find a GPU that it had not found.
+    no_tier = None
+    if problem.memory == _abi.METAL and tiers.choice().stream is None:
+        no_tier = tiers.choice().why_not()
+    return _plan.reasons_against(problem, name) or no_tier
 
 
 #: How the library says that it replaced kernels, see core/metal/backend.go.

@@ -224,7 +224,8 @@ class CheckedPlan(Plan):
         else:
             error = (found - want)[finite].abs().max().item()
             limit = ALLOWED[self.problem.dtype] * max(1.0, want[finite].abs().max().item())
-        if not error <= limit or not torch.equal(found[~finite], want[~finite]):
+        others = torch.allclose(found[~finite], want[~finite], equal_nan=True)
+        if not error <= limit or not others:
             raise ArithmeticError(
                 f"{self.info()['variant']} of {self.backend}: {role} differs from the reference by "
                 f"{error:.2g} (want at most {limit:.2g}) in {self.problem}"

@@ -121,7 +121,9 @@ def available(name: str) -> bool:
     Returns:
         Whether it can.
     """
-    return name == "pure" or any(b["name"] == name and b["available"] for b in _found())
+    if name == "pure" or any(b["name"] == name and b["available"] for b in _found()):
+        return True
+    return name == "metal" and _torch_finds_the_gpu()
 
 
 def details(name: str) -> str:
@@ -150,6 +152,15 @@ def _tensors_refused() -> str | None:
     """Why MPS tensors cannot be computed by the GPU backend, if that has been found out."""
     tiers = sys.modules.get(f"{__package__}._mps.tiers")
     return None if tiers is None else tiers.refused()
+
+
+def _torch_finds_the_gpu() -> bool:
+    """Whether the library has a GPU through torch's stream, where it finds none itself."""
+    if not (_found() and has_mps()):
+        return False
+    from ._mps import tiers
+
+    return tiers.choice().stream is not None
 
 
 def _found() -> list[dict[str, object]]:

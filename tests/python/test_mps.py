@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from natten_mps import _lib, doctor
+from natten_mps import _lib, _plan, backend, doctor, ops
 from natten_mps._mps import device, tiers, verdict
+from natten_mps.ops import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 SIMULATOR = os.environ.get("NATTEN_MPS_SIMULATOR")
@@ -52,7 +53,6 @@ class Fake(device.Device):
 
 
 def test_every_tier_says_why_not(monkeypatch):
-    monkeypatch.setattr(tiers, "_no_gpu", lambda: None)
     monkeypatch.delenv(tiers.OVERRIDE, raising=False)
     found = tiers._choose(Fake())
     assert found.stream is None
@@ -112,7 +112,6 @@ def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
 
 
 def test_a_wrong_tier_speaks_against_all(monkeypatch):
-    monkeypatch.setattr(tiers, "_no_gpu", lambda: None)
     monkeypatch.setattr(tiers, "_set", lambda tier, _: None)
     monkeypatch.setattr(Fake, "probe", lambda self: None)
     monkeypatch.setattr(Fake, "torch_version", lambda self: (2, 15))
@@ -158,6 +157,30 @@ def test_unknown_mode(monkeypatch):
         verdict.mode()
 
 
+@pytest.mark.skipif(not backend.available("native"), reason="no library")
+def test_every_call_is_compared_on_demand(monkeypatch):
+    monkeypatch.setenv(verdict.VERIFY, "always")
+    monkeypatch.setattr(backend, "choice", "native")
+    x = torch.rand(1, 6, 1, 4)
+    window = Window((3,), (1,), (1,), (1,), (False,))
+    with_nan = x.clone()
+    with_nan[0, 0, 0, 0] = torch.nan
+    ops.attn(with_nan, x, x, window=window, scale=0.71)  # the reference has NaN there as well
+    right, values = _plan.Plan.run, [7.0]
+
+    def wrong(self, tensors, sizes=None):
+        right(self, tensors, sizes)
+        if self.backend == "native":
+            tensors[self._roles.index("out")][0, 1, 0, 0] = values[0]
+
+    monkeypatch.setattr(_plan.Plan, "run", wrong)
+    for values[0] in (7.0, torch.nan, torch.inf):
+        with pytest.raises(ArithmeticError, match="out differs from the reference by"):
+            ops.attn(x, x, x, window=window, scale=0.72)
+    monkeypatch.setenv(verdict.VERIFY, "first")
+    ops.attn(x, x, x, window=window, scale=0.73)
+
+
 def test_unreadable_verdicts_are_asked_again(monkeypatch, tmp_path):
     monkeypatch.setenv(verdict.FOLDER, str(tmp_path))
     verdict.path().write_text("no json")
@@ -201,10 +224,14 @@ def test_doctor_names_problems():
     assert "MPS tensors cannot be computed: NATTEN_MPS_TIER is '9'" in problems
 
 
+#: Neither Metal nor torch's encoder has a device to show.
+NO_GPU = {"METALSIM_FAIL": "device,devices", "METALSIM_HIDE": "SimComputeCommandEncoder.device"}
+
+
 @on_simulator
 def test_doctor_of_a_backend_that_cannot_run(tmp_path):
     environment = {"NATTEN_MPS_TIER": "", "NATTEN_BACKEND": "metal", verdict.FOLDER: str(tmp_path)}
-    done = run_doctor(**environment, METALSIM_FAIL="device,devices")
+    done = run_doctor(**environment, **NO_GPU)
     assert done.returncode == 1
     assert "backend 'metal' is chosen and cannot run: " in done.stdout
     assert "\nMPS tensors  cannot be computed here: " in done.stdout
@@ -230,7 +257,8 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
         ({"METALSIM_FAIL": "device"}, "1-block", {}),
         ({"METALSIM_FAIL": "devices"}, "1-block", {}),
         ({"METALSIM_FAMILY": "6"}, None, {"3": "is not of Apple's families"}),
-        ({"METALSIM_FAIL": "device,devices"}, None, {"3": "neither finds a GPU"}),
+        ({"METALSIM_FAIL": "device,devices"}, "1-block", {}),  # torch's stream tells its GPU
+        (NO_GPU, None, {"1-block": "does not tell its GPU", "3": "neither finds a GPU"}),
         ({"METALSIM_HIDE": "objc_msgSend"}, None, {"3": "objc_msgSend not found"}),
         ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),
         (

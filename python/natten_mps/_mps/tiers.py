@@ -134,7 +134,7 @@ def _candidates() -> list[str]:
 
 def _choose(device: Carrier) -> Choice:
     refused: dict[str, str] = {}
-    reason = device.why_not() or _no_gpu()
+    reason = device.why_not()
     for tier in _candidates():
         why = reason or _refusal(tier, device)
         if why is None:
@@ -145,15 +145,11 @@ def _choose(device: Carrier) -> Choice:
     return Choice(None, refused)
 
 
-def _no_gpu() -> str | None:
-    for backend in _lib.backends():
-        if backend["name"] == "metal":
-            return None if backend["available"] else str(backend["details"])
-    return "the library has no backend 'metal'"
-
-
 def _refusal(tier: str, device: Carrier) -> str | None:
-    """Why a tier is not to be used; when that is None the library is set to it."""
+    """Why a tier is not to be used; when that is None the library is set to it.
+
+    Through torch's stream the library finds torch's GPU, even where it has found none itself.
+    """
     first = FIRST_WITH.get(tier)
     if first is not None and device.torch_version() < first:
         return f"torch {_text(device.torch_version())} has no such way (want {_text(first)})"

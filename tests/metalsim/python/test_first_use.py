@@ -93,6 +93,18 @@ def first_call(folder, choice="auto", **settings):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+#: Neither Metal nor torch's encoder has a device to show.
+NO_GPU = {"METALSIM_FAIL": "device,devices", "METALSIM_HIDE": "SimComputeCommandEncoder.device"}
+
+
+def test_torchs_gpu_is_used_where_metal_shows_none(folder):
+    for choice in ("auto", "metal"):
+        found = first_call(folder, choice, METALSIM_FAIL="device,devices")
+        assert found["error"] < 1e-4
+        assert found["warnings"] == []
+        assert found["tier"] == "1-block"
+
+
 def test_a_good_gpu_is_used_without_a_word(folder):
     found = first_call(folder)
     assert found["error"] < 1e-4
@@ -157,7 +169,7 @@ def test_what_no_kernel_computes_is_left_to_pure(folder, settings, word):
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
-        ({"METALSIM_FAIL": "device,devices"}, "neither finds a GPU that Metal can use"),
+        (NO_GPU, "neither finds a GPU that Metal can use"),
         ({"METALSIM_FAMILY": "6"}, "is not of Apple's families"),
         ({"METALSIM_WIDTH": "64"}, "have 64 threads (want 32)"),
     ],
