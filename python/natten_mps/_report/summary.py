@@ -54,7 +54,25 @@ def text(report: dict[str, Any]) -> str:
     lines += [f"  {name}: {why}"[:300] for name, why in list(wrong.items())[:MOST]]
     if len(wrong) > MOST:
         lines.append(f"  and {len(wrong) - MOST} more")
-    lines.append("nothing failed" if is_good(report) else "something failed, see above")
+    lines.append("Nothing failed." if is_good(report) else "Something failed, see above.")
+    return "\n".join(lines)
+
+
+#: Where reports go.
+ISSUES = "https://github.com/natten-mps/natten-mps/issues/new?template=bug.yml"
+
+
+def what_next(report: dict[str, Any], name: str) -> str:
+    """What the person at the machine does with a report's file of that name."""
+    left = report.get("not_reached")
+    lines = [f"Written: {name} and {name}.txt."]
+    if not report["finished"]:
+        much = f"{left} of {left + len(report['items'])} things are" if left else "Something is"
+        lines.append(f"{much} left to try: the same command goes on where this one stopped.")
+    lines.append(
+        f"Please attach {name} to an issue, whatever it says:\n{ISSUES}\n"
+        "It says what the machine is, and names no person, machine or folder."
+    )
     return "\n".join(lines)
 
 

@@ -40,7 +40,7 @@ def run(name: str, seconds: float = SECONDS) -> int:
     text = summary.text(report)
     path.with_name(path.name + ".txt").write_text(text + "\n")
     print(text)
-    print(f"\nwritten: {path}" + ("" if report["finished"] else " (the same command goes on)"))
+    print(f"\n{summary.what_next(report, name)}")
     return 0 if summary.is_good(report) else 1
 
 

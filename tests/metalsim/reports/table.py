@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("machine", "system", "torch", "tiers", "problems", "largest error", "kernels", "speed")
+COLUMNS = (
+    "machine",
+    "system",
+    "torch",
+    "tiers that work",
+    "problems computed rightly",
+    "largest error",
+    "kernels",
+    "speed, forward + backward",
+)
 
 
 def row(report: dict[str, Any]) -> tuple[str, ...]:
