@@ -66,10 +66,8 @@ def test_problems_that_differ_in_anything_are_prepared_apart():
         assert prepared(**options) is made[name], name
 
 
-@pytest.mark.skipif(
-    os.environ.get("NATTEN_BACKEND") == "metal", reason="asks for the CPU's own choice"
-)
 def test_the_choice_and_a_fork_are_part_of_a_problem(monkeypatch):
+    monkeypatch.setattr(backend, "choice", "auto")
     usual = prepared()
     with nm.use_backend("pure"):
         assert prepared().backend == "pure"
