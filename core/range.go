@@ -42,11 +42,9 @@ func (p *Problem) Ranged() bool {
 	return p.Axes[0].Ranged() || p.Axes[1].Ranged() || p.Axes[2].Ranged()
 }
 
-// Reach is the interval of keys First <= position < End that queries see.
-type Reach struct {
-	First, End         int64
-	AtFirst, BeforeEnd int64 // queries that see its first and its last key
-}
+// Reach is the interval of keys First <= position < End that queries see, and queries
+// that see its first and its last key.
+type Reach struct{ First, End, AtFirst, AtLast int64 }
 
 // Reach returns what the queries at the positions first to last see. The window of a
 // later query of a dilation group never begins or ends earlier, so that the first
@@ -55,21 +53,20 @@ type Reach struct {
 // one row of the groups; and the last key likewise.
 func (a *Axis) Reach(first, last int64) Reach {
 	longer := a.Length % a.Dilation // residues below it have one position more
-	r := Reach{AtFirst: first, BeforeEnd: last}
-	r.First, _ = a.seenFrom(first)
-	_, r.End = a.seenFrom(last)
-	for _, residue := range [2]int64{0, longer} {
-		if q := first + modulo(residue-first, a.Dilation); q <= last {
-			if from, _ := a.seenFrom(q); from < r.First {
-				r.First, r.AtFirst = from, q
-			}
-		}
-		if q := last - modulo(last-(residue-1), a.Dilation); q >= first {
-			if _, end := a.seenFrom(q); end > r.End {
-				r.End, r.BeforeEnd = end, q
-			}
-		}
+	r := Reach{AtFirst: first, AtLast: last}
+	if q := first + modulo(0-first, a.Dilation); q <= last && a.firstKey(q) < a.firstKey(r.AtFirst) {
+		r.AtFirst = q
 	}
+	if q := first + modulo(longer-first, a.Dilation); q <= last && a.firstKey(q) < a.firstKey(r.AtFirst) {
+		r.AtFirst = q
+	}
+	if q := last - modulo(last+1, a.Dilation); q >= first && a.lastKey(q) > a.lastKey(r.AtLast) {
+		r.AtLast = q
+	}
+	if q := last - modulo(last+1-longer, a.Dilation); q >= first && a.lastKey(q) > a.lastKey(r.AtLast) {
+		r.AtLast = q
+	}
+	r.First, r.End = a.firstKey(r.AtFirst), a.lastKey(r.AtLast)+1
 	return r
 }
 
@@ -79,10 +76,16 @@ func (a *Axis) RangeReach() Reach {
 	return a.Reach(a.QueryFirst, a.QueryFirst+(a.Outputs()-1)*a.QueryStep)
 }
 
-// seenFrom returns the first key that a query sees, and the position behind the last.
-func (a *Axis) seenFrom(query int64) (first, end int64) {
+// firstKey is the first key that a query sees.
+func (a *Axis) firstKey(query int64) int64 {
 	w := a.Window(query)
-	return w.Residue + w.Lo*a.Dilation, w.Residue + (w.Hi-1)*a.Dilation + 1
+	return w.Residue + w.Lo*a.Dilation
+}
+
+// lastKey is the last key that a query sees.
+func (a *Axis) lastKey(query int64) int64 {
+	w := a.Window(query)
+	return w.Residue + (w.Hi-1)*a.Dilation
 }
 
 // modulo is the n with 0 <= n < m that differs from x by a multiple of m.
@@ -124,7 +127,7 @@ func (a *Axis) checkHeld(index int) error {
 	case r.First < a.KeyFirst:
 		query, key = r.AtFirst, r.First
 	case r.End > a.KeyEnd():
-		query, key = r.BeforeEnd, r.End-1
+		query, key = r.AtLast, r.End-1
 	default:
 		return nil
 	}

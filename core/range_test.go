@@ -29,9 +29,9 @@ func TestReachIsTheUnionOfWindows(t *testing.T) {
 		got := a.Reach(first, last)
 		lo, end := union(&a, first, last)
 		require.Equal(t, [2]int64{lo, end}, [2]int64{got.First, got.End}, "%+v queries %d to %d", a, first, last)
-		require.True(t, first <= got.AtFirst && got.AtFirst <= last && first <= got.BeforeEnd && got.BeforeEnd <= last)
+		require.True(t, first <= got.AtFirst && got.AtFirst <= last && first <= got.AtLast && got.AtLast <= last)
 		require.Contains(t, neighbors(&a, got.AtFirst), got.First)
-		require.Contains(t, neighbors(&a, got.BeforeEnd), got.End-1)
+		require.Contains(t, neighbors(&a, got.AtLast), got.End-1)
 	}
 }
 

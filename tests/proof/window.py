@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Proves the window rule of core/window.go and shaders/na_window.h with z3.
+"""Proves the window rule of core/window.go, core/range.go and shaders/na_window.h with z3.
 
-    window.py [--core FILE] [--shader FILE] [--stride N] [--dilation N] [--step N]
+    window.py [--shader FILE] [--stride N] [--dilation N] [--step N]
 
 The formulas are made from the two sources themselves (symbolic.py). Each statement is proved for
 every length and kernel that Axis.Normalize admits (to 2^60 in Go; in Metal while length + query
@@ -19,6 +19,8 @@ Within one dilation group, for each stride:
     monotone    the windows of later queries neither start nor end earlier
     transpose   seenBy(key) is exactly the interval of the queries whose window holds the key
     equal       Go and Metal give the same windows and intervals
+    reach       the keys that a range of queries needs hold all that any of them sees, and no fewer
+                would do: queries of the range see the first and the last
     overflow    no intermediate result leaves 64 bits (Go) or 32 bits (Metal); divisors are positive
 
 For dilation groups and query steps, whatever interval seenBy gives:
@@ -28,8 +30,9 @@ For dilation groups and query steps, whatever interval seenBy gives:
     steps       Inverse lists an output exactly if its query lies in the key's group and interval
     equal, overflow   as above
 
-Not proved: strides, dilations and steps beyond the bounds (core/window_test.go samples them), the
-offsets of tensors, and that kernels apply the rule rightly (the conformance tests run them).
+Not proved: strides, dilations and steps beyond the bounds and what ranges of several dilation
+groups need (core/window_test.go and core/range_test.go sample them), the offsets of tensors, and
+that kernels apply the rule rightly (the conformance tests run them).
 
 Exits with 1, and with a counterexample, if a statement does not hold or is not decided.
 """
@@ -52,11 +55,13 @@ from symbolic import Source, Trace, Value, integer
 ROOT = Path(__file__).resolve().parents[2]
 GO_LENGTH = 2**60
 METAL_REACH = 2**30 - 1  # of length + query step
+REACH_STRIDES = 3  # up to which what ranges need is proved: no statement but this takes seconds
 EFFORT = 20_000_000  # z3's resource units for one formula: the same on every machine
 
 STRUCTS = {
     "Window": ["Residue", "Position", "Start", "Lo", "Hi"],
     "Queries": ["First", "Step", "Count"],
+    "Reach": ["First", "End", "AtFirst", "AtLast"],
     "NaReach": ["start", "lo", "hi"],
     "NaQueries": ["first", "step", "count"],
 }
@@ -99,6 +104,7 @@ class Axis:
             "QueryStep": integer(rule.step),
             "Causal": z3.BoolVal(rule.causal),
             "MaskFirst": z3.BoolVal(rule.mask_first),
+            **dict.fromkeys(("QueryFirst", "QueryCount", "KeyFirst", "KeyCount"), integer(0)),
         }
         self.metal: Value = {
             "length": self.length,
@@ -157,6 +163,8 @@ class Proof:
             self.steps()
             self.equal_steps()
             self.overflow_steps()
+        for self.rule in rules(min(strides, REACH_STRIDES)):
+            self.reach()
 
     # ------------------------------------------------- within one group
 
@@ -293,6 +301,21 @@ class Proof:
             ]
             self.prove("steps: who is listed sees the key", a.known + case, sees == listed)
 
+    def reach(self) -> None:
+        a, trace = Axis(self.rule, GO_LENGTH), Trace()
+        first, last, query = a.index("first"), a.index("last"), a.index("query")
+        known = [*a.known, first <= last]
+        r = self.go.call("Reach", a.go, first, last, trace=trace)
+        keys = [self.go.call(name, a.go, query) for name in ("firstKey", "lastKey")]
+        inside = z3.And(r["First"] <= keys[0], keys[1] < r["End"])
+        within = [*known, first <= query, query <= last]
+        self.prove("reach: what a query of the range sees is inside", within, inside)
+        ends = [(r["AtFirst"], "firstKey", r["First"]), (r["AtLast"], "lastKey", r["End"] - 1)]
+        for at, name, key in ends:
+            claim = z3.And(first <= at, at <= last, self.go.call(name, a.go, at) == key)
+            self.prove(f"reach: a query of the range sees its {name}", known, claim)
+        self.fits(64, known, trace)
+
     def equal_steps(self) -> None:
         a = Axis(self.rule, METAL_REACH - self.rule.step)
         key = a.index("key")
@@ -323,6 +346,12 @@ class Proof:
             self.fits(bits, a.known, trace)
 
 
+def core() -> str:
+    """The two Go files as one."""
+    window, ranges = ((ROOT / "core" / name).read_text() for name in ("window.go", "range.go"))
+    return window + ranges.replace("package core\n", "")
+
+
 def rules(strides: int) -> Iterator[Rule]:
     for stride in range(1, strides + 1):
         yield Rule(stride)
@@ -332,14 +361,13 @@ def rules(strides: int) -> Iterator[Rule]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Proves the window rule.")
-    parser.add_argument("--core", type=Path, default=ROOT / "core/window.go")
     parser.add_argument("--shader", type=Path, default=ROOT / "shaders/na_window.h")
     parser.add_argument("--stride", type=int, default=32, help="largest stride")
     parser.add_argument("--dilation", type=int, default=8, help="largest dilation")
     parser.add_argument("--step", type=int, default=6, help="largest query step")
     args = parser.parse_args()
     started = time.monotonic()
-    proof = Proof(args.core.read_text(), args.shader.read_text())
+    proof = Proof(core(), args.shader.read_text())
     try:
         proof.run(args.stride, args.dilation, args.step)
     except ProofError as failure:
