@@ -41,8 +41,8 @@ template <typename T, typename Off, int D, int G, int R, int VEC>
   }
   for (int p0 = u0.reach[0].lo; p0 < u0.reach[0].hi; p0++) {
     for (int p1 = u1.reach[0].lo; p1 < u1.reach[0].hi; p1++) {
-      int k0 = q0.residue + p0 * p.axis[0].dilation,
-          k1 = q1.residue + p1 * p.axis[1].dilation;
+      int k0 = q0.met.base + p0 * p.axis[0].dilation,
+          k1 = q1.met.base + p1 * p.axis[1].dilation;
       int slot = ((p0 - u0.reach[0].start) * p.axis[1].slots + p1 -
                   u1.reach[0].start) *
                  p.axis[2].slots;
@@ -50,7 +50,7 @@ template <typename T, typename Off, int D, int G, int R, int VEC>
         NaRow<NA_CHUNKS(D, G)> y;
         na_load<D, G, VEC>(
             row +
-                na_at<Off>(p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation),
+                na_at<Off>(p, 1, k0, k1, q2.met.base + p2 * p.axis[2].dilation),
             lane,
             y);
         NA_UNROLL

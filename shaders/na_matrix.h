@@ -150,23 +150,33 @@ inline void na_accumulate(thread NaPanel<N>& x,
 // position start on, and the union first <= p < end of what they see or are
 // seen by.
 struct NaBox {
-  int residue, group, start, first, end;
+  int local, group, start, first, end;
+  int origin;  // position of the tensor's first row of the dilation group
+  NaHeld met;  // of what they see or are seen by
 };
 
 inline NaBox na_box(
     constant NaAxis& a, int length, int unit, int rows, bool of_keys) {
   NaBox b;
-  b.residue = unit % a.dilation;
+  b.local = unit % a.dilation;
   b.start = unit / a.dilation * rows;
-  b.group = na_group_length(a, length, b.residue);
-  int last = min(b.start + rows, b.group) - 1;
+  int first = of_keys ? a.key_first : a.query_first;
+  NaOrigin o = na_origin(a, first, b.local);
+  b.origin = o.shift;
+  b.group = na_group_length(a, length, o.residue);
+  b.met = of_keys ? na_held_queries(a, o.residue) : na_held_keys(a, o.residue);
+  NaHeld own =
+      of_keys ? na_held_keys(a, o.residue) : na_held_queries(a, o.residue);
   b.first = 0;
   b.end = 0;
-  if (last >= b.start) {
-    b.first = of_keys ? na_seen_by(a, b.group, b.start).x
-                      : na_reach(a, b.group, b.start).lo;
-    b.end = of_keys ? na_seen_by(a, b.group, last).y + 1
-                    : na_reach(a, b.group, last).hi;
+  int at = b.origin + b.start;
+  int last = min(at + rows, min(b.group, own.end)) - 1;
+  if (last >= at && of_keys) {
+    b.first = max(na_seen_by(a, b.group, at).x - b.met.shift, 0);
+    b.end = min(na_seen_by(a, b.group, last).y + 1, b.met.end) - b.met.shift;
+  } else if (last >= at) {
+    b.first = na_reach(a, b.met, b.group, at).lo;
+    b.end = na_reach(a, b.met, b.group, last).hi;
   }
   return b;
 }
@@ -180,18 +190,20 @@ struct NaLine {
 inline NaLine na_line(
     constant NaAxis& a, int length, NaBox b, int row, bool of_keys) {
   NaLine r;
-  r.position = b.start + row;
-  r.index = b.residue + r.position * a.dilation;
-  r.inside = r.index < a.length;
-  r.live = r.index < length;
+  int position = b.origin + b.start + row;
+  r.position = position - b.met.shift;
+  r.index = b.local + (b.start + row) * a.dilation;
+  r.inside = r.index < (of_keys ? a.keys : a.queries);
+  r.live =
+      r.inside && (of_keys ? a.key_first : a.query_first) + r.index < length;
   r.lo = 0;
   r.hi = 0;
   if (r.live && of_keys) {
-    int2 seen = na_seen_by(a, b.group, r.position);
+    int2 seen = na_seen_by(a, b.met, b.group, position);
     r.lo = seen.x;
-    r.hi = seen.y + 1;
+    r.hi = seen.y;
   } else if (r.live) {
-    NaReach reach = na_reach(a, b.group, r.position);
+    NaReach reach = na_reach(a, b.met, b.group, position);
     r.lo = reach.lo;
     r.hi = reach.hi;
   }
@@ -233,5 +245,5 @@ inline NaRows<T1, T2> na_rows(constant NaParams& p,
 }
 
 inline int na_index(constant NaParams& p, NaBox b, int axis, int position) {
-  return b.residue + position * p.axis[axis].dilation;
+  return b.met.base + position * p.axis[axis].dilation;
 }

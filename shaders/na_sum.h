@@ -26,7 +26,7 @@ inline NaRowAt na_row(
   NA_UNROLL
   for (int i = 0; i < 3; i++) {
     r.o[i] = live ? r.o[i] : 0;
-    r.live = r.live && r.o[i] * p.axis[i].step <
+    r.live = r.live && p.axis[i].query_first + r.o[i] * p.axis[i].step <
                            na_length(p, sizes, live ? r.batch : batch, i);
   }
   r.batch = live ? r.batch : batch;
@@ -76,10 +76,10 @@ inline NaRelative na_relative(constant NaParams& p,
   for (int i = 0; i < 3; i++) {
     NaSpan<1> q =
         na_queries<1>(p.axis[i], na_length(p, sizes, at.batch, i), at.o[i]);
-    NaReach reach = na_reach(p.axis[i], q.group, q.position[0]);
+    NaReach reach = na_reach(p.axis[i], q, 0);
     int position = q.position[0] + rel[i];
     r.seen = r.seen && na_sees(reach, position);
-    r.key[i] = q.residue + position * p.axis[i].dilation;
+    r.key[i] = q.met.base + position * p.axis[i].dilation;
     r.slot = r.slot * p.axis[i].slots + position - reach.start;
   }
   NA_UNROLL

@@ -81,7 +81,7 @@ inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
 
 // One axis of a row: where it is, and what it sees or is seen by, lo <= n < hi.
 // That is at index base + n * step of its tensor, and at position origin + n *
-// advance of the dilation group.
+// advance of the dilation group, counted as `position` is.
 struct NaAxisRange {
   int index, position;
   int base, step, origin, advance;
@@ -93,45 +93,50 @@ template <bool KEYS>
 inline NaAxisRange na_axis_range(
     constant NaAxis& a, int length, int unit, int rows, int row) {
   NaAxisRange r;
+  NaOrigin o;
   if (!KEYS && a.step != 1) {  // a row is an output
     r.index = unit * rows + row;
     r.inside = r.index < a.outputs;
     int at = min(r.index, a.outputs) * a.step;
-    r.live = r.inside && at < length;
-    r.base = at % a.dilation;
-    r.position = at / a.dilation;
+    r.live = r.inside && a.query_first + at < length;
+    o = na_origin(a, a.query_first, at);
+    r.position = o.shift;
   } else {
-    r.base = a.dilation == 1 ? 0 : unit % a.dilation;
+    int first = KEYS ? a.key_first : a.query_first;
+    int local = a.dilation == 1 ? 0 : unit % a.dilation;
     r.position = (a.dilation == 1 ? unit : unit / a.dilation) * rows + row;
-    r.index = r.base + r.position * a.dilation;
-    r.inside = r.index < a.length;
-    r.live = r.index < length;
+    r.index = local + r.position * a.dilation;
+    r.inside = r.index < (KEYS ? a.keys : a.queries);
+    r.live = r.inside && first + r.index < length;
+    o = na_origin(a, first, local);
+    r.position += o.shift;
   }
+  NaHeld met =
+      KEYS ? na_held_queries(a, o.residue) : na_held_keys(a, o.residue);
+  r.base = KEYS && a.step != 1 ? 0 : met.base;
   r.step = a.dilation;
   r.origin = 0;
   r.advance = 1;
   r.lo = 0;
   r.hi = 0;
-  int group = na_group_length(a, length, r.base);
-  if (KEYS && a.step != 1) {
-    r.base = 0;
-  }
+  int group = na_group_length(a, length, o.residue);
   if (r.live && !KEYS) {
-    NaReach reach = na_reach(a, group, r.position);
+    NaReach reach = na_reach(a, met, group, r.position);
     r.lo = reach.lo;
     r.hi = reach.hi;
   } else if (r.live && a.step == 1) {
-    int2 seen = na_seen_by(a, group, r.position);
+    int2 seen = na_seen_by(a, met, group, r.position);
     r.lo = seen.x;
-    r.hi = seen.y + 1;
+    r.hi = seen.y;
   } else if (r.live) {
-    NaQueries q = na_inverse(a, length, r.index);
+    NaQueries q = na_inverse_range(a, length, r.index);
     r.base = q.first;
     r.step = q.step;
     r.hi = q.count;
-    r.origin = q.first * a.step / a.dilation;
+    r.origin = na_output_position(a, q.first) - met.shift;
     r.advance = q.step * a.step / a.dilation;
   }
+  r.position -= met.shift;
   return r;
 }
 

@@ -24,7 +24,7 @@ enum NaFlags {
 };
 
 struct NaAxis {
-  int length;   // positions of the token layout
+  int length;   // positions of the token layout, whatever tensors hold of it
   int outputs;  // computed queries
   int slots;    // of a window: its size
   int dilation;
@@ -32,6 +32,9 @@ struct NaAxis {
   int step;    // only every step-th query is computed
   int causal;
   int mask_first;
+  // Positions of the axis that the tensors of queries and of keys begin at, and
+  // how many they have.
+  int query_first, queries, key_first, keys;
 };
 
 // stride[i] belongs to buffer i + 1 and counts elements along batch, the three

@@ -3,7 +3,7 @@
 // Which queries or keys per lane group works on, and what they see.
 #pragma once
 #include "na_load.h"
-#include "na_window.h"
+#include "na_range.h"
 
 // A lane group's place in the grid: x counts tiles along the last axis, y along
 // the other two, z samples and heads.
@@ -41,39 +41,61 @@ template <int R>
 struct NaSpan {
   int residue, group;  // of the dilation group, and its length in this sample
   int index[R];        // of the query's output, or of the key
-  int position[R];
-  bool inside[R];  // the tensor has it
-  bool live[R];    // so has the sample; else it is padding
+  int position[R];     // of a query counted as those of keys are
+  bool inside[R];      // the tensor has it
+  bool live[R];        // so has the sample; else it is padding
+  NaHeld met;          // what queries see is of these keys, and the other way
 };
 
-// Keys are enumerated by residue first, so that neighboring units stay
-// neighbors in memory.
+// Rows of a tensor that begins at `first` are enumerated by residue first, so
+// that neighboring units stay neighbors in memory.
 template <int R>
-inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
+inline NaSpan<R> na_span(
+    constant NaAxis& a, int length, int unit, int first, int count) {
   NaSpan<R> s;
-  s.residue = a.dilation == 1 ? 0 : unit % a.dilation;
+  int local = a.dilation == 1 ? 0 : unit % a.dilation;
   int chunk = a.dilation == 1 ? unit : unit / a.dilation;
+  NaOrigin o = na_origin(a, first, local);
+  s.residue = o.residue;
   NA_UNROLL
   for (int r = 0; r < R; r++) {
-    s.position[r] = chunk * R + r;
-    s.index[r] = s.residue + s.position[r] * a.dilation;
-    s.inside[r] = s.index[r] < a.length;
-    s.live[r] = s.index[r] < length;
+    s.index[r] = local + (chunk * R + r) * a.dilation;
+    s.position[r] = chunk * R + r + o.shift;
+    s.inside[r] = s.index[r] < count;
+    s.live[r] = s.inside[r] && first + s.index[r] < length;
   }
   s.group = na_group_length(a, length, s.residue);
   return s;
 }
 
-// So are queries, of step 1. With R = 1 a unit is an output index, of any step.
+template <int R>
+inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
+  NaSpan<R> s = na_span<R>(a, length, unit, a.key_first, a.keys);
+  s.met = na_held_queries(a, s.residue);
+  return s;
+}
+
+// With R = 1 a unit is an output index, of any step; else the step is 1.
 template <int R>
 inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
-  if (R > 1) {
-    return na_keys<R>(a, length, unit);
+  int first = R > 1 ? unit : min(unit, a.outputs) * a.step;
+  NaSpan<R> s = na_span<R>(a, length, first, a.query_first, a.queries);
+  if (R == 1) {
+    s.index[0] = unit;
+    s.inside[0] = unit < a.outputs;
   }
-  NaSpan<R> s = na_keys<R>(a, length, min(unit, a.outputs) * a.step);
-  s.index[0] = unit;
-  s.inside[0] = unit < a.outputs;
+  s.met = na_held_keys(a, s.residue);
+  NA_UNROLL
+  for (int r = 0; r < R; r++) {
+    s.position[r] -= s.met.shift;
+  }
   return s;
+}
+
+// What query r of a span sees.
+template <int R>
+inline NaReach na_reach(constant NaAxis& a, thread const NaSpan<R>& s, int r) {
+  return na_reach(a, s.met, s.group, s.position[r] + s.met.shift);
 }
 
 // The union of what the R queries see; count is the same for a whole simdgroup,
@@ -96,7 +118,7 @@ inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
     u.reach[r].lo = 0;
     u.reach[r].hi = 0;
     if (s.live[r]) {
-      u.reach[r] = na_reach(a, s.group, s.position[r]);
+      u.reach[r] = na_reach(a, s, r);
       u.first = r == 0 ? u.reach[r].lo : u.first;
       u.top = u.reach[r].hi - 1;
     }
@@ -143,29 +165,32 @@ inline NaSeen<R> na_seen(constant NaAxis& a,
   }
   if (R == 1) {
     if (s.live[0]) {
-      NaQueries q = na_inverse(a, length, s.index[0]);
+      NaQueries q = na_inverse_range(a, length, s.index[0]);
       v.first = q.first;
       v.step = q.step;
       v.hi[0] = q.count;
       v.top = q.count - 1;
-      v.position = q.first * a.step / a.dilation;
+      v.position = na_output_position(a, q.first);
       v.advance = q.step * a.step / a.dilation;
     }
   } else {
     int start = 0;
     NA_UNROLL
     for (int r = 0; r < R; r++) {
+      int2 seen = int2(0, 0);
       if (s.live[r]) {
-        int2 seen = na_seen_by(a, s.group, s.position[r]);
-        start = r == 0 ? seen.x : start;
+        seen = na_seen_by(a, s.met, s.group, s.position[r]);
+      }
+      if (seen.x < seen.y) {
+        start = v.top < 0 ? seen.x : start;
         v.lo[r] = seen.x - start;
-        v.hi[r] = seen.y - start + 1;
-        v.top = max(v.top, seen.y - start);
+        v.hi[r] = seen.y - start;
+        v.top = max(v.top, seen.y - start - 1);
       }
     }
-    v.first = s.residue + start * a.dilation;
+    v.first = s.met.base + start * a.dilation;
     v.step = a.dilation;
-    v.position = start;
+    v.position = s.met.shift + start;
   }
   v.end = v.top + 1;
   v.count = simd_max(v.end);
@@ -217,9 +242,9 @@ inline void na_store_cell(constant NaParams& p,
   NaRow<N> zero;
   na_clear(zero);
   int s0 = p.axis[0].step, s1 = p.axis[1].step, s2 = p.axis[2].step;
-  for (int i = o0 * s0; i < min(o0 * s0 + s0, p.axis[0].length); i++) {
-    for (int j = o1 * s1; j < min(o1 * s1 + s1, p.axis[1].length); j++) {
-      for (int k = o2 * s2; k < min(o2 * s2 + s2, p.axis[2].length); k++) {
+  for (int i = o0 * s0; i < min(o0 * s0 + s0, p.axis[0].queries); i++) {
+    for (int j = o1 * s1; j < min(o1 * s1 + s1, p.axis[1].queries); j++) {
+      for (int k = o2 * s2; k < min(o2 * s2 + s2, p.axis[2].queries); k++) {
         device T* row = base + na_at<Off>(p, tensor, i, j, k);
         if (i == o0 * s0 && j == o1 * s1 && k == o2 * s2) {
           na_store<D, G, VEC>(row, lane, x, factor);

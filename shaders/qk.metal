@@ -93,8 +93,8 @@ template <typename T,
   for (int n0 = 0; n0 < u0.count; n0++) {
     for (int n1 = 0; n1 < u1.count; n1++) {
       int p0 = min(u0.first + n0, u0.top), p1 = min(u1.first + n1, u1.top);
-      int k0 = q0.residue + p0 * p.axis[0].dilation,
-          k1 = q1.residue + p1 * p.axis[1].dilation;
+      int k0 = q0.met.base + p0 * p.axis[0].dilation,
+          k1 = q1.met.base + p1 * p.axis[1].dilation;
       bool line = na_sees(u0.reach[0], u0.first + n0) &&
                   na_sees(u1.reach[0], u1.first + n1);
       int slot = ((p0 - u0.reach[0].start) * p.axis[1].slots + p1 -
@@ -107,7 +107,7 @@ template <typename T,
           NaRow<NA_CHUNKS(D, G)> k;
           na_load<D, G, VEC>(
               key + na_at<Off>(
-                        p, 1, k0, k1, q2.residue + p2 * p.axis[2].dilation),
+                        p, 1, k0, k1, q2.met.base + p2 * p.axis[2].dilation),
               lane,
               k);
           NA_UNROLL

@@ -49,9 +49,6 @@ func (b *Backend) Unsupported(p *core.Problem) []string {
 	if p.DType == core.Float64 {
 		why = append(why, "dtype is float64 (Metal has float32, float16 and bfloat16)")
 	}
-	if p.Ranged() {
-		why = append(why, "queries or keys are a range of an axis")
-	}
 	return append(why, tooLarge(p)...)
 }
 

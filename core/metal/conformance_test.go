@@ -81,3 +81,19 @@ func TestLogitsFarApart(t *testing.T) {
 		conformance.Check(t, conformance.Backend(b), p, nil, 0)
 	}
 }
+
+// Ranges of queries and keys, by every design.
+func TestRanges(t *testing.T) {
+	b := newSimulator(t, nil).backend()
+	conformance.Ranges(t, conformance.Backend(b), rangeStep(11))
+	b.tune = &everywhereMatrix
+	conformance.Ranges(t, conformance.Backend(b), rangeStep(13))
+}
+
+// rangeStep is a step over the cases, or 1.
+func rangeStep(step int) int {
+	if full {
+		return 1
+	}
+	return step
+}

@@ -29,6 +29,7 @@ kernel void probe_params(constant NaParams& p [[buffer(0)]], device long* out [[
     constant NaAxis& a = p.axis[i];
     out[n++] = a.length; out[n++] = a.outputs; out[n++] = a.slots; out[n++] = a.dilation;
     out[n++] = a.stride; out[n++] = a.step; out[n++] = a.causal; out[n++] = a.mask_first;
+    out[n++] = a.query_first; out[n++] = a.queries; out[n++] = a.key_first; out[n++] = a.keys;
   }
   for (int i = 0; i < 3; i++) out[n++] = p.units[i];
   for (int i = 0; i < 3; i++) out[n++] = p.tile[i];
@@ -98,8 +99,9 @@ func TestParameterBlockIsTheShaders(t *testing.T) {
 		a := &p.axes[i]
 		*a = core.Axis{Length: 1000 * number(), Kernel: number(), Dilation: number(), Stride: number(), QueryStep: number()}
 		a.Causal, a.MaskFirst = i == 0, i == 1
+		a.Range = core.Range{QueryFirst: number(), QueryCount: number(), KeyFirst: number(), KeyCount: number()}
 		want = append(want, a.Length, a.Outputs(), a.Kernel, a.Dilation, a.Stride, a.QueryStep,
-			int64(boolInt(a.Causal)), int64(boolInt(a.MaskFirst)))
+			int64(boolInt(a.Causal)), int64(boolInt(a.MaskFirst)), a.QueryFirst, a.QueryCount, a.KeyFirst, a.KeyCount)
 	}
 	set := func(fields ...*int) {
 		for _, f := range fields {

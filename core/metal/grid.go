@@ -27,7 +27,11 @@ type extent struct{ length, groups int }
 func extents(p *core.Problem, side side) (e [3]extent) {
 	for i := range p.Axes {
 		a := &p.Axes[i]
-		e[i] = extent{int(a.GroupLength(0)), int(a.Dilation)}
+		rows := a.Keys()
+		if side == querySide {
+			rows = a.Queries()
+		}
+		e[i] = extent{int((rows + a.Dilation - 1) / a.Dilation), int(a.Dilation)}
 		if side == querySide && a.QueryStep != 1 {
 			e[i] = extent{int(a.Outputs()), 1}
 		}

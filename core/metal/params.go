@@ -12,7 +12,7 @@ import (
 // Layout of NaParams in shaders/na_types.h, in bytes.
 const (
 	maxTensors    = 12
-	axisBytes     = 8 * 4
+	axisBytes     = 12 * 4
 	flagsOffset   = 3*axisBytes + 11*4
 	strideOffset  = 3*axisBytes + 18*4
 	strideNumbers = 5 // a tensor: batch, three axes, heads
@@ -68,7 +68,7 @@ func (p *params) encode() [paramsBytes]byte {
 	for i := range p.axes {
 		a := &p.axes[i]
 		put(int(a.Length), int(a.Outputs()), int(a.Kernel), int(a.Dilation), int(a.Stride), int(a.QueryStep),
-			boolInt(a.Causal), boolInt(a.MaskFirst))
+			boolInt(a.Causal), boolInt(a.MaskFirst), int(a.QueryFirst), int(a.Queries()), int(a.KeyFirst), int(a.Keys()))
 	}
 	put(p.units[:]...)
 	put(p.tile[:]...)

@@ -29,6 +29,9 @@ func TestRandomProblems(t *testing.T) {
 			b.wide = seed%10 == 0
 		}
 		p, sizes := conformance.Random(rand.New(rand.NewPCG(uint64(first), seed)))
+		if seed%2 == 1 {
+			p, sizes = conformance.RandomRanges(rand.New(rand.NewPCG(uint64(first), seed)))
+		}
 		if p.DType == core.Float64 {
 			p.DType = core.Float32
 		}

@@ -59,6 +59,12 @@ func fit(p *core.Problem) {
 	for i := range p.Rank {
 		a := &p.Axes[i]
 		a.Length = (a.Kernel + 1) * a.Dilation
+		if a.Ranged() {
+			a.Range = core.Range{QueryCount: a.Length - 1}
+			if a.QueryStep < a.Length {
+				a.Range = core.Range{QueryFirst: a.QueryStep}
+			}
+		}
 	}
 }
 

@@ -82,7 +82,7 @@ func (t *tuning) matrix(p *core.Problem) bool {
 func (t *tuning) strip(p *core.Problem) bool {
 	a, d := &p.Axes[2], t.design(p, "attn_bwd_strip")
 	slots := int(a.Kernel)
-	plain := p.Rank == 1 && a.QueryStep == 1 && a.Stride == 1 && p.Group() == 1 && p.Extra == 0 && !p.RPB
+	plain := p.Rank == 1 && a.QueryStep == 1 && a.Stride == 1 && p.Group() == 1 && p.Extra == 0 && !p.RPB && !p.Ranged()
 	return t.strips && plain && max(p.HeadDim, p.ValueDim) <= int64(d.lanes)*t.query.channels &&
 		stripFits(d.threads/d.lanes, slots)
 }
