@@ -227,8 +227,23 @@ struct options {
   per_axis stride = 1;
   per_axis causal = 0;
   std::optional<double> scale;  // 1/sqrt(head_dim)
+  /// Length of the whole axes, of which the tensors hold ranges: those of
+  /// queries and outputs from query_first on, keys and values from key_first
+  /// on. 0: the tensors hold the whole axes. See natten_mps_range.
+  per_axis length = 0;
+  per_axis query_first = 0;
+  per_axis key_first = 0;
   const char* backend = nullptr;
 };
+
+/// The keys that the queries of a range need: `range` with its key range.
+inline natten_mps_range window_range(const natten_mps_axis& axis,
+                                     natten_mps_range range) {
+  call([&](natten_mps_error* e) {
+    return natten_mps_window_range(&axis, &range, e);
+  });
+  return range;
+}
 
 /// The problem of attention() below.
 template <class T>
@@ -245,8 +260,9 @@ problem attention_problem(tensor_view<const T> query,
                     std::to_string(value.rank()) +
                     " dimensions (want [batch, 1 to 3 axes, heads, channels])");
   for (std::size_t i = 0; i + 2 < rank; i++)
-    if (key.shape()[i] != query.shape()[i] ||
-        value.shape()[i] != query.shape()[i])
+    if (value.shape()[i] != key.shape()[i] ||
+        (key.shape()[i] != query.shape()[i] &&
+         (i == 0 || options.length.at(i - 1, rank - 3) == 0)))
       throw error(
           NATTEN_MPS_INVALID_ARGUMENT,
           "query, key and value differ in dimension " + std::to_string(i));
@@ -269,7 +285,19 @@ problem attention_problem(tensor_view<const T> query,
   }
   for (std::size_t i = 0; i + 3 < rank; i++) {
     natten_mps_axis& axis = p.axes[i];
-    axis.length = query.shape()[1 + i];
+    axis.length = options.length.at(i, rank - 3);
+    if (axis.length == 0) {
+      axis.length = query.shape()[1 + i];
+    } else if (query.shape()[1 + i] < 1 || key.shape()[1 + i] < 1) {
+      throw error(NATTEN_MPS_INVALID_ARGUMENT,
+                  "query or key holds no position of axis " +
+                      std::to_string(i) + " (want one or more)");
+    } else {
+      p.ranges[i] = {options.query_first.at(i, rank - 3),
+                     query.shape()[1 + i],
+                     options.key_first.at(i, rank - 3),
+                     key.shape()[1 + i]};
+    }
     axis.kernel = kernel.at(i, rank - 3);
     axis.dilation = options.dilation.at(i, rank - 3);
     axis.stride = options.stride.at(i, rank - 3);

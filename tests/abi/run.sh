@@ -66,6 +66,8 @@ run_examples() {
             ./c >/dev/null
             "$cc" -std=c99 -g "-fsanitize=address,undefined" attention.c -o sanitized "${flags[@]}"
             ./sanitized >/dev/null
+            "$cc" -std=c99 -g "-fsanitize=address,undefined" stream.c -o stream "${flags[@]}" -lm
+            ./stream >/dev/null
             "$cxx" -std=c++17 attention.cc -o cc "${flags[@]}"
             ./cc >/dev/null
             echo "$cc, $cxx: examples build by pkg-config and run"
@@ -75,6 +77,7 @@ run_examples() {
         cmake -S . -B cmake -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
         cmake --build cmake >/dev/null
         cmake/attention_c >/dev/null
+        cmake/stream >/dev/null
         cmake/attention_cc >/dev/null
         echo "cmake: examples build by find_package and run"
     fi

@@ -76,6 +76,43 @@ void test_half_types() {
   for (auto x : brain_out) CHECK(x.bits == 0x4000);
 }
 
+// A range of the queries, with the keys that they need, is what the whole
+// gives.
+void test_ranges() {
+  std::vector<float> x(8), whole(8), part(2);
+  for (std::size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i * i);
+  view all(x.data(), {1, 8, 1, 1}), all_out(whole.data(), {1, 8, 1, 1});
+  natten_mps::attention(all, all, all, all_out, 3);
+  natten_mps_axis axis{};
+  axis.length = 8;
+  axis.kernel = 3;
+  natten_mps_range need = natten_mps::window_range(axis, {3, 2, 0, 0});
+  CHECK(need.key_first == 2 && need.key_count == 4);
+  view query(x.data() + 3, {1, 2, 1, 1}), out(part.data(), {1, 2, 1, 1});
+  view keys(x.data() + need.key_first, {1, need.key_count, 1, 1});
+  natten_mps::options o;
+  o.length = 8;
+  o.query_first = 3;
+  o.key_first = need.key_first;
+  natten_mps::attention(query, keys, keys, out, 3, o);
+  CHECK(std::abs(part[0] - whole[3]) < 1e-5 &&
+        std::abs(part[1] - whole[4]) < 1e-5);
+  o.key_first = 3;
+  CHECK(message_of([&] {
+          natten_mps::attention(query, keys, keys, out, 3, o);
+        }).find("query 3 on axis 0 sees key 2, which is not held") == 0);
+  CHECK(message_of([&] {
+          natten_mps::attention(view(x.data(), {1, 0, 1, 1}),
+                                keys,
+                                keys,
+                                view(part.data(), {1, 0, 1, 1}),
+                                3,
+                                o);
+        }) == "query or key holds no position of axis 0 (want one or more)");
+  CHECK(message_of([&] { natten_mps::window_range(axis, {9, 0, 0, 0}); }) ==
+        "query_first is 9 on axis 0 (want 0 to length - 1, 7)");
+}
+
 void test_errors() {
   std::vector<float> memory(64);
   view q(memory.data(), {1, 4, 2, 2}), shorter(memory.data(), {1, 3, 2, 2});
@@ -116,6 +153,7 @@ void test_errors() {
 int main() {
   test_plans();
   test_half_types();
+  test_ranges();
   test_errors();
   return failures != 0;
 }

@@ -120,18 +120,45 @@ public final class Plan {
     }
 }
 
+/// The keys that the queries of a range need: `range` with its key range.
+public func windowRange(_ axis: natten_mps_axis, _ range: natten_mps_range) throws
+    -> natten_mps_range
+{
+    var (axis, range) = (axis, range)
+    try check { natten_mps_window_range(&axis, &range, $0) }
+    return range
+}
+
+/// Tensors that hold ranges of longer axes: queries and outputs from queryFirst on, keys
+/// and values from keyFirst on. One element per axis; see natten_mps_range.
+public struct Ranges {
+    public var length, queryFirst, keyFirst: [Int]
+
+    public init(length: [Int], queryFirst: [Int], keyFirst: [Int]) {
+        self.length = length
+        self.queryFirst = queryFirst
+        self.keyFirst = keyFirst
+    }
+}
+
 /// Fused attention, forward, on tensors [batch, 1 to 3 axes, heads, channels];
 /// kernel, dilation and causal have one element per axis.
 public func attention(
     query: Tensor, key: Tensor, value: Tensor, out: Tensor, type: ElementType = .float32,
     kernel: [Int], dilation: [Int]? = nil, causal: [Bool]? = nil, scale: Double? = nil,
-    backend: String? = nil
+    ranges: Ranges? = nil, backend: String? = nil
 ) throws {
     let rank = query.shape.count - 3
-    let perAxis = [kernel.count, dilation?.count ?? rank, causal?.count ?? rank]
+    let perAxis = [
+        kernel.count, dilation?.count ?? rank, causal?.count ?? rank, ranges?.length.count ?? rank,
+        ranges?.queryFirst.count ?? rank, ranges?.keyFirst.count ?? rank,
+    ]
     guard (1...3).contains(rank), key.shape.count == rank + 3, value.shape.count == rank + 3,
         out.shape.count == rank + 3, perAxis.allSatisfy({ $0 == rank }),
-        key.shape[...rank] == query.shape[...rank], value.shape[...rank] == query.shape[...rank],
+        value.shape[...rank] == key.shape[...rank], key.shape[0] == query.shape[0],
+        ranges == nil
+            ? key.shape[...rank] == query.shape[...rank]
+            : (key.shape[1...rank] + query.shape[1...rank]).allSatisfy({ $0 > 0 }),
         out.shape[...(rank + 1)] == query.shape[...(rank + 1)],
         out.shape[rank + 2] == value.shape[rank + 2], key.shape[rank + 1] == value.shape[rank + 1],
         key.shape[rank + 2] == query.shape[rank + 2]
@@ -159,10 +186,21 @@ public func attention(
     withUnsafeMutableBytes(of: &problem.axes) { bytes in
         let axes = bytes.bindMemory(to: natten_mps_axis.self)
         for i in 0..<rank {
-            axes[i].length = Int64(query.shape[1 + i])
+            axes[i].length = Int64(ranges?.length[i] ?? query.shape[1 + i])
             axes[i].kernel = Int64(kernel[i])
             axes[i].dilation = Int64(dilation?[i] ?? 1)
             axes[i].causal = causal?[i] == true ? 1 : 0
+        }
+    }
+    if let ranges {
+        withUnsafeMutableBytes(of: &problem.ranges) { bytes in
+            let slots = bytes.bindMemory(to: natten_mps_range.self)
+            for i in 0..<rank {
+                slots[i].query_first = Int64(ranges.queryFirst[i])
+                slots[i].query_count = Int64(query.shape[1 + i])
+                slots[i].key_first = Int64(ranges.keyFirst[i])
+                slots[i].key_count = Int64(key.shape[1 + i])
+            }
         }
     }
     var args = natten_mps_args()
