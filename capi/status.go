@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // The numbers of the header are those of core: an index out of range here does
@@ -30,6 +31,7 @@ func invalid(format string, args ...any) error {
 // guarded is what every export that can fail consists of: it calls f and tells
 // the C caller how that went, also when f panics.
 func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
+	scratch.Stack()
 	if !writable(out) {
 		return C.NATTEN_MPS_INVALID_ARGUMENT
 	}

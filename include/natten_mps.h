@@ -65,9 +65,11 @@
  *   process with a message.
  * SIGNALS   When it is loaded the library installs handlers, which pass on what
  *   is not the runtime's to handlers that were there before. A handler that is
- *   installed later must have SA_ONSTACK (sigaction(2)): without it it would
- *   run on a small stack of the runtime's, and may overwrite memory. SIGPIPE,
- *   SIGINT and the like keep their effect.
+ *   installed later must have SA_ONSTACK (sigaction(2)): without it it may run
+ *   on a stack of the runtime's and overwrite memory. The library keeps 40 KiB
+ *   free there while it computes, so that handlers of profilers and timers
+ *   that lack the flag survive, but not in a thread's first call and not in
+ *   the runtime's own work. SIGPIPE, SIGINT and the like keep their effect.
  * FORK   A child made by fork() without exec() inherits a library whose threads
  *   are gone. Do not call it there.
  * MEMORY   What a run needs beside its tensors is kept for later runs of any

@@ -207,6 +207,7 @@ func (u *run) Work(j *sched.Job) {
 	h.run, h.done = u, false
 	u.victims.Add(&h.rows)
 	for n, ok := j.Take(); ok; n, ok = j.Take() {
+		scratch.Stack()
 		s := &u.stages[0]
 		for i := 1; n >= s.walk.Count; i++ {
 			n -= s.walk.Count

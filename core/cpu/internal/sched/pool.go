@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
 // maxWorkers is how many goroutines the pool has at most: two for every processor, for
@@ -66,6 +68,7 @@ var pool struct {
 }
 
 func (w *worker) loop() {
+	scratch.Stack()
 	for range w.wake {
 		j := w.job.Swap(nil)
 		if j == nil {
