@@ -126,7 +126,42 @@ def test_running_a_script_and_a_module(tmp_path):
     assert done.stdout == "0.14.6 ['z'] 5\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["link"], ["0.14.6"], ["unlink", "now"]])
+SAY = "import sys, importlib.metadata as m; print(m.version('natten'), sys.argv, __name__)"
+
+
+@pytest.mark.parametrize("way", ["code", "input", "command", "folder", "nothing"])
+def test_running_as_python_does(way, tmp_path):
+    (tmp_path / "__main__.py").write_text(SAY)
+    command = tmp_path / "say"
+    command.write_text(f"#!{sys.executable}\n{SAY}\n")
+    command.chmod(0o755)
+    arguments = {
+        "code": ["-c", SAY],
+        "input": ["-"],
+        "command": ["say"],
+        "folder": [str(tmp_path)],
+        "nothing": ["say nothing"],
+    }[way]
+    search = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "natten_mps.compat", "0.17.3", *arguments, "x"],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE), "PATH": search},
+        input=SAY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if way == "nothing":
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("say nothing is neither a file nor a command on PATH")
+        return
+    name = {"code": "-c", "command": str(command)}.get(way, arguments[0])
+    assert done.stdout == f"0.17.3 {[name, 'x']} __main__\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["link"], ["0.14.6"], ["0.14.6", "-c"], ["unlink", "now"]]
+)
 def test_wrong_command_line(arguments):
     done = _python("-m", "natten_mps.compat", *arguments, check=False)
     assert done.returncode == 2

@@ -54,6 +54,7 @@ PROGRAM = """
     from transformers.models import dinat
     from transformers.utils.import_utils import is_natten_available
     assert not is_natten_available() and not cached.is_natten_available()
+    sys.modules["natten"] = None
 
     from natten_mps.compat import activate
     with warnings.catch_warnings(record=True) as caught:

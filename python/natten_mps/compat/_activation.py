@@ -121,6 +121,8 @@ def _install(version: str, by_default: bool) -> None:
             f"natten {active.version} is active in this process, so natten {version} cannot be; "
             "activate one version per process"
         )
+    if sys.modules.get(NAME, sys) is None:  # a program's way to say that there is none
+        del sys.modules[NAME]
     if NAME in sys.modules:
         raise RuntimeError(_imported_already(version, active))
     if active is not None:
