@@ -27,7 +27,7 @@ func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query
 		for i, data := range [4]C.uintptr_t{query, key, value, result} {
 			call.buffers.Tensors[denseRoles[i]] = core.Tensor{Data: core.Address(data), Strides: dense}
 		}
-		call.buffers.Threads = threadsOf(0)
+		call.buffers.Threads = grantedThreads(threadsOf(0))
 		return plan.Run(&call.buffers)
 	})
 }

@@ -8,7 +8,6 @@ import "C"
 
 import (
 	"math"
-	"runtime"
 	"sync"
 	"unsafe"
 
@@ -115,7 +114,7 @@ func (c *call) decode(p *core.Problem, from *argsStruct) error {
 	if c.numThreads < 0 {
 		return invalid("num_threads is %d (want >= 0)", c.numThreads)
 	}
-	c.buffers.Threads = threadsOf(c.numThreads)
+	c.buffers.Threads = grantedThreads(threadsOf(c.numThreads))
 	return c.decodeSizes(p)
 }
 
@@ -132,13 +131,12 @@ func (c *call) decodeSizes(p *core.Problem) error {
 	return nil
 }
 
-// threadsOf is the number of threads of a run whose args say n. More than there are
-// processors would take turns.
+// threadsOf is the number of threads of a run whose args say n.
 func threadsOf(n int32) int {
 	if n == 0 {
 		n = threads.Load()
 	}
-	if most := runtime.GOMAXPROCS(0); n == 0 || int(n) > most {
+	if most := processors(); n == 0 || int(n) > most {
 		return most
 	}
 	return int(n)

@@ -61,8 +61,10 @@
  *   runs start others, up to the number of processors; a thread is kept for
  *   later work. A run uses no more threads than the process has processors,
  *   whatever num_threads says. Threads that call need 64 KiB of stack. Where a
- *   limit refuses a thread (RLIMIT_NPROC, a cgroup), the runtime ends the
- *   process with a message.
+ *   limit refuses threads (RLIMIT_NPROC, a cgroup, a filter of system calls)
+ *   when a run wants its first, runs use the caller's thread until they are
+ *   granted. When it refuses those that loading takes, or takes back what it
+ *   granted once, the runtime ends the process with a message.
  * SIGNALS   When it is loaded the library installs handlers, which pass on what
  *   is not the runtime's to handlers that were there before. A handler that is
  *   installed later must have SA_ONSTACK (sigaction(2)): without it it may run
