@@ -3,7 +3,8 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -22,7 +23,13 @@ _SEVERAL = ("outputs", "lse_tensors")
 #: How the names of functions begin that compute.
 _COMPUTE = ("na1d", "na2d", "na3d", "natten", "neighborhood", "attention", "merge")
 #: What an error has that says it already.
-_SAID = (" nested tensor", " sparse tensor", "(want a tensor)", "does not take this problem")
+_SAID = (
+    " nested tensor",
+    " sparse tensor",
+    " masked tensor",
+    "(want a tensor)",
+    "does not take this problem",
+)
 _PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1d_varlen padded"
 
 
@@ -46,6 +53,27 @@ def refuse(tensors: Mapping[str, Any]) -> None:
             raise UnsupportedMisfit("carrier", text, {"name": name, "got": what})
 
 
+@contextmanager
+def declining(names: Sequence[str], tensors: Sequence[Any]) -> Iterator[None]:
+    """Names the tensor where a subclass, such as torch.masked's, declines to compute."""
+    try:
+        yield
+    except TypeError as error:
+        if not str(error).startswith(("Multiple dispatch failed", "no implementation found")):
+            raise
+        found = [(n, t) for n, t in zip(names, tensors, strict=True) if _is_subclass(t)]
+        if not found:
+            raise
+        name, tensor = found[0]
+        what = f"a {type(tensor).__name__}"
+        text = f"{name} is {what}, which takes no operations of others (want a plain tensor)"
+        raise UnsupportedMisfit("carrier", text, {"name": name, "got": what}) from error
+
+
+def _is_subclass(value: Any) -> bool:
+    return isinstance(value, Tensor) and type(value) not in (Tensor, torch.nn.Parameter)
+
+
 def _carrier(tensor: Tensor) -> tuple[str, str] | None:
     """What carries the values, and the way out; None for strided tensors."""
     if tensor.is_nested:
@@ -56,6 +84,9 @@ def _carrier(tensor: Tensor) -> tuple[str, str] | None:
         return f"a sparse tensor ({tensor.layout})", "a dense one: .to_dense()"
     if tensor.is_quantized:
         return "a quantized tensor", "a floating-point one: .dequantize()"
+    masked = sys.modules.get("torch.masked")
+    if masked is not None and isinstance(tensor, masked.MaskedTensor):
+        return "a masked tensor", "a plain one: .to_tensor(value)"
     return None
 
 
@@ -103,7 +134,7 @@ def _explain(function: Any, arguments: Any, options: Any, error: Exception) -> N
     except TypeError:
         return
     for name, value in given.items():
-        parts = value if isinstance(value, list | tuple) and name in _SEVERAL else [value]
+        parts = value if isinstance(value, (list, tuple)) and name in _SEVERAL else [value]
         wanted = name in _TENSORS or name in _SEVERAL
         for part in parts:
             if not isinstance(part, Tensor) and not (wanted and part is not None):
@@ -124,7 +155,7 @@ def guard(module: dict[str, Any]) -> None:
 
 
 def _flat(values: Any) -> list[Any]:
-    return [v for value in values for v in (value if isinstance(value, list | tuple) else [value])]
+    return [v for value in values for v in (value if isinstance(value, (list, tuple)) else [value])]
 
 
 def describe(tensor: Any) -> str:

@@ -30,6 +30,7 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
     Each function and constant that this reads is looked at again before every compiled call.
     """
     query, key, value, *others = inputs
+    kernels, dilations, strides, steps, *_ = window
     shape, dtype = query.shape, query.dtype
     lengths = shape[2:-1] if heads_first else shape[1:-2]
     work = 2 * shape.numel() * math.prod(lengths)
@@ -51,7 +52,9 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
         and (scale is None or abs(scale) < math.inf)
         and all(
             1 <= stride <= kernel and dilation >= 1 and step >= 1 and kernel * dilation <= length
-            for kernel, dilation, stride, step, length in zip(*window[:4], lengths, strict=True)
+            for kernel, dilation, stride, step, length in zip(
+                kernels, dilations, strides, steps, lengths, strict=True
+            )
         )
     )
 

@@ -14,7 +14,7 @@ from ._second_order import second_order
 Tensors = Sequence[Tensor | None]
 
 
-class Differentiable(torch.autograd.Function):
+class _Differentiable(torch.autograd.Function):
     """An operation and its backward pass."""
 
     @staticmethod
@@ -50,6 +50,26 @@ class Differentiable(torch.autograd.Function):
             )
         given = _given(d_outputs, saved[n:])
         return (None, None, *ctx.prepared.backward(saved[:n], saved[n:], given, ctx.sizes, wanted))
+
+
+class NeighborhoodAttention(_Differentiable):
+    """Fused attention; autograd's graph has the name."""
+
+
+class NeighborhoodLogits(_Differentiable):
+    """Logits of the windows."""
+
+
+class NeighborhoodValues(_Differentiable):
+    """Weighted values of the windows."""
+
+
+#: Name of an operation -> its function.
+FUNCTIONS: dict[str, Any] = {
+    "attn": NeighborhoodAttention,
+    "qk": NeighborhoodLogits,
+    "av": NeighborhoodValues,
+}
 
 
 def _given(d_outputs: Tensors, outputs: Tensors) -> list[Tensor | None]:

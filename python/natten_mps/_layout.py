@@ -10,6 +10,7 @@ Kinds of Misfit, with their own facts (`name` and `other` are names of tensors):
 | batch, lengths, head_dim, kv_heads, tokens | name, got, other, want | two tensors differ |
 | heads | heads, kv_heads | kv_heads do not divide heads |
 | slots | name, got, want | weights of one query |
+| empty | name, got | the last dimension has no entries |
 | alone | name, other | extra_key without extra_value, or the other way round |
 | rpb | got, want | shape of the bias |
 | window | name, got | an entry of the window is less than 1 |
@@ -181,6 +182,16 @@ def _layout(
         heads=q.heads,
         kv_heads=k.heads,
     )
+    for name, dim in ((second, k.dim), ("value", value_dim)):
+        must(
+            dim >= 1,
+            "empty",
+            lambda name=name, dim=dim: (  # type: ignore[misc]
+                f"{name} has {dim} entries in its last dimension (want at least 1)"
+            ),
+            name=name,
+            got=dim,
+        )
     extra = _extra(op, shapes, k, value_dim, heads_first)
     if op is AV:
         slots = prod(window.kernel) + extra

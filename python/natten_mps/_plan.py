@@ -4,7 +4,7 @@
 import ctypes
 import struct
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor
@@ -181,8 +181,11 @@ class Plan:
         else:
             failed = self._launch(self._handle, pack(*values), ctypes.addressof(error), used)
         if failed:
+            if any(_unaligned(t) for t in tensors):
+                return self.run([t.clone() if _unaligned(t) else t for t in tensors], sizes)
             _lib.raise_for(error)
         _spare_errors.append(error)
+        return None
 
     def _packer(self, given: int) -> Callable[..., bytes]:
         """Writes the args struct of one set of given tensors: their address, byte offset and
@@ -233,6 +236,11 @@ class CheckedPlan(Plan):
 
 
 _spare_errors: list[_abi.Error] = []
+
+
+def _unaligned(tensor: Tensor | None) -> TypeGuard[Tensor]:
+    """Whether a tensor, as torch.frombuffer may give one, lies between its elements' addresses."""
+    return tensor is not None and tensor.data_ptr() % tensor.element_size() != 0
 
 
 def _dims(role: str, rank: int) -> int:

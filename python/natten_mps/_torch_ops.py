@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from . import _dense, _layout, _namespace, _operation, _prepared, _transforms, backend, pure
-from ._carriers import is_foreign, refuse
+from ._carriers import declining, is_foreign, refuse
 from ._operation import Operation
 from ._second_order import second_order
 from ._transforms import Rule
@@ -82,7 +82,8 @@ def call(
         return rule.pure(inputs, sizes)
     if _transforms.differentiates():
         return _transforms.Transformed.apply(rule, sizes, *inputs)
-    return rule.forward(inputs, sizes)
+    with declining((*op.inputs, "sizes"), (*inputs, sizes)):
+        return rule.forward(inputs, sizes)
 
 
 def _compiled(

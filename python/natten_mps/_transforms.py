@@ -23,8 +23,12 @@ _HEADS_FIRST = 7
 
 
 def flat(window: Window) -> tuple[Any, ...]:
-    """What the registered operations take of a window before the scale; ranges come last."""
-    return window[:6]
+    """What the registered operations take of a window before the scale; ranges come last.
+
+    By name, because the compiler of torch 2.6 and 2.7 knows no slices of named tuples.
+    """
+    kernel, dilation, stride, query_step, causal, mask_first, _ = window
+    return kernel, dilation, stride, query_step, causal, mask_first
 
 
 def flat_ranges(window: Window) -> list[Any] | None:

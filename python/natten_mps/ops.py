@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import _operation, _plain, _prepared, _torch_ops
 from ._carriers import is_distributed, is_foreign, refuse
-from ._grad import Differentiable
+from ._grad import FUNCTIONS
 from ._layout import TypeMisfit, ValueMisfit
 from ._operation import Operation
 from .utils.window import Window
@@ -137,7 +137,7 @@ def call(
     if torch.is_grad_enabled():
         for t in inputs:
             if t is not None and t.requires_grad:
-                result = Differentiable.apply(prepared, sizes, *inputs)
+                result = FUNCTIONS[op.name].apply(prepared, sizes, *inputs)
                 return result[0] if first_only else result
     return prepared.forward(inputs, sizes, first_only)
 
@@ -178,7 +178,7 @@ def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float 
         return (first * scale.reshape(()), *rest), 1.0
     if isinstance(scale, Real):
         return inputs, float(scale)
-    if isinstance(scale, torch.SymFloat | torch.SymInt) or is_foreign(scale):
+    if isinstance(scale, (torch.SymFloat, torch.SymInt)) or is_foreign(scale):
         return inputs, scale
     text = f"scale is {scale!r} (want a number, a tensor of one number or None)"
     raise TypeMisfit("scale", text, {"got": scale})

@@ -159,6 +159,21 @@ def _quantized(x):
         return torch.quantize_per_tensor(x, 0.1, 0, torch.qint8)
 
 
+def _unaligned(x):
+    """What lies between the addresses of its elements, as parts of a file may."""
+    raw = bytearray(1 + 4 * x.numel())
+    raw[1:] = x.numpy().tobytes()
+    return torch.frombuffer(raw, dtype=torch.float32, offset=1).view(x.shape)
+
+
+def _masked(x):
+    from torch.masked import masked_tensor
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return masked_tensor(x, x > 0)
+
+
 def _nested(layout):
     def made(x):
         with warnings.catch_warnings():
@@ -221,6 +236,7 @@ COMPUTED = {
     "inference mode": lambda call, x: _in(torch.inference_mode(), call, x),
     "made in inference mode": lambda call, x: call(_inference(x)),
     "requires_grad": lambda call, x: call(x.requires_grad_()),
+    "unaligned": lambda call, x: call(_unaligned(x)),
     "zero": lambda call, x: call(torch._efficientzerotensor(x.shape)),
 }
 #: Those of which only the shape is known.
@@ -233,6 +249,7 @@ REFUSED = {
     "sparse": (torch.Tensor.to_sparse, "sparse", "to_dense|not support"),
     "mkldnn": (torch.Tensor.to_mkldnn, "mkldnn|sparse", "to_dense|not support"),
     "quantized": (_quantized, "quantized|qint8", "dequantize|not supported"),
+    "masked": (_masked, "masked", "to_tensor|not support"),
     "complex": (lambda x: torch.complex(x, x), "complex", _FLOATING),
     "conjugate": (lambda x: torch.complex(x, x).conj(), "complex", _FLOATING),
     "integers": (lambda x: x.to(torch.int64), "int64", _FLOATING),

@@ -148,7 +148,13 @@ OPERATION = "natten_mps.attn"
         ("pure", 16, {}, False),
         ("native", 16, {}, True),
         ("auto", 100, {}, True),
-        ("auto", 16, {"dynamic": True}, True),
+        pytest.param(
+            *("auto", 16, {"dynamic": True}, True),
+            marks=pytest.mark.skipif(
+                torch.__version__ < "2.11",
+                reason="its compiler cannot ask whether a size is known",
+            ),
+        ),
     ],
 )
 def test_compiler_gets_loops_for_tiny_problems(choice, length, options, kept):
@@ -203,6 +209,9 @@ def test_compiled_tiny_problems_are_refused_as_others_are(convert, scale, messag
         )
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.10", reason="its compiler leaves out what an exception says"
+)
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("length", [16, 200])
 def test_compiled_functions_refuse_what_eager_ones_do(length):
@@ -257,7 +266,8 @@ def test_export_round_trip(tmp_path):
     x = torch.randn(2, 6, 5, 16)
     sizes = {"x": {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}}
     program = torch.export.export(module, (x,), dynamic_shapes=sizes)
-    assert any("natten_mps.attn" in str(node.target) for node in program.graph.nodes)
+    if hasattr(torch.compiler, "is_exporting"):  # else tiny problems are exported in operations
+        assert any("natten_mps.attn" in str(node.target) for node in program.graph.nodes)
     torch.export.save(program, tmp_path / "module.pt2")
     loaded = torch.export.load(tmp_path / "module.pt2").module()
     same(loaded(x), module(x))

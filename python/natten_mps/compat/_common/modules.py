@@ -2,10 +2,12 @@
 """The layers of the generations up to 0.17, which have the same parameters and dropout."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from natten_mps._carriers import is_foreign
 
 from .portable import Portable
 
@@ -26,13 +28,14 @@ def module_scale(scale: Any, head_dim: int) -> Any:
 
 def check_rank(name: str, rank: int, x: Tensor) -> None:
     """Raises ValueError unless x is [batch, rank axes, channels]."""
-    if x.dim() != rank + 2:
+    if not is_foreign(x) and x.dim() != rank + 2:
         raise ValueError(f"{name} expected a rank-{rank + 2} input tensor; got x.dim()={x.dim()}.")
 
 
 class SplitAttentionModule(Portable, nn.Module):
     """Projections, relative position bias and dropout round logits and their application."""
 
+    _rank: ClassVar[int]
     rpb: nn.Parameter | None
 
     def _build(
@@ -59,10 +62,11 @@ class SplitAttentionModule(Portable, nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
-    def _project(self, x: Tensor) -> list[Tensor]:
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [batch, axes..., heads, head_dim] as views of one tensor."""
         heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
-        return list(heads.unbind(-3))
+        query, key, value = heads.unbind(-3)  # as torch.fx can unpack it
+        return query, key, value
 
     def _finish(self, out: Tensor) -> Tensor:
         """[batch, axes..., heads, head_dim] to the module's output."""
@@ -70,9 +74,10 @@ class SplitAttentionModule(Portable, nn.Module):
         return result
 
     def _attend(self, x: Tensor, qk: Split, av: Split) -> Tensor:
-        query, key, value = (t.movedim(-2, 1) for t in self._project(x))
+        last = self._rank + 1  # counted from the front, because exporters may not know the rank
+        query, key, value = (t.movedim(last, 1) for t in self._project(x))
         attn = self.attn_drop(qk(query * self.scale, key).softmax(dim=-1))
-        return av(attn, value).movedim(1, -2)
+        return av(attn, value).movedim(1, last)
 
     def _repr_fields(self) -> dict[str, Any]:
         raise NotImplementedError

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.nn import functional
 
+from natten_mps._carriers import one_node
+
 from .modules import SplitAttentionModule, check_rank
 
 
@@ -24,7 +26,6 @@ class PaddedModule(SplitAttentionModule):
     """Inputs smaller than the window are padded with zeros before the projection, so that
     padding takes part as keys and values equal to the projection's bias."""
 
-    _rank: ClassVar[int]
     _qk: ClassVar[Callable[..., Tensor]]
     _av: ClassVar[Callable[..., Tensor]]
     _bias_name: ClassVar[str]
@@ -43,16 +44,13 @@ class PaddedModule(SplitAttentionModule):
     def forward(self, x: Tensor) -> Tensor:
         """[B, axes..., C] to the same shape."""
         check_rank(type(self).__name__, self._rank, x)
-        lengths = x.shape[1:-1]
         arguments = self._arguments()
         out = self._attend(
             _pad(x, self._windows()),
             lambda query, key: self._qk(query, key, self.rpb, *arguments),
             lambda attn, value: self._av(attn, value, *arguments),
         )
-        for axis, length in enumerate(lengths, start=1):
-            out = out.narrow(axis, 0, length)
-        return self._finish(out)
+        return self._finish(_without_padding(out, x))
 
     def _repr_fields(self) -> dict[str, Any]:
         return {
@@ -92,6 +90,15 @@ class UniformModule(PaddedModule):
         return (self.window_size,) * self._rank
 
 
+@one_node
+def _without_padding(out: Tensor, x: Tensor) -> Tensor:
+    """The part of out [B, axes..., heads, head_dim] that x [B, axes..., C] has."""
+    for axis, length in enumerate(x.shape[1:-1], start=1):
+        out = out.narrow(axis, 0, length)
+    return out
+
+
+@one_node
 def _pad(x: Tensor, windows: tuple[int, ...]) -> Tensor:
     """Zeros at the ends of the axes of [B, axes..., C] that are shorter than their window."""
     missing = [max(0, w - n) for w, n in zip(windows, x.shape[1:-1], strict=True)]

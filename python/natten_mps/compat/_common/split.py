@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Split operations, heads first, as the generations up to 0.17 have them.
 
-A call goes to :mod:`natten_mps.ops`, and while a trace is recorded through an autograd
-function of upstream's name round the same operation, because counters of operations look
-for these names.
+A call goes to :mod:`natten_mps.ops`, and where somebody reads a trace for the names in it, as
+counters of operations do, through an autograd function of upstream's name around the same
+operation. No trace with such a function can be saved or exported.
 """
 
 import inspect
+import sys
 import types
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,6 +20,8 @@ from natten_mps import ops
 
 Ints = tuple[int, ...]
 Bools = tuple[bool, ...]
+
+_READ = torch.jit._trace.ONNXTracedModule.forward.__code__
 
 
 def window(
@@ -36,8 +39,14 @@ def window(
 
 
 def traced() -> bool:
-    """Whether a call must show the name of its autograd function."""
-    return torch._C._get_tracing_state() is not None
+    """Whether a call must show the name of its autograd function: below the function that counters
+    of operations get their traces of, which the old exporter to ONNX calls too."""
+    if torch._C._get_tracing_state() is None or torch.onnx.is_in_onnx_export():
+        return False
+    frame: Any = sys._getframe()
+    while frame is not None and frame.f_code is not _READ:
+        frame = frame.f_back
+    return frame is not None
 
 
 def check_heads(query: Tensor, key: Tensor, dim: int) -> None:
@@ -64,7 +73,8 @@ def av(attn: Tensor, value: Tensor, extra: Tensor | None, where: ops.Window) -> 
 def _record(ctx: Any, compute: Callable[..., Any], inputs: Sequence[Tensor | None]) -> Any:
     """Runs `compute` and keeps its graph in ctx. The inputs are apply's first arguments."""
     # A tracer wants the operation, not its gradient, and cannot see a function in a function.
-    wanted = [False if traced() else need for need in ctx.needs_input_grad[: len(inputs)]]
+    recorded = torch._C._get_tracing_state() is not None
+    wanted = [need and not recorded for need in ctx.needs_input_grad[: len(inputs)]]
     inner = [
         None if t is None else t.detach().requires_grad_(want)
         for t, want in zip(inputs, wanted, strict=True)

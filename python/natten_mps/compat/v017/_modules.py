@@ -15,7 +15,6 @@ from .context import is_fna_enabled
 class NeighborhoodAttention(SplitAttentionModule):
     """Kernel size, dilation and causality for all axes or one per axis; no padding."""
 
-    _rank: ClassVar[int]
     _qk: ClassVar[Callable[..., Tensor]]
     _av: ClassVar[Callable[..., Tensor]]
     _fused: ClassVar[Callable[..., Tensor]]

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from natten_mps._carriers import is_foreign
+
 from .._common.gna import arguments
 from .._common.modules import module_scale
 from .._common.portable import Portable
@@ -61,16 +63,8 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, axes..., C] to the same shape."""
-        if x.dim() != self.expected_input_tensor_rank:
-            raise ValueError(
-                f"{type(self).__name__} expected a tensor with rank "
-                f"{self.expected_input_tensor_rank} ({self.na_dim} for token layout, 1 for "
-                f"batch, 1 for embedding dimension), got {x.dim()=}."
-            )
-        if x.shape[-1] != self.embed_dim:
-            raise ValueError(
-                f"Expected embedding dimension {self.embed_dim}, got {x.shape[-1]} ({x.shape=})."
-            )
+        if not is_foreign(x):
+            self._check(x)
         heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
         query, key, value = heads.unbind(-3)
         out: Any = neighborhood_attention_generic(
@@ -85,6 +79,18 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
         )
         result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
         return result
+
+    def _check(self, x: Tensor) -> None:
+        if x.dim() != self.expected_input_tensor_rank:
+            raise ValueError(
+                f"{type(self).__name__} expected a tensor with rank "
+                f"{self.expected_input_tensor_rank} ({self.na_dim} for token layout, 1 for "
+                f"batch, 1 for embedding dimension), got {x.dim()=}."
+            )
+        if x.shape[-1] != self.embed_dim:
+            raise ValueError(
+                f"Expected embedding dimension {self.embed_dim}, got {x.shape[-1]} ({x.shape=})."
+            )
 
     def extra_repr(self) -> str:
         """Part of what printing a model shows."""
