@@ -46,3 +46,6 @@ AV = Operation(
     False,
     pure.av,
 )
+
+#: By name.
+OPERATIONS = {op.name: op for op in (ATTN, QK, AV)}

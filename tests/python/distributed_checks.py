@@ -1,13 +1,28 @@
 # SPDX-License-Identifier: MIT
 """What the processes of test_distributed.py do: compare their share with the whole problem."""
 
+import os
+import time
 from functools import cache
 from math import prod
 
 import torch
 from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import (
+    DTensor,
+    Replicate,
+    Shard,
+    distribute_module,
+    distribute_tensor,
+)
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    RowwiseParallel,
+    parallelize_module,
+)
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import natten_mps
@@ -135,6 +150,7 @@ def local_tensors(rank, problem, grid):
 
 @cache
 def mesh_of(shape):
+    """All processes have to call, also those outside of it."""
     ranks = torch.arange(prod(shape)).reshape(shape)
     names = tuple(f"dim{i}" for i in range(len(shape)))
     return DeviceMesh("cpu", ranks, mesh_dim_names=names)
@@ -168,3 +184,205 @@ def dtensors(rank, problem, shape, cuts):
     grads = torch.autograd.grad(loss, list(local.values()))
     for (name, wanted), grad in zip(want_grads.items(), grads, strict=True):
         near(grad.full_tensor(), wanted), name
+
+
+def modules(rank, options, places, shape):
+    """A module and its input, distributed and not otherwise changed."""
+    mesh = mesh_of(tuple(shape))
+    if rank >= prod(shape):
+        return
+    torch.manual_seed(1)
+    axes = options.pop("axes")
+    kind = getattr(natten_mps, f"NeighborhoodAttention{axes}D")
+    module = kind(16, 4, **options).double()
+    x = torch.randn(2, *(8, 12, 4)[:axes], 16, dtype=torch.float64, requires_grad=True)
+    want = module(x)
+    weight = torch.randn_like(want)
+    want_grads = torch.autograd.grad((want * weight).sum(), [x, *module.parameters()])
+    apart = distribute_module(module, mesh)
+    placements = [Replicate() if p is None else Shard(p) for p in places]
+    mine = distribute_tensor(x.detach(), mesh, placements).requires_grad_()
+    out = apart(mine)
+    near(out.full_tensor(), want)
+    loss = (out * distribute_tensor(weight, mesh, placements)).sum()
+    grads = torch.autograd.grad(loss, [mine, *apart.parameters()])
+    for grad, wanted in zip(grads, want_grads, strict=True):
+        near(grad.full_tensor(), wanted)
+
+
+def tensor_parallel(rank, kv_heads):
+    """The projections in a plan of ColwiseParallel and RowwiseParallel."""
+    mesh = mesh_of((2,))
+    if rank >= 2:
+        return None
+    torch.manual_seed(2)
+    module = natten_mps.NeighborhoodAttention2D(16, 4, 3, num_kv_heads=kv_heads).double()
+    x = torch.randn(2, 6, 7, 16, dtype=torch.float64)
+    want = module(x)
+    want_grads = torch.autograd.grad(want.square().sum(), list(module.parameters()))
+    column = {"use_local_output": False}
+    names = ["qkv"] if kv_heads is None else ["q_proj", "kv_proj"]
+    plan = {name: ColwiseParallel(**column) for name in names} | {"proj": RowwiseParallel()}
+    if kv_heads is not None:  # keys and values are halves of what kv_proj gives
+        plan["kv_proj"] = ColwiseParallel(output_layouts=Replicate(), **column)
+    plan["proj"] = RowwiseParallel(input_layouts=Shard(-1) if kv_heads else Replicate())
+    parallelize_module(module, mesh, plan)
+    with Shapes() as seen:
+        out = module(x)
+    near(out, want)
+    grads = torch.autograd.grad(out.square().sum(), list(module.parameters()))
+    for grad, wanted in zip(grads, want_grads, strict=True):
+        near(grad.full_tensor(), wanted)
+    return seen.heads
+
+
+class Shapes(TorchDispatchMode):
+    """Notes how many heads each attention has."""
+
+    heads = None
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.natten_mps.attn.default:
+            self.heads = args[0].shape[-2]
+        return function(*args, **(kwargs or {}))
+
+
+def gradients_of_gradients(rank):
+    """gradcheck and gradgradcheck of everything between two replicated tensors."""
+    mesh = mesh_of((2,))
+    if rank >= 2:
+        return
+    torch.manual_seed(3)
+    inputs = [torch.randn(1, 7, 2, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    inputs.append(torch.randn(2, 5, dtype=torch.float64, requires_grad=True))
+
+    def spread(query, key, value, rpb):
+        parts = [
+            DTensor.from_local(t, mesh, [Replicate()]).redistribute(mesh, [Shard(1)])
+            for t in (query, key, value)
+        ]
+        out, lse = natten_mps.na1d(*parts, 3, dilation=2, return_lse=True, rpb=rpb)
+        return out.full_tensor(), lse.full_tensor()
+
+    assert torch.autograd.gradcheck(spread, inputs, check_undefined_grad=False)
+
+    # Second order of the functions alone: DTensor's own collectives have first order only.
+    leaves = inputs[:3]
+    whole_loss = natten_mps.na1d(*leaves, 3, dilation=2).square().sum()
+    first = torch.autograd.grad(whole_loss, leaves, create_graph=True)
+    want = torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+    halves = slice(0, 4) if rank == 0 else slice(4, 7)
+    own = [t.detach()[:, halves].clone().requires_grad_() for t in leaves]
+    out = distributed.na1d(*own, 3, dilation=2, full_size=7, group=mesh.get_group())
+    found = torch.autograd.grad(out.square().sum(), own, create_graph=True)
+    again = torch.autograd.grad(sum(g.square().sum() for g in found), own)
+    for got, wanted in zip(again, want, strict=True):
+        near(got, wanted[:, halves])
+
+
+def same_every_time(rank):
+    """Gradients bit by bit, while processes are late in turn."""
+    torch.manual_seed(4)
+    group = _groups[4]
+    if rank >= 4:
+        return
+    q, k, v = (torch.randn(1, 8, 6, 2, 4) for _ in range(3))
+    own = part(grid_boxes((32, 6), (4, 1))[0])
+    seen = []
+    for turn in range(6):
+        leaves = [t[own].clone().requires_grad_() for t in (q, k, v)]
+        time.sleep(0.05 * ((rank + turn) % 4))
+        out = distributed.na2d(
+            *leaves, 5, dilation=(2, 1), full_size=(32, 6), grid=(4, 1), group=group
+        )
+        time.sleep(0.05 * ((rank * 3 + turn) % 4))
+        seen.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
+    for others in seen[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(seen[0], others, strict=True))
+
+
+def compiled(rank, dtensors):
+    """One graph, which gives what eager calls give, forward and backward."""
+    mesh = mesh_of((2,))
+    if rank >= 2:
+        return
+    torch.manual_seed(5)
+    whole_ones = [torch.randn(1, 12, 2, 4, dtype=torch.float64) for _ in range(3)]
+    if dtensors:
+        tensors = [distribute_tensor(t, mesh, [Shard(1)]) for t in whole_ones]
+        options = {}
+        function = natten_mps.na1d
+    else:
+        tensors = [t[:, 6 * rank : 6 * rank + 6].clone() for t in whole_ones]
+        options = {"full_size": 12, "group": mesh.get_group()}
+        function = distributed.na1d
+
+    def loss(query, key, value):
+        return function(query, key, value, 5, **options).square()
+
+    results = []
+    for run in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+        leaves = [t.detach().clone().requires_grad_() for t in tensors]
+        out = run(*leaves)
+        results.append([out, *torch.autograd.grad(out.sum(), leaves)])
+    for eager, one in zip(*results, strict=True):
+        near(*(t.to_local() if isinstance(t, DTensor) else t for t in (one, eager)))
+
+
+class Model(torch.nn.Module):
+    """Tokens cut over a group, attention, a residual."""
+
+    def __init__(self, group, size):
+        super().__init__()
+        self.inner, self.group, self.size = torch.nn.Linear(8, 24), group, size
+        self.outer = torch.nn.Linear(8, 8)
+
+    def forward(self, x):
+        parts = self.inner(x).unflatten(-1, (3, 2, 4)).unbind(-3)
+        if self.group is None:
+            out = natten_mps.na1d(*parts, 3)
+        else:
+            out = distributed.na1d(*parts, 3, full_size=self.size, group=self.group)
+        return x + self.outer(out.flatten(-2))
+
+
+def data_parallel(rank, kind):
+    """FSDP2 or DDP over one dimension of a mesh, positions over the other."""
+    mesh = mesh_of((2, 2))
+    if rank >= 4:
+        return
+    torch.manual_seed(6)
+    model = Model(None, 10).double()
+    x = torch.randn(4, 10, 8, dtype=torch.float64)
+    want = model(x)
+    want_grads = torch.autograd.grad(want.square().sum() / 2, list(model.parameters()))
+    model.group = mesh["dim1"].get_group()
+    if kind == "fsdp":
+        spread = fully_shard(model, mesh=mesh["dim0"])
+    else:
+        spread = DistributedDataParallel(model, process_group=mesh["dim0"].get_group())
+    batch, half = mesh.get_coordinate()
+    out = spread(x[2 * batch : 2 * batch + 2, 5 * half : 5 * half + 5])
+    near(out, want[2 * batch : 2 * batch + 2, 5 * half : 5 * half + 5])
+    out.square().sum().backward()
+    for parameter, wanted in zip(model.parameters(), want_grads, strict=True):
+        grad = parameter.grad
+        grad = (grad.full_tensor() if isinstance(grad, DTensor) else grad).clone()
+        dist.all_reduce(grad, group=model.group)  # every process has had a part of the positions
+        near(grad, wanted)
+
+
+def late(rank, seconds):
+    """A process that comes too late, or not at all. Gives the error that the others get."""
+    if rank == 1:
+        if seconds is None:
+            os._exit(1)
+        time.sleep(seconds)
+        return None
+    x = torch.randn(1, 8, 2, 4)
+    begun = time.monotonic()
+    try:
+        distributed.na1d(x, x, x, 5, full_size=16)
+    except RuntimeError as error:
+        return str(error), time.monotonic() - begun
+    return "no error", 0

@@ -16,15 +16,17 @@ class Processes:
     """A group of processes with gloo. Functions are named, `module:function`, and called with the
     rank, in all processes or in the first ones."""
 
-    def __init__(self, size):
-        self.size = size
+    def __init__(self, size, patience=PATIENCE):
+        self.size, self.patience = size, patience
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "torch.distributed.tensor", "natten_mps.modules"])
         store = tempfile.mktemp(prefix="natten-processes-")
         self._pipes, self._processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, size, store, theirs), daemon=True)
+            process = context.Process(
+                target=_serve, args=(rank, size, store, theirs, patience), daemon=True
+            )
             process.start()
             self._pipes.append(ours)
             self._processes.append(process)
@@ -37,10 +39,13 @@ class Processes:
             pipe.send((function, arguments))
         answers = []
         for rank, pipe in enumerate(pipes):
-            if not pipe.poll(PATIENCE + 60):
+            if not pipe.poll(self.patience + 60):
                 self.stop()
                 raise TimeoutError(f"process {rank} does not answer")
-            answers.append(pipe.recv())
+            try:
+                answers.append(pipe.recv())
+            except EOFError:
+                answers.append((True, None))  # it ended itself
         failed = [(rank, text) for rank, (good, text) in enumerate(answers) if not good]
         if failed:
             rank, text = failed[0]
@@ -53,7 +58,7 @@ class Processes:
             process.join(10)
 
 
-def _serve(rank, size, store, pipe):
+def _serve(rank, size, store, pipe, patience):
     import torch
     from torch import distributed as dist
 
@@ -64,7 +69,7 @@ def _serve(rank, size, store, pipe):
         init_method=f"file://{store}",
         rank=rank,
         world_size=size,
-        timeout=timedelta(seconds=PATIENCE),
+        timeout=timedelta(seconds=patience),
     )
     while True:
         try:

@@ -65,12 +65,63 @@ def test_local_tensors(processes, problem, shape, data):
     processes.run("distributed_checks:local_tensors", problem, grid, size=prod(grid))
 
 
+# Of meshes with several dimensions only those of all processes: a group over two dimensions of
+# another would be made by some processes alone, and torch numbers groups by how many each has made.
+MESHES = [(2,), (3,), (4,), (8,), (2, 4), (4, 2), (2, 2, 2)]
 CUTS = st.sampled_from([None, "batch", "heads", 0, 1, 2])
 
 
 @settings(max_examples=25, **MANY)
-@given(problems(), st.sampled_from(SHAPES), st.data())
+@given(problems(), st.sampled_from(MESHES), st.data())
 def test_dtensors(processes, problem, shape, data):
     cuts = [data.draw(CUTS) for _ in shape]
     cuts = [min(c, len(problem["lengths"]) - 1) if isinstance(c, int) else c for c in cuts]
     processes.run("distributed_checks:dtensors", problem, shape, cuts)
+
+
+@pytest.mark.parametrize(
+    ("options", "places", "shape"),
+    [
+        ({"axes": 2, "kernel_size": 3, "rel_pos_bias": True}, [1, 2], (2, 4)),
+        ({"axes": 2, "kernel_size": 3, "dilation": 2, "num_kv_heads": 2}, [None, 1], (2, 4)),
+        ({"axes": 1, "kernel_size": 5, "is_causal": True}, [1], (4,)),
+        ({"axes": 3, "kernel_size": 3, "stride": (1, 2, 1)}, [2, 3], (2, 4)),
+    ],
+)
+def test_modules(processes, options, places, shape):
+    processes.run("distributed_checks:modules", options, places, shape)
+
+
+@pytest.mark.parametrize("kv_heads", [None, 2, 1])
+def test_tensor_parallel(processes, kv_heads):
+    processes.run("distributed_checks:tensor_parallel", kv_heads)
+
+
+def test_gradients_of_gradients(processes):
+    processes.run("distributed_checks:gradients_of_gradients")
+
+
+def test_results_do_not_depend_on_timing(processes):
+    processes.run("distributed_checks:same_every_time")
+
+
+@pytest.mark.parametrize("dtensors", [False, True])
+def test_compile(processes, dtensors):
+    processes.run("distributed_checks:compiled", dtensors)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_data_parallel_outside(processes, kind):
+    processes.run("distributed_checks:data_parallel", kind)
+
+
+@pytest.mark.parametrize("seconds", [None, 9])
+def test_a_process_that_dies_or_is_late(seconds):
+    few = Processes(2, patience=4)
+    try:
+        (text, waited), _ = few.run("distributed_checks:late", seconds)
+    finally:
+        few.stop()
+    assert waited < 8
+    assert "no error" not in text
+    assert "imed out" in text or "closed" in text or "reset" in text.lower(), text

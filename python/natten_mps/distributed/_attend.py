@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """An operation on the local tensors of a process group."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +15,13 @@ from ._exchange import Exchange, Finish, Start
 from ._geometry import Block, Partition, Share, share
 
 Tensors = tuple[Tensor | None, ...]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def in_graph(function: Function) -> Function:
+    """torch.compiler.allow_in_graph, with a type: a compiler's front end leaves the function whole,
+    and what traces operations sees those that it calls."""
+    return cast("Function", torch.compiler.allow_in_graph(function))
 
 
 def attend(

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .. import ops
 from .._layout import (
@@ -26,10 +27,10 @@ from .._layout import (
     output_shapes,
     outputs_of,
 )
-from .._operation import Operation
+from .._operation import OPERATIONS, Operation
 from ..pure import to_heads_first, to_heads_last
 from ..utils.window import Window
-from ._attend import attend
+from ._attend import attend, in_graph
 from ._geometry import Partition, Ranges, chunks
 
 Tensors = tuple[Tensor | None, ...]
@@ -51,8 +52,22 @@ def call(
     heads_first: bool,
 ) -> Any:
     """The outputs of an operation of which some input is a DTensor, as DTensors."""
-    if sizes is not None or window.ranges is not None:
-        what = "sizes of its samples" if sizes is not None else "a range of positions"
+    plain = (*window[:6], window.ranges)
+    return _in_graph(op.name, plain, scale, sizes is not None, heads_first, *inputs)
+
+
+@in_graph  # who sends what to whom is for no compiler to trace
+def _in_graph(
+    name: str,
+    plain: tuple[Any, ...],
+    scale: Any,
+    ragged: bool,
+    heads_first: bool,
+    *inputs: Tensor | None,
+) -> Any:
+    op, window = OPERATIONS[name], Window(*plain)
+    if ragged or window.ranges is not None:
+        what = "sizes of its samples" if ragged else "a range of positions"
         text = f"{op.inputs[0]} is a DTensor with {what} (want a plain tensor, or whole axes)"
         raise UnsupportedMisfit("carrier", text, {"name": op.inputs[0], "got": "a DTensor"})
     check_kinds(op, inputs)
@@ -178,7 +193,8 @@ class _Call:
         first = self.heads_first
         names = zip(self.op.inputs, inputs, strict=True)
         last = tuple(t if t is None or n == "rpb" else to_heads_last(t, first) for n, t in names)
-        group, places = _group(self.mesh, spatial)
+        with _disable_current_modes():  # the mesh's own tensor is of numbers, also for a compiler
+            group, places = _group(self.mesh, spatial)
         sizes = self.found.lengths
         owners, outputs = (
             tuple(self._box(whole, place, spatial) for place in places)

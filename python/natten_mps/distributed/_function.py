@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed import distributed_c10d
 
 from .. import checks
 from .._layout import Misfit, check_kinds
@@ -14,7 +15,7 @@ from .._operation import ATTN
 from .._types import Bools, Ints, Result, Scale
 from ..utils.params import make_window, normalize_positive
 from ..utils.window import Window
-from ._attend import attend
+from ._attend import attend, in_graph
 from ._geometry import Partition, grid_boxes
 
 
@@ -39,12 +40,31 @@ def fused(
 ) -> Result:
     """Fused attention of a process's queries; rules: kernel_size, dilation, stride, is_causal,
     window_stride."""
-    name = f"distributed.na{rank}d"
-    window = make_window(rank, *rules[:2], rules[2], *rules[3:], True)
-    sizes = normalize_positive(full_size, rank, "full_size")
     group = dist.group.WORLD if group is None else group
     if group is None:
-        raise ValueError(f"{name} without a process group (want init_process_group before, or one)")
+        text = f"distributed.na{rank}d without a process group (want init_process_group before)"
+        raise ValueError(text)
+    out, lse = _in_graph(
+        rank, rules, scale, full_size, grid, group.group_name, *tensors, rpb, *additional
+    )
+    return (out, lse) if return_lse else out
+
+
+@in_graph  # who sends what to whom is for no compiler to trace
+def _in_graph(
+    rank: int,
+    rules: tuple[Any, ...],
+    scale: Any,
+    full_size: Any,
+    grid: Any,
+    group_name: Any,
+    *inputs: Any,
+) -> Any:
+    name, tensors = f"distributed.na{rank}d", inputs[:3]
+    kernel_size, dilation, stride, causal, shared = rules
+    window = make_window(rank, kernel_size, dilation, stride, causal, shared, True)
+    sizes = normalize_positive(full_size, rank, "full_size")
+    group = distributed_c10d._resolve_process_group(group_name)  # type: ignore[attr-defined]
     processes = dist.get_world_size(group)
     cut = (processes,) + (1,) * (rank - 1)
     if grid is not None:
@@ -52,7 +72,6 @@ def fused(
     if prod(cut) != processes:
         raise ValueError(f"grid is {cut} (want a product of {processes}, the group's processes)")
     partition = partition_of(window, sizes, cut)
-    inputs = (*tensors, rpb, *additional)
     try:
         check_kinds(ATTN, inputs)
     except Misfit as misfit:
@@ -65,7 +84,6 @@ def fused(
                 f" of {sizes} in a grid of {cut})"
             )
     try:
-        found = attend(ATTN, inputs, partition, scale, group)
+        return attend(ATTN, inputs, partition, scale, group)
     except Misfit as misfit:
         raise checks.in_own_words(misfit, name) from None
-    return (found[0], found[1]) if return_lse else found[0]
