@@ -30,6 +30,19 @@ func FuzzConformance(f *testing.F) {
 	})
 }
 
+// What is read or written beyond a tensor is seen by the processor.
+func TestTensorsBetweenUnmappedPages(t *testing.T) {
+	for _, end := range []bool{true, false} {
+		conformance.AtEdges(t, end, func() {
+			conformance.Run(t, conformance.Backend(cpu.New()))
+			for seed := range uint64(100) {
+				p, sizes := conformance.Random(rand.New(rand.NewPCG(1900, seed)))
+				conformance.Check(t, conformance.Backend(cpu.New()), p, sizes, int(seed))
+			}
+		})
+	}
+}
+
 func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(cpu.New()), 1) }
 
 func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(cpu.New()), 1) }

@@ -26,12 +26,18 @@ type array struct {
 	memory  []byte
 }
 
-// newArray also leaves room in front of the tensor and behind it.
+// newArray also leaves room in front of the tensor and behind it, unless that is where
+// unmapped pages are to be.
 func newArray(p *core.Problem, role core.Role, l layout) *array {
 	a := &array{role: role, dtype: p.DTypeOf(role), shape: [6]int64{1, 1, 1, 1, 1, 1}}
 	a.rank = copy(a.shape[:], p.Shape(role))
 	const margin = 8
 	elements := l.place(a, p.Reads(role))
+	if edges.use {
+		a.memory = atEdge(int(elements * a.dtype.Size()))
+		a.wipe(a.memory)
+		return a
+	}
 	a.first += margin
 	words := make([]uint64, ((elements+2*margin)*a.dtype.Size()+7)/8)
 	a.memory = unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
@@ -118,7 +124,7 @@ func (a *array) hasAxes() bool {
 // tensor is what a caller passes: with strides for the problem's rank.
 func (a *array) tensor(rank int) core.Tensor {
 	t := core.Tensor{
-		Data:    core.AddressOf(unsafe.Pointer(&a.memory[0])),
+		Data:    core.AddressOf(unsafe.Pointer(unsafe.SliceData(a.memory))),
 		Offset:  a.first * a.dtype.Size(),
 		Strides: a.strides,
 	}

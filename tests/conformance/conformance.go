@@ -61,6 +61,7 @@ func Run(t *testing.T, execute Executor) {
 // tensors and in the number of threads.
 func Check(t *testing.T, execute Executor, p core.Problem, sizes []int64, variant int) {
 	t.Helper()
+	defer unmapEdges(t)
 	e := newExperiment(p, sizes, variant, nil)
 	name := p.Op.String() + " " + p.DType.String() + " " + e.layout.name
 	var declined *core.Error

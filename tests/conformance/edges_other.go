@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+
+//go:build !unix
+
+package conformance
+
+import "testing"
+
+var edges struct{ use bool }
+
+// AtEdges skips: there are no pages to take away.
+func AtEdges(t *testing.T, _ bool, _ func()) { t.Skip("no mprotect") }
+
+func atEdge(bytes int) []byte { return make([]byte, bytes) }
+
+func unmapEdges(*testing.T) {}
