@@ -42,6 +42,42 @@ PROJECTS = {
         ["requirements.txt: natten==0.14.6", "compat 0.14.6"],
         [],
     ),
+    "imports by a function": (
+        {
+            "model.py": """
+                natten = OptionalImport("natten")
+                split = importlib.import_module("natten.functional")
+                def attend(q):
+                    return natten.functional.na2d(split.na2d_qk(q, q, 3, 1), q, q, kernel_size=3)
+                """
+        },
+        0,
+        ["0.17.0 to 0.17.5", "na2d, na2d_qk", 'OptionalImport("natten")  model.py:2'],
+        ["missing"],
+    ),
+    "behind a question about the version": (
+        {
+            "model.py": """
+                def ragged(q):
+                    if not natten_version_satisfies("0.21.6.dev1"):
+                        raise RuntimeError("upgrade NATTEN")
+                    from natten.varlen import configure_varlen
+                    return configure_varlen(q)
+                def natten_supported():
+                    return torch.cuda.is_available() and natten_version_satisfies("0.20")
+                async def plain(q):
+                    from natten import na2d
+                    return na2d(q, q, q, 3, stride=2)
+                """
+        },
+        0,
+        [
+            "0.20.0 to 0.21.7",
+            "does without  natten.varlen.configure_varlen is not in NATTEN",
+            "torch.cuda.is_available() in natten_supported  model.py:8",
+        ],
+        ["missing"],
+    ),
     "two generations behind a try": (
         {
             "model.py": """

@@ -80,6 +80,7 @@ class _Reader(ast.NodeVisitor):
         self._file = file
         self._bound: dict[str, str] = {}  # local name: what it is below natten
         self._optional = False
+        self._function = ""
 
     def imports(self, tree: ast.AST) -> None:
         """Learns first which local names stand for what, wherever they are imported."""
@@ -92,6 +93,10 @@ class _Reader(ast.NodeVisitor):
             elif isinstance(node, ast.ImportFrom) and self._is_ours(node):
                 for alias in node.names:
                     self._bound[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                module = _imported(node.value)
+                names = [t.id for t in node.targets if isinstance(t, ast.Name)]
+                self._bound.update({name: module for name in names if module is not None})
 
     @staticmethod
     def _is_ours(node: ast.ImportFrom) -> bool:
@@ -143,6 +148,19 @@ class _Reader(ast.NodeVisitor):
         self._while_optional(node.body, optional)
         self._while_optional(node.orelse, optional)
 
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        """What follows where a version of natten leaves the function is optional."""
+        before, self._function = self._function, node.name
+        for n in (*node.decorator_list, node.args, *([node.returns] if node.returns else [])):
+            self.visit(n)
+        optional = False
+        for statement in node.body:
+            self._while_optional([statement], optional)
+            optional = optional or _leaves_by_version(statement)
+        self._function = before
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast's name
+
     def visit_Import(self, node: ast.Import) -> None:
         """A module."""
         for alias in node.names:
@@ -182,11 +200,8 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _gate(self, node: ast.Call) -> None:
-        called = node.func.attr if isinstance(node.func, ast.Attribute) else None
-        called = node.func.id if isinstance(node.func, ast.Name) else called
-        constants = [a.value for a in node.args if isinstance(a, ast.Constant)]
-        texts = [value for value in constants if isinstance(value, str)]
-        if called in _PROBES and any(t.split(".")[0] == _ROOT for t in texts):
+        called, texts = _called(node), _texts(node)
+        if (called in _PROBES or _imported(node)) and any(t.split(".")[0] == _ROOT for t in texts):
             gate = f'{called}("{texts[0]}")'
         elif any(t.lower() == _HUB for t in texts):
             gate, self.uses.hub = f'{called}("{_HUB}")', True
@@ -194,9 +209,37 @@ class _Reader(ast.NodeVisitor):
             gate = ast.unparse(node)
         elif called is not None and "natten_available" in called:
             gate = f"{called}()"
+        elif ast.unparse(node.func).endswith("cuda.is_available") and _ROOT in self._function:
+            gate = f"{ast.unparse(node)} in {self._function}"
         else:
             return
         self.uses.gates.setdefault(gate, set()).add(self._place(node))
+
+
+def _called(node: ast.Call) -> str | None:
+    """The last part of a called name."""
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else None
+    return node.func.id if isinstance(node.func, ast.Name) else called
+
+
+def _texts(node: ast.Call) -> list[str]:
+    constants = [a.value for a in node.args if isinstance(a, ast.Constant)]
+    return [value for value in constants if isinstance(value, str)]
+
+
+def _imported(node: ast.Call) -> str | None:
+    """The module that a call such as OptionalImport("natten.functional") returns."""
+    called, texts = _called(node), _texts(node)
+    if called is None or "import" not in called.lower() or not texts:
+        return None
+    return texts[0] if texts[0].split(".")[0] == _ROOT else None
+
+
+def _leaves_by_version(node: ast.stmt) -> bool:
+    if not isinstance(node, ast.If) or not _mentions(node.test):
+        return False
+    left = isinstance(node.body[-1], (ast.Raise, ast.Return))
+    return left and "version" in ast.unparse(node.test).lower()
 
 
 def _exceptions(node: ast.expr) -> list[str]:
