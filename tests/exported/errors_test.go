@@ -48,7 +48,7 @@ func TestBadProblems(t *testing.T) {
 		change func(p *cProblem)
 		want   string
 	}{
-		{func(p *cProblem) { p.size = 0 }, "size of natten_mps_problem is 0 (want sizeof(natten_mps_problem) = 232)"},
+		{func(p *cProblem) { p.size = 0 }, "size of natten_mps_problem is 0 (want sizeof(natten_mps_problem) = 328)"},
 		{func(p *cProblem) { p.size = 135 }, "size of natten_mps_problem is 135"},
 		{func(p *cProblem) { p.size = 1 << 40 }, "size of natten_mps_problem is 1099511627776"},
 		{func(p *cProblem) { p.size = math.MaxUint64 }, "size of natten_mps_problem is 18446744073709551615"},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"strconv"
 	"sync"
 	"testing"
 	"unsafe"
@@ -60,7 +61,11 @@ func TestVersions(t *testing.T) {
 	match := regexp.MustCompile(`__version__ = "(.*)"`).FindSubmatch(source)
 	require.NotNil(t, match)
 	require.Equal(t, string(match[1]), library.version())
-	require.EqualValues(t, 1, library.abiVersion())
+	header, err := os.ReadFile("../../include/natten_mps.h")
+	require.NoError(t, err)
+	match = regexp.MustCompile(`#define NATTEN_MPS_ABI_VERSION (\d+)`).FindSubmatch(header)
+	require.NotNil(t, match)
+	require.Equal(t, string(match[1]), strconv.Itoa(int(library.abiVersion())))
 	require.LessOrEqual(t, library.abiMinimum(), library.abiVersion())
 }
 
