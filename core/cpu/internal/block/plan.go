@@ -71,9 +71,6 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 	case kernels.Dense != nil && !p.RPB && walk.LongRows(p):
 		return "windows have long rows"
 	}
-	if pass.Kind == walk.AttnGradients && p.Ranged() {
-		return "queries and keys are not at the same positions"
-	}
 	for a := range p.Axes {
 		if x := &p.Axes[a]; x.Stride > 1 || x.QueryStep > 1 {
 			return "windows do not advance with the items"

@@ -13,26 +13,33 @@ import (
 // stored and of all that meet the keys that are, so that the gradients of both can be
 // summed up. Stored are the positions that no other strip stores.
 
-// stored is the part of a strip that is stored, as seen from its first query.
+// stored is what is stored of a strip.
 type stored struct {
-	first, count int
-	keys         []stretch // of stored keys, whose "keys" are the queries that meet them
-	lo, hi       []int     // [stored key] queries that meet it
+	first, count       int       // queries, as seen from the strip's first one
+	firstKey, keyCount int       // keys
+	keys               []stretch // of them, whose "keys" are the queries that meet them
+	lo, hi             []int     // [stored key] queries that meet it
 }
 
-// planGradients sets the positions that are stored, n <= number < n+count, and the items
-// to all queries that are needed for them.
+// planGradients sets the positions that are stored, those of the keys n <= number < n+count,
+// and the items to all queries that are needed for them. Not every position of a range's
+// keys has a query.
 func (w *worker[T]) planGradients(n, count int) {
-	o := &w.stored
+	o, l := &w.stored, &w.at.Lines[2]
 	o.lo, o.hi = kern.Grow(o.lo, count), kern.Grow(o.hi, count)
-	from, to := n, n+count
+	first := min(max(n-l.Own(0), 0), l.Queries)
+	end := min(max(n+count-l.Own(0), first), l.Queries)
+	from, to := first, end
+	if from == to {
+		from, to = l.QueriesOf(n)
+	}
 	for i := range count {
-		o.lo[i], o.hi[i] = w.at.Lines[2].QueriesOf(n + i)
+		o.lo[i], o.hi[i] = l.QueriesOf(n + i)
 		if o.lo[i] < o.hi[i] {
 			from, to = min(from, o.lo[i]), max(to, o.hi[i])
 		}
 	}
-	o.first, o.count = n-from, count
+	o.first, o.count, o.firstKey, o.keyCount = first-from, end-first, n, count
 	o.keys = findStretches(o.keys, o.lo, o.hi)
 	w.planItems(from, to-from)
 }
@@ -42,7 +49,7 @@ func (w *worker[T]) planGradients(n, count int) {
 func (w *worker[T]) backward() {
 	given, o := &w.at.Run.Tensors, &w.stored
 	d, dv, items, n, keys := int(w.problem.HeadDim), int(w.problem.ValueDim), w.at.Index[2], w.at.Index[2]+o.first, w.at.High-w.at.Low
-	dKey, dValue := w.rows(core.DKey, n, w.at.KVHead, d), w.rows(core.DValue, n, w.at.KVHead, dv)
+	dKey, dValue := w.rows(core.DKey, o.firstKey, w.at.KVHead, d), w.rows(core.DValue, o.firstKey, w.at.KVHead, dv)
 	key := w.read(w.rows(core.Key, w.at.Low, w.at.KVHead, d), keys, &w.loaded[0])
 	value := w.read(w.rows(core.Value, w.at.Low, w.at.KVHead, dv), keys, &w.loaded[1])
 	for member := range w.plan.walk.Group {
@@ -51,23 +58,23 @@ func (w *worker[T]) backward() {
 		query := w.read(w.rows(core.Query, items, head, d), w.at.Positions, &w.loaded[2])
 		dOut := w.read(w.rows(core.DOut, items, head, dv), w.at.Positions, &w.loaded[3])
 		w.weigh(head, query, key, dOut, value)
-		if given[core.DQuery].Given() {
+		if o.count > 0 && given[core.DQuery].Given() {
 			s := w.rows(core.DQuery, n, head, d)
 			w.sumKeys(w.target(s, o.count, &w.unfinished[0]), w.gradients, key, d, &w.factors[0], 0)
 			w.finish(s, o.count, w.unfinished[0])
 		}
 		if given[core.DKey].Given() {
-			w.sumQueries(w.target(dKey, o.count, &w.unfinished[1]), w.gradients, query, d, &w.factors[0])
+			w.sumQueries(w.target(dKey, o.keyCount, &w.unfinished[1]), w.gradients, query, d, &w.factors[0])
 		}
 		if given[core.DValue].Given() {
-			w.sumQueries(w.target(dValue, o.count, &w.unfinished[2]), w.weights, dOut, dv, &w.factors[1])
+			w.sumQueries(w.target(dValue, o.keyCount, &w.unfinished[2]), w.weights, dOut, dv, &w.factors[1])
 		}
 	}
 	if given[core.DKey].Given() {
-		w.finish(dKey, o.count, w.unfinished[1])
+		w.finish(dKey, o.keyCount, w.unfinished[1])
 	}
 	if given[core.DValue].Given() {
-		w.finish(dValue, o.count, w.unfinished[2])
+		w.finish(dValue, o.keyCount, w.unfinished[2])
 	}
 }
 
@@ -123,7 +130,7 @@ func (w *worker[T]) sumQueries(dst view, weights []T, queries view, channels int
 		if s.keys == 0 {
 			query = 0
 		}
-		key := first + o.first + s.item - w.at.Low
+		key := o.firstKey + s.item - w.at.Low
 		w.strips.Call = abi.Strip{
 			Dst: dst.row(s.item), Rows: queries.row(query), Factors: kern.AddressOf(factor),
 			Vectors: kern.AddressOf(&weights[query*pitch+key]), Items: s.items, Count: s.keys, Eights: kern.Padded(channels) / 8,

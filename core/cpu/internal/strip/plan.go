@@ -53,8 +53,6 @@ func refuses(p *core.Problem, pass walk.Pass) string {
 		return "there is a bias or there are additional tokens"
 	case pass.Kind == walk.AttnGradients && a[0].QueryStep*a[1].QueryStep*a[2].QueryStep > 1:
 		return "only some queries are computed"
-	case pass.Kind == walk.AttnGradients && p.Ranged():
-		return "queries and keys are not at the same positions"
 	}
 	return ""
 }
@@ -74,6 +72,7 @@ func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, 
 	w.Member = 1
 	if pass.Kind == walk.AttnGradients {
 		w.Member = w.Group
+		w.ByKey, w.Extent = true, w.Met
 	}
 	w.ChooseTile(tile)
 	w.CutTasks(walk.Cut{Largest: walk.TaskWork})

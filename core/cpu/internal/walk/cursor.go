@@ -150,7 +150,7 @@ func (c *Cursor) enter(sample, class int) (items [3]int) {
 		c.Lines[a] = NewLine(axes[a], rest%axes[a].Dilation)
 		rest /= axes[a].Dilation
 		items[a] = c.Lines[a].Queries
-		if c.Walk.Pass.Kind.Inverse() {
+		if c.Walk.ByKey || c.Walk.Pass.Kind.Inverse() {
 			items[a] = c.Lines[a].Keys
 		}
 	}

@@ -37,6 +37,7 @@ type Walk struct {
 	Group    int    // query heads of a key head
 	Member   int    // query heads that are items together; 1 in the inverse walk
 	Stacked  int    // query heads of whose queries are met together, inverse walk
+	ByKey    bool   // items are counted as keys are, though queries meet keys: positions of both
 	Tile     int    // positions along the fastest axis
 	Extent   [3]int // items of the longest dilation group, by axis
 	Met      [3]int // an upper bound of what items of a dilation group meet, by axis
