@@ -90,6 +90,22 @@ func TestRanges(t *testing.T) {
 	conformance.Ranges(t, conformance.Backend(b), rangeStep(13))
 }
 
+// Rows that do not exist read what a tensor holds, and keys look at queries of the range
+// only: the simulator sees what is read outside.
+func TestRangesReadInside(t *testing.T) {
+	b := newSimulator(t, nil).backend()
+	for _, a := range []core.Axis{
+		{Length: 16, Kernel: 1, Dilation: 4, Range: core.Range{QueryFirst: 8, QueryCount: 2, KeyFirst: 8, KeyCount: 2}},
+		{Length: 16, Kernel: 3, Range: core.Range{QueryFirst: 4, QueryCount: 4, KeyFirst: 3, KeyCount: 7}},
+		{Length: 16, Kernel: 3, QueryStep: 2, Range: core.Range{QueryFirst: 4, QueryCount: 4}},
+	} {
+		p := core.Problem{DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 8, Axes: [3]core.Axis{a}}
+		for _, p.Op = range []core.Op{core.AttnForward, core.AttnBackward, core.QKBackward} {
+			conformance.Check(t, conformance.Backend(b), p, nil, 0)
+		}
+	}
+}
+
 // rangeStep is a step over the cases, or 1.
 func rangeStep(step int) int {
 	if full {
