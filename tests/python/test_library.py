@@ -388,8 +388,7 @@ def test_sub_interpreters_are_refused():
 
 MARKER = """
     #include <stdio.h>
-    #include <stdlib.h>
-    __attribute__((constructor)) static void opened(void) { fclose(fopen(getenv("MARKED"), "w")); }
+    __attribute__((constructor)) static void opened(void) { fclose(fopen(MARKED, "w")); }
 """
 
 ASKS_ALL = """
@@ -402,8 +401,8 @@ ASKS_ALL = """
 def test_only_a_library_for_tests_opens_what_the_environment_names(tmp_path):
     (tmp_path / "marker.c").write_text(textwrap.dedent(MARKER))
     marker, marked = tmp_path / "marker.so", tmp_path / "marked"
-    compiler = ["cc", "-shared", "-fPIC", "-o", marker, tmp_path / "marker.c"]
-    subprocess.run(compiler, check=True)
+    compiler = ["cc", "-shared", "-fPIC", f'-DMARKED="{marked}"', "-o", marker]
+    subprocess.run([*compiler, tmp_path / "marker.c"], check=True)
     for_tests = subprocess.run(
         [Path(__file__).parents[1] / "metalsim" / "library.sh"],
         capture_output=True,
@@ -415,6 +414,5 @@ def test_only_a_library_for_tests_opens_what_the_environment_names(tmp_path):
             ASKS_ALL,
             NATTEN_MPS_LIBRARY=library,
             NATTEN_MPS_SIMULATOR=str(marker),
-            MARKED=str(marked),
         )
         assert marked.exists() == opens, library
