@@ -28,12 +28,16 @@ TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 NO_KERNEL = ("could not find a suitable backend", "was not built with libnatten")
 
 
-def _ask(problems, folder):
+def require_upstream():
     if not (UPSTREAM / "natten").is_dir():
         reason = f"no upstream NATTEN in {UPSTREAM}; ./build.sh upstream installs it"
         if "upstream" in os.environ.get("NATTEN_TEST_REQUIRE", "").split(","):
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def _ask(problems, folder):
+    require_upstream()
     torch.save(problems, folder / "problems.pt")
     script = Path(__file__).with_name("upstream_oracle.py")
     command = [sys.executable, script, folder / "problems.pt", folder / "results.pt"]
@@ -294,6 +298,36 @@ def test_bad_arguments(tmp_path):
                 for mine, theirs in zip(got, wanted, strict=True):
                     assert torch.allclose(mine, theirs, atol=1e-5), what
     assert all(isinstance(_answer(problem)[0], str) for problem in problems)
+
+
+PICKLED = """
+import sys, torch, natten
+path, what = sys.argv[1:]
+if what == "save":
+    layers = [getattr(natten, f"NeighborhoodAttention{r}D")(16, 2, 3) for r in (1, 2, 3)]
+    torch.save(torch.nn.ModuleList(layers), path)
+else:
+    for rank, layer in enumerate(torch.load(path, weights_only=False), 1):
+        assert type(layer) is getattr(natten, f"NeighborhoodAttention{rank}D")
+        with torch.no_grad():
+            print(layer(torch.ones(1, *(4,) * rank, 16)).shape)
+"""
+
+
+@pytest.mark.parametrize("saver", [True, False])
+def test_pickled_models(tmp_path, saver):
+    """Saved whole by one and loaded by the other, each alone in its process."""
+    require_upstream()
+    commands = {
+        True: (["-c", PICKLED], str(UPSTREAM)),
+        False: (["-m", "natten_mps.compat", "0.21.7", "-c", PICKLED], str(ROOT / "python")),
+    }
+    for side, what in ((saver, "save"), (not saver, "load")):
+        command, path = commands[side]
+        command = [sys.executable, *command, tmp_path / "model.pt", what]
+        environment = os.environ | {"PYTHONPATH": path}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("flip", [True, False])
