@@ -13,7 +13,7 @@
 //	stencil  the forward pass in float32, windows of        AVX-512            the same, for windows of several rows
 //	         several rows of up to 32 keys, 16, 32, 64 or
 //	         128 channels
-//	block    fused attention, windows of several rows of    AVX-512, NEON      packs keys once per column of tiles; 2 x 2
+//	block    fused attention, windows of several rows of    all                packs keys once per column of tiles; 2 x 2
 //	         several keys, no down-sampling, sums in                           items share what is loaded; one pass can
 //	         float32, no additional tokens                                     give all gradients
 //	flash    fused attention, windows with rows of more     all               a matrix product of a tile of items and

@@ -242,3 +242,43 @@ func prefetchAVX2(p unsafe.Pointer, rows int, step int, lines int)
 //
 //go:noescape
 func peakAVX2(rounds int)
+
+// scoreQuadsAVX2 is ScoreQuads with 8 lanes and up to 3 groups.
+//
+//go:noescape
+func scoreQuadsAVX2(call *abi.Block)
+
+// accumulateQuadsAVX2 is AccumulateQuads with 8 lanes.
+//
+//go:noescape
+func accumulateQuadsAVX2(call *abi.Block)
+
+// scatterQuadsAVX2 is ScatterQuads with 8 lanes.
+//
+//go:noescape
+func scatterQuadsAVX2(call *abi.Block)
+
+// transposeLanesAVX2 is Transpose of BlockTwins with 8 lanes.
+//
+//go:noescape
+func transposeLanesAVX2(dst unsafe.Pointer, rows unsafe.Pointer, blocks int, pitch int)
+
+// dotRowsAVX2 is DotRows of BlockTwins with 8 lanes.
+//
+//go:noescape
+func dotRowsAVX2(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows int, blocks int, step int, aStep int, bStep int)
+
+// softmaxQuadsAVX2 is SoftmaxQuads with 8 lanes but for the logarithm and the inverse: it stores maxima and sums.
+//
+//go:noescape
+func softmaxQuadsAVX2(call *abi.Block)
+
+// gradientItemsAVX2 is GradientItems with 8 lanes.
+//
+//go:noescape
+func gradientItemsAVX2(call *abi.Block)
+
+// gradientLanesOfQuadsAVX2 is GradientLanes with 8 lanes.
+//
+//go:noescape
+func gradientLanesOfQuadsAVX2(call *abi.Block)

@@ -49,9 +49,7 @@ func scatterQuadsAVX512(call *abi.Block)
 //go:noescape
 func transposeAVX512(dst unsafe.Pointer, rows unsafe.Pointer, blocks int, pitch int)
 
-// dotRowsAVX512 is, with steps in bytes,
-//
-//	for r := range rows { dst[r*step] = sum over c < 16*blocks of a[r*aStep+c] * b[r*bStep+c] }
+// dotRowsAVX512 is DotRows of BlockTwins with 16 lanes.
 //
 //go:noescape
 func dotRowsAVX512(dst unsafe.Pointer, a unsafe.Pointer, b unsafe.Pointer, rows int, blocks int, step int, aStep int, bStep int)

@@ -4480,7 +4480,7 @@ loop226:
 	RET
 
 // func dotRowsAVX512(dst *byte, a *byte, b *byte, rows int, blocks int, step int, aStep int, bStep int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F
 TEXT ·dotRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ dst+0(FP), AX
 	MOVQ a+8(FP), CX
@@ -4494,7 +4494,7 @@ TEXT ·dotRowsAVX512(SB), NOSPLIT, $0-64
 loop227:
 	XORQ   R10, R10
 	MOVQ   R8, R11
-	VPXORD Z0, Z0, Z0
+	VXORPS Z0, Z0, Z0
 
 loop228:
 	VMOVUPS       (CX)(R10*1), Z1
@@ -4504,12 +4504,12 @@ loop228:
 	JNZ           loop228
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
-	VEXTRACTF128  $0x01, Y1, X2
-	VADDPS        X2, X1, X1
-	VPERMILPS     $0x4e, X1, X2
-	VADDPS        X2, X1, X1
-	VPERMILPS     $0xb1, X1, X2
-	VADDPS        X2, X1, X1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0x4e, X1, X0
+	VADDPS        X0, X1, X1
+	VPERMILPS     $0xb1, X1, X0
+	VADDPS        X0, X1, X1
 	VMOVSS        X1, (AX)
 	ADDQ          SI, CX
 	ADDQ          DI, DX

@@ -16,7 +16,7 @@
 //	StripKernels  Dots, Sums, Gradients     strip.go              yes    yes, or avx2 yes
 //	              LogSumExp                 strip.go              yes    as avx2      in Go
 //	StencilKernels Dots, Sums               stencil.go            -      yes          -
-//	BlockKernels  Score, Softmax, ...       block.go, any lanes   -      yes          yes
+//	BlockKernels  Score, Softmax, ...       block.go, any lanes   yes    yes          yes
 //	DenseKernels  Product, Max, Exp, ...    dense.go, any lanes   yes    yes          yes
 //	Load, Store   float16, bfloat16         convert.go            yes    as avx2      yes
 //	Prefetch                                -                     yes    as avx2      -

@@ -20,6 +20,16 @@ var avx2 = Set{
 		GradientRow: gradientRowAVX2, GradientLanes: gradientLanesAVX2,
 	},
 	Strip: StripKernels{Dots: dotsAVX2, Sums: sumsAVX2, Gradients: stripGradientsAVX2, LogSumExp: logSumExpAVX2},
+	Block: &BlockKernels{
+		Lanes: 8, MostGroups: 3,
+		Score: scoreQuadsAVX2, GradientItems: gradientItemsAVX2, GradientLanes: gradientLanesOfQuadsAVX2,
+		Accumulate: accumulateQuadsAVX2, Scatter: scatterQuadsAVX2,
+		Softmax: func(call *abi.Block) {
+			softmaxQuadsAVX2(call)
+			logSumExpQuads(call)
+		},
+		Transpose: transposeLanesAVX2, DotRows: dotRowsAVX2,
+	},
 	Dense: &DenseKernels{
 		Lanes: 8, MostVectors: 2, Product: productAVX2, Max: maxAVX2, Exp: expAVX2, ExpRows: expRowsAVX2,
 		Gradients: gradientsAVX2, GradientRows: gradientRowsAVX2,

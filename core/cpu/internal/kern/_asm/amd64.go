@@ -26,6 +26,7 @@ type amd64 struct {
 	negativeInfinity operand.Mem
 	call             *layout                // of the struct that the function gets, or nil
 	locals           map[string]operand.Mem // its fields that are in the function's frame
+	quads            quadWidth              // of the kernels for quads that are written
 	typed            []string               // functions that get structs, each with the type
 }
 
@@ -43,6 +44,7 @@ func writeAMD64() {
 	g.dot()
 	g.prefetch()
 	g.peak("AVX2", 8, g.YMM)
+	g.blocksAVX2(&e)
 	g.write("kernels_amd64")
 	g = &amd64{Context: build.NewContext()}
 	g.blocks()

@@ -271,29 +271,36 @@ func (g *amd64) transpose() {
 	dst, src, blocks := g.arg("dst"), g.arg("src"), g.arg("blocks")
 	pitches, steps := g.multiples(g.arg("pitch"), 8), g.multiples(g.arg("step"), 8)
 	g.repeat(blocks, func() {
-		for half := range 2 {
-			r := g.registers(4, g.YMM)
-			for i := range r {
-				low, high := at(src, steps, i), at(src, steps, i+4)
-				low.Disp, high.Disp = 16*half, 16*half
-				g.VBROADCASTF128(low, r[i])
-				g.VINSERTF128(operand.U8(1), high, r[i], r[i])
-			}
-			t := g.registers(4, g.YMM)
-			g.VUNPCKLPS(r[1], r[0], t[0])
-			g.VUNPCKHPS(r[1], r[0], t[1])
-			g.VUNPCKLPS(r[3], r[2], t[2])
-			g.VUNPCKHPS(r[3], r[2], t[3])
-			for i := range 4 {
-				out := g.YMM()
-				g.VSHUFPS(operand.U8([]int{0x44, 0xee}[i%2]), t[2+i/2], t[i/2], out)
-				g.VMOVUPS(out, at(dst, pitches, 4*half+i))
-			}
-		}
+		g.squares(dst, pitches, func(lane, half int) operand.Mem {
+			from := at(src, steps, lane)
+			from.Disp = 16 * half
+			return from
+		})
 		g.ADDQ(operand.U8(vector), src)
 		g.LEAQ(at(dst, pitches, 8), dst)
 	})
 	g.leave()
+}
+
+// squares transposes 8 lanes of 8 channels; lane is where half the channels of one are.
+func (g *amd64) squares(dst reg.Register, pitches map[int]reg.Register, lane func(n, half int) operand.Mem) {
+	for half := range 2 {
+		r := g.registers(4, g.YMM)
+		for i := range r {
+			g.VBROADCASTF128(lane(i, half), r[i])
+			g.VINSERTF128(operand.U8(1), lane(i+4, half), r[i], r[i])
+		}
+		t := g.registers(4, g.YMM)
+		g.VUNPCKLPS(r[1], r[0], t[0])
+		g.VUNPCKHPS(r[1], r[0], t[1])
+		g.VUNPCKLPS(r[3], r[2], t[2])
+		g.VUNPCKHPS(r[3], r[2], t[3])
+		for i := range 4 {
+			out := g.YMM()
+			g.VSHUFPS(operand.U8([]int{0x44, 0xee}[i%2]), t[2+i/2], t[i/2], out)
+			g.VMOVUPS(out, at(dst, pitches, 4*half+i))
+		}
+	}
 }
 
 // dot writes the inner product of two vectors.

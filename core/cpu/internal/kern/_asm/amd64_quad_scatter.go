@@ -9,7 +9,7 @@ import (
 
 // scatterQuads writes the second primitive the other way round: what lanes get from items.
 func (g *amd64) scatterQuads() {
-	g.functionOf(block, "scatterQuadsAVX512", "scatterQuadsAVX512 is ScatterQuads with 16 lanes.")
+	g.functionOf(block, "scatterQuads"+g.quads.isa, g.quads.doc("scatterQuads", "ScatterQuads")+".")
 	g.eachQuad(metLanes{lane: g.scatterLane})
 }
 
@@ -17,6 +17,6 @@ func (g *amd64) scatterQuads() {
 func (g *amd64) scatterLane(n int, p reg.Register, of []operand.Mem, items []int, channels *[4][]reg.VecVirtual) {
 	x := g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(channels[q][i], weight, x) })
 	for i := range n {
-		g.VMOVUPS(x[i], mem(p, wide*i))
+		g.VMOVUPS(x[i], mem(p, g.quads.bytes*i))
 	}
 }

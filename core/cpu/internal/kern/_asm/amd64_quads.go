@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/mmcloughlin/avo/operand"
@@ -12,12 +13,25 @@ import (
 // Kernels for quads: 2 x 2 items, two neighbors on the fastest axis in two
 // neighboring rows; see abi.Quad and abi.Block.
 
-const (
-	wide        = 64 // bytes of 16 float32 lanes
-	mostVectors = 4  // of scoreQuadsAVX512: 4 x 4 sums, 4 vectors and 4 broadcasts
-)
+const wide = 64 // bytes of 16 float32 lanes
 
+// quadWidth is a size of registers, and how many of them the kernels for quads use.
+type quadWidth struct {
+	width
+	groups  int   // of the score: 4 sums each
+	vectors []int // of channels: 4 sums each
+}
+
+// lanes is the number of elements of a vector.
+func (w *quadWidth) lanes() int { return w.bytes / 4 }
+
+func (w *quadWidth) doc(kernel, twin string) string {
+	return fmt.Sprintf("%s%s is %s with %d lanes", kernel, w.isa, twin, w.lanes())
+}
+
+// blocks writes the kernels of AVX-512.
 func (g *amd64) blocks() {
+	g.quads = quadWidth{width{g.ZMM, "AVX512", wide}, 4, []int{4, 2, 1}}
 	e := g.newExponent()
 	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
 	g.scoreQuads()
@@ -53,10 +67,10 @@ func (g *amd64) prefetchStreams() {
 }
 
 func (g *amd64) scoreQuads() {
-	g.functionOf(block, "scoreQuadsAVX512", "scoreQuadsAVX512 is ScoreQuads with 16 lanes and up to 4 groups.")
+	g.functionOf(block, "scoreQuads"+g.quads.isa, g.quads.doc("scoreQuads", "ScoreQuads")+fmt.Sprintf(" and up to %d groups.", g.quads.groups))
 	g.copyFields("Weights", "Vectors", "Panel", "Quads", "Offsets", "Ahead", "Streams", "Count", "Channels", "Pitch",
 		"Groups", "GroupStep", "WeightItem", "Item", "Row")
-	for n := mostVectors; n >= 1; n-- {
+	for n := g.quads.groups; n >= 1; n-- {
 		next := g.label("fewer")
 		if n > 1 {
 			g.CMPQ(g.arg("Groups"), operand.U8(n))
@@ -83,10 +97,10 @@ func (g *amd64) scoreQuadsOf(n int) {
 			g.MOVQ(mem(offsets, 8*i), further[i])
 			g.SUBQ(mem(offsets, 0), further[i])
 		}
-		depth, pitch, sums := g.arg("Channels"), g.arg("Pitch"), g.registers(4*n, g.ZMM)
+		depth, pitch, sums := g.arg("Channels"), g.arg("Pitch"), g.registers(4*n, g.quads.register)
 		g.zero(sums)
 		channel := func(i int) {
-			p, v := g.registers(n, g.ZMM), g.registers(4, g.ZMM)
+			p, v := g.registers(n, g.quads.register), g.registers(4, g.quads.register)
 			g.VMOVUPS(mem(panel, 0), p[0])
 			for i := 1; i < n; i++ {
 				g.VMOVUPS(sum(panel, further[i]), p[i])
@@ -135,7 +149,7 @@ func (g *amd64) scoreQuadsOf(n int) {
 
 // accumulateQuads writes the second primitive for quads.
 func (g *amd64) accumulateQuads() {
-	g.functionOf(block, "accumulateQuadsAVX512", "accumulateQuadsAVX512 is AccumulateQuads with 16 lanes.")
+	g.functionOf(block, "accumulateQuads"+g.quads.isa, g.quads.doc("accumulateQuads", "AccumulateQuads")+".")
 	g.eachQuad(metLanes{sums: true, lane: g.accumulateLane})
 }
 
@@ -157,18 +171,18 @@ func (g *amd64) eachQuad(k metLanes) {
 	panel, to, left := g.arg("Panel"), g.GP64(), g.arg("Channels")
 	g.ADDQ(mem(quads, quad.at("Rows")), panel)
 	g.MOVQ(sums, to)
-	for _, n := range []int{4, 2, 1} {
+	for _, n := range g.quads.vectors {
 		top, done := g.label("block"), g.label("narrower")
 		g.Label(top)
-		g.CMPQ(left, operand.U8(16*n))
+		g.CMPQ(left, operand.U8(g.quads.lanes()*n))
 		g.JLT(operand.LabelRef(done))
 		at, rest := g.kept(to), g.kept(left)
 		g.eachMetLane(k, n, at, weights, panel, quads)
 		g.MOVQ(at, to)
 		g.MOVQ(rest, left)
-		g.ADDQ(operand.U32(wide*n), to)
-		g.ADDQ(operand.U32(wide*n), panel)
-		g.SUBQ(operand.U8(16*n), left)
+		g.ADDQ(operand.U32(g.quads.bytes*n), to)
+		g.ADDQ(operand.U32(g.quads.bytes*n), panel)
+		g.SUBQ(operand.U8(g.quads.lanes()*n), left)
 		g.JMP(operand.LabelRef(top))
 		g.Label(done)
 	}
@@ -203,9 +217,9 @@ func (g *amd64) quadItems(at operand.Mem, f func(q int, at operand.Mem)) {
 func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, quads reg.Register) {
 	var sums [4][]reg.VecVirtual
 	g.quadItems(to, func(q int, at operand.Mem) {
-		sums[q] = g.registers(n, g.ZMM)
+		sums[q] = g.registers(n, g.quads.register)
 		for i := range n {
-			at.Disp = wide * i
+			at.Disp = g.quads.bytes * i
 			g.VMOVUPS(at, sums[q][i])
 		}
 	})
@@ -249,7 +263,7 @@ func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, q
 	}
 	g.quadItems(to, func(q int, at operand.Mem) {
 		for i := range n {
-			at.Disp = wide * i
+			at.Disp = g.quads.bytes * i
 			g.VMOVUPS(sums[q][i], at)
 		}
 	})
@@ -260,14 +274,14 @@ func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []
 	g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(x, weight, sums[q][i]) })
 }
 
-// loadLane loads per lane and runs product for each vector of it and each of the items.
+// loadLane loads one lane and runs product for each vector of it and each of the items.
 func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, product func(q, i int, x, weight reg.VecVirtual)) []reg.VecVirtual {
-	x := g.registers(n, g.ZMM)
+	x := g.registers(n, g.quads.register)
 	for i := range n {
-		g.VMOVUPS(mem(p, wide*i), x[i])
+		g.VMOVUPS(mem(p, g.quads.bytes*i), x[i])
 	}
 	for _, q := range items {
-		v := g.ZMM()
+		v := g.quads.register()
 		g.VBROADCASTSS(of[q], v)
 		for i := range n {
 			product(q, i, x[i], v)
@@ -331,28 +345,26 @@ func (g *amd64) transposeWide() {
 
 // dotRows writes the inner products of rows.
 func (g *amd64) dotRows() {
-	g.function("dotRowsAVX512", "func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)",
-		"dotRowsAVX512 is, with steps in bytes,",
-		"",
-		"\tfor r := range rows { dst[r*step] = sum over c < 16*blocks of a[r*aStep+c] * b[r*bStep+c] }")
+	g.function("dotRows"+g.quads.isa, "func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)",
+		g.quads.doc("dotRows", "DotRows of BlockTwins")+".")
 	dst, a, b, step, aStep, bStep := g.arg("dst"), g.arg("a"), g.arg("b"), g.arg("step"), g.arg("aStep"), g.arg("bStep")
 	blocks := g.arg("blocks")
 	g.repeat(g.arg("rows"), func() {
 		at, left := g.GP64(), g.GP64()
 		g.XORQ(at, at)
 		g.MOVQ(blocks, left)
-		s, x := g.ZMM(), g.ZMM()
-		g.VPXORD(s, s, s)
+		s, x := g.quads.register(), g.quads.register()
+		g.zero([]reg.VecVirtual{s})
 		g.repeat(left, func() {
 			g.VMOVUPS(sum(a, at), x)
 			g.VFMADD231PS(sum(b, at), x, s)
-			g.ADDQ(operand.U8(wide), at)
+			g.ADDQ(operand.U8(g.quads.bytes), at)
 		})
-		half := g.YMM()
-		g.VEXTRACTF64X4(operand.U8(1), s, half)
-		g.VADDPS(s.AsY(), half, half)
-		g.fold(half, g.VADDPS)
-		g.VMOVSS(half.AsX(), mem(dst, 0))
+		if g.quads.bytes == wide {
+			s = g.halved(&g.quads.width, s)
+		}
+		g.fold(s, g.VADDPS)
+		g.VMOVSS(s.AsX(), mem(dst, 0))
 		g.ADDQ(aStep, a)
 		g.ADDQ(bStep, b)
 		g.ADDQ(step, dst)
