@@ -79,7 +79,8 @@ func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Str
 	chunk := kern.CeilDiv(groups, chunks)
 	chunks = kern.CeilDiv(groups, chunk)
 	for g := 0; g < groups; g += chunk {
-		streams := share(ahead, g/chunk, chunks)
+		streams, count := share(ahead, g/chunk, chunks), min(chunk, groups-g)
+		upper, lower := unmet(m.masks[g][1]), unmet(m.masks[g+count-1][0])
 		for i := range w.runs {
 			r := &w.runs[i]
 			for vector := range r.wide {
@@ -87,7 +88,7 @@ func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Str
 				w.call = abi.Block{
 					Quads: unsafe.Pointer(&w.quads[r.first]), Offsets: unsafe.Pointer(&m.offsets[g]), Ahead: unsafe.Pointer(unsafe.SliceData(streams)),
 					Weights: unsafe.Pointer(&dst[to]), Vectors: unsafe.Pointer(&items[2*r.first*w.item]), Panel: unsafe.Pointer(&keys[vector*l.lanes]),
-					Lanes: l.lanes, Count: r.count, Channels: channels, Groups: min(chunk, groups-g),
+					Lanes: l.lanes, Count: r.count, Channels: channels, Groups: count, Upper: upper, Lower: lower,
 					Pitch: l.channelPitch() * kern.Float32Bytes, GroupStep: l.wide * l.lanes * kern.Float32Bytes,
 					WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
 				}
@@ -98,6 +99,14 @@ func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Str
 			}
 		}
 	}
+}
+
+// unmet is 1 if no row of a group is met.
+func unmet(mask uint32) int {
+	if mask == 0 {
+		return 1
+	}
+	return 0
 }
 
 // sums are those of the present rows of items, cleared if they begin.

@@ -60,8 +60,10 @@ func prefetchStreams(c *abi.Block) {
 //		weights[(4*i+q)*weightItem+g*groupStep+lane] = sum over n < channels of
 //			vectors[item q of quad i][n] * panel[b.panel+offsets[g]+n*pitch+lane] } } } }
 //
-// It takes one vector of each group, and up to MostGroups of them. Before every quad it
-// prefetches two rows of each stream.
+// It takes one vector of each group, and up to MostGroups of them. If upper is not 0, only the
+// first row of items meets the first group, if lower is not 0, only the second the last: what
+// the others would have of them may be left undefined. Before every quad it prefetches two rows
+// of each stream.
 func ScoreQuads(c *abi.Block) {
 	prefetchStreams(c)
 	offsets := unsafe.Slice((*int)(c.Offsets), c.Groups)
@@ -129,7 +131,7 @@ func logSumExpQuads(c *abi.Block) {
 		maxima := unsafe.Slice((*float32)(unsafe.Add(c.LSE, row*c.NumberRow)), 2*c.Count)
 		sums := unsafe.Slice((*float32)(unsafe.Add(c.LSE, (2+row)*c.NumberRow)), 2*c.Count)
 		for i, sum := range sums {
-			if sum > 0 {
+			if sum != 0 { // NaN stays
 				maxima[i] += log32(sum)
 			}
 			sums[i] = Inverse(sum)

@@ -168,7 +168,7 @@ GLOBL negativeInfinity<>(SB), RODATA|NOPTR, $32
 
 // func scoreQuadsAVX512(call *byte)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $120-8
+TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $136-8
 	MOVQ call+0(FP), AX
 	MOVQ 40(AX), CX
 	MOVQ CX, (SP)
@@ -198,8 +198,12 @@ TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $120-8
 	MOVQ CX, 96(SP)
 	MOVQ 184(AX), CX
 	MOVQ CX, 104(SP)
-	MOVQ 192(AX), AX
-	MOVQ AX, 112(SP)
+	MOVQ 192(AX), CX
+	MOVQ CX, 112(SP)
+	MOVQ 128(AX), CX
+	MOVQ CX, 120(SP)
+	MOVQ 144(AX), AX
+	MOVQ AX, 128(SP)
 	MOVQ 80(SP), AX
 	CMPQ AX, $0x04
 	JNE  fewer1
@@ -208,25 +212,16 @@ TEXT ·scoreQuadsAVX512(SB), NOSPLIT, $120-8
 	MOVQ 24(SP), DX
 	MOVQ 56(SP), BX
 
-loop2:
+loop3:
 	MOVQ  40(SP), SI
 	MOVQ  48(SP), DI
 	TESTQ DI, DI
-	JZ    none3
+	JZ    none4
 
-loop4:
+loop5:
 	MOVQ (SI), R8
 	MOVQ R8, R9
 	MOVQ 16(SI), R10
-
-loop5:
-	PREFETCHT1 (R9)
-	ADDQ       $0x40, R9
-	DECQ       R10
-	JNZ        loop5
-	ADDQ       8(SI), R8
-	MOVQ       R8, R9
-	MOVQ       16(SI), R10
 
 loop6:
 	PREFETCHT1 (R9)
@@ -234,12 +229,21 @@ loop6:
 	DECQ       R10
 	JNZ        loop6
 	ADDQ       8(SI), R8
+	MOVQ       R8, R9
+	MOVQ       16(SI), R10
+
+loop7:
+	PREFETCHT1 (R9)
+	ADDQ       $0x40, R9
+	DECQ       R10
+	JNZ        loop7
+	ADDQ       8(SI), R8
 	MOVQ       R8, (SI)
 	ADDQ       $0x18, SI
 	DECQ       DI
-	JNZ        loop4
+	JNZ        loop5
 
-none3:
+none4:
 	MOVQ   104(SP), DI
 	MOVQ   112(SP), R8
 	MOVQ   CX, SI
@@ -275,9 +279,9 @@ none3:
 	MOVQ   R10, BP
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none7
+	JZ     none8
 
-loop8:
+loop9:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -380,14 +384,14 @@ loop8:
 	ADDQ         R15, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop8
+	JNZ          loop9
 
-none7:
+none8:
 	ANDQ  $0x03, BP
 	TESTQ BP, BP
-	JZ    none9
+	JZ    none10
 
-loop10:
+loop11:
 	VMOVUPS      (R11), Z16
 	VMOVUPS      (R11)(R12*1), Z17
 	VMOVUPS      (R11)(R13*1), Z18
@@ -415,9 +419,9 @@ loop10:
 	ADDQ         R15, R11
 	ADDQ         $0x04, SI
 	DECQ         BP
-	JNZ          loop10
+	JNZ          loop11
 
-none9:
+none10:
 	MOVQ    88(SP), SI
 	MOVQ    96(SP), DI
 	MOVQ    AX, R8
@@ -460,51 +464,51 @@ none9:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop2
+	JNZ     loop3
 	VZEROUPPER
 	RET
 
 fewer1:
 	MOVQ 80(SP), AX
 	CMPQ AX, $0x03
-	JNE  fewer11
+	JNE  fewer12
 	MOVQ (SP), AX
 	MOVQ 8(SP), CX
 	MOVQ 24(SP), DX
 	MOVQ 56(SP), BX
 
-loop12:
+loop14:
 	MOVQ  40(SP), SI
 	MOVQ  48(SP), DI
 	TESTQ DI, DI
-	JZ    none13
+	JZ    none15
 
-loop14:
+loop16:
 	MOVQ (SI), R8
 	MOVQ R8, R9
 	MOVQ 16(SI), R10
 
-loop15:
+loop17:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop15
+	JNZ        loop17
 	ADDQ       8(SI), R8
 	MOVQ       R8, R9
 	MOVQ       16(SI), R10
 
-loop16:
+loop18:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop16
+	JNZ        loop18
 	ADDQ       8(SI), R8
 	MOVQ       R8, (SI)
 	ADDQ       $0x18, SI
 	DECQ       DI
-	JNZ        loop14
+	JNZ        loop16
 
-none13:
+none15:
 	MOVQ   104(SP), DI
 	MOVQ   112(SP), R8
 	MOVQ   CX, SI
@@ -534,9 +538,9 @@ none13:
 	MOVQ   R10, R15
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none17
+	JZ     none19
 
-loop18:
+loop20:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -619,14 +623,14 @@ loop18:
 	ADDQ         R14, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop18
+	JNZ          loop20
 
-none17:
+none19:
 	ANDQ  $0x03, R15
 	TESTQ R15, R15
-	JZ    none19
+	JZ    none21
 
-loop20:
+loop22:
 	VMOVUPS      (R11), Z12
 	VMOVUPS      (R11)(R12*1), Z13
 	VMOVUPS      (R11)(R13*1), Z14
@@ -649,9 +653,9 @@ loop20:
 	ADDQ         R14, R11
 	ADDQ         $0x04, SI
 	DECQ         R15
-	JNZ          loop20
+	JNZ          loop22
 
-none19:
+none21:
 	MOVQ    88(SP), SI
 	MOVQ    96(SP), DI
 	MOVQ    AX, R8
@@ -686,51 +690,51 @@ none19:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop12
+	JNZ     loop14
 	VZEROUPPER
 	RET
 
-fewer11:
+fewer12:
 	MOVQ 80(SP), AX
 	CMPQ AX, $0x02
-	JNE  fewer21
+	JNE  fewer23
 	MOVQ (SP), AX
 	MOVQ 8(SP), CX
 	MOVQ 24(SP), DX
 	MOVQ 56(SP), BX
 
-loop22:
+loop25:
 	MOVQ  40(SP), SI
 	MOVQ  48(SP), DI
 	TESTQ DI, DI
-	JZ    none23
+	JZ    none26
 
-loop24:
+loop27:
 	MOVQ (SI), R8
 	MOVQ R8, R9
 	MOVQ 16(SI), R10
 
-loop25:
+loop28:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop25
+	JNZ        loop28
 	ADDQ       8(SI), R8
 	MOVQ       R8, R9
 	MOVQ       16(SI), R10
 
-loop26:
+loop29:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop26
+	JNZ        loop29
 	ADDQ       8(SI), R8
 	MOVQ       R8, (SI)
 	ADDQ       $0x18, SI
 	DECQ       DI
-	JNZ        loop24
+	JNZ        loop27
 
-none23:
+none26:
 	MOVQ   104(SP), DI
 	MOVQ   112(SP), R8
 	MOVQ   CX, SI
@@ -754,9 +758,9 @@ none23:
 	MOVQ   R10, R14
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none27
+	JZ     none30
 
-loop28:
+loop31:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -819,14 +823,14 @@ loop28:
 	ADDQ         R13, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop28
+	JNZ          loop31
 
-none27:
+none30:
 	ANDQ  $0x03, R14
 	TESTQ R14, R14
-	JZ    none29
+	JZ    none32
 
-loop30:
+loop33:
 	VMOVUPS      (R11), Z8
 	VMOVUPS      (R11)(R12*1), Z9
 	VBROADCASTSS (SI), Z10
@@ -844,9 +848,9 @@ loop30:
 	ADDQ         R13, R11
 	ADDQ         $0x04, SI
 	DECQ         R14
-	JNZ          loop30
+	JNZ          loop33
 
-none29:
+none32:
 	MOVQ    88(SP), SI
 	MOVQ    96(SP), DI
 	MOVQ    AX, R8
@@ -873,48 +877,48 @@ none29:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop22
+	JNZ     loop25
 	VZEROUPPER
 	RET
 
-fewer21:
+fewer23:
 	MOVQ (SP), AX
 	MOVQ 8(SP), CX
 	MOVQ 24(SP), DX
 	MOVQ 56(SP), BX
 
-loop32:
+loop36:
 	MOVQ  40(SP), SI
 	MOVQ  48(SP), DI
 	TESTQ DI, DI
-	JZ    none33
+	JZ    none37
 
-loop34:
+loop38:
 	MOVQ (SI), R8
 	MOVQ R8, R9
 	MOVQ 16(SI), R10
 
-loop35:
+loop39:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop35
+	JNZ        loop39
 	ADDQ       8(SI), R8
 	MOVQ       R8, R9
 	MOVQ       16(SI), R10
 
-loop36:
+loop40:
 	PREFETCHT1 (R9)
 	ADDQ       $0x40, R9
 	DECQ       R10
-	JNZ        loop36
+	JNZ        loop40
 	ADDQ       8(SI), R8
 	MOVQ       R8, (SI)
 	ADDQ       $0x18, SI
 	DECQ       DI
-	JNZ        loop34
+	JNZ        loop38
 
-none33:
+none37:
 	MOVQ   104(SP), DI
 	MOVQ   112(SP), R8
 	MOVQ   CX, SI
@@ -932,9 +936,9 @@ none33:
 	MOVQ   R10, R13
 	SHRQ   $0x02, R10
 	TESTQ  R10, R10
-	JZ     none37
+	JZ     none41
 
-loop38:
+loop42:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -977,14 +981,14 @@ loop38:
 	ADDQ         R12, R11
 	ADDQ         $0x10, SI
 	DECQ         R10
-	JNZ          loop38
+	JNZ          loop42
 
-none37:
+none41:
 	ANDQ  $0x03, R13
 	TESTQ R13, R13
-	JZ    none39
+	JZ    none43
 
-loop40:
+loop44:
 	VMOVUPS      (R11), Z4
 	VBROADCASTSS (SI), Z5
 	VFMADD231PS  Z4, Z5, Z0
@@ -997,9 +1001,9 @@ loop40:
 	ADDQ         R12, R11
 	ADDQ         $0x04, SI
 	DECQ         R13
-	JNZ          loop40
+	JNZ          loop44
 
-none39:
+none43:
 	MOVQ    88(SP), SI
 	MOVQ    96(SP), SI
 	MOVQ    AX, DI
@@ -1018,7 +1022,7 @@ none39:
 	LEAQ    (CX)(SI*2), CX
 	ADDQ    $0x30, DX
 	DECQ    BX
-	JNZ     loop32
+	JNZ     loop36
 	VZEROUPPER
 	RET
 
@@ -1084,20 +1088,20 @@ TEXT ·softmaxQuadsAVX512(SB), NOSPLIT, $80-8
 	MOVQ         24(SP), DX
 	MOVQ         32(SP), BX
 
-loop41:
+loop45:
 	VMOVAPS Z13, Z15
 	VMOVAPS Z13, Z16
 	VMOVAPS Z13, Z17
 	VMOVAPS Z13, Z18
 	CMPQ    48(SP), $0x01
-	JEQ     narrow42
+	JEQ     narrow46
 	MOVQ    64(SP), SI
 	LEAQ    (SI)(SI*2), DI
 	MOVQ    AX, R8
 	MOVQ    16(SP), R9
 	MOVQ    40(SP), R10
 
-loop44:
+loop48:
 	MOVL   40(CX), R11
 	ANDL   (R9), R11
 	KMOVW  R11, K1
@@ -1137,17 +1141,17 @@ loop44:
 	ADDQ   56(SP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
-	JNZ    loop44
-	JMP    done43
+	JNZ    loop48
+	JMP    done47
 
-narrow42:
+narrow46:
 	MOVQ 64(SP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ AX, R8
 	MOVQ 16(SP), R9
 	MOVQ 40(SP), R10
 
-loop45:
+loop49:
 	MOVL   40(CX), R11
 	ANDL   (R9), R11
 	KMOVW  R11, K1
@@ -1167,9 +1171,9 @@ loop45:
 	ADDQ   56(SP), R8
 	ADDQ   $0x08, R9
 	DECQ   R10
-	JNZ    loop45
+	JNZ    loop49
 
-done43:
+done47:
 	VSHUFF32X4 $0x44, Z16, Z15, Z19
 	VSHUFF32X4 $0xee, Z16, Z15, Z15
 	VMAXPS     Z19, Z15, Z19
@@ -1195,14 +1199,14 @@ done43:
 	VXORPS     Z22, Z22, Z22
 	VXORPS     Z23, Z23, Z23
 	CMPQ       48(SP), $0x01
-	JEQ        narrow46
+	JEQ        narrow50
 	MOVQ       64(SP), SI
 	LEAQ       (SI)(SI*2), DI
 	MOVQ       AX, R8
 	MOVQ       16(SP), R9
 	MOVQ       40(SP), R10
 
-loop48:
+loop52:
 	MOVL         40(CX), R11
 	ANDL         (R9), R11
 	KMOVW        R11, K2
@@ -1386,17 +1390,17 @@ loop48:
 	ADDQ         56(SP), R8
 	ADDQ         $0x08, R9
 	DECQ         R10
-	JNZ          loop48
-	JMP          done47
+	JNZ          loop52
+	JMP          done51
 
-narrow46:
+narrow50:
 	MOVQ 64(SP), SI
 	LEAQ (SI)(SI*2), DI
 	MOVQ AX, R8
 	MOVQ 16(SP), R9
 	MOVQ 40(SP), R10
 
-loop49:
+loop53:
 	MOVL         40(CX), R11
 	ANDL         (R9), R11
 	KMOVW        R11, K2
@@ -1488,9 +1492,9 @@ loop49:
 	ADDQ         56(SP), R8
 	ADDQ         $0x08, R9
 	DECQ         R10
-	JNZ          loop49
+	JNZ          loop53
 
-done47:
+done51:
 	VSHUFF32X4        $0x44, Z21, Z20, Z15
 	VSHUFF32X4        $0xee, Z21, Z20, Z16
 	VADDPS            Z15, Z16, Z15
@@ -1546,7 +1550,7 @@ done47:
 	LEAQ              (AX)(SI*4), AX
 	ADDQ              $0x30, CX
 	DECQ              BX
-	JNZ               loop41
+	JNZ               loop45
 	VZEROUPPER
 	RET
 
@@ -1757,7 +1761,7 @@ TEXT ·gradientItemsAVX512(SB), NOSPLIT, $96-8
 	MOVQ         40(SP), SI
 	MOVQ         48(SP), DI
 
-loop50:
+loop54:
 	MOVQ         88(SP), R8
 	VBROADCASTSS (BX), Z12
 	VBROADCASTSS (SI), Z16
@@ -1768,7 +1772,7 @@ loop50:
 	VBROADCASTSS 4(BX)(R8*1), Z15
 	VBROADCASTSS 4(SI)(R8*1), Z19
 	CMPQ         64(SP), $0x01
-	JEQ          narrow51
+	JEQ          narrow55
 	MOVQ         80(SP), R8
 	LEAQ         (R8)(R8*2), R9
 	MOVQ         AX, R10
@@ -1776,7 +1780,7 @@ loop50:
 	MOVQ         24(SP), R12
 	MOVQ         56(SP), R13
 
-loop53:
+loop57:
 	MOVL         40(DX), R14
 	ANDL         (R12), R14
 	KMOVW        R14, K1
@@ -1985,10 +1989,10 @@ loop53:
 	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop53
-	JMP          done52
+	JNZ          loop57
+	JMP          done56
 
-narrow51:
+narrow55:
 	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -1996,7 +2000,7 @@ narrow51:
 	MOVQ 24(SP), R12
 	MOVQ 56(SP), R13
 
-loop54:
+loop58:
 	MOVL         40(DX), R14
 	ANDL         (R12), R14
 	KMOVW        R14, K1
@@ -2101,9 +2105,9 @@ loop54:
 	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop54
+	JNZ          loop58
 
-done52:
+done56:
 	ADDQ $0x08, BX
 	ADDQ $0x08, SI
 	MOVQ 80(SP), R8
@@ -2111,7 +2115,7 @@ done52:
 	LEAQ (CX)(R8*4), CX
 	ADDQ $0x30, DX
 	DECQ DI
-	JNZ  loop50
+	JNZ  loop54
 	VZEROUPPER
 	RET
 
@@ -2160,10 +2164,10 @@ TEXT ·gradientLanesAVX512(SB), NOSPLIT, $96-8
 	MOVQ         16(SP), DX
 	MOVQ         48(SP), BX
 
-loop55:
+loop59:
 	MOVQ 88(SP), SI
 	CMPQ 64(SP), $0x01
-	JEQ  narrow56
+	JEQ  narrow60
 	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -2171,7 +2175,7 @@ loop55:
 	MOVQ 24(SP), R12
 	MOVQ 56(SP), R13
 
-loop58:
+loop62:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
@@ -2391,10 +2395,10 @@ loop58:
 	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop58
-	JMP          done57
+	JNZ          loop62
+	JMP          done61
 
-narrow56:
+narrow60:
 	MOVQ 80(SP), R8
 	LEAQ (R8)(R8*2), R9
 	MOVQ AX, R10
@@ -2402,7 +2406,7 @@ narrow56:
 	MOVQ 24(SP), R12
 	MOVQ 56(SP), R13
 
-loop59:
+loop63:
 	MOVQ         (SI), DI
 	ADDQ         (DX), DI
 	ADDQ         $0x08, SI
@@ -2514,15 +2518,15 @@ loop59:
 	ADDQ         72(SP), R11
 	ADDQ         $0x08, R12
 	DECQ         R13
-	JNZ          loop59
+	JNZ          loop63
 
-done57:
+done61:
 	MOVQ 80(SP), SI
 	LEAQ (AX)(SI*4), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
 	DECQ BX
-	JNZ  loop55
+	JNZ  loop59
 	VZEROUPPER
 	RET
 
@@ -2570,46 +2574,46 @@ TEXT ·accumulateQuadsAVX512(SB), NOSPLIT, $192-8
 	MOVQ 56(SP), BX
 	MOVQ BX, 136(SP)
 
-next60:
+next64:
 	MOVQ  40(SP), BX
 	MOVQ  48(SP), SI
 	TESTQ SI, SI
-	JZ    none61
+	JZ    none65
 
-loop62:
+loop66:
 	MOVQ (BX), DI
 	MOVQ DI, R8
 	MOVQ 16(BX), R9
 
-loop63:
+loop67:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        loop63
+	JNZ        loop67
 	ADDQ       8(BX), DI
 	MOVQ       DI, R8
 	MOVQ       16(BX), R9
 
-loop64:
+loop68:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        loop64
+	JNZ        loop68
 	ADDQ       8(BX), DI
 	MOVQ       DI, (BX)
 	ADDQ       $0x18, BX
 	DECQ       SI
-	JNZ        loop62
+	JNZ        loop66
 
-none61:
+none65:
 	MOVQ 16(SP), BX
 	MOVQ 64(SP), DI
 	ADDQ 8(DX), BX
 	MOVQ AX, SI
 
-block65:
+block69:
 	CMPQ    DI, $0x40
-	JLT     narrower66
+	JLT     narrower70
 	MOVQ    SI, 144(SP)
 	MOVQ    DI, 152(SP)
 	MOVQ    120(SP), R8
@@ -2638,9 +2642,9 @@ block65:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none67
+	JZ      none71
 
-loop68:
+loop72:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -2650,51 +2654,6 @@ loop68:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none69
-
-loop70:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop70
-
-none69:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none71
-
-loop72:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop72
-
-none71:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none73
 
 loop74:
@@ -2702,6 +2661,31 @@ loop74:
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
 	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop74
+
+none73:
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
+	JZ    none75
+
+loop76:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
 	VBROADCASTSS (R11)(R12*1), Z20
 	VFMADD231PS  Z16, Z20, Z4
 	VFMADD231PS  Z17, Z20, Z5
@@ -2710,18 +2694,38 @@ loop74:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R13
-	JNZ          loop74
+	JNZ          loop76
 
-none73:
+none75:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none77
+
+loop78:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop78
+
+none77:
 	DECQ R9
-	JNZ  loop68
+	JNZ  loop72
 
-none67:
+none71:
 	MOVQ  80(SP), R9
 	TESTQ R9, R9
-	JZ    none75
+	JZ    none79
 
-loop76:
+loop80:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -2730,66 +2734,6 @@ loop76:
 	MOVQ  112(SP), R12
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
-	TESTQ R14, R14
-	JZ    none77
-
-loop78:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R11)(R12*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop78
-
-none77:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none79
-
-loop80:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z16, Z20, Z0
-	VFMADD231PS  Z17, Z20, Z1
-	VFMADD231PS  Z18, Z20, Z2
-	VFMADD231PS  Z19, Z20, Z3
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z16, Z20, Z4
-	VFMADD231PS  Z17, Z20, Z5
-	VFMADD231PS  Z18, Z20, Z6
-	VFMADD231PS  Z19, Z20, Z7
-	VBROADCASTSS (R11)(R12*2), Z20
-	VFMADD231PS  Z16, Z20, Z8
-	VFMADD231PS  Z17, Z20, Z9
-	VFMADD231PS  Z18, Z20, Z10
-	VFMADD231PS  Z19, Z20, Z11
-	VBROADCASTSS (R11)(R13*1), Z20
-	VFMADD231PS  Z16, Z20, Z12
-	VFMADD231PS  Z17, Z20, Z13
-	VFMADD231PS  Z18, Z20, Z14
-	VFMADD231PS  Z19, Z20, Z15
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop80
-
-none79:
-	MOVQ  32(DX), R14
 	TESTQ R14, R14
 	JZ    none81
 
@@ -2798,6 +2742,66 @@ loop82:
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
 	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R11)(R12*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop82
+
+none81:
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
+	JZ    none83
+
+loop84:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z16, Z20, Z0
+	VFMADD231PS  Z17, Z20, Z1
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R11)(R12*2), Z20
+	VFMADD231PS  Z16, Z20, Z8
+	VFMADD231PS  Z17, Z20, Z9
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (R11)(R13*1), Z20
+	VFMADD231PS  Z16, Z20, Z12
+	VFMADD231PS  Z17, Z20, Z13
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop84
+
+none83:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none85
+
+loop86:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
 	VBROADCASTSS (R11)(R12*1), Z20
 	VFMADD231PS  Z16, Z20, Z4
 	VFMADD231PS  Z17, Z20, Z5
@@ -2811,18 +2815,18 @@ loop82:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop82
+	JNZ          loop86
 
-none81:
+none85:
 	DECQ R9
-	JNZ  loop76
+	JNZ  loop80
 
-none75:
+none79:
 	MOVQ  88(SP), R9
 	TESTQ R9, R9
-	JZ    none83
+	JZ    none87
 
-loop84:
+loop88:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -2832,9 +2836,9 @@ loop84:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none85
+	JZ    none89
 
-loop86:
+loop90:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
@@ -2847,14 +2851,14 @@ loop86:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop86
+	JNZ          loop90
 
-none85:
+none89:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none87
+	JZ    none91
 
-loop88:
+loop92:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
@@ -2872,14 +2876,14 @@ loop88:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop88
+	JNZ          loop92
 
-none87:
+none91:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none89
+	JZ    none93
 
-loop90:
+loop94:
 	VMOVUPS      (R10), Z16
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
@@ -2892,13 +2896,13 @@ loop90:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop90
+	JNZ          loop94
 
-none89:
+none93:
 	DECQ R9
-	JNZ  loop84
+	JNZ  loop88
 
-none83:
+none87:
 	MOVQ    120(SP), R8
 	MOVQ    144(SP), SI
 	MOVQ    SI, DI
@@ -2925,12 +2929,12 @@ none83:
 	ADDQ    $0x00000100, SI
 	ADDQ    $0x00000100, BX
 	SUBQ    $0x40, DI
-	JMP     block65
+	JMP     block69
 
-narrower66:
-block91:
+narrower70:
+block95:
 	CMPQ    DI, $0x20
-	JLT     narrower92
+	JLT     narrower96
 	MOVQ    SI, 160(SP)
 	MOVQ    DI, 168(SP)
 	MOVQ    120(SP), R8
@@ -2951,9 +2955,9 @@ block91:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none93
+	JZ      none97
 
-loop94:
+loop98:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -2963,95 +2967,25 @@ loop94:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none95
-
-loop96:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop96
-
-none95:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none97
-
-loop98:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop98
-
-none97:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none99
 
 loop100:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R13
 	JNZ          loop100
 
 none99:
-	DECQ R9
-	JNZ  loop94
-
-none93:
-	MOVQ  80(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
 	JZ    none101
 
 loop102:
-	MOVQ  (SI), R10
-	ADDQ  BX, R10
-	MOVQ  8(SI), R11
-	ADDQ  CX, R11
-	ADDQ  $0x10, SI
-	MOVQ  112(SP), R12
-	LEAQ  (R12)(R12*2), R13
-	MOVQ  16(DX), R14
-	TESTQ R14, R14
-	JZ    none103
-
-loop104:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z8, Z10, Z0
-	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (R11)(R12*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop104
-
-none103:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none105
-
-loop106:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R11), Z10
@@ -3060,25 +2994,95 @@ loop106:
 	VBROADCASTSS (R11)(R12*1), Z10
 	VFMADD231PS  Z8, Z10, Z2
 	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (R11)(R12*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (R11)(R13*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
 	ADDQ         DI, R10
 	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop106
+	DECQ         R13
+	JNZ          loop102
 
-none105:
-	MOVQ  32(DX), R14
+none101:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none103
+
+loop104:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop104
+
+none103:
+	DECQ R9
+	JNZ  loop98
+
+none97:
+	MOVQ  80(SP), R9
+	TESTQ R9, R9
+	JZ    none105
+
+loop106:
+	MOVQ  (SI), R10
+	ADDQ  BX, R10
+	MOVQ  8(SI), R11
+	ADDQ  CX, R11
+	ADDQ  $0x10, SI
+	MOVQ  112(SP), R12
+	LEAQ  (R12)(R12*2), R13
+	MOVQ  16(DX), R14
 	TESTQ R14, R14
 	JZ    none107
 
 loop108:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R11)(R12*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop108
+
+none107:
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
+	JZ    none109
+
+loop110:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (R11)(R12*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (R11)(R13*1), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop110
+
+none109:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none111
+
+loop112:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R11)(R12*1), Z10
 	VFMADD231PS  Z8, Z10, Z2
 	VFMADD231PS  Z9, Z10, Z3
@@ -3088,18 +3092,18 @@ loop108:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop108
+	JNZ          loop112
 
-none107:
+none111:
 	DECQ R9
-	JNZ  loop102
+	JNZ  loop106
 
-none101:
+none105:
 	MOVQ  88(SP), R9
 	TESTQ R9, R9
-	JZ    none109
+	JZ    none113
 
-loop110:
+loop114:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3109,9 +3113,9 @@ loop110:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none111
+	JZ    none115
 
-loop112:
+loop116:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R11)(R12*2), Z10
@@ -3120,14 +3124,14 @@ loop112:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop112
+	JNZ          loop116
 
-none111:
+none115:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none113
+	JZ    none117
 
-loop114:
+loop118:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R11)(R12*2), Z10
@@ -3139,14 +3143,14 @@ loop114:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop114
+	JNZ          loop118
 
-none113:
+none117:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none115
+	JZ    none119
 
-loop116:
+loop120:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
 	VBROADCASTSS (R11)(R13*1), Z10
@@ -3155,13 +3159,13 @@ loop116:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop116
+	JNZ          loop120
 
-none115:
+none119:
 	DECQ R9
-	JNZ  loop110
+	JNZ  loop114
 
-none109:
+none113:
 	MOVQ    120(SP), R8
 	MOVQ    160(SP), SI
 	MOVQ    SI, DI
@@ -3180,12 +3184,12 @@ none109:
 	ADDQ    $0x00000080, SI
 	ADDQ    $0x00000080, BX
 	SUBQ    $0x20, DI
-	JMP     block91
+	JMP     block95
 
-narrower92:
-block117:
+narrower96:
+block121:
 	CMPQ    DI, $0x10
-	JLT     narrower118
+	JLT     narrower122
 	MOVQ    SI, 176(SP)
 	MOVQ    DI, 184(SP)
 	MOVQ    120(SP), R8
@@ -3202,9 +3206,9 @@ block117:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none119
+	JZ      none123
 
-loop120:
+loop124:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3214,57 +3218,57 @@ loop120:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none121
-
-loop122:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop122
-
-none121:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none123
-
-loop124:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop124
-
-none123:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none125
 
 loop126:
 	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R13
 	JNZ          loop126
 
 none125:
-	DECQ R9
-	JNZ  loop120
-
-none119:
-	MOVQ  80(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
 	JZ    none127
 
 loop128:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop128
+
+none127:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none129
+
+loop130:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop130
+
+none129:
+	DECQ R9
+	JNZ  loop124
+
+none123:
+	MOVQ  80(SP), R9
+	TESTQ R9, R9
+	JZ    none131
+
+loop132:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3274,65 +3278,65 @@ loop128:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none129
-
-loop130:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R11)(R12*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop130
-
-none129:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none131
-
-loop132:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (R11)(R12*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (R11)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop132
-
-none131:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
 	JZ    none133
 
 loop134:
 	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (R11)(R13*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R11)(R12*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
 	JNZ          loop134
 
 none133:
-	DECQ R9
-	JNZ  loop128
-
-none127:
-	MOVQ  88(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
 	JZ    none135
 
 loop136:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R11)(R12*2), Z5
+	VFMADD231PS  Z4, Z5, Z2
+	VBROADCASTSS (R11)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop136
+
+none135:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none137
+
+loop138:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (R11)(R13*1), Z5
+	VFMADD231PS  Z4, Z5, Z3
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop138
+
+none137:
+	DECQ R9
+	JNZ  loop132
+
+none131:
+	MOVQ  88(SP), R9
+	TESTQ R9, R9
+	JZ    none139
+
+loop140:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3342,23 +3346,23 @@ loop136:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none137
+	JZ    none141
 
-loop138:
+loop142:
 	VMOVUPS      (R10), Z4
 	VBROADCASTSS (R11)(R12*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop138
+	JNZ          loop142
 
-none137:
+none141:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none139
+	JZ    none143
 
-loop140:
+loop144:
 	VMOVUPS      (R10), Z4
 	VBROADCASTSS (R11)(R12*2), Z5
 	VFMADD231PS  Z4, Z5, Z2
@@ -3367,27 +3371,27 @@ loop140:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop140
+	JNZ          loop144
 
-none139:
+none143:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none141
+	JZ    none145
 
-loop142:
+loop146:
 	VMOVUPS      (R10), Z4
 	VBROADCASTSS (R11)(R13*1), Z5
 	VFMADD231PS  Z4, Z5, Z3
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop142
+	JNZ          loop146
 
-none141:
+none145:
 	DECQ R9
-	JNZ  loop136
+	JNZ  loop140
 
-none135:
+none139:
 	MOVQ    120(SP), R8
 	MOVQ    176(SP), SI
 	MOVQ    SI, DI
@@ -3402,16 +3406,16 @@ none135:
 	ADDQ    $0x00000040, SI
 	ADDQ    $0x00000040, BX
 	SUBQ    $0x10, DI
-	JMP     block117
+	JMP     block121
 
-narrower118:
+narrower122:
 	MOVQ 120(SP), BX
 	MOVQ 112(SP), SI
 	LEAQ (AX)(BX*2), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
 	DECQ 136(SP)
-	JNZ  next60
+	JNZ  next64
 	VZEROUPPER
 	RET
 
@@ -3459,46 +3463,46 @@ TEXT ·scatterQuadsAVX512(SB), NOSPLIT, $192-8
 	MOVQ 56(SP), BX
 	MOVQ BX, 136(SP)
 
-next143:
+next147:
 	MOVQ  40(SP), BX
 	MOVQ  48(SP), SI
 	TESTQ SI, SI
-	JZ    none144
+	JZ    none148
 
-loop145:
+loop149:
 	MOVQ (BX), DI
 	MOVQ DI, R8
 	MOVQ 16(BX), R9
 
-loop146:
+loop150:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        loop146
+	JNZ        loop150
 	ADDQ       8(BX), DI
 	MOVQ       DI, R8
 	MOVQ       16(BX), R9
 
-loop147:
+loop151:
 	PREFETCHT1 (R8)
 	ADDQ       $0x40, R8
 	DECQ       R9
-	JNZ        loop147
+	JNZ        loop151
 	ADDQ       8(BX), DI
 	MOVQ       DI, (BX)
 	ADDQ       $0x18, BX
 	DECQ       SI
-	JNZ        loop145
+	JNZ        loop149
 
-none144:
+none148:
 	MOVQ 16(SP), BX
 	MOVQ 64(SP), DI
 	ADDQ 8(DX), BX
 	MOVQ AX, SI
 
-block148:
+block152:
 	CMPQ    DI, $0x40
-	JLT     narrower149
+	JLT     narrower153
 	MOVQ    SI, 144(SP)
 	MOVQ    DI, 152(SP)
 	MOVQ    120(SP), R8
@@ -3527,9 +3531,9 @@ block148:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none150
+	JZ      none154
 
-loop151:
+loop155:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3539,59 +3543,6 @@ loop151:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none152
-
-loop153:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z0, Z20, Z16
-	VFMADD231PS  Z1, Z20, Z17
-	VFMADD231PS  Z2, Z20, Z18
-	VFMADD231PS  Z3, Z20, Z19
-	VMOVUPS      Z16, (R10)
-	VMOVUPS      Z17, 64(R10)
-	VMOVUPS      Z18, 128(R10)
-	VMOVUPS      Z19, 192(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop153
-
-none152:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none154
-
-loop155:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z0, Z20, Z16
-	VFMADD231PS  Z1, Z20, Z17
-	VFMADD231PS  Z2, Z20, Z18
-	VFMADD231PS  Z3, Z20, Z19
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z4, Z20, Z16
-	VFMADD231PS  Z5, Z20, Z17
-	VFMADD231PS  Z6, Z20, Z18
-	VFMADD231PS  Z7, Z20, Z19
-	VMOVUPS      Z16, (R10)
-	VMOVUPS      Z17, 64(R10)
-	VMOVUPS      Z18, 128(R10)
-	VMOVUPS      Z19, 192(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop155
-
-none154:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none156
 
 loop157:
@@ -3599,11 +3550,11 @@ loop157:
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
 	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z4, Z20, Z16
-	VFMADD231PS  Z5, Z20, Z17
-	VFMADD231PS  Z6, Z20, Z18
-	VFMADD231PS  Z7, Z20, Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z0, Z20, Z16
+	VFMADD231PS  Z1, Z20, Z17
+	VFMADD231PS  Z2, Z20, Z18
+	VFMADD231PS  Z3, Z20, Z19
 	VMOVUPS      Z16, (R10)
 	VMOVUPS      Z17, 64(R10)
 	VMOVUPS      Z18, 128(R10)
@@ -3614,15 +3565,68 @@ loop157:
 	JNZ          loop157
 
 none156:
-	DECQ R9
-	JNZ  loop151
-
-none150:
-	MOVQ  80(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
 	JZ    none158
 
 loop159:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z0, Z20, Z16
+	VFMADD231PS  Z1, Z20, Z17
+	VFMADD231PS  Z2, Z20, Z18
+	VFMADD231PS  Z3, Z20, Z19
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z4, Z20, Z16
+	VFMADD231PS  Z5, Z20, Z17
+	VFMADD231PS  Z6, Z20, Z18
+	VFMADD231PS  Z7, Z20, Z19
+	VMOVUPS      Z16, (R10)
+	VMOVUPS      Z17, 64(R10)
+	VMOVUPS      Z18, 128(R10)
+	VMOVUPS      Z19, 192(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop159
+
+none158:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none160
+
+loop161:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z4, Z20, Z16
+	VFMADD231PS  Z5, Z20, Z17
+	VFMADD231PS  Z6, Z20, Z18
+	VFMADD231PS  Z7, Z20, Z19
+	VMOVUPS      Z16, (R10)
+	VMOVUPS      Z17, 64(R10)
+	VMOVUPS      Z18, 128(R10)
+	VMOVUPS      Z19, 192(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop161
+
+none160:
+	DECQ R9
+	JNZ  loop155
+
+none154:
+	MOVQ  80(SP), R9
+	TESTQ R9, R9
+	JZ    none162
+
+loop163:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3632,74 +3636,6 @@ loop159:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none160
-
-loop161:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z0, Z20, Z16
-	VFMADD231PS  Z1, Z20, Z17
-	VFMADD231PS  Z2, Z20, Z18
-	VFMADD231PS  Z3, Z20, Z19
-	VBROADCASTSS (R11)(R12*2), Z20
-	VFMADD231PS  Z8, Z20, Z16
-	VFMADD231PS  Z9, Z20, Z17
-	VFMADD231PS  Z10, Z20, Z18
-	VFMADD231PS  Z11, Z20, Z19
-	VMOVUPS      Z16, (R10)
-	VMOVUPS      Z17, 64(R10)
-	VMOVUPS      Z18, 128(R10)
-	VMOVUPS      Z19, 192(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop161
-
-none160:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none162
-
-loop163:
-	VMOVUPS      (R10), Z16
-	VMOVUPS      64(R10), Z17
-	VMOVUPS      128(R10), Z18
-	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11), Z20
-	VFMADD231PS  Z0, Z20, Z16
-	VFMADD231PS  Z1, Z20, Z17
-	VFMADD231PS  Z2, Z20, Z18
-	VFMADD231PS  Z3, Z20, Z19
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z4, Z20, Z16
-	VFMADD231PS  Z5, Z20, Z17
-	VFMADD231PS  Z6, Z20, Z18
-	VFMADD231PS  Z7, Z20, Z19
-	VBROADCASTSS (R11)(R12*2), Z20
-	VFMADD231PS  Z8, Z20, Z16
-	VFMADD231PS  Z9, Z20, Z17
-	VFMADD231PS  Z10, Z20, Z18
-	VFMADD231PS  Z11, Z20, Z19
-	VBROADCASTSS (R11)(R13*1), Z20
-	VFMADD231PS  Z12, Z20, Z16
-	VFMADD231PS  Z13, Z20, Z17
-	VFMADD231PS  Z14, Z20, Z18
-	VFMADD231PS  Z15, Z20, Z19
-	VMOVUPS      Z16, (R10)
-	VMOVUPS      Z17, 64(R10)
-	VMOVUPS      Z18, 128(R10)
-	VMOVUPS      Z19, 192(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop163
-
-none162:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
 	JZ    none164
 
 loop165:
@@ -3707,16 +3643,16 @@ loop165:
 	VMOVUPS      64(R10), Z17
 	VMOVUPS      128(R10), Z18
 	VMOVUPS      192(R10), Z19
-	VBROADCASTSS (R11)(R12*1), Z20
-	VFMADD231PS  Z4, Z20, Z16
-	VFMADD231PS  Z5, Z20, Z17
-	VFMADD231PS  Z6, Z20, Z18
-	VFMADD231PS  Z7, Z20, Z19
-	VBROADCASTSS (R11)(R13*1), Z20
-	VFMADD231PS  Z12, Z20, Z16
-	VFMADD231PS  Z13, Z20, Z17
-	VFMADD231PS  Z14, Z20, Z18
-	VFMADD231PS  Z15, Z20, Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z0, Z20, Z16
+	VFMADD231PS  Z1, Z20, Z17
+	VFMADD231PS  Z2, Z20, Z18
+	VFMADD231PS  Z3, Z20, Z19
+	VBROADCASTSS (R11)(R12*2), Z20
+	VFMADD231PS  Z8, Z20, Z16
+	VFMADD231PS  Z9, Z20, Z17
+	VFMADD231PS  Z10, Z20, Z18
+	VFMADD231PS  Z11, Z20, Z19
 	VMOVUPS      Z16, (R10)
 	VMOVUPS      Z17, 64(R10)
 	VMOVUPS      Z18, 128(R10)
@@ -3727,15 +3663,83 @@ loop165:
 	JNZ          loop165
 
 none164:
-	DECQ R9
-	JNZ  loop159
-
-none158:
-	MOVQ  88(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
 	JZ    none166
 
 loop167:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11), Z20
+	VFMADD231PS  Z0, Z20, Z16
+	VFMADD231PS  Z1, Z20, Z17
+	VFMADD231PS  Z2, Z20, Z18
+	VFMADD231PS  Z3, Z20, Z19
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z4, Z20, Z16
+	VFMADD231PS  Z5, Z20, Z17
+	VFMADD231PS  Z6, Z20, Z18
+	VFMADD231PS  Z7, Z20, Z19
+	VBROADCASTSS (R11)(R12*2), Z20
+	VFMADD231PS  Z8, Z20, Z16
+	VFMADD231PS  Z9, Z20, Z17
+	VFMADD231PS  Z10, Z20, Z18
+	VFMADD231PS  Z11, Z20, Z19
+	VBROADCASTSS (R11)(R13*1), Z20
+	VFMADD231PS  Z12, Z20, Z16
+	VFMADD231PS  Z13, Z20, Z17
+	VFMADD231PS  Z14, Z20, Z18
+	VFMADD231PS  Z15, Z20, Z19
+	VMOVUPS      Z16, (R10)
+	VMOVUPS      Z17, 64(R10)
+	VMOVUPS      Z18, 128(R10)
+	VMOVUPS      Z19, 192(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop167
+
+none166:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none168
+
+loop169:
+	VMOVUPS      (R10), Z16
+	VMOVUPS      64(R10), Z17
+	VMOVUPS      128(R10), Z18
+	VMOVUPS      192(R10), Z19
+	VBROADCASTSS (R11)(R12*1), Z20
+	VFMADD231PS  Z4, Z20, Z16
+	VFMADD231PS  Z5, Z20, Z17
+	VFMADD231PS  Z6, Z20, Z18
+	VFMADD231PS  Z7, Z20, Z19
+	VBROADCASTSS (R11)(R13*1), Z20
+	VFMADD231PS  Z12, Z20, Z16
+	VFMADD231PS  Z13, Z20, Z17
+	VFMADD231PS  Z14, Z20, Z18
+	VFMADD231PS  Z15, Z20, Z19
+	VMOVUPS      Z16, (R10)
+	VMOVUPS      Z17, 64(R10)
+	VMOVUPS      Z18, 128(R10)
+	VMOVUPS      Z19, 192(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop169
+
+none168:
+	DECQ R9
+	JNZ  loop163
+
+none162:
+	MOVQ  88(SP), R9
+	TESTQ R9, R9
+	JZ    none170
+
+loop171:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3745,9 +3749,9 @@ loop167:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none168
+	JZ    none172
 
-loop169:
+loop173:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VMOVUPS      128(R10), Z2
@@ -3764,14 +3768,14 @@ loop169:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop169
+	JNZ          loop173
 
-none168:
+none172:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none170
+	JZ    none174
 
-loop171:
+loop175:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VMOVUPS      128(R10), Z2
@@ -3793,14 +3797,14 @@ loop171:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop171
+	JNZ          loop175
 
-none170:
+none174:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none172
+	JZ    none176
 
-loop173:
+loop177:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VMOVUPS      128(R10), Z2
@@ -3817,24 +3821,24 @@ loop173:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop173
+	JNZ          loop177
 
-none172:
+none176:
 	DECQ R9
-	JNZ  loop167
+	JNZ  loop171
 
-none166:
+none170:
 	MOVQ 144(SP), SI
 	MOVQ 152(SP), DI
 	ADDQ $0x00000100, SI
 	ADDQ $0x00000100, BX
 	SUBQ $0x40, DI
-	JMP  block148
+	JMP  block152
 
-narrower149:
-block174:
+narrower153:
+block178:
 	CMPQ    DI, $0x20
-	JLT     narrower175
+	JLT     narrower179
 	MOVQ    SI, 160(SP)
 	MOVQ    DI, 168(SP)
 	MOVQ    120(SP), R8
@@ -3855,9 +3859,9 @@ block174:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none176
+	JZ      none180
 
-loop177:
+loop181:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3867,53 +3871,14 @@ loop177:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none178
-
-loop179:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z0, Z10, Z8
-	VFMADD231PS  Z1, Z10, Z9
-	VMOVUPS      Z8, (R10)
-	VMOVUPS      Z9, 64(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop179
-
-none178:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none180
-
-loop181:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z0, Z10, Z8
-	VFMADD231PS  Z1, Z10, Z9
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z2, Z10, Z8
-	VFMADD231PS  Z3, Z10, Z9
-	VMOVUPS      Z8, (R10)
-	VMOVUPS      Z9, 64(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop181
-
-none180:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none182
 
 loop183:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z2, Z10, Z8
-	VFMADD231PS  Z3, Z10, Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z0, Z10, Z8
+	VFMADD231PS  Z1, Z10, Z9
 	VMOVUPS      Z8, (R10)
 	VMOVUPS      Z9, 64(R10)
 	ADDQ         DI, R10
@@ -3922,15 +3887,54 @@ loop183:
 	JNZ          loop183
 
 none182:
-	DECQ R9
-	JNZ  loop177
-
-none176:
-	MOVQ  80(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
 	JZ    none184
 
 loop185:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z0, Z10, Z8
+	VFMADD231PS  Z1, Z10, Z9
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z2, Z10, Z8
+	VFMADD231PS  Z3, Z10, Z9
+	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop185
+
+none184:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none186
+
+loop187:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z2, Z10, Z8
+	VFMADD231PS  Z3, Z10, Z9
+	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop187
+
+none186:
+	DECQ R9
+	JNZ  loop181
+
+none180:
+	MOVQ  80(SP), R9
+	TESTQ R9, R9
+	JZ    none188
+
+loop189:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -3940,65 +3944,17 @@ loop185:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none186
-
-loop187:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z0, Z10, Z8
-	VFMADD231PS  Z1, Z10, Z9
-	VBROADCASTSS (R11)(R12*2), Z10
-	VFMADD231PS  Z4, Z10, Z8
-	VFMADD231PS  Z5, Z10, Z9
-	VMOVUPS      Z8, (R10)
-	VMOVUPS      Z9, 64(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop187
-
-none186:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none188
-
-loop189:
-	VMOVUPS      (R10), Z8
-	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11), Z10
-	VFMADD231PS  Z0, Z10, Z8
-	VFMADD231PS  Z1, Z10, Z9
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z2, Z10, Z8
-	VFMADD231PS  Z3, Z10, Z9
-	VBROADCASTSS (R11)(R12*2), Z10
-	VFMADD231PS  Z4, Z10, Z8
-	VFMADD231PS  Z5, Z10, Z9
-	VBROADCASTSS (R11)(R13*1), Z10
-	VFMADD231PS  Z6, Z10, Z8
-	VFMADD231PS  Z7, Z10, Z9
-	VMOVUPS      Z8, (R10)
-	VMOVUPS      Z9, 64(R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop189
-
-none188:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
 	JZ    none190
 
 loop191:
 	VMOVUPS      (R10), Z8
 	VMOVUPS      64(R10), Z9
-	VBROADCASTSS (R11)(R12*1), Z10
-	VFMADD231PS  Z2, Z10, Z8
-	VFMADD231PS  Z3, Z10, Z9
-	VBROADCASTSS (R11)(R13*1), Z10
-	VFMADD231PS  Z6, Z10, Z8
-	VFMADD231PS  Z7, Z10, Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z0, Z10, Z8
+	VFMADD231PS  Z1, Z10, Z9
+	VBROADCASTSS (R11)(R12*2), Z10
+	VFMADD231PS  Z4, Z10, Z8
+	VFMADD231PS  Z5, Z10, Z9
 	VMOVUPS      Z8, (R10)
 	VMOVUPS      Z9, 64(R10)
 	ADDQ         DI, R10
@@ -4007,15 +3963,63 @@ loop191:
 	JNZ          loop191
 
 none190:
-	DECQ R9
-	JNZ  loop185
-
-none184:
-	MOVQ  88(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
 	JZ    none192
 
 loop193:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11), Z10
+	VFMADD231PS  Z0, Z10, Z8
+	VFMADD231PS  Z1, Z10, Z9
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z2, Z10, Z8
+	VFMADD231PS  Z3, Z10, Z9
+	VBROADCASTSS (R11)(R12*2), Z10
+	VFMADD231PS  Z4, Z10, Z8
+	VFMADD231PS  Z5, Z10, Z9
+	VBROADCASTSS (R11)(R13*1), Z10
+	VFMADD231PS  Z6, Z10, Z8
+	VFMADD231PS  Z7, Z10, Z9
+	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop193
+
+none192:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none194
+
+loop195:
+	VMOVUPS      (R10), Z8
+	VMOVUPS      64(R10), Z9
+	VBROADCASTSS (R11)(R12*1), Z10
+	VFMADD231PS  Z2, Z10, Z8
+	VFMADD231PS  Z3, Z10, Z9
+	VBROADCASTSS (R11)(R13*1), Z10
+	VFMADD231PS  Z6, Z10, Z8
+	VFMADD231PS  Z7, Z10, Z9
+	VMOVUPS      Z8, (R10)
+	VMOVUPS      Z9, 64(R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop195
+
+none194:
+	DECQ R9
+	JNZ  loop189
+
+none188:
+	MOVQ  88(SP), R9
+	TESTQ R9, R9
+	JZ    none196
+
+loop197:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -4025,9 +4029,9 @@ loop193:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none194
+	JZ    none198
 
-loop195:
+loop199:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VBROADCASTSS (R11)(R12*2), Z2
@@ -4038,14 +4042,14 @@ loop195:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop195
+	JNZ          loop199
 
-none194:
+none198:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none196
+	JZ    none200
 
-loop197:
+loop201:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VBROADCASTSS (R11)(R12*2), Z2
@@ -4059,14 +4063,14 @@ loop197:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop197
+	JNZ          loop201
 
-none196:
+none200:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none198
+	JZ    none202
 
-loop199:
+loop203:
 	VMOVUPS      (R10), Z0
 	VMOVUPS      64(R10), Z1
 	VBROADCASTSS (R11)(R13*1), Z2
@@ -4077,24 +4081,24 @@ loop199:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop199
+	JNZ          loop203
 
-none198:
+none202:
 	DECQ R9
-	JNZ  loop193
+	JNZ  loop197
 
-none192:
+none196:
 	MOVQ 160(SP), SI
 	MOVQ 168(SP), DI
 	ADDQ $0x00000080, SI
 	ADDQ $0x00000080, BX
 	SUBQ $0x20, DI
-	JMP  block174
+	JMP  block178
 
-narrower175:
-block200:
+narrower179:
+block204:
 	CMPQ    DI, $0x10
-	JLT     narrower201
+	JLT     narrower205
 	MOVQ    SI, 176(SP)
 	MOVQ    DI, 184(SP)
 	MOVQ    120(SP), R8
@@ -4111,9 +4115,9 @@ block200:
 	MOVQ    104(SP), R8
 	MOVQ    72(SP), R9
 	TESTQ   R9, R9
-	JZ      none202
+	JZ      none206
 
-loop203:
+loop207:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -4123,44 +4127,12 @@ loop203:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R13
 	TESTQ R13, R13
-	JZ    none204
-
-loop205:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z4
-	VMOVUPS      Z4, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop205
-
-none204:
-	MOVQ  24(DX), R13
-	TESTQ R13, R13
-	JZ    none206
-
-loop207:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z1, Z5, Z4
-	VMOVUPS      Z4, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R13
-	JNZ          loop207
-
-none206:
-	MOVQ  32(DX), R13
-	TESTQ R13, R13
 	JZ    none208
 
 loop209:
 	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z1, Z5, Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z0, Z5, Z4
 	VMOVUPS      Z4, (R10)
 	ADDQ         DI, R10
 	ADDQ         R8, R11
@@ -4168,15 +4140,47 @@ loop209:
 	JNZ          loop209
 
 none208:
-	DECQ R9
-	JNZ  loop203
-
-none202:
-	MOVQ  80(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R13
+	TESTQ R13, R13
 	JZ    none210
 
 loop211:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z0, Z5, Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z1, Z5, Z4
+	VMOVUPS      Z4, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop211
+
+none210:
+	MOVQ  32(DX), R13
+	TESTQ R13, R13
+	JZ    none212
+
+loop213:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z1, Z5, Z4
+	VMOVUPS      Z4, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R13
+	JNZ          loop213
+
+none212:
+	DECQ R9
+	JNZ  loop207
+
+none206:
+	MOVQ  80(SP), R9
+	TESTQ R9, R9
+	JZ    none214
+
+loop215:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -4186,52 +4190,14 @@ loop211:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none212
-
-loop213:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z4
-	VBROADCASTSS (R11)(R12*2), Z5
-	VFMADD231PS  Z2, Z5, Z4
-	VMOVUPS      Z4, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop213
-
-none212:
-	MOVQ  24(DX), R14
-	TESTQ R14, R14
-	JZ    none214
-
-loop215:
-	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11), Z5
-	VFMADD231PS  Z0, Z5, Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z1, Z5, Z4
-	VBROADCASTSS (R11)(R12*2), Z5
-	VFMADD231PS  Z2, Z5, Z4
-	VBROADCASTSS (R11)(R13*1), Z5
-	VFMADD231PS  Z3, Z5, Z4
-	VMOVUPS      Z4, (R10)
-	ADDQ         DI, R10
-	ADDQ         R8, R11
-	DECQ         R14
-	JNZ          loop215
-
-none214:
-	MOVQ  32(DX), R14
-	TESTQ R14, R14
 	JZ    none216
 
 loop217:
 	VMOVUPS      (R10), Z4
-	VBROADCASTSS (R11)(R12*1), Z5
-	VFMADD231PS  Z1, Z5, Z4
-	VBROADCASTSS (R11)(R13*1), Z5
-	VFMADD231PS  Z3, Z5, Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z0, Z5, Z4
+	VBROADCASTSS (R11)(R12*2), Z5
+	VFMADD231PS  Z2, Z5, Z4
 	VMOVUPS      Z4, (R10)
 	ADDQ         DI, R10
 	ADDQ         R8, R11
@@ -4239,15 +4205,53 @@ loop217:
 	JNZ          loop217
 
 none216:
-	DECQ R9
-	JNZ  loop211
-
-none210:
-	MOVQ  88(SP), R9
-	TESTQ R9, R9
+	MOVQ  24(DX), R14
+	TESTQ R14, R14
 	JZ    none218
 
 loop219:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11), Z5
+	VFMADD231PS  Z0, Z5, Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z1, Z5, Z4
+	VBROADCASTSS (R11)(R12*2), Z5
+	VFMADD231PS  Z2, Z5, Z4
+	VBROADCASTSS (R11)(R13*1), Z5
+	VFMADD231PS  Z3, Z5, Z4
+	VMOVUPS      Z4, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop219
+
+none218:
+	MOVQ  32(DX), R14
+	TESTQ R14, R14
+	JZ    none220
+
+loop221:
+	VMOVUPS      (R10), Z4
+	VBROADCASTSS (R11)(R12*1), Z5
+	VFMADD231PS  Z1, Z5, Z4
+	VBROADCASTSS (R11)(R13*1), Z5
+	VFMADD231PS  Z3, Z5, Z4
+	VMOVUPS      Z4, (R10)
+	ADDQ         DI, R10
+	ADDQ         R8, R11
+	DECQ         R14
+	JNZ          loop221
+
+none220:
+	DECQ R9
+	JNZ  loop215
+
+none214:
+	MOVQ  88(SP), R9
+	TESTQ R9, R9
+	JZ    none222
+
+loop223:
 	MOVQ  (SI), R10
 	ADDQ  BX, R10
 	MOVQ  8(SI), R11
@@ -4257,9 +4261,9 @@ loop219:
 	LEAQ  (R12)(R12*2), R13
 	MOVQ  16(DX), R14
 	TESTQ R14, R14
-	JZ    none220
+	JZ    none224
 
-loop221:
+loop225:
 	VMOVUPS      (R10), Z0
 	VBROADCASTSS (R11)(R12*2), Z1
 	VFMADD231PS  Z2, Z1, Z0
@@ -4267,14 +4271,14 @@ loop221:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop221
+	JNZ          loop225
 
-none220:
+none224:
 	MOVQ  24(DX), R14
 	TESTQ R14, R14
-	JZ    none222
+	JZ    none226
 
-loop223:
+loop227:
 	VMOVUPS      (R10), Z0
 	VBROADCASTSS (R11)(R12*2), Z1
 	VFMADD231PS  Z2, Z1, Z0
@@ -4284,14 +4288,14 @@ loop223:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R14
-	JNZ          loop223
+	JNZ          loop227
 
-none222:
+none226:
 	MOVQ  32(DX), R12
 	TESTQ R12, R12
-	JZ    none224
+	JZ    none228
 
-loop225:
+loop229:
 	VMOVUPS      (R10), Z0
 	VBROADCASTSS (R11)(R13*1), Z1
 	VFMADD231PS  Z3, Z1, Z0
@@ -4299,28 +4303,28 @@ loop225:
 	ADDQ         DI, R10
 	ADDQ         R8, R11
 	DECQ         R12
-	JNZ          loop225
+	JNZ          loop229
 
-none224:
+none228:
 	DECQ R9
-	JNZ  loop219
+	JNZ  loop223
 
-none218:
+none222:
 	MOVQ 176(SP), SI
 	MOVQ 184(SP), DI
 	ADDQ $0x00000040, SI
 	ADDQ $0x00000040, BX
 	SUBQ $0x10, DI
-	JMP  block200
+	JMP  block204
 
-narrower201:
+narrower205:
 	MOVQ 120(SP), BX
 	MOVQ 112(SP), SI
 	LEAQ (AX)(BX*2), AX
 	LEAQ (CX)(SI*4), CX
 	ADDQ $0x30, DX
 	DECQ 136(SP)
-	JNZ  next143
+	JNZ  next147
 	VZEROUPPER
 	RET
 
@@ -4340,7 +4344,7 @@ TEXT ·transposeAVX512(SB), NOSPLIT, $0-32
 	MOVL  $0x0000f000, R8
 	KMOVW R8, K3
 
-loop226:
+loop230:
 	MOVQ            (CX), R8
 	VMOVUPS         (R8)(DI*1), X0
 	VMOVUPS         16(R8)(DI*1), X4
@@ -4475,7 +4479,7 @@ loop226:
 	LEAQ            (AX)(BX*4), AX
 	ADDQ            $0x40, DI
 	DECQ            DX
-	JNZ             loop226
+	JNZ             loop230
 	VZEROUPPER
 	RET
 
@@ -4491,17 +4495,17 @@ TEXT ·dotRowsAVX512(SB), NOSPLIT, $0-64
 	MOVQ blocks+32(FP), R8
 	MOVQ rows+24(FP), R9
 
-loop227:
+loop231:
 	XORQ   R10, R10
 	MOVQ   R8, R11
 	VXORPS Z0, Z0, Z0
 
-loop228:
+loop232:
 	VMOVUPS       (CX)(R10*1), Z1
 	VFMADD231PS   (DX)(R10*1), Z1, Z0
 	ADDQ          $0x40, R10
 	DECQ          R11
-	JNZ           loop228
+	JNZ           loop232
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y0, Y1, Y1
 	VEXTRACTF128  $0x01, Y1, X0
@@ -4515,7 +4519,7 @@ loop228:
 	ADDQ          DI, DX
 	ADDQ          BX, AX
 	DECQ          R9
-	JNZ           loop227
+	JNZ           loop231
 	VZEROUPPER
 	RET
 
@@ -4537,7 +4541,7 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VXORPS Z11, Z11, Z11
 	VXORPS Z12, Z12, Z12
 
-loop229:
+loop233:
 	VFMADD231PS Z12, Z12, Z0
 	VFMADD231PS Z12, Z12, Z1
 	VFMADD231PS Z12, Z12, Z2
@@ -4551,7 +4555,7 @@ loop229:
 	VFMADD231PS Z12, Z12, Z10
 	VFMADD231PS Z12, Z12, Z11
 	DECQ        AX
-	JNZ         loop229
+	JNZ         loop233
 	VZEROUPPER
 	RET
 
@@ -4561,7 +4565,7 @@ TEXT ·productAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	MOVQ 40(AX), AX
 	CMPQ AX, $0x04
-	JNE  fewer230
+	JNE  fewer234
 	MOVQ call+0(FP), AX
 	MOVQ (AX), AX
 	MOVQ call+0(FP), CX
@@ -4569,9 +4573,9 @@ TEXT ·productAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), DX
 	MOVQ 24(DX), DX
 
-rows231:
+rows235:
 	CMPQ    DX, $0x06
-	JLT     done232
+	JLT     done236
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -4579,7 +4583,7 @@ rows231:
 	MOVQ    call+0(FP), R8
 	MOVQ    80(R8), R8
 	TESTQ   R8, R8
-	JZ      fresh233
+	JZ      fresh237
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
@@ -4604,9 +4608,9 @@ rows231:
 	VMOVUPS 64(CX)(DI*1), Z21
 	VMOVUPS 128(CX)(DI*1), Z22
 	VMOVUPS 192(CX)(DI*1), Z23
-	JMP     ready234
+	JMP     ready238
 
-fresh233:
+fresh237:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4632,7 +4636,7 @@ fresh233:
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
 
-ready234:
+ready238:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -4647,9 +4651,9 @@ ready234:
 	LEAQ  (R10)(R10*2), R11
 	LEAQ  (R11)(R10*2), R12
 	TESTQ DI, DI
-	JZ    none235
+	JZ    none239
 
-loop236:
+loop240:
 	VMOVUPS      (SI), Z24
 	VMOVUPS      64(SI), Z25
 	VMOVUPS      128(SI), Z26
@@ -4687,9 +4691,9 @@ loop236:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop236
+	JNZ          loop240
 
-none235:
+none239:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -4727,18 +4731,18 @@ none235:
 	IMUL3Q  $0x06, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x06, DX
-	JMP     rows231
+	JMP     rows235
 
-done232:
-rows237:
+done236:
+rows241:
 	CMPQ    DX, $0x02
-	JLT     done238
+	JLT     done242
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), SI
 	MOVQ    80(SI), SI
 	TESTQ   SI, SI
-	JZ      fresh239
+	JZ      fresh243
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
@@ -4747,9 +4751,9 @@ rows237:
 	VMOVUPS 64(CX)(BX*1), Z5
 	VMOVUPS 128(CX)(BX*1), Z6
 	VMOVUPS 192(CX)(BX*1), Z7
-	JMP     ready240
+	JMP     ready244
 
-fresh239:
+fresh243:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4759,7 +4763,7 @@ fresh239:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-ready240:
+ready244:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -4772,9 +4776,9 @@ ready240:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none241
+	JZ    none245
 
-loop242:
+loop246:
 	VMOVUPS      (SI), Z8
 	VMOVUPS      64(SI), Z9
 	VMOVUPS      128(SI), Z10
@@ -4792,9 +4796,9 @@ loop242:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop242
+	JNZ          loop246
 
-none241:
+none245:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -4814,31 +4818,31 @@ none241:
 	IMUL3Q  $0x02, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x02, DX
-	JMP     rows237
+	JMP     rows241
 
-done238:
-rows243:
+done242:
+rows247:
 	CMPQ    DX, $0x01
-	JLT     done244
+	JLT     done248
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), BX
 	MOVQ    80(BX), BX
 	TESTQ   BX, BX
-	JZ      fresh245
+	JZ      fresh249
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
 	VMOVUPS 192(CX), Z3
-	JMP     ready246
+	JMP     ready250
 
-fresh245:
+fresh249:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-ready246:
+ready250:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -4851,9 +4855,9 @@ ready246:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none247
+	JZ    none251
 
-loop248:
+loop252:
 	VMOVUPS      (SI), Z4
 	VMOVUPS      64(SI), Z5
 	VMOVUPS      128(SI), Z6
@@ -4866,9 +4870,9 @@ loop248:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop248
+	JNZ          loop252
 
-none247:
+none251:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -4884,17 +4888,17 @@ none247:
 	IMUL3Q  $0x01, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x01, DX
-	JMP     rows243
+	JMP     rows247
 
-done244:
+done248:
 	VZEROUPPER
 	RET
 
-fewer230:
+fewer234:
 	MOVQ call+0(FP), AX
 	MOVQ 40(AX), AX
 	CMPQ AX, $0x03
-	JNE  fewer249
+	JNE  fewer253
 	MOVQ call+0(FP), AX
 	MOVQ (AX), AX
 	MOVQ call+0(FP), CX
@@ -4902,9 +4906,9 @@ fewer230:
 	MOVQ call+0(FP), DX
 	MOVQ 24(DX), DX
 
-rows250:
+rows254:
 	CMPQ    DX, $0x08
-	JLT     done251
+	JLT     done255
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -4913,7 +4917,7 @@ rows250:
 	MOVQ    call+0(FP), R9
 	MOVQ    80(R9), R9
 	TESTQ   R9, R9
-	JZ      fresh252
+	JZ      fresh256
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
@@ -4938,9 +4942,9 @@ rows250:
 	VMOVUPS (CX)(R8*1), Z21
 	VMOVUPS 64(CX)(R8*1), Z22
 	VMOVUPS 128(CX)(R8*1), Z23
-	JMP     ready253
+	JMP     ready257
 
-fresh252:
+fresh256:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -4966,7 +4970,7 @@ fresh252:
 	VXORPS Z22, Z22, Z22
 	VXORPS Z23, Z23, Z23
 
-ready253:
+ready257:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -4982,9 +4986,9 @@ ready253:
 	LEAQ  (R11)(R10*2), R12
 	LEAQ  (R12)(R10*2), R13
 	TESTQ DI, DI
-	JZ    none254
+	JZ    none258
 
-loop255:
+loop259:
 	VMOVUPS      (SI), Z24
 	VMOVUPS      64(SI), Z25
 	VMOVUPS      128(SI), Z26
@@ -5023,9 +5027,9 @@ loop255:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop255
+	JNZ          loop259
 
-none254:
+none258:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -5064,27 +5068,27 @@ none254:
 	IMUL3Q  $0x08, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x08, DX
-	JMP     rows250
+	JMP     rows254
 
-done251:
-rows256:
+done255:
+rows260:
 	CMPQ    DX, $0x02
-	JLT     done257
+	JLT     done261
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), SI
 	MOVQ    80(SI), SI
 	TESTQ   SI, SI
-	JZ      fresh258
+	JZ      fresh262
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
 	VMOVUPS (CX)(BX*1), Z3
 	VMOVUPS 64(CX)(BX*1), Z4
 	VMOVUPS 128(CX)(BX*1), Z5
-	JMP     ready259
+	JMP     ready263
 
-fresh258:
+fresh262:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -5092,7 +5096,7 @@ fresh258:
 	VXORPS Z4, Z4, Z4
 	VXORPS Z5, Z5, Z5
 
-ready259:
+ready263:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5105,9 +5109,9 @@ ready259:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none260
+	JZ    none264
 
-loop261:
+loop265:
 	VMOVUPS      (SI), Z6
 	VMOVUPS      64(SI), Z7
 	VMOVUPS      128(SI), Z8
@@ -5122,9 +5126,9 @@ loop261:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop261
+	JNZ          loop265
 
-none260:
+none264:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5142,29 +5146,29 @@ none260:
 	IMUL3Q  $0x02, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x02, DX
-	JMP     rows256
+	JMP     rows260
 
-done257:
-rows262:
+done261:
+rows266:
 	CMPQ    DX, $0x01
-	JLT     done263
+	JLT     done267
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), BX
 	MOVQ    80(BX), BX
 	TESTQ   BX, BX
-	JZ      fresh264
+	JZ      fresh268
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS 128(CX), Z2
-	JMP     ready265
+	JMP     ready269
 
-fresh264:
+fresh268:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 
-ready265:
+ready269:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5177,9 +5181,9 @@ ready265:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none266
+	JZ    none270
 
-loop267:
+loop271:
 	VMOVUPS      (SI), Z3
 	VMOVUPS      64(SI), Z4
 	VMOVUPS      128(SI), Z5
@@ -5190,9 +5194,9 @@ loop267:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop267
+	JNZ          loop271
 
-none266:
+none270:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5207,17 +5211,17 @@ none266:
 	IMUL3Q  $0x01, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x01, DX
-	JMP     rows262
+	JMP     rows266
 
-done263:
+done267:
 	VZEROUPPER
 	RET
 
-fewer249:
+fewer253:
 	MOVQ call+0(FP), AX
 	MOVQ 40(AX), AX
 	CMPQ AX, $0x02
-	JNE  fewer268
+	JNE  fewer272
 	MOVQ call+0(FP), AX
 	MOVQ (AX), AX
 	MOVQ call+0(FP), CX
@@ -5225,9 +5229,9 @@ fewer249:
 	MOVQ call+0(FP), DX
 	MOVQ 24(DX), DX
 
-rows269:
+rows273:
 	CMPQ    DX, $0x08
-	JLT     done270
+	JLT     done274
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -5236,7 +5240,7 @@ rows269:
 	MOVQ    call+0(FP), R9
 	MOVQ    80(R9), R9
 	TESTQ   R9, R9
-	JZ      fresh271
+	JZ      fresh275
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS (CX)(BX*1), Z2
@@ -5253,9 +5257,9 @@ rows269:
 	VMOVUPS 64(CX)(SI*2), Z13
 	VMOVUPS (CX)(R8*1), Z14
 	VMOVUPS 64(CX)(R8*1), Z15
-	JMP     ready272
+	JMP     ready276
 
-fresh271:
+fresh275:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -5273,7 +5277,7 @@ fresh271:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-ready272:
+ready276:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5289,9 +5293,9 @@ ready272:
 	LEAQ  (R11)(R10*2), R12
 	LEAQ  (R12)(R10*2), R13
 	TESTQ DI, DI
-	JZ    none273
+	JZ    none277
 
-loop274:
+loop278:
 	VMOVUPS      (SI), Z16
 	VMOVUPS      64(SI), Z17
 	VBROADCASTSS (BX), Z18
@@ -5321,9 +5325,9 @@ loop274:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop274
+	JNZ          loop278
 
-none273:
+none277:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -5354,31 +5358,31 @@ none273:
 	IMUL3Q  $0x08, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x08, DX
-	JMP     rows269
+	JMP     rows273
 
-done270:
-rows275:
+done274:
+rows279:
 	CMPQ    DX, $0x02
-	JLT     done276
+	JLT     done280
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), SI
 	MOVQ    80(SI), SI
 	TESTQ   SI, SI
-	JZ      fresh277
+	JZ      fresh281
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
 	VMOVUPS (CX)(BX*1), Z2
 	VMOVUPS 64(CX)(BX*1), Z3
-	JMP     ready278
+	JMP     ready282
 
-fresh277:
+fresh281:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
 	VXORPS Z3, Z3, Z3
 
-ready278:
+ready282:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5391,9 +5395,9 @@ ready278:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none279
+	JZ    none283
 
-loop280:
+loop284:
 	VMOVUPS      (SI), Z4
 	VMOVUPS      64(SI), Z5
 	VBROADCASTSS (BX), Z6
@@ -5405,9 +5409,9 @@ loop280:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop280
+	JNZ          loop284
 
-none279:
+none283:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5423,27 +5427,27 @@ none279:
 	IMUL3Q  $0x02, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x02, DX
-	JMP     rows275
+	JMP     rows279
 
-done276:
-rows281:
+done280:
+rows285:
 	CMPQ    DX, $0x01
-	JLT     done282
+	JLT     done286
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), BX
 	MOVQ    80(BX), BX
 	TESTQ   BX, BX
-	JZ      fresh283
+	JZ      fresh287
 	VMOVUPS (CX), Z0
 	VMOVUPS 64(CX), Z1
-	JMP     ready284
+	JMP     ready288
 
-fresh283:
+fresh287:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-ready284:
+ready288:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5456,9 +5460,9 @@ ready284:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none285
+	JZ    none289
 
-loop286:
+loop290:
 	VMOVUPS      (SI), Z2
 	VMOVUPS      64(SI), Z3
 	VBROADCASTSS (BX), Z4
@@ -5467,9 +5471,9 @@ loop286:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop286
+	JNZ          loop290
 
-none285:
+none289:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5483,13 +5487,13 @@ none285:
 	IMUL3Q  $0x01, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x01, DX
-	JMP     rows281
+	JMP     rows285
 
-done282:
+done286:
 	VZEROUPPER
 	RET
 
-fewer268:
+fewer272:
 	MOVQ call+0(FP), AX
 	MOVQ (AX), AX
 	MOVQ call+0(FP), CX
@@ -5497,9 +5501,9 @@ fewer268:
 	MOVQ call+0(FP), DX
 	MOVQ 24(DX), DX
 
-rows288:
+rows292:
 	CMPQ    DX, $0x08
-	JLT     done289
+	JLT     done293
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -5508,7 +5512,7 @@ rows288:
 	MOVQ    call+0(FP), R9
 	MOVQ    80(R9), R9
 	TESTQ   R9, R9
-	JZ      fresh290
+	JZ      fresh294
 	VMOVUPS (CX), Z0
 	VMOVUPS (CX)(BX*1), Z1
 	VMOVUPS (CX)(BX*2), Z2
@@ -5517,9 +5521,9 @@ rows288:
 	VMOVUPS (CX)(DI*1), Z5
 	VMOVUPS (CX)(SI*2), Z6
 	VMOVUPS (CX)(R8*1), Z7
-	JMP     ready291
+	JMP     ready295
 
-fresh290:
+fresh294:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -5529,7 +5533,7 @@ fresh290:
 	VXORPS Z6, Z6, Z6
 	VXORPS Z7, Z7, Z7
 
-ready291:
+ready295:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5545,9 +5549,9 @@ ready291:
 	LEAQ  (R11)(R10*2), R12
 	LEAQ  (R12)(R10*2), R13
 	TESTQ DI, DI
-	JZ    none292
+	JZ    none296
 
-loop293:
+loop297:
 	VMOVUPS      (SI), Z8
 	VBROADCASTSS (BX), Z9
 	VFMADD231PS  Z8, Z9, Z0
@@ -5568,9 +5572,9 @@ loop293:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop293
+	JNZ          loop297
 
-none292:
+none296:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	LEAQ    (BX)(BX*2), SI
@@ -5593,27 +5597,27 @@ none292:
 	IMUL3Q  $0x08, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x08, DX
-	JMP     rows288
+	JMP     rows292
 
-done289:
-rows294:
+done293:
+rows298:
 	CMPQ    DX, $0x02
-	JLT     done295
+	JLT     done299
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), SI
 	MOVQ    80(SI), SI
 	TESTQ   SI, SI
-	JZ      fresh296
+	JZ      fresh300
 	VMOVUPS (CX), Z0
 	VMOVUPS (CX)(BX*1), Z1
-	JMP     ready297
+	JMP     ready301
 
-fresh296:
+fresh300:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 
-ready297:
+ready301:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5626,9 +5630,9 @@ ready297:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none298
+	JZ    none302
 
-loop299:
+loop303:
 	VMOVUPS      (SI), Z2
 	VBROADCASTSS (BX), Z3
 	VFMADD231PS  Z2, Z3, Z0
@@ -5637,9 +5641,9 @@ loop299:
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop299
+	JNZ          loop303
 
-none298:
+none302:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5653,25 +5657,25 @@ none298:
 	IMUL3Q  $0x02, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x02, DX
-	JMP     rows294
+	JMP     rows298
 
-done295:
-rows300:
+done299:
+rows304:
 	CMPQ    DX, $0x01
-	JLT     done301
+	JLT     done305
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	MOVQ    call+0(FP), BX
 	MOVQ    80(BX), BX
 	TESTQ   BX, BX
-	JZ      fresh302
+	JZ      fresh306
 	VMOVUPS (CX), Z0
-	JMP     ready303
+	JMP     ready307
 
-fresh302:
+fresh306:
 	VXORPS Z0, Z0, Z0
 
-ready303:
+ready307:
 	MOVQ  AX, BX
 	MOVQ  call+0(FP), SI
 	MOVQ  8(SI), SI
@@ -5684,18 +5688,18 @@ ready303:
 	MOVQ  call+0(FP), R10
 	MOVQ  48(R10), R10
 	TESTQ DI, DI
-	JZ    none304
+	JZ    none308
 
-loop305:
+loop309:
 	VMOVUPS      (SI), Z1
 	VBROADCASTSS (BX), Z2
 	VFMADD231PS  Z1, Z2, Z0
 	ADDQ         R8, BX
 	ADDQ         R9, SI
 	DECQ         DI
-	JNZ          loop305
+	JNZ          loop309
 
-none304:
+none308:
 	MOVQ    call+0(FP), BX
 	MOVQ    72(BX), BX
 	VMOVUPS Z0, (CX)
@@ -5708,9 +5712,9 @@ none304:
 	IMUL3Q  $0x01, BX, BX
 	ADDQ    BX, CX
 	SUBQ    $0x01, DX
-	JMP     rows300
+	JMP     rows304
 
-done301:
+done305:
 	VZEROUPPER
 	RET
 
@@ -5721,9 +5725,9 @@ TEXT ·maxAVX512(SB), NOSPLIT, $0-8
 	MOVQ  call+0(FP), CX
 	MOVQ  56(CX), CX
 	TESTQ CX, CX
-	JZ    none306
+	JZ    none310
 
-loop307:
+loop311:
 	MOVQ    call+0(FP), DX
 	MOVQ    (DX), DX
 	MOVQ    call+0(FP), BX
@@ -5738,25 +5742,25 @@ loop307:
 	MOVQ    call+0(FP), DI
 	MOVQ    48(DI), DI
 	TESTQ   DI, DI
-	JZ      none308
+	JZ      none312
 
-loop309:
+loop313:
 	VMOVUPS (DX), Z1
 	VMAXPS  Z0, Z1, Z0
 	ADDQ    SI, DX
 	ADDQ    SI, BX
 	DECQ    DI
-	JNZ     loop309
+	JNZ     loop313
 
-none308:
+none312:
 	MOVQ    call+0(FP), DX
 	MOVQ    16(DX), DX
 	VMOVUPS Z0, (DX)(AX*1)
 	ADDQ    $0x40, AX
 	DECQ    CX
-	JNZ     loop307
+	JNZ     loop311
 
-none306:
+none310:
 	VZEROUPPER
 	RET
 
@@ -5781,9 +5785,9 @@ TEXT ·expAVX512(SB), NOSPLIT, $0-8
 	MOVQ         call+0(FP), CX
 	MOVQ         56(CX), CX
 	TESTQ        CX, CX
-	JZ           none310
+	JZ           none314
 
-loop311:
+loop315:
 	MOVQ    call+0(FP), DX
 	MOVQ    (DX), DX
 	MOVQ    call+0(FP), BX
@@ -5801,9 +5805,9 @@ loop311:
 	MOVQ    call+0(FP), DI
 	MOVQ    48(DI), DI
 	TESTQ   DI, DI
-	JZ      none312
+	JZ      none316
 
-loop313:
+loop317:
 	VMOVUPS      (DX), Z14
 	VSUBPS       Z12, Z14, Z14
 	VCMPPS       $0x05, Z0, Z14, K1, K2
@@ -5826,17 +5830,17 @@ loop313:
 	ADDQ         SI, DX
 	ADDQ         SI, BX
 	DECQ         DI
-	JNZ          loop313
+	JNZ          loop317
 
-none312:
+none316:
 	MOVQ    call+0(FP), DX
 	MOVQ    24(DX), DX
 	VMOVUPS Z13, (DX)(AX*1)
 	ADDQ    $0x40, AX
 	DECQ    CX
-	JNZ     loop311
+	JNZ     loop315
 
-none310:
+none314:
 	VZEROUPPER
 	RET
 
@@ -5861,9 +5865,9 @@ TEXT ·expRowsAVX512(SB), NOSPLIT, $0-8
 	MOVQ         call+0(FP), CX
 	MOVQ         56(CX), CX
 	TESTQ        CX, CX
-	JZ           none314
+	JZ           none318
 
-loop315:
+loop319:
 	MOVQ  call+0(FP), DX
 	MOVQ  (DX), DX
 	MOVQ  call+0(FP), BX
@@ -5877,9 +5881,9 @@ loop315:
 	MOVQ  call+0(FP), R8
 	MOVQ  48(R8), R8
 	TESTQ R8, R8
-	JZ    none316
+	JZ    none320
 
-loop317:
+loop321:
 	VMOVUPS      (DX), Z12
 	VBROADCASTSS (SI), Z13
 	ADDQ         $0x04, SI
@@ -5903,14 +5907,14 @@ loop317:
 	ADDQ         DI, DX
 	ADDQ         DI, BX
 	DECQ         R8
-	JNZ          loop317
+	JNZ          loop321
 
-none316:
+none320:
 	ADDQ $0x40, AX
 	DECQ CX
-	JNZ  loop315
+	JNZ  loop319
 
-none314:
+none318:
 	VZEROUPPER
 	RET
 
@@ -5921,9 +5925,9 @@ TEXT ·gradientsAVX512(SB), NOSPLIT, $0-8
 	MOVQ  call+0(FP), CX
 	MOVQ  56(CX), CX
 	TESTQ CX, CX
-	JZ    none318
+	JZ    none322
 
-loop319:
+loop323:
 	MOVQ    call+0(FP), DX
 	MOVQ    (DX), DX
 	MOVQ    call+0(FP), BX
@@ -5938,9 +5942,9 @@ loop319:
 	MOVQ    call+0(FP), DI
 	MOVQ    48(DI), DI
 	TESTQ   DI, DI
-	JZ      none320
+	JZ      none324
 
-loop321:
+loop325:
 	VMOVUPS (BX), Z1
 	VSUBPS  Z0, Z1, Z1
 	VMULPS  (DX), Z1, Z1
@@ -5948,14 +5952,14 @@ loop321:
 	ADDQ    SI, DX
 	ADDQ    SI, BX
 	DECQ    DI
-	JNZ     loop321
+	JNZ     loop325
 
-none320:
+none324:
 	ADDQ $0x40, AX
 	DECQ CX
-	JNZ  loop319
+	JNZ  loop323
 
-none318:
+none322:
 	VZEROUPPER
 	RET
 
@@ -5966,9 +5970,9 @@ TEXT ·gradientRowsAVX512(SB), NOSPLIT, $0-8
 	MOVQ  call+0(FP), CX
 	MOVQ  56(CX), CX
 	TESTQ CX, CX
-	JZ    none322
+	JZ    none326
 
-loop323:
+loop327:
 	MOVQ  call+0(FP), DX
 	MOVQ  (DX), DX
 	MOVQ  call+0(FP), BX
@@ -5982,9 +5986,9 @@ loop323:
 	MOVQ  call+0(FP), R8
 	MOVQ  48(R8), R8
 	TESTQ R8, R8
-	JZ    none324
+	JZ    none328
 
-loop325:
+loop329:
 	VMOVUPS      (BX), Z0
 	VBROADCASTSS (SI), Z1
 	ADDQ         $0x04, SI
@@ -5994,14 +5998,14 @@ loop325:
 	ADDQ         DI, DX
 	ADDQ         DI, BX
 	DECQ         R8
-	JNZ          loop325
+	JNZ          loop329
 
-none324:
+none328:
 	ADDQ $0x40, AX
 	DECQ CX
-	JNZ  loop323
+	JNZ  loop327
 
-none322:
+none326:
 	VZEROUPPER
 	RET
 
@@ -6010,14 +6014,14 @@ none322:
 TEXT ·stencilDotsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts326
+	JNE  parts330
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop327:
+loop331:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z0
@@ -6026,9 +6030,9 @@ loop327:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole328:
+whole332:
 	CMPQ       R10, $0x10
-	JLT        rest329
+	JLT        rest333
 	MOVQ       (R9), R12
 	VMULPS     (BX)(R12*1), Z0, Z1
 	MOVQ       8(R9), R12
@@ -6110,11 +6114,11 @@ whole328:
 	ADDQ       $0x00000080, R9
 	ADDQ       $0x40, R11
 	SUBQ       $0x10, R10
-	JMP        whole328
+	JMP        whole332
 
-rest329:
+rest333:
 	CMPQ       R10, $0x0c
-	JNE        fewer331
+	JNE        fewer335
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -6176,11 +6180,11 @@ rest329:
 	VSHUFF32X4 $0xdd, Z0, Z3, Z0
 	VADDPS     Z0, Z1, Z1
 	VMOVUPS    Z1, (R11)
-	JMP        done330
+	JMP        done334
 
-fewer331:
+fewer335:
 	CMPQ       R10, $0x08
-	JNE        fewer332
+	JNE        fewer336
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -6222,11 +6226,11 @@ fewer331:
 	VSHUFF32X4 $0xdd, Z2, Z2, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done330
+	JMP        done334
 
-fewer332:
+fewer336:
 	CMPQ       R10, $0x04
-	JNE        fewer333
+	JNE        fewer337
 	MOVQ       (R9), R10
 	VMULPS     (BX)(R10*1), Z0, Z1
 	MOVQ       8(R9), R10
@@ -6251,29 +6255,29 @@ fewer332:
 	VSHUFF32X4 $0xdd, Z1, Z1, Z1
 	VADDPS     Z1, Z0, Z0
 	VMOVUPS    Z0, (R11)
-	JMP        done330
+	JMP        done334
 
-fewer333:
-done330:
+fewer337:
+done334:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop327
+	JNZ  loop331
 	VZEROUPPER
 	RET
 
-parts326:
+parts330:
 	CMPQ 64(AX), $0x02
-	JNE  parts334
+	JNE  parts338
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop335:
+loop339:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z1
@@ -6283,9 +6287,9 @@ loop335:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole336:
+whole340:
 	CMPQ        R10, $0x10
-	JLT         rest337
+	JLT         rest341
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z2
 	VFMADD231PS 64(BX)(R12*1), Z1, Z2
@@ -6383,11 +6387,11 @@ whole336:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole336
+	JMP         whole340
 
-rest337:
+rest341:
 	CMPQ        R10, $0x0c
-	JNE         fewer339
+	JNE         fewer343
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -6461,11 +6465,11 @@ rest337:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done338
+	JMP         done342
 
-fewer339:
+fewer343:
 	CMPQ        R10, $0x08
-	JNE         fewer340
+	JNE         fewer344
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -6515,11 +6519,11 @@ fewer339:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done338
+	JMP         done342
 
-fewer340:
+fewer344:
 	CMPQ        R10, $0x04
-	JNE         fewer341
+	JNE         fewer345
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z2
 	VFMADD231PS 64(BX)(R10*1), Z1, Z2
@@ -6548,29 +6552,29 @@ fewer340:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done338
+	JMP         done342
 
-fewer341:
-done338:
+fewer345:
+done342:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop335
+	JNZ  loop339
 	VZEROUPPER
 	RET
 
-parts334:
+parts338:
 	CMPQ 64(AX), $0x04
-	JNE  parts342
+	JNE  parts346
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop343:
+loop347:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z3
@@ -6582,9 +6586,9 @@ loop343:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole344:
+whole348:
 	CMPQ        R10, $0x10
-	JLT         rest345
+	JLT         rest349
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z4
 	VFMADD231PS 64(BX)(R12*1), Z1, Z4
@@ -6714,11 +6718,11 @@ whole344:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole344
+	JMP         whole348
 
-rest345:
+rest349:
 	CMPQ        R10, $0x0c
-	JNE         fewer347
+	JNE         fewer351
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -6816,11 +6820,11 @@ rest345:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done346
+	JMP         done350
 
-fewer347:
+fewer351:
 	CMPQ        R10, $0x08
-	JNE         fewer348
+	JNE         fewer352
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -6886,11 +6890,11 @@ fewer347:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done346
+	JMP         done350
 
-fewer348:
+fewer352:
 	CMPQ        R10, $0x04
-	JNE         fewer349
+	JNE         fewer353
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z4
 	VFMADD231PS 64(BX)(R10*1), Z1, Z4
@@ -6927,27 +6931,27 @@ fewer348:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done346
+	JMP         done350
 
-fewer349:
-done346:
+fewer353:
+done350:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop343
+	JNZ  loop347
 	VZEROUPPER
 	RET
 
-parts342:
+parts346:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop351:
+loop355:
 	MOVQ         16(AX), BX
 	ADDQ         (DI), BX
 	VBROADCASTSS (SI), Z7
@@ -6963,9 +6967,9 @@ loop351:
 	MOVQ         56(AX), R10
 	MOVQ         CX, R11
 
-whole352:
+whole356:
 	CMPQ        R10, $0x10
-	JLT         rest353
+	JLT         rest357
 	MOVQ        (R9), R12
 	VMULPS      (BX)(R12*1), Z0, Z8
 	VFMADD231PS 64(BX)(R12*1), Z1, Z8
@@ -7159,11 +7163,11 @@ whole352:
 	ADDQ        $0x00000080, R9
 	ADDQ        $0x40, R11
 	SUBQ        $0x10, R10
-	JMP         whole352
+	JMP         whole356
 
-rest353:
+rest357:
 	CMPQ        R10, $0x0c
-	JNE         fewer355
+	JNE         fewer359
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -7309,11 +7313,11 @@ rest353:
 	VSHUFF32X4  $0xdd, Z0, Z3, Z0
 	VADDPS      Z0, Z1, Z1
 	VMOVUPS     Z1, (R11)
-	JMP         done354
+	JMP         done358
 
-fewer355:
+fewer359:
 	CMPQ        R10, $0x08
-	JNE         fewer356
+	JNE         fewer360
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -7411,11 +7415,11 @@ fewer355:
 	VSHUFF32X4  $0xdd, Z2, Z2, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done354
+	JMP         done358
 
-fewer356:
+fewer360:
 	CMPQ        R10, $0x04
-	JNE         fewer357
+	JNE         fewer361
 	MOVQ        (R9), R10
 	VMULPS      (BX)(R10*1), Z0, Z8
 	VFMADD231PS 64(BX)(R10*1), Z1, Z8
@@ -7468,16 +7472,16 @@ fewer356:
 	VSHUFF32X4  $0xdd, Z1, Z1, Z1
 	VADDPS      Z1, Z0, Z0
 	VMOVUPS     Z0, (R11)
-	JMP         done354
+	JMP         done358
 
-fewer357:
-done354:
+fewer361:
+done358:
 	ADDQ $0x08, DI
 	ADDQ 72(AX), CX
 	ADDQ 80(AX), DX
 	ADDQ 88(AX), SI
 	DECQ R8
-	JNZ  loop351
+	JNZ  loop355
 	VZEROUPPER
 	RET
 
@@ -7486,14 +7490,14 @@ done354:
 TEXT ·stencilSumsAVX512(SB), NOSPLIT, $0-8
 	MOVQ call+0(FP), AX
 	CMPQ 64(AX), $0x01
-	JNE  parts358
+	JNE  parts362
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop359:
+loop363:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -7504,9 +7508,9 @@ loop359:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none360
+	JZ     none364
 
-loop361:
+loop365:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R13*1), Z2, Z0
@@ -7522,23 +7526,23 @@ loop361:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop361
+	JNZ          loop365
 
-none360:
+none364:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none362
+	JZ    none366
 
-loop363:
+loop367:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z2
 	VFMADD231PS  (BX)(R11*1), Z2, Z0
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop363
+	JNZ          loop367
 
-none362:
+none366:
 	VBROADCASTSS (SI), Z2
 	VADDPS       Z1, Z0, Z0
 	VMULPS       Z2, Z0, Z0
@@ -7548,20 +7552,20 @@ none362:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop359
+	JNZ          loop363
 	VZEROUPPER
 	RET
 
-parts358:
+parts362:
 	CMPQ 64(AX), $0x02
-	JNE  parts364
+	JNE  parts368
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop365:
+loop369:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -7574,9 +7578,9 @@ loop365:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none366
+	JZ     none370
 
-loop367:
+loop371:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R13*1), Z4, Z0
@@ -7596,14 +7600,14 @@ loop367:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop367
+	JNZ          loop371
 
-none366:
+none370:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none368
+	JZ    none372
 
-loop369:
+loop373:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z4
 	VFMADD231PS  (BX)(R11*1), Z4, Z0
@@ -7611,9 +7615,9 @@ loop369:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop369
+	JNZ          loop373
 
-none368:
+none372:
 	VBROADCASTSS (SI), Z4
 	VADDPS       Z2, Z0, Z0
 	VMULPS       Z4, Z0, Z0
@@ -7626,20 +7630,20 @@ none368:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop365
+	JNZ          loop369
 	VZEROUPPER
 	RET
 
-parts364:
+parts368:
 	CMPQ 64(AX), $0x04
-	JNE  parts370
+	JNE  parts374
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop371:
+loop375:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -7656,9 +7660,9 @@ loop371:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none372
+	JZ     none376
 
-loop373:
+loop377:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R13*1), Z8, Z0
@@ -7686,14 +7690,14 @@ loop373:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop373
+	JNZ          loop377
 
-none372:
+none376:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none374
+	JZ    none378
 
-loop375:
+loop379:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z8
 	VFMADD231PS  (BX)(R11*1), Z8, Z0
@@ -7703,9 +7707,9 @@ loop375:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop375
+	JNZ          loop379
 
-none374:
+none378:
 	VBROADCASTSS (SI), Z8
 	VADDPS       Z4, Z0, Z0
 	VMULPS       Z8, Z0, Z0
@@ -7724,18 +7728,18 @@ none374:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop371
+	JNZ          loop375
 	VZEROUPPER
 	RET
 
-parts370:
+parts374:
 	MOVQ (AX), CX
 	MOVQ 8(AX), DX
 	MOVQ 40(AX), SI
 	MOVQ 24(AX), DI
 	MOVQ 48(AX), R8
 
-loop377:
+loop381:
 	MOVQ   16(AX), BX
 	ADDQ   (DI), BX
 	VXORPS Z0, Z0, Z0
@@ -7760,9 +7764,9 @@ loop377:
 	MOVQ   R11, R12
 	SHRQ   $0x02, R11
 	TESTQ  R11, R11
-	JZ     none378
+	JZ     none382
 
-loop379:
+loop383:
 	MOVQ         (R9), R13
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R13*1), Z16, Z0
@@ -7806,14 +7810,14 @@ loop379:
 	ADDQ         $0x20, R9
 	ADDQ         $0x10, R10
 	DECQ         R11
-	JNZ          loop379
+	JNZ          loop383
 
-none378:
+none382:
 	ANDQ  $0x03, R12
 	TESTQ R12, R12
-	JZ    none380
+	JZ    none384
 
-loop381:
+loop385:
 	MOVQ         (R9), R11
 	VBROADCASTSS (R10), Z16
 	VFMADD231PS  (BX)(R11*1), Z16, Z0
@@ -7827,9 +7831,9 @@ loop381:
 	ADDQ         $0x08, R9
 	ADDQ         $0x04, R10
 	DECQ         R12
-	JNZ          loop381
+	JNZ          loop385
 
-none380:
+none384:
 	VBROADCASTSS (SI), Z16
 	VADDPS       Z8, Z0, Z0
 	VMULPS       Z16, Z0, Z0
@@ -7860,6 +7864,6 @@ none380:
 	ADDQ         80(AX), DX
 	ADDQ         88(AX), SI
 	DECQ         R8
-	JNZ          loop377
+	JNZ          loop381
 	VZEROUPPER
 	RET

@@ -20,6 +20,7 @@ type quadWidth struct {
 	width
 	groups  int   // of the score: 4 sums each
 	vectors []int // of channels: 4 sums each
+	classes []scoreClass
 }
 
 // lanes is the number of elements of a vector.
@@ -31,7 +32,7 @@ func (w *quadWidth) doc(kernel, twin string) string {
 
 // blocks writes the kernels of AVX-512.
 func (g *amd64) blocks() {
-	g.quads = quadWidth{width{g.ZMM, "AVX512", wide}, 4, []int{4, 2, 1}}
+	g.quads = quadWidth{width{g.ZMM, "AVX512", wide}, 4, []int{4, 2, 1}, []scoreClass{{}}}
 	e := g.newExponent()
 	g.negativeInfinity = g.number("negativeInfinity", float32(math.Inf(-1)))
 	g.scoreQuads()
@@ -69,19 +70,31 @@ func (g *amd64) prefetchStreams() {
 func (g *amd64) scoreQuads() {
 	g.functionOf(block, "scoreQuads"+g.quads.isa, g.quads.doc("scoreQuads", "ScoreQuads")+fmt.Sprintf(" and up to %d groups.", g.quads.groups))
 	g.copyFields("Weights", "Vectors", "Panel", "Quads", "Offsets", "Ahead", "Streams", "Count", "Channels", "Pitch",
-		"Groups", "GroupStep", "WeightItem", "Item", "Row")
+		"Groups", "GroupStep", "WeightItem", "Item", "Row", "Upper", "Lower")
 	for n := g.quads.groups; n >= 1; n-- {
 		next := g.label("fewer")
 		if n > 1 {
 			g.CMPQ(g.arg("Groups"), operand.U8(n))
 			g.JNE(operand.LabelRef(next))
 		}
-		g.scoreQuadsOf(n)
+		for _, class := range g.quads.classes {
+			other := g.label("class")
+			if class.upper {
+				g.CMPQ(g.parameter("Upper"), operand.U8(0))
+				g.JEQ(operand.LabelRef(other))
+			}
+			if class.lower {
+				g.CMPQ(g.parameter("Lower"), operand.U8(0))
+				g.JEQ(operand.LabelRef(other))
+			}
+			g.scoreQuadsOf(n, class)
+			g.Label(other)
+		}
 		g.Label(next)
 	}
 }
 
-func (g *amd64) scoreQuadsOf(n int) {
+func (g *amd64) scoreQuadsOf(n int, class scoreClass) {
 	dst, items, quads := g.arg("Weights"), g.arg("Vectors"), g.arg("Quads")
 	g.repeat(g.arg("Count"), func() {
 		g.prefetchStreams()
@@ -109,7 +122,9 @@ func (g *amd64) scoreQuadsOf(n int) {
 				from.Disp = 4 * i
 				g.VBROADCASTSS(from, v[k])
 				for j := range n {
-					g.VFMADD231PS(p[j], v[k], sums[k*n+j])
+					if class.meets(k, j, n) {
+						g.VFMADD231PS(p[j], v[k], sums[k*n+j])
+					}
 				}
 			}
 			g.ADDQ(pitch, panel)

@@ -10,7 +10,7 @@ import (
 
 // blocksAVX2 writes the kernels for quads of AVX2: sums take 12 of 16 registers at most.
 func (g *amd64) blocksAVX2(e *exponent) {
-	g.quads = quadWidth{width{g.YMM, "AVX2", vector}, 3, []int{3, 2, 1}}
+	g.quads = quadWidth{width{g.YMM, "AVX2", vector}, 3, []int{3, 2, 1}, scoreClasses}
 	g.scoreQuads()
 	g.accumulateQuads()
 	g.scatterQuads()

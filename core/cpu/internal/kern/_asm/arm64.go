@@ -124,6 +124,14 @@ func (g *arm64) repeatIfAny(r int, loop func()) {
 	g.at(done)
 }
 
+// ifAny runs f unless a register is 0.
+func (g *arm64) ifAny(r int, f func()) {
+	done := g.label("none")
+	g.op("CBZ R%d, %s", r, done)
+	f()
+	g.at(done)
+}
+
 // three is an instruction d = n op m of vector registers.
 func (g *arm64) three(name string, d, n, m int) {
 	g.word(encodings[name]|uint32(m)<<16|uint32(n)<<5|uint32(d), fmt.Sprintf("%s V%d, V%d, V%d", name, d, n, m))

@@ -23,15 +23,35 @@ func (g *arm64) laneMasks(bits int) {
 }
 
 // eachQuadVector goes through the vectors of an item: f gets the mask of a vector's lanes in
-// R11 and moves the places in R7 and R14 on by 32 bytes; none, for groups of which the item
-// meets nothing, by all of the group. Registers: R8 groups left, R9 from a group to the next
-// less the vectors of a group, R10 vectors of a group, R6 masks, R5 the item's mask; nextGroup
-// may be nil.
-func (g *arm64) eachQuadVector(q int, nextGroup, f func()) {
+// R11 and moves the places in R7 and R14 on by what R9 has; nothing, unless it is nil, runs
+// instead for groups of which the item meets nothing, and does the same. Registers: R8 groups
+// left, R9 from a vector to the next, R10 vectors of a group, R6 masks, R5 the item's mask;
+// nextGroup may be nil.
+func (g *arm64) eachQuadVector(q int, nextGroup, f, nothing func()) {
 	g.op("MOVWU %d(R1), R5", quad.at("Masks")+4*(q%2))
 	g.get("Masks", 6)
 	if q/2 > 0 {
 		g.op("ADD $4, R6")
+	}
+	vectors := func(f func()) {
+		narrow, done := g.label("narrow"), g.label("done")
+		g.op("CMP $1, R10")
+		g.op("BEQ %s", narrow)
+		g.op("MOVD $32, R9")
+		g.op("MOVD R10, R13")
+		g.repeat(13, func() {
+			f()
+			g.op("LSR $8, R11, R11")
+		})
+		g.get("GroupStep", 9)
+		g.op("SUB R10<<5, R9, R9")
+		g.op("ADD R9, R7, R7")
+		g.op("ADD R9, R14, R14")
+		g.op("JMP %s", done)
+		g.at(narrow)
+		g.get("GroupStep", 9)
+		f()
+		g.at(done)
 	}
 	g.get("Groups", 8)
 	g.repeat(8, func() {
@@ -39,20 +59,24 @@ func (g *arm64) eachQuadVector(q int, nextGroup, f func()) {
 			nextGroup()
 		}
 		g.op("MOVWU.P 8(R6), R11")
-		g.op("AND R5, R11, R11")
-		g.op("MOVD R10, R13")
-		g.repeat(13, func() {
-			f()
-			g.op("LSR $8, R11, R11")
-		})
-		g.op("ADD R9, R7, R7")
-		g.op("ADD R9, R14, R14")
+		g.op("ANDS R5, R11, R11")
+		if nothing == nil {
+			vectors(f)
+			return
+		}
+		some, next := g.label("some"), g.label("next")
+		g.op("BNE %s", some)
+		vectors(nothing)
+		g.op("JMP %s", next)
+		g.at(some)
+		vectors(f)
+		g.at(next)
 	})
 }
 
 // quadWeights begins a function for the weights of quads and runs item for each item of them
 // and quad, which may be nil, before: R1 quads, R2 those left, R3 weights, R4 from an item's to
-// the next, R9 and R10 as eachQuadVector wants them.
+// the next, R10 as eachQuadVector wants it.
 func (g *arm64) quadWeights(name, twin string, item func(q int), next func()) {
 	g.functionOf(block, name+"NEON", fmt.Sprintf(" is %s with 8 lanes.", twin))
 	g.loadExponent()
@@ -61,9 +85,7 @@ func (g *arm64) quadWeights(name, twin string, item func(q int), next func()) {
 	g.get("Count", 2)
 	g.get("Weights", 3)
 	g.get("WeightItem", 4)
-	g.get("GroupStep", 9)
 	g.get("Wide", 10)
-	g.op("SUB R10<<5, R9, R9")
 	if next != nil {
 		next()
 	}
@@ -90,7 +112,10 @@ func (g *arm64) softmaxQuads() {
 			g.three("BIF", 1, lowest, 11)
 			g.three("FMAXNM", top, top, 0)
 			g.three("FMAXNM", top, top, 1)
-			g.store(0, 2, 7, "32")
+			g.store(0, 2, 7, "R9")
+		}, func() {
+			g.zero(0, 2) // as the exponential of nothing
+			g.store(0, 2, 7, "R9")
 		})
 		g.fold("FMAXNMP", top)
 		place := func(row int) {
@@ -110,20 +135,15 @@ func (g *arm64) softmaxQuads() {
 		g.three("BIC", 6, top, 7)
 		g.zero(total, total+1)
 		g.op("MOVD R3, R7")
-		g.get("Groups", 8)
-		g.repeat(8, func() {
-			g.op("MOVD R10, R13")
-			g.repeat(13, func() {
-				g.load(0, 2, 7, "")
-				for v := range 2 {
-					g.three("FSUB", v, v, 6)
-					g.exp(v)
-					g.three("FADD", total, total, v)
-				}
-				g.store(0, 2, 7, "32")
-			})
-			g.op("ADD R9, R7, R7")
-		})
+		g.eachQuadVector(q, nil, func() {
+			g.load(0, 2, 7, "")
+			for v := range 2 {
+				g.three("FSUB", v, v, 6)
+				g.exp(v)
+				g.three("FADD", total, total, v)
+			}
+			g.store(0, 2, 7, "R9")
+		}, func() { g.op("ADD R9, R7, R7") })
 		g.fold("FADDP", total)
 		place(2 + q/2)
 		g.single("STRS", total, 5)
@@ -145,12 +165,17 @@ func (g *arm64) gradientQuads() {
 				g.exp(v)
 				g.three("AND", v, v, 10+v)
 			}
-			g.store(0, 2, 7, "32")
+			g.store(0, 2, 7, "R9")
 			g.load(2, 2, 14, "")
 			g.both("FSUB", 2, 2, 8)
 			g.both("FMUL", 0, 0, 2)
-			g.store(0, 2, 14, "32")
+			g.store(0, 2, 14, "R9")
 		}
+	}
+	nothing := func() {
+		g.zero(0, 2)
+		g.store(0, 2, 7, "R9")
+		g.store(0, 2, 14, "R9")
 	}
 	begin := func() {
 		g.op("MOVD R3, R7")
@@ -174,7 +199,7 @@ func (g *arm64) gradientQuads() {
 			g.three("ORR", 7+2*i, 6+2*i, 6+2*i)
 		}
 		begin()
-		g.eachQuadVector(q, nil, vector(func() {}))
+		g.eachQuadVector(q, nil, vector(func() {}), nothing)
 		if q == 3 {
 			g.op("ADD $2, R15")
 		}
@@ -193,6 +218,6 @@ func (g *arm64) gradientQuads() {
 		}, vector(func() {
 			g.load(6, 2, 16, "32")
 			g.load(8, 2, 17, "32")
-		}))
+		}), nothing)
 	}, nil)
 }

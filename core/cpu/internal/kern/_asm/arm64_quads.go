@@ -28,12 +28,15 @@ func (g *arm64) prefetchStreams() {
 		g.op("MOVD %d(R5), R7", stream.at("Row"))
 		g.op("MOVD %d(R5), R8", stream.at("Step"))
 		for range 2 {
+			again := g.label("lines")
 			g.op("MOVD R7, R9")
 			g.op("MOVD %d(R5), R10", stream.at("Lines"))
-			g.repeat(10, func() {
-				g.op("PRFM (R9), PLDL2KEEP")
-				g.op("ADD $64, R9")
-			})
+			g.at(again)
+			g.op("PRFM (R9), PLDL2KEEP") // two at once, if need be one more than asked for
+			g.op("PRFM 64(R9), PLDL2KEEP")
+			g.op("ADD $128, R9")
+			g.op("SUBS $2, R10")
+			g.op("BGT %s", again)
 			g.op("ADD R8, R7")
 		}
 		g.op("MOVD R7, %d(R5)", stream.at("Row"))
@@ -55,15 +58,26 @@ func (g *arm64) scoreQuads() {
 		g.get("Count", 2)
 		g.get("Weights", 3)
 		g.get("Vectors", 4)
-		g.repeat(2, func() { g.scoreQuad(n) })
-		g.op("RET")
+		g.get("Upper", 5)
+		g.get("Lower", 6)
+		for _, c := range scoreClasses {
+			other := g.label("class")
+			for r, set := range []bool{c.upper, c.lower} {
+				if set {
+					g.op("CBZ R%d, %s", 5+r, other)
+				}
+			}
+			g.repeat(2, func() { g.scoreQuad(n, c) })
+			g.op("RET")
+			g.at(other)
+		}
 		g.at(next)
 	}
 }
 
 // scoreQuad computes a quad with n groups: sums in V0..., items in V24 to V27 and R9 to
 // R12, the groups' lanes in V28 to V31 and at R13...
-func (g *arm64) scoreQuad(n int) {
+func (g *arm64) scoreQuad(n int, class scoreClass) {
 	const items, lanes = 24, 28
 	g.prefetchStreams()
 	g.get("Item", 5)
@@ -89,8 +103,10 @@ func (g *arm64) scoreQuad(n int) {
 			v := lanes + k%2*2
 			g.load(v, 2, 13+k, "R6")
 			for i := range 4 {
-				g.element((i*n+k)*2, v, items+i, lane)
-				g.element((i*n+k)*2+1, v+1, items+i, lane)
+				if class.meets(i, k, n) {
+					g.element((i*n+k)*2, v, items+i, lane)
+					g.element((i*n+k)*2+1, v+1, items+i, lane)
+				}
 			}
 		}
 	}
@@ -122,7 +138,11 @@ func (g *arm64) scoreQuad(n int) {
 	for i := range 4 {
 		g.op("MOVD R3, R9")
 		for k := range n {
-			g.store((i*n+k)*2, 2, 9, "R5")
+			if class.meets(i, k, n) {
+				g.store((i*n+k)*2, 2, 9, "R5")
+			} else {
+				g.op("ADD R5, R9, R9")
+			}
 		}
 		g.op("ADD R6, R3, R3")
 	}
@@ -172,10 +192,14 @@ func (g *arm64) metQuads(name string, sums bool) {
 	g.op("RET")
 }
 
+// quadTails are the last lanes that a quad meets, those of both items and of the right one. Their
+// place in the list, from 1 on, is what quadPieces leaves in R24.
+var quadTails = []struct{ both, right int }{{3, 1}, {3, 0}, {1, 1}, {2, 1}, {2, 0}, {1, 0}}
+
 // quadPieces cuts the lanes that a quad meets, those of the left item, of both, of the right,
-// into single ones and fours whose weights are neighbors in memory: R12 single ones of the
-// left, R13 one of the left and three of both or nothing, R14 fours of both, R23 single ones of
-// both, R24 three of both and one of the right or nothing, R25 single ones of the right.
+// into single ones and up to four whose weights are neighbors in memory: R12 single ones of the
+// left, R13 one of the left and three of both or nothing, R14 fours of both, R24 the tail, R23
+// single ones of both where weights are no neighbors, R25 single ones of the right.
 func (g *arm64) quadPieces() {
 	fours, done := g.label("fours"), g.label("done")
 	g.op("MOVD %d(R1), R12", quad.at("Left"))
@@ -196,13 +220,20 @@ func (g *arm64) quadPieces() {
 	g.at(fours)
 	g.op("LSR $2, R23, R14")
 	g.op("AND $3, R23, R23")
-	g.op("CMP $3, R23")
-	g.op("BNE %s", done)
-	g.op("CMP $1, R25")
-	g.op("BNE %s", done)
-	g.op("MOVD $1, R24")
-	g.op("MOVD $0, R23")
-	g.op("MOVD $0, R25")
+	for i, tail := range quadTails {
+		other := g.label("tail")
+		g.op("CMP $%d, R23", tail.both)
+		g.op("BNE %s", other)
+		if tail.right > 0 {
+			g.op("CMP $%d, R25", tail.right)
+			g.op("BNE %s", other)
+			g.op("MOVD $0, R25")
+		}
+		g.op("MOVD $%d, R24", i+1)
+		g.op("MOVD $0, R23")
+		g.op("JMP %s", done)
+		g.at(other)
+	}
 	g.at(done)
 }
 
@@ -273,22 +304,49 @@ func (g *arm64) metRow(n int, sums bool, rows []int) {
 		})
 		g.at(done)
 	}
-	four := func(count int, lanes ...[]int) {
-		g.op("MOVD R%d, R26", count)
-		g.repeatIfAny(26, func() {
-			for _, i := range both {
-				g.load(24+i, 1, weightsAt+i, "16")
-			}
-			for lane, q := range lanes {
-				g.metLane(n, sums, q, lane)
-			}
-		})
+	lanes := func(of ...[]int) { // whose weights are loaded by four
+		step := ""
+		if len(of) == 4 {
+			step = "16"
+		}
+		for _, i := range both {
+			g.load(24+i, 1, weightsAt+i, step)
+		}
+		for lane, q := range of {
+			g.metLane(n, sums, q, lane)
+		}
 	}
 	single(12, left)
-	four(13, left, both, both, both)
-	four(14, both, both, both, both)
+	g.ifAny(13, func() { lanes(left, both, both, both) })
+	g.op("MOVD R14, R26")
+	g.repeatIfAny(26, func() { lanes(both, both, both, both) })
 	single(23, both)
-	four(24, both, both, both, right)
+	g.ifAny(24, func() {
+		done := g.label("tails")
+		for i, tail := range quadTails {
+			next := g.label("tail")
+			if i < len(quadTails)-1 {
+				g.op("CMP $%d, R24", i+1)
+				g.op("BNE %s", next)
+			}
+			var of [][]int
+			for range tail.both {
+				of = append(of, both)
+			}
+			for range tail.right {
+				of = append(of, right)
+			}
+			lanes(of...)
+			if tail.right == 0 { // more may follow
+				for _, i := range both {
+					g.op("ADD $%d, R%d", 4*tail.both, weightsAt+i)
+				}
+			}
+			g.op("JMP %s", done)
+			g.at(next)
+		}
+		g.at(done)
+	})
 	single(25, right)
 }
 

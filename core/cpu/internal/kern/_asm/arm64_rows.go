@@ -8,22 +8,22 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// Constants of exp in V16 and up, in the order of exponentConstants.
+// Constants of exp in V16 and up, in the order of exponentConstants. That which rounds to an
+// integer adds the bias of exponents too.
 const constants = 16
 
 var exponentConstants = append([]float32{
-	abi.Exp.Lowest, abi.Exp.Highest, abi.Exp.Log2E, abi.Exp.Magic, abi.Exp.High, abi.Exp.Low,
+	abi.Exp.Lowest, abi.Exp.Highest, abi.Exp.Log2E, abi.Exp.Magic + 127, abi.Exp.High, abi.Exp.Low,
 }, abi.Exp.Terms[:len(abi.Exp.Terms)-1]...) // the last two are 1
 
 func (g *arm64) loadExponent() {
 	for i, v := range exponentConstants {
 		g.constant(constants+i, math.Float32bits(v))
 	}
-	g.constant(29, 127<<23)
 	g.constant(30, math.Float32bits(float32(math.Inf(-1))))
 }
 
-// exp replaces the lanes of x by e**x; see exp32 of package kern. It uses V2 to V5.
+// exp replaces the lanes of x by e**x; see exp32 of package kern. It uses V2 to V5 and V29.
 func (g *arm64) exp(x int) {
 	const small, n, k = 2, 3, 5
 	g.three("FCMGT", small, constants, x) // less than the lowest
@@ -33,15 +33,22 @@ func (g *arm64) exp(x int) {
 	g.three("FSUB", k, n, constants+3)
 	g.three("FMLS", x, k, constants+4)
 	g.three("FMLS", x, k, constants+5)
-	p, next := constants+6, 4
-	for _, term := range []int{7, 8, 9, 10, 11, 12, 12} {
+	// The polynomial in pairs of terms, which copy an addend each; V5 is x squared.
+	g.three("FMUL", k, x, x)
+	p := constants + 6
+	for i, term := range []int{7, 9, 11} {
+		next := 4 + 25*(i%2) // V4 and V29 in turn
 		g.three("ORR", next, constants+term, constants+term)
-		g.three("FMLA", next, p, x)
-		p, next = next, 9-next // V4 and V5 in turn
+		g.three("FMLA", next, constants+term-1, x)
+		if i > 0 {
+			g.three("FMLA", next, p, k)
+		}
+		p = next
 	}
+	g.three("FADD", x, x, constants+12) // 1
+	g.three("FMLA", x, p, k)
 	g.two("SHL23", n, n)
-	g.three("ADD", n, n, 29)
-	g.three("FMUL", x, p, n)
+	g.three("FMUL", x, x, n)
 	g.three("BIC", x, x, small)
 }
 
