@@ -7,10 +7,13 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
@@ -19,17 +22,6 @@ import (
 
 // further are problems beside the rows of the benchmark table.
 func further() []tests.Case {
-	square := func(name string, batch, heads, depth int64, lengths []int64, kernel int64) tests.Case {
-		c := tests.Case{Name: name, Rank: len(lengths), Batch: batch, Heads: heads, KVHeads: heads, HeadDim: depth, ValueDim: depth, Lengths: lengths}
-		for range lengths {
-			c.Kernel = append(c.Kernel, kernel)
-			c.Dilation = append(c.Dilation, 1)
-			c.Stride = append(c.Stride, 1)
-			c.QueryStep = append(c.QueryStep, 1)
-			c.Causal = append(c.Causal, false)
-		}
-		return c
-	}
 	grouped := square("2d-32x32-k7-8-heads-per-kv", 1, 8, 64, []int64{32, 32}, 7)
 	grouped.KVHeads = 1
 	return []tests.Case{
@@ -124,4 +116,78 @@ func BenchmarkCopy(b *testing.B) {
 			}
 		})
 	}
+}
+
+// contiguous gives a problem tensors of such memory, those held or new ones.
+func contiguous(n *core.Problem, rank int, roles []core.Role, b *core.Buffers, held map[core.Role][]float32) {
+	state := uint32(1)
+	for _, role := range roles {
+		if !used(n, role) {
+			continue
+		}
+		shape, size := n.Shape(role), int64(1)
+		shape = append(shape[:1:1], shape[4-rank:]...)
+		for i := len(shape) - 1; i >= 0; i-- {
+			b.Tensors[role].Strides[i] = size
+			size *= shape[i]
+		}
+		if held[role] == nil {
+			held[role] = make([]float32, size)
+			for i := range held[role] {
+				state = state*1664525 + 1013904223
+				held[role][i] = float32(int32(state)) / (1 << 31)
+			}
+		}
+		b.Tensors[role].Data = kern.AddressOf(&held[role][0])
+	}
+}
+
+// BenchmarkThreads prints milliseconds of the problems of manyCores on 1, 8 and 16 goroutines, as
+// far as there are processors, the numbers taking turns. One round is enough: -benchtime 1x.
+func BenchmarkThreads(b *testing.B) {
+	for _, c := range manyCores() {
+		held := map[core.Role][]float32{}
+		for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
+			p := c.Problem(op, core.Float32)
+			n, err := p.Normalize()
+			require.NoError(b, err)
+			plan, err := core.NewPlan([]core.Backend{New()}, core.Auto, p)
+			require.NoError(b, err)
+			given := new(core.Buffers)
+			contiguous(n, c.Rank, append(slices.Clone(inputsOf[op]), outputsOf[op]...), given, held)
+			b.Run(fmt.Sprintf("%s/%v", c.Name, op), func(b *testing.B) {
+				for b.Loop() {
+					b.ReportMetric(0, "ns/op")
+					for threads, ms := range turns(b, plan, given) {
+						b.ReportMetric(ms, fmt.Sprintf("ms-%02d", threads))
+					}
+				}
+			})
+		}
+	}
+}
+
+// turns returns the median of runs on each number of goroutines.
+func turns(b *testing.B, plan *core.Plan, given *core.Buffers) map[int]float64 {
+	const long = 150 * time.Millisecond // of each number of goroutines
+	times, medians := map[int][]float64{}, map[int]float64{}
+	for round, start := 0, time.Now(); round < 3 || time.Since(start) < 3*long; round++ {
+		for _, threads := range []int{1, 8, 16} {
+			if threads > runtime.GOMAXPROCS(0) {
+				continue
+			}
+			buffers := *given // a run changes them
+			buffers.Threads = threads
+			begin := time.Now()
+			require.NoError(b, plan.Run(&buffers))
+			if round > 0 {
+				times[threads] = append(times[threads], float64(time.Since(begin).Microseconds())/1000)
+			}
+		}
+	}
+	for threads, of := range times {
+		slices.Sort(of)
+		medians[threads] = of[len(of)/2]
+	}
+	return medians
 }

@@ -30,13 +30,13 @@ func TestAllGradientsAreChosen(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
 		p := plain(core.AttnBackward, []int64{32, 32}, []int64{7, 7}, 4, 64)
 		for name, change := range map[string]func(p *core.Problem){
-			"heads":                     func(*core.Problem) {},
+			"many heads":                func(p *core.Problem) { p.Heads = 32 },
 			"bias":                      func(p *core.Problem) { p.RPB = true },
 			"float16":                   func(p *core.Problem) { p.DType = core.Float16 },
 			"some channels":             func(p *core.Problem) { p.HeadDim = 60 },
 			"float16 in three axes":     func(p *core.Problem) { *p = cube(core.Float16) },
 			"ragged":                    func(p *core.Problem) { p.Ragged = true },
-			"small problem of a head":   func(p *core.Problem) { p.Heads = 1 },
+			"small problem of a head":   func(p *core.Problem) { p.Heads, p.Axes[0].Length, p.Axes[1].Length = 1, 10, 10 },
 			"columns and a kernel of 1": func(p *core.Problem) { *p = cube(core.Float32); p.Axes[0].Kernel = 1 },
 		} {
 			q := p
@@ -46,6 +46,7 @@ func TestAllGradientsAreChosen(t *testing.T) {
 			require.False(t, w.Walk().Colored, name)
 		}
 		for name, change := range map[string]func(p *core.Problem){
+			"heads":          func(*core.Problem) {},
 			"one head":       func(p *core.Problem) { p.Heads, p.Axes[0].Length, p.Axes[1].Length = 1, 48, 48 },
 			"one key head":   func(p *core.Problem) { p.KVHeads = 1 },
 			"large pictures": func(p *core.Problem) { p.Axes[0].Length, p.Axes[1].Length = 128, 128 },

@@ -147,7 +147,7 @@ func TestRunsAllocateNothing(t *testing.T) {
 		allocatesNothing(t, p)
 	}
 	partAll(t)
-	for _, heads := range []int64{1, 8} { // the walk of all gradients, in two colors and without
+	for _, heads := range []int64{1, 32} { // the walk of all gradients, in two colors and without
 		p := plain(core.AttnBackward, []int64{40, 24}, []int64{5, 5}, heads, 16)
 		l := wholePlan(t, p)
 		require.True(t, kern.Active() == nil || kern.Active().Block == nil || l != nil && l.Walk().Colored == (heads == 1))

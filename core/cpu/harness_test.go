@@ -269,3 +269,16 @@ func compare(t testing.TB, want, got []float64, tolerance float64, name string) 
 		}
 	}
 }
+
+// square is a problem with the same window on every axis.
+func square(name string, batch, heads, depth int64, lengths []int64, kernel int64) tests.Case {
+	c := tests.Case{Name: name, Rank: len(lengths), Batch: batch, Heads: heads, KVHeads: heads, HeadDim: depth, ValueDim: depth, Lengths: lengths}
+	for range lengths {
+		c.Kernel = append(c.Kernel, kernel)
+		c.Dilation = append(c.Dilation, 1)
+		c.Stride = append(c.Stride, 1)
+		c.QueryStep = append(c.QueryStep, 1)
+		c.Causal = append(c.Causal, false)
+	}
+	return c
+}

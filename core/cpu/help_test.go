@@ -54,7 +54,7 @@ func testHelp(t *testing.T, tr *trial) {
 	lazy.at.Task(0, lazy)
 	helper := hand{run: u}
 	u.victims.Add(&helper.rows)
-	helper.help()
+	helper.help(true)
 
 	row, end, ok := slow.Take(2)
 	require.Equal(t, []any{0, 6, true}, []any{row, end, ok})

@@ -5,6 +5,8 @@ package cpu
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/cpu/internal/engine"
@@ -106,6 +108,8 @@ type run struct {
 	job     sched.Job
 	missing []sched.Piece // of outputs, without pages yet
 	victims sched.Victims[walk.Rows]
+	done    []atomic.Bool // tasks of color 0
+	working atomic.Int32  // goroutines that have a task, or rows
 }
 
 // stage is the tasks of a job that are alike.
@@ -125,7 +129,7 @@ const (
 )
 
 // Run implements core.Runner. All walks are one job, whose tasks write different tensors
-// and do not wait for one another; colors of a walk are jobs one after the other.
+// and do not wait for one another; but a task of color 1 waits for its neighbors of color 0.
 func (r *runner) Run(b *core.Buffers) (err error) {
 	defer scratch.Recover(&err)
 	u := r.runs.Get().(*run)
@@ -142,8 +146,8 @@ func (r *runner) Run(b *core.Buffers) (err error) {
 	if r.whole != nil && r.whole.Serves(&u.in) {
 		for color := range r.whole.Walk().Colors() {
 			u.begin(r.whole, color)
-			u.finish()
 		}
+		u.finish()
 		return nil
 	}
 	for _, plan := range r.plans {
@@ -177,12 +181,22 @@ func (u *run) begin(plan engine.Plan, color int) {
 
 // finish does the job.
 func (u *run) finish() {
-	var tasks int64
+	var tasks, hands int64
 	for i := range u.stages {
-		tasks += u.stages[i].walk.Count
+		s := &u.stages[i]
+		tasks += s.walk.Count
+		if s.work != walking {
+			hands += s.walk.Count
+			continue
+		}
+		hands += s.walk.Walk.Hands(s.walk.Count)
+		if s.waits() {
+			u.forget(s.walk.Count)
+		}
 	}
+	u.working.Store(0)
 	if tasks > 0 {
-		u.job.Run(tasks, u.limit(), u)
+		u.job.Run(tasks, int(min(int64(u.limit()), hands)), u)
 	}
 	for i := range u.stages {
 		if s := &u.stages[i].walk; s.Binning {
@@ -190,6 +204,16 @@ func (u *run) finish() {
 		}
 	}
 	u.stages = u.stages[:0]
+}
+
+// forget makes so many tasks of color 0 not done.
+func (u *run) forget(tasks int64) {
+	if int64(len(u.done)) < tasks {
+		u.done = make([]atomic.Bool, tasks)
+	}
+	for i := range u.done {
+		u.done[i].Store(false)
+	}
 }
 
 // limit is the number of goroutines worth using.
@@ -206,8 +230,11 @@ func (u *run) Work(j *sched.Job) {
 	defer h.release()
 	h.run, h.done = u, false
 	u.victims.Add(&h.rows)
+	u.working.Add(1)
+	took := false
 	for n, ok := j.Take(); ok; n, ok = j.Take() {
 		scratch.Stack()
+		took = true
 		s := &u.stages[0]
 		for i := 1; n >= s.walk.Count; i++ {
 			n -= s.walk.Count
@@ -215,16 +242,52 @@ func (u *run) Work(j *sched.Job) {
 		}
 		switch s.work {
 		case walking:
-			h.worker(s).Task(n)
+			u.walk(h, s, n)
 		case zeroing:
 			u.zeroSample(int(n))
 		case prefaulting:
 			_ = sched.Prefault(u.missing[n]) // otherwise pages come when they are written
 		}
 	}
-	h.help()
+	u.working.Add(-1)
+	h.help(took)
 	u.victims.Remove(&h.rows)
 	h.done = true
+}
+
+// waits reports whether tasks of color 1 wait for those of the stage.
+func (s *stage) waits() bool { return s.walk.Walk.Colored && s.walk.Color == 0 }
+
+// walk does a task of a walk. Tasks of color 0 come first, so that all have begun when one of
+// color 1 waits for its neighbors among them.
+func (u *run) walk(h *hand, s *stage, n int64) {
+	if s.walk.Color == 1 {
+		for at, end, step := s.walk.Walk.Neighbors(n); at < end; at += step {
+			if !u.await(&u.done[at]) {
+				return
+			}
+		}
+	}
+	h.worker(s).Task(n)
+	if s.waits() {
+		u.done[n].Store(true)
+	}
+}
+
+// spinFor is how long a goroutine looks for what others do before it sleeps in between, or leaves.
+const spinFor = 100 * time.Microsecond
+
+// await returns true when a task is done, or false when one panicked.
+func (u *run) await(done *atomic.Bool) bool {
+	for start := time.Now(); !done.Load(); runtime.Gosched() {
+		if u.job.Failed() {
+			return false
+		}
+		if time.Since(start) > spinFor {
+			time.Sleep(spinFor / 2)
+		}
+	}
+	return true
 }
 
 // hands are those that no goroutine has.
@@ -255,15 +318,24 @@ func (h *hand) worker(s *stage) engine.Worker {
 
 // help computes rows that other goroutines have not begun until none are left that are
 // worth it. Tasks are as large as packing wants them, so the last of them would otherwise
-// leave goroutines idle.
-func (h *hand) help() {
+// leave goroutines idle. One that took no task may be before the others, which have not yet
+// said what rows they have.
+func (h *hand) help(took bool) {
+	u, start := h.run, time.Now()
 	for {
 		var from, end int
 		var ok bool
-		if from, end, h.stolen, ok = h.run.victims.Steal(); !ok {
-			return
+		if from, end, h.stolen, ok = u.victims.Steal(); !ok {
+			if took || u.working.Load() <= 0 || time.Since(start) > spinFor {
+				return
+			}
+			runtime.Gosched()
+			continue
 		}
-		h.worker(&h.run.stages[h.stolen.Stage]).Rows(&h.stolen, from, end)
+		took = true
+		u.working.Add(1)
+		h.worker(&u.stages[h.stolen.Stage]).Rows(&h.stolen, from, end)
+		u.working.Add(-1)
 	}
 }
 

@@ -12,18 +12,18 @@ import (
 // of the keys that a quad meets what its queries have for them. The sums are beside the
 // packed rows and leave them for the tensors when another row takes the slot. A key's row
 // may leave more than once: from neighboring tiles and planes and from the task of the
-// neighboring rows, which a colored walk does not run at the same time. The order in
+// neighboring rows, which waits for it if it is of the other color. The order in
 // which they are added is that of the walk, whatever the number of threads.
 
 const (
 	fewestAtOnce = 2       // tasks that can run at the same time: with fewer, two walks are quicker
-	tasksAtOnce  = 8       // for which heads are parted
+	tasksAtOnce  = 32      // for which heads are parted
 	mostResidues = 1 << 12 // dilation groups that are looked at, or plans would take long
 )
 
 // ChunkWork is the number of multiply-adds of a forward pass that are worth a task of their
 // own and its wait for those of the other color; tests change it.
-var ChunkWork = float64(1 << 21)
+var ChunkWork = float64(1 << 19)
 
 // chooseGradients makes the tasks of the pass of all gradients, or returns why two passes
 // are better.
@@ -56,7 +56,11 @@ func (l *Plan) chooseChunks(adds bool) bool {
 	counts, axis := [6]int{int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), 1, 1, int(p.KVHeads)}, w.ColorAxis
 	w.Count(counts)
 	atOnce, work := w.Tasks, walk.MultiplyAdds(p)/float64(w.Tasks)
-	for chunks := 4; adds && atOnce < tasksAtOnce && chunks <= w.Extent[axis]; chunks *= 2 {
+	wanted := int64(tasksAtOnce)
+	if p.RPB { // d_rpb does not come from chunks
+		wanted = fewestAtOnce
+	}
+	for chunks := 4; adds && atOnce < wanted && chunks <= w.Extent[axis]; chunks *= 2 {
 		size := kern.CeilDiv(w.Extent[axis], chunks)
 		if axis == 1 {
 			size += size & 1 // groups of rows fit pairs that begin at even ones
@@ -69,7 +73,7 @@ func (l *Plan) chooseChunks(adds bool) bool {
 	}
 	counts[2+axis] = max(kern.CeilDiv(w.Extent[axis], w.Shape[axis]), 1)
 	w.Count(counts)
-	return atOnce >= fewestAtOnce || work < 4*ChunkWork // then one goroutine takes no longer than two with two walks
+	return atOnce >= fewestAtOnce || work < 16*ChunkWork // then one goroutine takes no longer than two with two walks
 }
 
 // keysApart reports whether chunks of so many rows meet no key in common unless they are

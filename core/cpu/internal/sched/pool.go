@@ -43,6 +43,9 @@ func (j *Job) Take() (int64, bool) {
 	return n, n < j.tasks
 }
 
+// Failed reports whether a task panicked.
+func (j *Job) Failed() bool { return j.failure.Load() != nil }
+
 // work takes tasks until none is left. A panic, which on a goroutine of the pool
 // would end the process, is kept for the caller and leaves no tasks to others.
 func (j *Job) work() {
@@ -105,12 +108,12 @@ func idleWorker() *worker {
 }
 
 // Run does the job's tasks on up to threads goroutines, of which the caller is
-// one, and returns when all are done. It panics if a task did. It does not wait
+// one and which may be more than tasks, and returns when all are done. It panics if a task did. It does not wait
 // for goroutines that have not woken by then, which takes long on busy cores.
 func (j *Job) Run(tasks int64, threads int, do Tasks) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
-	j.engage(min(int64(threads), tasks) - 1)
+	j.engage(int64(threads) - 1)
 	j.work()
 	for _, w := range j.engaged {
 		if w.job.CompareAndSwap(j, nil) {

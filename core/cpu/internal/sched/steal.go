@@ -75,14 +75,29 @@ func (v *Victims[P]) Clear() {
 	v.all = v.all[:0]
 }
 
-// Steal takes rows off the first goroutine that has enough of them.
+// Steal takes rows off the goroutine that has most, if those are enough.
 func (v *Victims[P]) Steal() (from, end int, of P, ok bool) {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
+	var richest *Stealable[P]
+	most := 0
 	for _, s := range v.all {
-		if from, end, of, ok = s.steal(); ok {
-			break
+		if rows := s.left(); rows > most {
+			richest, most = s, rows
 		}
 	}
-	return from, end, of, ok
+	if richest == nil {
+		return 0, 0, of, false
+	}
+	return richest.steal()
+}
+
+// left is the number of rows that others may take off.
+func (s *Stealable[P]) left() int {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.whole {
+		return 0
+	}
+	return s.end - s.next
 }

@@ -27,3 +27,19 @@ func TestRowsAreStolenInPairs(t *testing.T) {
 	_, _, _, ok = s.steal()
 	require.False(t, ok, "nobody may take rows off")
 }
+
+func TestRowsAreStolenFromWhoeverHasMost(t *testing.T) {
+	var v Victims[int]
+	rows := make([]Stealable[int], 3)
+	for i, n := range []int{8, 30, 20} {
+		rows[i].Publish(0, n, i, false)
+		v.Add(&rows[i])
+	}
+	for _, want := range []int{1, 2, 1, 2, 0} {
+		_, _, of, ok := v.Steal()
+		require.True(t, ok)
+		require.Equal(t, want, of)
+	}
+	_, _, _, ok := v.Steal()
+	require.False(t, ok, "nobody has eight rows")
+}

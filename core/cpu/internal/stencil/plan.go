@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	tile     = 32 // positions
-	mostKeys = 32 // of a window up to which that pays
+	tile      = 32      // positions
+	leastWork = 1 << 18 // multiply-adds of a task: nothing is packed for it
+	mostKeys  = 32      // of a window up to which that pays
 )
 
 // Engine is the stencil engine.
@@ -74,7 +75,7 @@ func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
 	w := walk.New(p, pass)
 	w.Member = 1
 	w.ChooseTile(tile)
-	w.CutTasks(walk.Cut{Largest: walk.TaskWork, Together: true})
+	w.CutTasks(walk.Cut{Largest: leastWork, Least: leastWork, Together: true})
 	return &plan{w, kernels, p.Axes[0].Kernel == 1}
 }
 

@@ -18,7 +18,8 @@ type Grid struct {
 
 // Cut says how tasks are shaped.
 type Cut struct {
-	Largest  float64 // multiply-adds from which a task is not made larger; TaskWork are enough where there are few tasks
+	Largest  float64 // multiply-adds from which a task is not made larger
+	Least    float64 // those that are enough where there are few tasks; 0: TaskWork
 	Pairs    bool    // rows come in pairs
 	MostRows int     // of a task along axis 1; 0: any number
 	Together bool    // see Grid
@@ -32,7 +33,10 @@ func (w *Walk) CutTasks(c Cut) {
 	tiles := kern.CeilDiv(w.Extent[2], max(w.Tile, 1))
 	work := float64(w.Tile*w.Member) * float64(p.HeadDim+p.ValueDim) * float64(w.Widest[0]) * float64(w.Widest[1]) * float64(w.Widest[2])
 	total := work * float64(int(p.Batch)*heads*tiles*w.Extent[1]*w.Extent[0])
-	goal := max(min(total/8, c.Largest), TaskWork)
+	if c.Least == 0 {
+		c.Least = TaskWork
+	}
+	goal := max(min(total/8, c.Largest), c.Least)
 	w.Shape, w.Heads, w.Together = [3]int{1, 1, 1}, 1, c.Together
 	if c.Pairs {
 		w.Shape[1] = 2
@@ -98,6 +102,30 @@ func (w *Walk) Colors() int {
 
 // ofColor is the number of tasks along ColorAxis of a color.
 func (w *Walk) ofColor(color int) int { return kern.CeilDiv(w.Counts[2+w.ColorAxis]-color, 2) }
+
+// Neighbors are the tasks of color 0 that meet keys in common with a task of color 1, from
+// first up to end by steps.
+func (w *Walk) Neighbors(n int64) (first, end, step int64) {
+	step = 1
+	for _, count := range w.Counts[3+w.ColorAxis:] {
+		step *= int64(count)
+	}
+	evens, odds := int64(w.ofColor(0)), int64(w.ofColor(1))
+	at, outer := n/step%odds, n/(step*odds)
+	first = (outer*evens+at)*step + n%step
+	return first, first + min(2, evens-at)*step, step
+}
+
+// Hands is the number of goroutines that tasks and the rows of tasks are enough for.
+func (w *Walk) Hands(tasks int64) int64 {
+	if w.Pass.Kind == AttnGradients || w.bins() {
+		return tasks // nobody takes rows off them
+	}
+	return tasks * int64(max(min(w.Shape[1], w.Extent[1])/handRows, 1))
+}
+
+// handRows is the rows that are worth another goroutine.
+const handRows = 4
 
 // taskCount is the number of tasks of a color.
 func (w *Walk) taskCount(color int) int64 {
