@@ -48,12 +48,27 @@ def test_split_operations_make_the_fused_one(rank):
     torch.testing.assert_close(logits.logsumexp(-1), lse)
 
 
-def test_causal_slots_mask_first_and_end_with_the_query_itself():
+@pytest.mark.parametrize("name", ["native", "pure"])
+def test_causal_slots_mask_first_and_end_with_the_query_itself(name):
     q, k, _ = qkv(1)
-    logits = nm.na1d_qk(q, k, 3, is_causal=True, scale=-1.0)
+    with nm.use_backend(name):
+        logits = nm.na1d_qk(q, k, 3, is_causal=True, scale=-1.0)
     assert (logits[:, 0, :, :2] == -torch.inf).all()
     assert logits[:, 2:].isfinite().all()
     torch.testing.assert_close(logits[..., -1], -(q * k).sum(-1))
+
+
+@pytest.mark.parametrize("name", ["native", "pure"])
+def test_padding_sees_no_additional_tokens(name):
+    q, k, v = qkv(1)
+    extra, sizes = torch.randn(2, 3, 2, 4, dtype=torch.float64), torch.tensor([11, 5])
+    tokens = {"additional_keys": extra, "additional_values": extra}
+    with nm.use_backend(name):
+        out, lse = nm.na1d_varlen(q, k, v, sizes, 3, return_lse=True, **tokens)
+        alone = nm.na1d(q[1:, :5], k[1:, :5], v[1:, :5], 3, additional_keys=extra[1:], additional_values=extra[1:])  # fmt: skip  # noqa: E501
+    torch.testing.assert_close(out[1:, :5], alone)
+    assert (out[1, 5:] == 0).all()
+    assert (lse[1, 5:] == -torch.inf).all()
 
 
 def test_av_ignores_masked_weights():

@@ -76,6 +76,15 @@ def test_equals_its_parts_in_eval(rank, options, drop):
     torch.testing.assert_close(module(x), by_hand(module, x, function))
 
 
+def test_a_module_takes_its_scale():
+    given, default = MODULES[1](16, 4, 3, qk_scale=2.0), MODULES[1](16, 4, 3)
+    default.load_state_dict(given.state_dict())
+    x = torch.randn(1, 9, 16)
+    q, k, v = (t.unflatten(-1, (4, 4)) for t in given.qkv(x).chunk(3, -1))
+    torch.testing.assert_close(given(x), given.proj(nm.na1d(q, k, v, 3, scale=2.0).flatten(-2)))
+    torch.testing.assert_close(default(x), given.proj(nm.na1d(q, k, v, 3, scale=0.5).flatten(-2)))
+
+
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_attention_dropout_is_unbiased(options):
     """The mean over many draws is the output without dropout, within five standard errors."""
