@@ -278,7 +278,9 @@ def _rpb(shapes: Mapping[str, Shape], heads: int, window: Window) -> None:
 
 
 def _check_window(window: Window, lengths: Shape) -> None:
-    for name, values in zip(Window._fields[:4], window[:4], strict=True):
+    kernel, dilation, stride, query_step, *_ = window
+    rule = (kernel, dilation, stride, query_step)
+    for name, values in zip(Window._fields[:4], rule, strict=True):
         must(
             min(values) >= 1,
             "window",
@@ -288,7 +290,7 @@ def _check_window(window: Window, lengths: Shape) -> None:
             name=name,
             got=values,
         )
-    for axis, sizes in enumerate(zip(*window[:3], lengths, strict=True)):
+    for axis, sizes in enumerate(zip(kernel, dilation, stride, lengths, strict=True)):
         _check_axis(axis, *sizes)
 
 
