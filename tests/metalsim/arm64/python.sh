@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The Python package on arm64 under qemu-user (Linux only): python.sh [SCRIPT]. Debian's arm64
-# Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA, is the oldest that
-# the package takes) are unpacked below build/arm64/python; nothing is installed. PyTorch takes
-# half a minute of processor time to import.
+# The Python package on arm64 under qemu-user (Linux only): python.sh [ARGUMENTS OF PYTHON].
+# Without arguments: first_results.py, then the hundred tests of tests.txt (functions, gradients,
+# compat and modules of every rank on the CPU, and the table of problems on the simulated GPU).
+# Debian's arm64 Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA, is the
+# oldest that the package takes) are unpacked below build/arm64/python; nothing is installed.
+# PyTorch takes half a minute of processor time to import.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../.." && pwd)
 cd -- "$root"
 folder=$root/build/arm64/python
-script=${1:-$root/tests/metalsim/arm64/first_results.py}
+here=tests/metalsim/arm64
 
 # Debian's packages of arm64, by an apt with a state of its own.
 fetch_python() {
@@ -31,12 +33,14 @@ fetch_python() {
 fetch_torch() {
     [[ ! -d $folder/site/torch ]] || return 0
     echo "== unpacking PyTorch for aarch64"
-    local version wheel pip=(.venv/bin/python -m pip download -q --disable-pip-version-check --no-deps
+    local version wheel
+    local pip=(.venv/bin/python -m pip download -q --disable-pip-version-check --no-deps
         --only-binary=:all: -d "$folder/wheels")
     version=$("${emulated[@]}" "$folder/root/usr/bin/python3" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "${pip[@]}" --python-version "$version" --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
         torch==2.8.0 numpy==2.3.4 markupsafe
-    "${pip[@]}" --python-version "$version" sympy==1.14.0 mpmath networkx jinja2 filelock fsspec typing_extensions packaging
+    "${pip[@]}" --python-version "$version" sympy==1.14.0 mpmath networkx jinja2 filelock fsspec typing_extensions packaging \
+        pytest==9.2.0 pytest-timeout pluggy iniconfig pygments
     for wheel in "$folder"/wheels/*.whl; do
         .venv/bin/python -m zipfile -e "$wheel" "$folder/site"
     done
@@ -51,5 +55,11 @@ cp -r python/natten_mps "$folder/package"
 rm -rf -- "$folder/package/natten_mps/lib"
 CC=aarch64-linux-gnu-gcc GOARCH=arm64 GOOS=linux tests/metalsim/library.sh "$folder/package/natten_mps/lib/libnatten_mps.so"
 simulator=$(NATTEN_METALSIM_ARCH=arm64 go run ./tests/metalsim/cmd/simbuild)
-METALSIM_MODE=fast METALSIM_TORCH=2.15 NATTEN_MPS_VERIFY=off NATTEN_MPS_SIMULATOR=$simulator OMP_NUM_THREADS=1 \
-    PYTHONPATH=$folder/package:$folder/site:tests/metalsim/python "${emulated[@]}" "$folder/root/usr/bin/python3" "$script"
+export METALSIM_MODE=fast METALSIM_TORCH=2.15 NATTEN_MPS_VERIFY=off NATTEN_MPS_SIMULATOR=$simulator OMP_NUM_THREADS=1
+export PYTHONPATH=$folder/package:$folder/site:tests/metalsim/python
+python=("${emulated[@]}" "$folder/root/usr/bin/python3")
+if [[ $# -gt 0 ]]; then
+    exec "${python[@]}" "$@"
+fi
+"${python[@]}" "$here/first_results.py"
+"${python[@]}" -m pytest -q -p no:cacheprovider -o addopts=-ra --timeout 3600 @"$here/tests.txt"

@@ -45,7 +45,6 @@ run_tables() {
     on_arm64 0 -run 'TestProblems/(1d|2d|3d)$' ./tests/metalsim/endtoend
 }
 
-#!x
 run_threads() {
     echo "== arm64: the C library, several threads"
     CC=$compiler GOARCH=arm64 GOOS=linux tests/metalsim/library.sh "$build/libnatten_mps.so"
