@@ -218,12 +218,16 @@ func (d Device) NewCommandQueue() (CommandQueue, error) {
 	return q, nil
 }
 
-// NewBuffer allocates memory that CPU and GPU share.
+// NewBuffer allocates memory that CPU and GPU share, and both can reach.
 func (d Device) NewBuffer(length int) (Buffer, error) {
 	const shared = 0 // MTLResourceStorageModeShared
 	b := Buffer{Object{send(d.ID, sel_newBufferWithLength_options, uintptr(length), shared)}}
 	if b.Nil() {
 		return b, &OutOfMemoryError{Bytes: length}
+	}
+	if b.Contents() == nil {
+		b.Release()
+		return Buffer{}, &Error{Call: "contents", Text: "the CPU cannot reach shared memory of the GPU"}
 	}
 	return b, nil
 }

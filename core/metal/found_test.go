@@ -56,6 +56,12 @@ func TestWidthOfSimdgroups(t *testing.T) {
 	require.Equal(t, core.Unsupported, known.Status)
 }
 
+func TestGPUWithoutAQueue(t *testing.T) {
+	g, err := opened(t, map[string]string{"fail": "queue"})
+	require.ErrorContains(t, err, "newCommandQueue: no object was returned, and no reason given")
+	require.Nil(t, g.unit.Load())
+}
+
 // Where Metal shows no device the GPU is that of torch's encoder.
 func TestTorchsGPUWhereMetalShowsNone(t *testing.T) {
 	g, err := opened(t, map[string]string{"fail": "device,devices"})

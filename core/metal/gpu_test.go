@@ -5,6 +5,7 @@ package metal
 import (
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"unsafe"
@@ -271,7 +272,11 @@ func TestFailures(t *testing.T) {
 		{"command_buffer", core.DeviceError, "commandBuffer"},
 		{"gpu", core.DeviceError, "MTLCommandBufferErrorDomain"},
 		{"gpu_timeout", core.DeviceError, "MTLCommandBufferErrorDomain"},
-		{"gpu_memory", core.OutOfMemory, "MTLCommandBufferErrorDomain"},
+		{"gpu_memory", core.OutOfMemory, "MTLCommandBufferErrorDomain 8"},
+		{"gpu_internal", core.DeviceError, "MTLCommandBufferErrorDomain 1"},
+		{"gpu_revoked", core.DeviceError, "MTLCommandBufferErrorDomain 4"},
+		{"gpu_permission", core.DeviceError, "MTLCommandBufferErrorDomain 7"},
+		{"gpu_removed", core.DeviceError, "MTLCommandBufferErrorDomain 11"},
 	} {
 		t.Run(c.fail, func(t *testing.T) {
 			_, s := simulated(t)
@@ -314,11 +319,22 @@ func TestCompileErrors(t *testing.T) {
 	require.ErrorContains(t, err, "undeclared")
 	for fail, want := range map[string]string{
 		"library": "newLibraryWithSource", "function": "newFunctionWithName", "pipeline": "newComputePipelineState",
+		"library,silent":  "newLibraryWithSource: no object was returned, and no reason given",
+		"pipeline,silent": "newComputePipelineStateWithFunction: no object was returned, and no reason given",
 	} {
 		require.NoError(t, s.Set("fail", fail))
-		_, err = g.Pipeline("empty_"+fail, func() string { return emptyKernel("empty_" + fail) })
+		name := "empty_" + strings.ReplaceAll(fail, ",", "_")
+		_, err = g.Pipeline(name, func() string { return emptyKernel(name) })
 		require.ErrorContains(t, err, want)
 	}
+}
+
+func TestSharedMemoryWithoutContents(t *testing.T) {
+	g, s := simulated(t)
+	require.NoError(t, s.Set("fail", "wrap,contents"))
+	values := make([]float32, 64)
+	_, err := g.unit.Load().device.NewHostBuffer(uintptr(unsafe.Pointer(&values[0])), 0, 256)
+	require.ErrorContains(t, err, "the CPU cannot reach shared memory of the GPU")
 }
 
 func TestTorchWithoutSymbols(t *testing.T) {

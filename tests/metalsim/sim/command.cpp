@@ -33,7 +33,15 @@ constexpr GpuFault gpu_faults[] = {
      "Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)"},
     {"gpu_memory", 8, "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)"},
     {"gpu_timeout", 2,
-     "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)"}};
+     "Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)"},
+    {"gpu_internal", 1, "Internal Error (0000000e:Internal Error)"},
+    {"gpu_revoked", 4,
+     "Ignored (for causing prior/excessive GPU errors) "
+     "(00000004:kIOGPUCommandBufferCallbackErrorSubmissionsIgnored)"},
+    {"gpu_permission", 7,
+     "Insufficient Permission (to submit GPU work from background) "
+     "(00000006:kIOGPUCommandBufferCallbackErrorBackgroundExecutionNotPermitted)"},
+    {"gpu_removed", 11, "The device has been removed"}};
 
 // One GPU: a command at a time. A queue's commands keep their order; with
 // schedule=random those of several queues overlap, as they do on a Mac.

@@ -71,8 +71,10 @@ struct Fault {
 std::mutex fault_mu;
 std::map<std::string, Fault> faults;
 const std::set<std::string> fault_names = {
-    "device",  "devices",        "library", "function",   "pipeline",   "buffer", "wrap", "queue",
-    "encoder", "command_buffer", "gpu",     "gpu_memory", "gpu_timeout"};
+    "device",     "devices",    "library",     "function",     "pipeline",    "silent",
+    "buffer",     "contents",   "wrap",        "queue",        "encoder",     "command_buffer",
+    "gpu",        "gpu_memory", "gpu_timeout", "gpu_internal", "gpu_revoked", "gpu_permission",
+    "gpu_removed"};
 
 std::string set_faults(const std::string& value) {
   std::map<std::string, Fault> wanted;

@@ -45,8 +45,11 @@ extern "C" {
  *   dispatch_type  of torch's encoder: serial or concurrent
  *   hide      a comma list of symbols, classes, CLASS.SELECTOR, aoti, streams
  *   fail      a comma list of WHAT or WHAT@N (the N-th time only); WHAT is device
- *             (MTLCreateSystemDefaultDevice), devices (MTLCopyAllDevices), library, function, pipeline, buffer, wrap, queue, command_buffer, encoder,
- *             gpu, gpu_memory or gpu_timeout
+ *             (MTLCreateSystemDefaultDevice), devices (MTLCopyAllDevices), library, function,
+ *             pipeline, silent (which gives those of the compiler no NSError), buffer, contents
+ *             (a buffer's, which are nil), wrap, queue, command_buffer, encoder, or of the GPU:
+ *             gpu (an address), gpu_memory, gpu_timeout, gpu_internal, gpu_revoked,
+ *             gpu_permission or gpu_removed
  *   abort     1 ends the process at the first finding
  *   record    folder that keeps each dispatch, for gpu/replay.py
  *   report    file to write metalsim_report to when the process ends
