@@ -38,9 +38,9 @@ fetch_torch() {
         --only-binary=:all: -d "$folder/wheels")
     version=$("${emulated[@]}" "$folder/root/usr/bin/python3" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "${pip[@]}" --python-version "$version" --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
-        torch==2.8.0 numpy==2.3.4 markupsafe
+        torch==2.8.0 numpy==2.3.4 markupsafe hypothesis
     "${pip[@]}" --python-version "$version" sympy==1.14.0 mpmath networkx jinja2 filelock fsspec typing_extensions packaging \
-        pytest==9.2.0 pytest-timeout pluggy iniconfig pygments
+        pytest==9.2.0 pytest-timeout pluggy iniconfig pygments sortedcontainers
     for wheel in "$folder"/wheels/*.whl; do
         .venv/bin/python -m zipfile -e "$wheel" "$folder/site"
     done
