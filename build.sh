@@ -3,7 +3,7 @@
 #
 # The one entry for people and for CI: ./build.sh VERB [ARGUMENTS]. A verb is a
 # function verb_NAME below, and its help is the `## ` line above it.
-# shellcheck disable=SC2317  # verbs and parts are called by name
+# shellcheck disable=SC2317,SC2119,SC2120  # verbs and parts are called by name
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -95,13 +95,14 @@ test_metal() {
     tests/metalsim/test.sh quick
 }
 
-## mutate [AREA [TEXT]]  break our sources (metal, python) in one place after the other; a test has to fail each time
+## mutate [AREA [TEXT|--every N]]  break our sources (metal, python) in one place after another; a test has to fail each time
 verb_mutate() {
-    local area=${1:-metal}
+    local area=${1:-metal} choice=(--only "${2:-}")
+    [[ ${2:-} != --every ]] || choice=("${@:2}")
     [[ $goos != darwin || $area != metal ]] || fail "mutate breaks what the simulated Metal runs, which needs Linux"
     verb_setup
     verb_build
-    .venv/bin/python tests/mutate/mutate.py --area "$area" --only "${2:-}" --report "build/mutations-$area.md" build/mutate
+    .venv/bin/python tests/mutate/mutate.py --area "$area" "${choice[@]}" --report "build/mutations-$area.md" build/mutate
 }
 
 # What `check` adds: slow Python tests, Go without assembly and under the race
@@ -253,6 +254,7 @@ packages() { (cd -- "$OLDPWD" && "$root/capi/packaging/packages.sh" "$@"); }
 verb_install() { packages install "$@"; }
 verb_wheel() { packages wheel "$@"; }
 verb_sdist() { packages sdist; }
+verb_release() { packages release; }
 verb_shadercov() { tests/metalsim/test.sh shadercov; }
 
 # ------------------------------------------------------------------ quality --
@@ -269,7 +271,7 @@ c_sources() {
     git ls-files -z -- '*.h' '*.hpp' '*.c' '*.cc' '*.metal' ':!tests/metalsim'
 }
 
-python_sources=(setup.py python tests)
+python_sources=(setup.py capi/packaging python tests)
 # What users call, whose docstrings have one shape.
 public_sources=(python/natten_mps/{backend,functional,merge,modules,varlen,viz}.py)
 
@@ -318,7 +320,7 @@ vet() {
     go vet -tags simulator ./capi
 }
 
-## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (golangci-lint, actionlint, vale if check installed them)
+## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (and what tools installed)
 verb_lint() {
     verb_setup
     echo "== go vet, gofmt"
@@ -344,28 +346,32 @@ verb_lint() {
         build/tools/actionlint
     fi
     if [[ -x build/tools/vale ]]; then
-        echo "== vale"
-        prose | xargs -0 build/tools/vale --output=line
+        echo "== vale" # of what people read: documents, comments and docstrings; its rules are in tests/prose
+        git ls-files -z -- '*.md' '*.py' '*.go' '*.c' '*.h' '*.hpp' '*.cc' '*.cpp' '*.metal' '*.swift' \
+            ':!*/testdata/*' ':!tests/metalsim/reject' ':!core/cpu/internal/kern/kernels_*' |
+            xargs -0 build/tools/vale --output=line
     fi
 }
 
-# What people read: documents, comments and docstrings. Its rules are in tests/prose.
-prose() {
-    git ls-files -z -- '*.md' '*.py' '*.go' '*.c' '*.h' '*.hpp' '*.cc' '*.cpp' '*.metal' '*.swift' \
-        ':!*/testdata/*' ':!tests/metalsim/reject' ':!core/cpu/internal/kern/kernels_*'
+## tools                 install golangci-lint, actionlint and vale into build/tools, for lint (4 minutes)
+verb_tools() {
+    local row
+    for row in github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2 \
+        github.com/rhysd/actionlint/cmd/actionlint@v1.7.12 github.com/errata-ai/vale/v3/cmd/vale@v3.7.1; do
+        [[ -x build/tools/$(basename -- "${row%@*}") ]] || GOBIN=$root/build/tools go install "$row"
+    done
 }
 
-## check                 everything: regenerate, lint, all tests with the slow ones, other processors
+## slow                  the tests that check adds to those of test
+verb_slow() {
+    verb_setup
+    verb_build
+    test_slow
+}
+
+## check                 everything: regenerate, lint, documentation, all tests with the slow ones, other processors
 verb_check() {
-    if [[ ! -x build/tools/golangci-lint ]]; then
-        echo "== installing golangci-lint into build/tools (3 minutes)"
-        GOBIN=$root/build/tools go install \
-            github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-    fi
-    [[ -x build/tools/actionlint ]] || GOBIN=$root/build/tools go install \
-        github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
-    [[ -x build/tools/vale ]] || GOBIN=$root/build/tools go install \
-        github.com/errata-ai/vale/v3/cmd/vale@v3.7.1
+    verb_tools
     verb_gen
     verb_lint
     verb_docs

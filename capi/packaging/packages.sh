@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Hands the library to others: packages.sh install|wheel|sdist|test, the verbs of
+# Hands the library to others: packages.sh install|wheel|sdist|release|test, the verbs of
 # build.sh, and the tests of what they make.
 # shellcheck disable=SC2317  # verbs are called by name
 set -euo pipefail
@@ -53,7 +53,7 @@ wheel() {
         xargs -0 tar -cf - | tar -xf - -C "$stage"
     echo "== wheel $5"
     GOOS=$2 GOARCH=$3 CC=$zig CGO_LDFLAGS=-s compile "$stage/python/natten_mps/lib/$name"
-    (cd -- "$stage" && NATTEN_MPS_WHEEL_PLATFORM=$5 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
+    (cd -- "$stage" && NATTEN_MPS_WHEEL_PLATFORM=$5 SOURCE_DATE_EPOCH=$(epoch) \
         "$root/.venv/bin/python" -m pip wheel -q --no-deps -w "$root/dist" .)
 }
 
@@ -72,23 +72,38 @@ verb_wheel() {
     .venv/bin/python tests/packages/check_wheels.py dist/*.whl
 }
 
+# The time that goes into files, so that one commit gives one file.
+epoch() { git log -1 --format=%ct; }
+
 ## sdist                 the source distribution in dist
 verb_sdist() {
     ./build.sh setup
     .venv/bin/python -m build --sdist >/dev/null
+    .venv/bin/python capi/packaging/release.py normalize "dist/natten_mps-$(version).tar.gz" "$(epoch)"
     echo "written: dist/natten_mps-$(version).tar.gz"
 }
 
-# What `check` asks of packages: three wheels, twice the same; those for Linux, the source
-# distribution and the Swift package at work.
-verb_test() {
+## release               everything that is published, in dist: packages, checksums, SBOM, recipes, notes
+verb_release() {
     rm -rf -- dist
     verb_wheel all
+    verb_sdist
+    .venv/bin/python capi/packaging/release.py dist "$(epoch)"
+    if command -v ruby >/dev/null; then
+        ruby -c dist/natten-mps.rb
+    else
+        echo "natten-mps.rb: not checked, there is no ruby on PATH"
+    fi
+}
+
+# What `check` asks of packages: a release, twice the same; wheels for Linux, the source
+# distribution and the Swift package at work.
+verb_test() {
+    verb_release
     rm -rf -- build/wheel/first
     mv -- dist build/wheel/first
-    verb_wheel all >/dev/null
+    verb_release >/dev/null
     diff -r build/wheel/first dist
-    verb_sdist
     tests/packages/smoke.sh dist
     tests/packages/swift.sh
 }

@@ -135,7 +135,7 @@ func TestDarwin(t *testing.T) {
 	t.Run("StandInsRefuse", m.requireRefusals)
 	t.Run("GPU", m.requireGPU)
 	for _, args := range []string{
-		"setup", "build", "demo", "bench", "bench call", "fuzz 1", "install prefix", "wheel", "sdist", "fmt", "check", "help", "clean",
+		"setup", "build", "demo", "bench", "bench call", "fuzz 1", "install prefix", "wheel", "sdist", "release", "fmt", "slow", "check", "help", "clean",
 	} {
 		text, status := m.run("build.sh", strings.Fields(args)...)
 		require.Zero(t, status, "build.sh %s:\n%s", args, text)
