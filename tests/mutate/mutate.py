@@ -162,11 +162,13 @@ def main() -> None:
         default="",
         help="mutations whose description or test this regular expression matches",
     )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one mutation in N")
     parser.add_argument("--trust", action="store_true", help="the tests are known to pass")
     parser.add_argument("--report", type=Path, help="file for the table, besides standard output")
     options = parser.parse_args()
     everything = json.loads(Path(__file__).with_name(f"{options.area}.json").read_text())
     wanted = [m for m in everything if re.search(options.only, m["what"] + " " + m["test"])]
+    wanted = wanted[:: options.every]
     folder = options.folder.resolve()
     copy(folder)
     ask = runner(options.area, folder)
