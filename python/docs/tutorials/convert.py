@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # %% [markdown]
 # # Convert a NATTEN 0.17 model
 #
@@ -93,5 +92,5 @@ torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
 print(sorted(module.state_dict()))
 
 # %% [markdown]
-# [Moving](../moving.md) has the other generations, and [every public name](../moving-names.md) with
+# [Moving](../moving.html) has the other generations, and [every public name](../moving-names.html) with
 # what became of it.

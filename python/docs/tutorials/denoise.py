@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # %% [markdown]
 # # Denoise a photograph
 #
@@ -97,5 +96,5 @@ weights = viz.attention_map(query, key, position, kernel_size=41, scale=1.0)
 viz.attention_over_image(clean.numpy(), weights, position)
 
 # %% [markdown]
-# Next: [train a NAT on digits](digits.py), or read about
-# [windows, masks and strides](../windows.md).
+# Next: [train a NAT on digits](digits.html), or read about
+# [windows, masks and strides](../windows.html).

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # %% [markdown]
 # # Deploy a model
 #
@@ -93,4 +92,4 @@ else:
 # | AOTInductor | compiled PyTorch operations | PyTorch's C++ library |
 # | ONNX | the runtime | an ONNX runtime |
 # | Core ML | Core ML | macOS or iOS |
-# | [C](../c.md), [C++](../cpp.md), [Swift](../swift.md) | natten_mps | `libnatten_mps` |
+# | [C](../c.html), [C++](../cpp.html), [Swift](../swift.html) | natten_mps | `libnatten_mps` |

@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: MIT
 # %% [markdown]
 # # Train a NAT on digits
 #
@@ -105,4 +104,4 @@ axis.semilogy(losses, lw=0.8)
 _ = axis.set(xlabel="step", ylabel="training loss")
 
 # %% [markdown]
-# Next: [deploy a model](deploy.py), or the [performance guide](../performance.md).
+# Next: [deploy a model](deploy.html), or the [performance guide](../performance.html).
