@@ -101,9 +101,14 @@ README_ROWS = (
 )
 
 
+def figure(ms: float) -> str:
+    """Return three digits, or all of a number of four or more."""
+    return f"{float(f'{ms:.3g}'):.0f}" if ms >= 1000 else f"{ms:.3g}"
+
+
 def compact(report: Report) -> str:
     """Return the table of README: few rows, our time beside the predecessor's and PyTorch's."""
-    heads = {PEER: "natten-mps 0.3.3, ms", "flex_attention": "flex_attention, compiled, ms"}
+    heads = {PEER: "natten-mps 0.3.3 on CPUs, ms", "flex_attention": "flex_attention, compiled, ms"}
     names = [name for name in heads if name in report["contenders"]]
     head = ["problem", "natten-mps, ms", *(heads[name] for name in names), "times as fast as 0.3.3"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
@@ -111,7 +116,7 @@ def compact(report: Report) -> str:
     for case, backward, what in README_ROWS:
         result = by_name[case, backward]
         times = result["ms"]
-        cells = [f"{times[n]:.3g}" if n in times else "-" for n in ("native", *names)]
+        cells = [figure(times[n]) if n in times else "-" for n in ("native", *names)]
         lines.append("| " + " | ".join([what, *cells, f"**{ratio(result, PEER)}**"]) + " |")
     return "\n".join(
         [
