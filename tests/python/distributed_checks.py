@@ -150,7 +150,7 @@ def local_tensors(rank, problem, grid):
 
 @cache
 def mesh_of(shape):
-    """All processes have to call, also those outside of it."""
+    """All processes have to call, also those outside it."""
     ranks = torch.arange(prod(shape)).reshape(shape)
     names = tuple(f"dim{i}" for i in range(len(shape)))
     return DeviceMesh("cpu", ranks, mesh_dim_names=names)

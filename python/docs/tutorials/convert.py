@@ -92,5 +92,5 @@ torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
 print(sorted(module.state_dict()))
 
 # %% [markdown]
-# [Moving](../moving.html) has the other generations, and [every public name](../moving-names.html) with
-# what became of it.
+# [Moving](../moving.html) has the other generations, and
+# [every public name](../moving-names.html) with what became of it.

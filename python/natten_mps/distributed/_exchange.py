@@ -96,7 +96,7 @@ class Exchange:
         return there.to(self.device) if self.staged else there
 
     def pack(self, tensors: Sequence[Tensor], *, back: bool) -> Tensor:
-        """The rows of all messages, one behind the other; on the way back of tensors with what has
+        """The rows of all messages, concatenated; on the way back of tensors with what has
         come from elsewhere."""
         pieces = [tensors[0].new_empty(0)]
         for rank, transfer in enumerate(self.share.receives if back else self.share.sends):
