@@ -307,14 +307,14 @@ verb_clang-format() { clang_format "$@"; }
 vet() {
     local target tags
     for target in linux/amd64 linux/arm64 linux/386 linux/arm linux/riscv64 linux/ppc64le linux/loong64 \
-        darwin/arm64 darwin/amd64 freebsd/amd64 windows/amd64; do
+        darwin/arm64 darwin/amd64; do
         for tags in "" noasm; do
             CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet -tags "$tags" ./...
         done
         CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build ./core/... ./metalrt ./shaders
     done
-    for target in linux/s390x linux/mips64le; do
-        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./shaders
+    for target in linux/s390x linux/mips64le freebsd/amd64 windows/amd64; do
+        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./core/scratch ./shaders
     done
     go vet ./capi/...
     go vet -tags simulator ./capi
