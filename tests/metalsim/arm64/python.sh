@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # The Python package on arm64 under qemu-user (Linux only): python.sh [ARGUMENTS OF PYTHON].
-# Without arguments: first_results.py, then the hundred tests of tests.txt (functions, gradients,
+# Without arguments: first_results.py, then the tests of tests.txt (functions, gradients,
 # compat and modules of every rank on the CPU, and the table of problems on the simulated GPU).
 # Debian's arm64 Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA, is the
 # oldest that the package takes) are unpacked below build/arm64/python; nothing is installed.
