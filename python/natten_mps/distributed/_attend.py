@@ -11,7 +11,7 @@ from torch import distributed as dist
 from .. import ops
 from .._operation import AV, QK, Operation
 from ..utils.window import Ranges as Held
-from ._exchange import Exchange, Finish, Start
+from ._exchange import Exchange, Finish, Start, Tie
 from ._geometry import Block, Partition, Share, share
 
 Tensors = tuple[Tensor | None, ...]
@@ -36,29 +36,33 @@ def attend(
     mine = share(partition, dist.get_rank(group))
     call = _Call(op, inputs, partition, scale, mine)
     if mine.lonely:
-        return call.block(mine.block, call.travelling, mine.own, mine.own)
+        return call.cut(mine.block) if mine.block is not None else call.nothing()
     exchange = Exchange(mine, group, call.roles, call.travelling)
-    flat = Start.apply(exchange, *call.travelling)
-    inner = None
+    flat, *parts = Start.apply(exchange, *call.travelling)
+    inner, n = None, len(call.roles)
     if mine.inner is not None:  # while rows are on their way
-        inner = call.block(mine.inner, call.travelling, mine.own, mine.own)
-    wide = Finish.apply(exchange, flat, *call.travelling)
-    queries, keys = exchange.held("queries"), exchange.held("keys")
-    if inner is None:
-        return call.block(mine.block, wide, queries, keys)
-    return _assembled(inner, mine, lambda block: call.block(block, wide, queries, keys))
+        inner = call.block(mine.inner, parts[:n])
+        parts = parts[n:]
+    token, *slabs = Finish.apply(exchange, flat, *parts)
+    found = iter([call.block(b, slabs[i * n : (i + 1) * n]) for i, b in enumerate(mine.rims)])
+    if mine.block is None:
+        return Tie.apply(token, *call.nothing())
+    outputs = _assembled(inner, mine, found)
+    return Tie.apply(token, *outputs)
 
 
-def _assembled(inner: tuple[Tensor, ...], mine: Share, compute: Any) -> tuple[Tensor, ...]:
-    """The inner block's outputs with those around it."""
-    found = inner
+def _assembled(inner: Any, mine: Share, found: Any) -> tuple[Tensor, ...]:
+    """The inner block's outputs with those around it, which come in the order of mine.rims."""
+    outputs = inner
     axes = reversed(range(len(mine.own)))
-    for axis, (before, behind) in zip(axes, mine.rim(), strict=True):
-        parts = [compute(before)] if before.outputs else []
-        parts.append(found)
-        parts += [compute(behind)] if behind.outputs else []
-        found = tuple(torch.cat(each, 1 + axis) for each in zip(*parts, strict=True))
-    return found
+    for axis, (before, behind) in zip(axes, mine.rim, strict=False):
+        parts = [next(found)] if before is not None else []
+        parts += [outputs] if outputs is not None else []
+        parts += [next(found)] if behind is not None else []
+        outputs = parts[0]
+        if len(parts) > 1:
+            outputs = tuple(torch.cat(each, 1 + axis) for each in zip(*parts, strict=True))
+    return outputs
 
 
 class _Call:
@@ -76,20 +80,16 @@ class _Call:
         given = dict(zip(op.inputs, inputs, strict=True))
         self.travelling: list[Any] = [given[name] for name in self.names]
 
-    def block(
-        self,
-        block: Block | None,
-        tensors: Sequence[Tensor],
-        queries: Sequence[range],
-        keys: Sequence[range],
-    ) -> tuple[Tensor, ...]:
-        """The outputs of a block, from tensors that hold these queries and keys."""
-        if block is None:
-            return self._nothing(tensors)
+    def cut(self, block: Block) -> tuple[Tensor, ...]:
+        """The outputs of a block, of which this process holds all."""
+        wants = (getattr(block, role) for role in self.roles)
+        cut = [_cut(t, w, self.mine.own) for t, w in zip(self.travelling, wants, strict=True)]
+        return self.block(block, cut)
+
+    def block(self, block: Block, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The outputs of a block, from tensors that hold just its queries and keys."""
         given = dict(zip(self.op.inputs, self.inputs, strict=True))
-        for name, role, tensor in zip(self.names, self.roles, tensors, strict=True):
-            want, held = (block.queries, queries) if role == "queries" else (block.keys, keys)
-            given[name] = _cut(tensor, want, held)
+        given.update(zip(self.names, tensors, strict=True))
         if self.op is AV:
             weights = given["attn"]
             assert weights is not None
@@ -99,7 +99,7 @@ class _Call:
         result = ops.call(self.op, tuple(given.values()), window, self.scale, None, False)
         return result if isinstance(result, tuple) else (result,)
 
-    def _nothing(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def nothing(self) -> tuple[Tensor, ...]:
         """Outputs without a position, through which gradients still take part."""
         first = self.inputs[0]
         assert first is not None
@@ -112,7 +112,7 @@ class _Call:
             value = given["value"]
             assert value is not None
             last = value.shape[-1]
-        used = [*tensors, *(t for t in self.inputs if t is not None)]
+        used = [t for t in self.inputs if t is not None]
         zero = sum((t.reshape(-1)[:0].sum() for t in used), first.new_zeros(()))
         out = first.new_zeros((first.shape[0], *sizes, heads, last)) + zero
         if len(self.op.outputs) == 1:

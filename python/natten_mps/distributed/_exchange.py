@@ -5,16 +5,20 @@ Both directions are linear, and each of the four halves below is the adjoint of 
 gradients exist to any order. A half that starts a collective gives a tensor that is not there yet;
 the half that needs it waits. Autograd runs the last half first: gradients of foreign rows leave
 before those of the inner queries are computed, and are added after them, rank by rank.
+
+A block of outputs that needs foreign rows gets a slab of keys and queries of its own, so that what
+is copied is the rim and not the whole.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from ._geometry import Box, Share, Transfer, count
+from ._geometry import Box, Ranges, Share, Transfer, common, count
 
 Shape = tuple[int, ...]
 
@@ -34,7 +38,7 @@ class Exchange:
         self.share, self.roles = share, roles
         self.group_name = group.group_name
         self.staged = tensors[0].device.type not in {d.type for d in group._device_types}
-        self.device = tensors[0].device
+        self.device, self.dtype = tensors[0].device, tensors[0].dtype
         rank = len(share.own)
         self._ends = [(t.shape[0], *t.shape[1 + rank :]) for t in tensors]
         self.locals = [tuple(t.shape) for t in tensors]
@@ -62,20 +66,6 @@ class Exchange:
         more = sum(self.sent) - sum(self.received)
         return max(-more if back else more, 0)
 
-    def held(self, role: str) -> tuple[range, ...]:
-        """Positions of a tensor with what has come from elsewhere."""
-        block = self.share.block
-        if block is None:
-            return tuple(range(0) for _ in self.share.own)
-        return block.keys if role == "keys" else block.queries
-
-    def shapes(self) -> list[Shape]:
-        """Of the tensors with what has come from elsewhere."""
-        return [
-            (end[0], *(len(part) for part in self.held(role)), *end[1:])
-            for role, end in zip(self.roles, self._ends, strict=True)
-        ]
-
     def launch(self, flat: Tensor, *, back: bool) -> Tensor:
         """Start the all-to-all; the result is there after `arrived`."""
         to, of = list(self.sent), list(self.received)
@@ -95,64 +85,116 @@ class Exchange:
         there: Tensor = torch.ops._c10d_functional.wait_tensor(flat)
         return there.to(self.device) if self.staged else there
 
-    def pack(self, tensors: Sequence[Tensor], *, back: bool) -> Tensor:
-        """The rows of all messages, concatenated; on the way back of tensors with what has
-        come from elsewhere."""
-        pieces = [tensors[0].new_empty(0)]
-        for rank, transfer in enumerate(self.share.receives if back else self.share.sends):
-            for role, tensor in zip(self.roles, tensors, strict=True):
-                rows = self._rows(transfer, role)
-                if rows is not None:
-                    held = self.held(role) if back else self.share.own
-                    pieces.append(tensor[_places(rows, held, tensor.device)].reshape(-1))
-            if rank == self.share.rank:
-                pieces.append(tensors[0].new_zeros(self._padding(back=back)))
-        return torch.cat(pieces)
-
-    def unpack(self, flat: Tensor, tensors: Sequence[Tensor], *, back: bool) -> None:
-        """Add the rows of all messages to the tensors, in the order of ranks."""
+    def _messages(
+        self, flat: Tensor, transfers: Sequence[Transfer | None], *, back: bool
+    ) -> Iterator[tuple[int, Box, Tensor]]:
+        """Of concatenated messages: tensor, rows and a view of them."""
         begin = 0
-        for rank, transfer in enumerate(self.share.sends if back else self.share.receives):
-            for role, tensor, end in zip(self.roles, tensors, self._ends, strict=True):
+        for rank, transfer in enumerate(transfers):
+            for i, (role, end) in enumerate(zip(self.roles, self._ends, strict=True)):
                 rows = self._rows(transfer, role)
                 if rows is None:
                     continue
                 shape = (end[0], *(len(part) for part in rows), *end[1:])
                 piece = flat.narrow(0, begin, end[0] * count(rows) * end[1] * end[2]).view(shape)
                 begin += piece.numel()
-                held = self.share.own if back else self.held(role)
-                tensor[_places(rows, held, tensor.device)] += piece
+                yield i, rows, piece
             if rank == self.share.rank:
                 begin += self._padding(back=back)
 
-    def widen(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The tensors' own rows among those held; zeros elsewhere."""
-        wide = [t.new_zeros(shape) for t, shape in zip(tensors, self.shapes(), strict=True)]
-        for role, t, w in zip(self.roles, tensors, wide, strict=True):
-            both = _overlap(self.held(role), self.share.own)
-            if both is not None:
-                w[_places(both, self.held(role), w.device)] = t[
-                    _places(both, self.share.own, t.device)
-                ]
-        return wide
+    def pack(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Own rows that others need, concatenated by message."""
+        pieces = [tensors[0].new_empty(0)]
+        for rank, transfer in enumerate(self.share.sends):
+            for role, tensor in zip(self.roles, tensors, strict=True):
+                rows = self._rows(transfer, role)
+                if rows is not None:
+                    place = _places(rows, self.share.own, tensor.device)
+                    pieces.append(tensor[place].reshape(-1))
+            if rank == self.share.rank:
+                pieces.append(tensors[0].new_zeros(self._padding(back=False)))
+        return torch.cat(pieces)
 
-    def narrow(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The adjoint of `widen`."""
-        own = [t.new_zeros(shape) for t, shape in zip(tensors, self.locals, strict=True)]
-        for role, t, o in zip(self.roles, tensors, own, strict=True):
-            both = _overlap(self.held(role), self.share.own)
-            if both is not None:
-                o[_places(both, self.share.own, o.device)] = t[
-                    _places(both, self.held(role), t.device)
-                ]
-        return own
+    def collect(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
+        """The adjoint of `pack`: add rows that have come back, in the order of ranks."""
+        for i, rows, piece in self._messages(flat, self.share.sends, back=True):
+            tensors[i][_places(rows, self.share.own, piece.device)] += piece
+
+    def scatter(self, flat: Tensor, slabs: Sequence[Tensor]) -> None:
+        """Add foreign rows to the slabs of blocks."""
+        for i, rows, piece in self._messages(flat, self.share.receives, back=False):
+            for slab, held in self._slabs(i, slabs):
+                if (both := _meet(rows, held)) is not None:
+                    slab[_places(both, held, slab.device)] += piece[_run(both, rows)]
+
+    def gather(self, slabs: Sequence[Tensor]) -> Tensor:
+        """The adjoint of `scatter`: sums over the blocks, as messages that go back."""
+        flat = slabs[0].new_zeros(sum(self.received) + self._padding(back=True))
+        for i, rows, piece in self._messages(flat, self.share.receives, back=True):
+            for slab, held in self._slabs(i, slabs):
+                if (both := _meet(rows, held)) is not None:
+                    piece[_run(both, rows)] += slab[_places(both, held, slab.device)]
+        return flat
+
+    def _slabs(self, i: int, slabs: Sequence[Tensor]) -> Iterator[tuple[Tensor, Ranges]]:
+        """The slab of each block of one tensor, and the positions that it holds."""
+        for block, slab in zip(self.share.rims, slabs[i :: len(self.roles)], strict=True):
+            yield slab, getattr(block, self.roles[i])
+
+    def split(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Own rows of the inner block as views, and of each block as a slab, 0 where they are
+        foreign: each for all tensors, one behind the other."""
+        parts = []
+        inner = self.share.inner
+        if inner is not None:
+            for role, tensor in zip(self.roles, tensors, strict=True):
+                parts.append(tensor[_places(getattr(inner, role), self.share.own, tensor.device)])
+        for block in self.share.rims:
+            for role, tensor, end in zip(self.roles, tensors, self._ends, strict=True):
+                held = getattr(block, role)
+                slab = tensor.new_zeros((end[0], *(len(part) for part in held), *end[1:]))
+                if (both := _meet(held, self.share.own)) is not None:
+                    place = _places(both, self.share.own, tensor.device)
+                    slab[_places(both, held, tensor.device)] = tensor[place]
+                parts.append(slab)
+        return parts
+
+    def unite(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """The adjoint of `split`."""
+        n, inner = len(self.roles), self.share.inner
+        tensors = []
+        for i, (role, shape) in enumerate(zip(self.roles, self.locals, strict=True)):
+            if inner is None:
+                tensors.append(parts[i].new_zeros(shape) if parts else self._zeros(shape))
+                continue
+            if parts[i].shape == shape:
+                tensors.append(parts[i].clone())
+                continue
+            tensors.append(parts[i].new_zeros(shape))
+            tensors[i][_places(getattr(inner, role), self.share.own, self.device)] = parts[i]
+        slabs = parts[n if inner is not None else 0 :]
+        for i, tensor in enumerate(tensors):
+            for slab, held in self._slabs(i, slabs):
+                if (both := _meet(held, self.share.own)) is not None:
+                    place = _places(both, self.share.own, tensor.device)
+                    tensor[place] += slab[_places(both, held, tensor.device)]
+        return tensors
+
+    def _zeros(self, shape: Shape) -> Tensor:
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
 
-def _overlap(a: Sequence[range], b: Sequence[range]) -> Box | None:
-    both = tuple(
-        range(max(x.start, y.start), min(x.stop, y.stop)) for x, y in zip(a, b, strict=True)
-    )
+def _meet(rows: Box, held: Sequence[range]) -> Box | None:
+    """The rows that are held; None: none."""
+    both = tuple(common(part, own) for part, own in zip(rows, held, strict=True))
     return both if count(both) else None
+
+
+def _run(some: Box, rows: Box) -> Any:
+    """The index of ascending rows of a box in a tensor [B, *rows, ...] of all of them."""
+    begins = [bisect_left(whole, part[0]) for part, whole in zip(some, rows, strict=True)]
+    slices = (slice(b, b + len(part)) for b, part in zip(begins, some, strict=True))
+    return (slice(None), *slices)
 
 
 def _places(box: Box, held: Sequence[range], device: torch.device) -> Any:
@@ -171,14 +213,14 @@ def _places(box: Box, held: Sequence[range], device: torch.device) -> Any:
 
 
 class Start(torch.autograd.Function):
-    """apply(exchange, *tensors) -> rows on their way to this process."""
+    """apply(exchange, *tensors) -> rows on their way to this process, parts of own rows."""
 
     @staticmethod
-    def forward(ctx: Any, exchange: Exchange, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, exchange: Exchange, *tensors: Tensor) -> Any:
         """Send own rows."""
         ctx.exchange = exchange
-        flat = exchange.pack(tensors, back=False)
-        return exchange.launch(flat, back=False)
+        flat = exchange.launch(exchange.pack(tensors), back=False)
+        return (flat, *exchange.split(tensors))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -187,52 +229,67 @@ class Start(torch.autograd.Function):
 
 
 class Return(torch.autograd.Function):
-    """The adjoint of Start: apply(exchange, rows on their way back) -> tensors."""
+    """The adjoint of Start: apply(exchange, rows on their way back, parts of own rows) ->
+    tensors."""
 
     @staticmethod
-    def forward(ctx: Any, exchange: Exchange, flat: Tensor) -> Any:
+    def forward(ctx: Any, exchange: Exchange, flat: Tensor, *parts: Tensor) -> Any:
         """Receive gradients of own rows."""
         ctx.exchange = exchange
-        there = exchange.arrived(flat)
-        tensors = [there.new_zeros(shape) for shape in exchange.locals]
-        exchange.unpack(there, tensors, back=True)
+        tensors = exchange.unite(parts)
+        exchange.collect(exchange.arrived(flat), tensors)
         return tuple(tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Send own rows."""
-        return None, Start.apply(ctx.exchange, *grads)
+        return (None, *Start.apply(ctx.exchange, *grads))
 
 
 class Finish(torch.autograd.Function):
-    """apply(exchange, rows on their way to this process, *tensors) -> wider tensors."""
+    """apply(exchange, rows on their way to this process, *slabs) -> token, *slabs. The token has
+    no element, and is there because every process has to send gradients back."""
 
     @staticmethod
-    def forward(ctx: Any, exchange: Exchange, flat: Tensor, *tensors: Tensor) -> Any:
+    def forward(ctx: Any, exchange: Exchange, flat: Tensor, *slabs: Tensor) -> Any:
         """Put foreign rows beside own ones."""
         ctx.exchange = exchange
         there = exchange.arrived(flat)
-        wide = exchange.widen(tensors)
-        exchange.unpack(there, wide, back=False)
-        return tuple(wide)
+        full = [slab.clone() for slab in slabs]
+        exchange.scatter(there, full)
+        return (there.new_empty(0), *full)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, token: Tensor, *slabs: Tensor) -> Any:
         """Send gradients of foreign rows back."""
-        return (None, *Send.apply(ctx.exchange, *grads))
+        return (None, *Send.apply(ctx.exchange, token, *slabs))
 
 
 class Send(torch.autograd.Function):
-    """The adjoint of Finish: apply(exchange, *wider) -> rows on their way back, *tensors."""
+    """The adjoint of Finish: apply(exchange, token, *slabs) -> rows on their way back, *slabs."""
 
     @staticmethod
-    def forward(ctx: Any, exchange: Exchange, *wide: Tensor) -> Any:
+    def forward(ctx: Any, exchange: Exchange, token: Tensor, *slabs: Tensor) -> Any:
         """Send gradients of foreign rows back."""
         ctx.exchange = exchange
-        flat = exchange.pack(wide, back=True)
-        return (exchange.launch(flat, back=True), *exchange.narrow(wide))
+        flat = exchange.gather(slabs or (token,))
+        return (exchange.launch(flat, back=True), *(slab.clone() for slab in slabs))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Put foreign rows beside own ones."""
         return (None, *Finish.apply(ctx.exchange, *grads))
+
+
+class Tie(torch.autograd.Function):
+    """apply(token, *tensors) -> the tensors, whose gradients then reach the token too."""
+
+    @staticmethod
+    def forward(ctx: Any, token: Tensor, *tensors: Tensor) -> Any:
+        """Nothing but views."""
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        """A gradient without an element."""
+        return (grads[0].new_empty(0), *grads)

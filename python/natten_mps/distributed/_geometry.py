@@ -189,15 +189,17 @@ class Share:
 
     @cached_property
     def inner(self) -> Block | None:
-        """The outputs that need nothing from elsewhere, if there are others too."""
+        """The outputs that need nothing from elsewhere."""
         axes = enumerate(zip(self.partition.lengths, self.outputs, self.own, strict=True))
-        found = tuple(_inner(self.partition.window, a, n, out, own) for a, (n, out, own) in axes)
-        return None if found == self.outputs else self._block(found)
+        found = (_inner(self.partition.window, a, n, out, own) for a, (n, out, own) in axes)
+        return self._block(tuple(found))
 
-    def rim(self) -> list[tuple[Block, Block]]:
+    @cached_property
+    def rim(self) -> list[tuple[Block | None, Block | None]]:
         """For each axis, from the last to the first, what is before and what is behind the inner
-        block and the blocks of later axes; blocks may be empty (their outputs are)."""
-        assert self.inner is not None
+        block and the blocks of later axes. Without an inner block all is before it."""
+        if self.inner is None:
+            return [(self.block, None)]
         pairs = []
         middle = list(self.inner.outputs)
         for axis in reversed(range(len(middle))):
@@ -205,10 +207,14 @@ class Share:
             before, behind = list(middle), list(middle)
             before[axis] = range(whole.start, middle[axis].start)
             behind[axis] = range(middle[axis].stop, whole.stop)
-            none = Block((), (), ())
-            pairs.append((self._block(tuple(before)) or none, self._block(tuple(behind)) or none))
+            pairs.append((self._block(tuple(before)), self._block(tuple(behind))))
             middle[axis] = whole
         return pairs
+
+    @cached_property
+    def rims(self) -> list[Block]:
+        """The blocks that need what is elsewhere."""
+        return [block for pair in self.rim for block in pair if block is not None]
 
 
 @lru_cache(maxsize=256)
