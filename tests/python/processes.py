@@ -3,7 +3,6 @@
 
 import importlib
 import multiprocessing
-import os
 import tempfile
 import traceback
 from datetime import timedelta
@@ -62,7 +61,6 @@ def _serve(rank, size, store, pipe, patience):
     import torch
     from torch import distributed as dist
 
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if os.uname().sysname == "Darwin" else "lo"
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo",
