@@ -8,6 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import Processes
 
+from natten_mps.distributed._function import partition_of
+from natten_mps.distributed.plan import Rows, estimate, main, traffic
+from natten_mps.utils.params import make_window
+
 MANY = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
@@ -62,7 +66,56 @@ def _grid(draw, rank, shape):
 @given(problems(), st.sampled_from(SHAPES), st.data())
 def test_local_tensors(processes, problem, shape, data):
     grid = _grid(data.draw, len(problem["lengths"]), shape)
+    found = processes.run("distributed_checks:local_tensors", problem, grid, size=prod(grid))
+    heads = problem["batch"] * 8  # bytes of an element of every sample
+    rows = Rows(
+        keys=heads * problem["kv_heads"] * (4 + problem["value_dim"]),
+        queries=heads * problem["heads"] * 4,
+    )
+    window = make_window(
+        len(grid),
+        problem["kernel"],
+        problem["dilation"],
+        problem["step"],
+        problem["causal"],
+        problem["stride"],
+    )
+    partition = partition_of(window, problem["lengths"], grid)
+    for rank, counted in enumerate(found):
+        assert counted == traffic(partition, rank, rows, sent=True)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, **MANY)
+@given(problems(), st.sampled_from(SHAPES), st.data())
+def test_many_local_tensors(processes, problem, shape, data):
+    grid = _grid(data.draw, len(problem["lengths"]), shape)
     processes.run("distributed_checks:local_tensors", problem, grid, size=prod(grid))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kernel", "grid", "rows", "messages"),
+    [
+        ((64,), (7,), (4,), 6, 2),  # three from each side
+        ((64,), (8,), (4,), 7, 2),
+        ((64, 64), (7, 7), (4, 4), 22 * 22 - 16 * 16, 8),
+        ((16, 16, 16), (3, 3, 3), (4, 4, 4), 6**3 - 4**3, 26),
+        ((16,), (9,), (8,), 8, 4),  # parts of 2 positions: two neighbors on each side
+        ((16384,), (3,), (4096,), 2, 2),
+    ],
+)
+def test_halos_are_those_of_the_closed_form(sizes, kernel, grid, rows, messages):
+    found = estimate(sizes, kernel, grid, heads=2, dim=4, itemsize=2).traffic
+    assert found == (rows * 2 * 2 * 4 * 2, messages)
+
+
+def test_the_plan_on_the_command_line(capsys):
+    main(["64x64", "7", "16x1", "--network", "datacenter"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:5] == ["16x1", "1.573", "MB", "2", "messages"]
+    assert lines[3].split()[0] == "4x4"
+    with pytest.raises(SystemExit):
+        main(["64x64", "7", "16"])
 
 
 # Of meshes with several dimensions only those of all processes: a group over two dimensions of
