@@ -23,7 +23,7 @@ def with_ranges(window: Window, keys: Any, parts: Parts) -> Window:
     rank = len(window.kernel)
     query, key = (
         normalize_offset(0 if part is None else part, rank, name)
-        for part, name in zip(parts, ("query_offset", "key_offset"), strict=False)
+        for part, name in zip(parts[:2], ("query_offset", "key_offset"), strict=True)
     )
     if parts[2] is not None:
         full = normalize_offset(parts[2], rank, "full_size")
@@ -32,7 +32,8 @@ def with_ranges(window: Window, keys: Any, parts: Parts) -> Window:
         if len(lengths) != rank:  # which the operation refuses
             return window
         full = tuple(k + n for k, n in zip(key, lengths, strict=True))
-    return window._replace(ranges=Ranges(query, key, full))
+    kernel, dilation, stride, step, causal, first, _ = window
+    return Window(kernel, dilation, stride, step, causal, first, Ranges(query, key, full))
 
 
 def fused(
