@@ -10,7 +10,7 @@
 //	engine   takes                                          kernels            what it costs
 //	strip    fused attention, windows of one row of up to   all, portable too  rows are read where the tensors have
 //	         64 keys, no bias, no additional tokens                            them: no packing, no reuse
-//	stencil  the forward pass in float32, windows of        AVX-512            the same, for windows of several rows
+//	stencil  the forward pass in float32, windows of        all                the same, for windows of several rows
 //	         several rows of up to 32 keys, 16, 32, 64 or
 //	         128 channels
 //	block    fused attention, windows of several rows of    all                packs keys once per column of tiles; 2 x 2

@@ -282,3 +282,13 @@ func gradientItemsAVX2(call *abi.Block)
 //
 //go:noescape
 func gradientLanesOfQuadsAVX2(call *abi.Block)
+
+// stencilDotsAVX2 is that of AVX-512.
+//
+//go:noescape
+func stencilDotsAVX2(call *abi.Stencil)
+
+// stencilSumsAVX2 is that of AVX-512.
+//
+//go:noescape
+func stencilSumsAVX2(call *abi.Stencil)

@@ -176,3 +176,13 @@ func transposeLanesNEON(dst, rows unsafe.Pointer, vectors, pitch int)
 //
 //go:noescape
 func dotRowsNEON(dst, a, b unsafe.Pointer, rows, vectors, step, aStep, bStep int)
+
+// stencilDotsNEON is stencilDots with 16 lanes and 1, 2, 4 or 8 vectors.
+//
+//go:noescape
+func stencilDotsNEON(call *abi.Stencil)
+
+// stencilSumsNEON is stencilSums with 16 lanes and 1, 2, 4 or 8 vectors.
+//
+//go:noescape
+func stencilSumsNEON(call *abi.Stencil)

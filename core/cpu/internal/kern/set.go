@@ -15,7 +15,7 @@
 //	              ScoreHalves, ScorePairs   -                     yes    as avx2      -
 //	StripKernels  Dots, Sums, Gradients     strip.go              yes    yes, or avx2 yes
 //	              LogSumExp                 strip.go              yes    as avx2      in Go
-//	StencilKernels Dots, Sums               stencil.go            -      yes          -
+//	StencilKernels Dots, Sums               stencil.go, any lanes yes    yes          yes
 //	BlockKernels  Score, Softmax, ...       block.go, any lanes   yes    yes          yes
 //	DenseKernels  Product, Max, Exp, ...    dense.go, any lanes   yes    yes          yes
 //	Load, Store   float16, bfloat16         convert.go            yes    as avx2      yes

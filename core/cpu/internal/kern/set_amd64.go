@@ -30,6 +30,7 @@ var avx2 = Set{
 		},
 		Transpose: transposeLanesAVX2, DotRows: dotRowsAVX2,
 	},
+	Stencil: &StencilKernels{Lanes: 16, Dots: stencilDotsAVX2, Sums: stencilSumsAVX2},
 	Dense: &DenseKernels{
 		Lanes: 8, MostVectors: 2, Product: productAVX2, Max: maxAVX2, Exp: expAVX2, ExpRows: expRowsAVX2,
 		Gradients: gradientsAVX2, GradientRows: gradientRowsAVX2,

@@ -41,6 +41,7 @@ var neon = Set{
 		},
 		Transpose: transposeLanesNEON, DotRows: dotRowsNEON,
 	},
+	Stencil: &StencilKernels{Lanes: 16, Dots: stencilDotsNEON, Sums: stencilSumsNEON},
 	Dense: &DenseKernels{
 		Lanes: 8, MostVectors: 2, Product: productNEON, Max: maxNEON, Exp: expNEON, ExpRows: expRowsNEON,
 		Gradients: gradientsNEON, GradientRows: gradientRowsNEON,

@@ -45,6 +45,7 @@ func writeAMD64() {
 	g.prefetch()
 	g.peak("AVX2", 8, g.YMM)
 	g.blocksAVX2(&e)
+	g.stencilsAVX2()
 	g.write("kernels_amd64")
 	g = &amd64{Context: build.NewContext()}
 	g.blocks()

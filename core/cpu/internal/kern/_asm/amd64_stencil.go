@@ -28,8 +28,11 @@ func (g *amd64) stencils() {
 type stencilItem struct{ call, dst, vectors, rows, factors reg.Register }
 
 func (g *amd64) stencilKernel(name string, formula []string, item func(parts int, w *stencilItem)) {
-	g.functionOf(stencil, name, append(
-		[]string{name + " is, for an abi.Stencil with 1, 2, 4 or 8 as vectorful,", ""}, formula...)...)
+	doc := []string{name + " is that of AVX-512."}
+	if formula != nil {
+		doc = append([]string{name + " is, for an abi.Stencil with 1, 2, 4 or 8 as vectorful,", ""}, formula...)
+	}
+	g.functionOf(stencil, name, doc...)
 	call := g.arg("call")
 	for i, parts := range stencilWidths {
 		next := g.label("parts")

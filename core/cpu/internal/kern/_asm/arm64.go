@@ -54,6 +54,7 @@ func writeARM64() {
 	g.peak()
 	g.dense()
 	g.blocks()
+	g.stencils()
 	write("kernels_arm64.s", "!noasm", []byte(g.text.String()))
 	write("kernels_arm64.go", "!noasm", []byte(g.stubs.String()))
 }
