@@ -147,3 +147,43 @@ func TestColorsCoverTasks(t *testing.T) {
 		require.Equal(t, chunks, w.ofColor(0)+w.ofColor(1))
 	}
 }
+
+// The neighbors of a task of color 1 are those before and behind it on the axis.
+func TestNeighborsOfTasks(t *testing.T) {
+	for axis := range 2 {
+		for chunks := 1; chunks < 9; chunks++ {
+			w := &Walk{Problem: &core.Problem{}}
+			w.Colored, w.ColorAxis = true, axis
+			counts := [6]int{2, 3, 2, 2, 1, 2}
+			counts[2+axis] = chunks
+			w.Count(counts)
+			numbers, inner, outer := map[[3]int]int64{}, []int{4, 2}[axis], []int{6, 12}[axis]
+			var next [2]int64
+			for o := range outer {
+				for color := range 2 {
+					for chunk := color; chunk < chunks; chunk += 2 {
+						for i := range inner {
+							numbers[[3]int{o, chunk, i}] = next[color]
+							next[color]++
+						}
+					}
+				}
+			}
+			for at, n := range numbers {
+				if at[1]%2 == 0 {
+					continue
+				}
+				var want, got []int64
+				for _, chunk := range []int{at[1] - 1, at[1] + 1} {
+					if even, ok := numbers[[3]int{at[0], chunk, at[2]}]; ok {
+						want = append(want, even)
+					}
+				}
+				for even, end, step := w.Neighbors(n); even < end; even += step {
+					got = append(got, even)
+				}
+				require.Equal(t, want, got, "axis %d of %d chunks, %v", axis, chunks, at)
+			}
+		}
+	}
+}
