@@ -17,13 +17,13 @@ import (
 
 const (
 	fewestAtOnce = 2       // tasks that can run at the same time: with fewer, two walks are quicker
-	tasksAtOnce  = 32      // for which heads are parted
+	tasksAtOnce  = 8       // for which heads are parted
 	mostResidues = 1 << 12 // dilation groups that are looked at, or plans would take long
 )
 
 // ChunkWork is the number of multiply-adds of a forward pass that are worth a task of their
 // own and its wait for those of the other color; tests change it.
-var ChunkWork = float64(1 << 19)
+var ChunkWork = float64(1 << 20)
 
 // chooseGradients makes the tasks of the pass of all gradients, or returns why two passes
 // are better.
@@ -73,7 +73,7 @@ func (l *Plan) chooseChunks(adds bool) bool {
 	}
 	counts[2+axis] = max(kern.CeilDiv(w.Extent[axis], w.Shape[axis]), 1)
 	w.Count(counts)
-	return atOnce >= fewestAtOnce || work < 16*ChunkWork // then one goroutine takes no longer than two with two walks
+	return atOnce >= fewestAtOnce || work < 8*ChunkWork // then one goroutine takes no longer than two with two walks
 }
 
 // keysApart reports whether chunks of so many rows meet no key in common unless they are

@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	tile      = 32      // positions
-	leastWork = 1 << 17 // multiply-adds of a task: nothing is packed for it
-	mostKeys  = 64      // of a window
+	tile     = 32 // positions
+	mostKeys = 64 // of a window
 )
 
 // Engine is the strip engine.
@@ -76,7 +75,7 @@ func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, 
 		w.ByKey, w.Extent = true, w.Met
 	}
 	w.ChooseTile(tile)
-	w.CutTasks(walk.Cut{Largest: leastWork, Least: leastWork})
+	w.CutTasks(walk.Cut{Largest: walk.TaskWork})
 	return &plan[T]{w, kernels, workers}
 }
 
