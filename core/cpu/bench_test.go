@@ -143,7 +143,7 @@ func contiguous(n *core.Problem, rank int, roles []core.Role, b *core.Buffers, h
 }
 
 // BenchmarkThreads prints milliseconds of the problems of manyCores on 1, 8 and 16 goroutines, as
-// far as there are processors, the numbers taking turns. One round is enough: -benchtime 1x.
+// far as there are processors, the numbers interleaved. One round is enough: -benchtime 1x.
 func BenchmarkThreads(b *testing.B) {
 	for _, c := range manyCores() {
 		held := map[core.Role][]float32{}
