@@ -143,7 +143,7 @@ class Exchange:
 
     def split(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Own rows of the inner block as views, and of each block as a slab, 0 where they are
-        foreign: each for all tensors, one behind the other."""
+        foreign: each for all tensors, concatenated."""
         parts = []
         inner = self.share.inner
         if inner is not None:
