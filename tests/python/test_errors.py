@@ -50,6 +50,7 @@ VALUES = {
     "float": (lambda: nm.na1d(Q, Q, Q, 3.0), f"kernel_size is 3.0 {ONE}"),
     "None": (lambda: nm.na2d(Q2, Q2, Q2, None), f"kernel_size is None {TWO}"),
     "numpy": (lambda: nm.na1d(Q, Q, Q, numpy.float32(3)), f"kernel_size is np.float32(3.0) {ONE}"),
+    "longer text": (lambda: nm.na1d(Q, Q, Q, "33"), f"kernel_size is '33' {ONE}"),
     "text": (lambda: nm.na1d(Q, Q, Q, "3"), f"kernel_size is '3' {ONE}"),
     "set": (lambda: nm.na1d(Q, Q, Q, {3}), f"kernel_size is {{3}} {ONE}"),
     "length": (lambda: nm.na1d(Q, Q, Q, (3, 3)), "kernel_size must have length 1, got 2."),

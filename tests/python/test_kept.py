@@ -30,6 +30,14 @@ def test_what_is_too_large_is_made_each_time():
     assert kept.bytes == 0
 
 
+def test_what_is_too_large_drives_nothing_out():
+    kept, made = Kept(10, len), []
+    for key, size in (("small", 4), ("large", 11), ("small", 4)):
+        kept.get(key, lambda key=key, size=size: made.append(key) or "x" * size)
+    assert made == ["small", "large"]
+    assert kept.bytes == 4
+
+
 def test_tables_of_many_sizes_do_not_add_up():
     """32 sizes took 622 MiB when they were counted instead of weighed."""
     with nm.use_backend("pure"):
