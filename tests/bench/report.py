@@ -92,12 +92,12 @@ def markdown(report: Report) -> str:
 
 # The rows of README: case, backward, what it is.
 README_ROWS = (
-    ("1d-l1024-k7", False, "1-D 1024, forward"),
-    ("2d-32x32-k7", False, "2-D 32 x 32, forward"),
-    ("2d-32x32-k7", True, "2-D 32 x 32, forward + backward"),
-    ("2d-64x64-k7", False, "2-D 64 x 64, forward"),
-    ("2d-64x64-k7", True, "2-D 64 x 64, forward + backward"),
-    ("3d-16x16x16-k3", True, "3-D 16 x 16 x 16, forward + backward"),
+    ("1d-l1024-k7", False, "1-D 1024, K=7, forward"),
+    ("2d-32x32-k7", False, "2-D 32 x 32, K=7, forward"),
+    ("2d-32x32-k7", True, "2-D 32 x 32, K=7, forward + backward"),
+    ("2d-64x64-k7", False, "2-D 64 x 64, K=7, forward"),
+    ("2d-64x64-k7", True, "2-D 64 x 64, K=7, forward + backward"),
+    ("3d-16x16x16-k3", True, "3-D 16 x 16 x 16, K=3, forward + backward"),
 )
 
 
