@@ -177,3 +177,12 @@ def test_subclasses_that_decline_are_named():
         declining = torch.Tensor._make_subclass(Declines, x)
     with pytest.raises(NotImplementedError, match=r"key is a Declines.*want a plain tensor"):
         nm.na2d(x, declining, x, 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_counters_of_operations_find_upstreams_names():
+    """In graphs as fvcore reads them."""
+    for name, function in (("v014", "NATTEN1DQKRPBFunction"), ("v015", "NeighborhoodAttention1D")):
+        module, x = module_and_input(name, 1)
+        graph, _ = torch.jit._get_trace_graph(module, (x,))
+        assert function in str(graph)
