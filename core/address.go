@@ -4,15 +4,15 @@ package core
 
 import "unsafe"
 
-// Address is where memory is that the caller owns. It is a number, so that the
-// garbage collector never looks at it: an address of the caller's may be of no
-// memory at all (that of an empty tensor), and what is past the end of a tensor
-// may be anything. Only the code that reads or writes the memory turns it into a
+// Address is the address of memory that the caller owns. It is a number and not a
+// pointer, so that the garbage collector never looks at it: a caller's address need
+// not point to memory at all (the tensor may be empty), and what follows a tensor may
+// be anything. Only the code that reads or writes the memory converts it to a
 // pointer.
 type Address uintptr
 
-// AddressOf returns the address of Go memory, which it moves to the heap if it is on
-// a stack. The address does not keep the memory: who passes it on uses
+// AddressOf returns the address of Go memory and moves that memory to the heap if it
+// is on a stack. The address does not keep the memory alive: the caller needs
 // runtime.KeepAlive.
 func AddressOf(p unsafe.Pointer) Address {
 	if neverTrue {
@@ -21,16 +21,16 @@ func AddressOf(p unsafe.Pointer) Address {
 	return Address(p)
 }
 
-// The compiler does not know that nothing is ever stored here.
+// neverTrue and escaped make escape analysis assume a store that never happens.
 var (
 	neverTrue bool
 	escaped   unsafe.Pointer
 )
 
-// Add returns the address n bytes further.
+// Add returns the address n bytes after a.
 func (a Address) Add(n int) Address { return a + Address(n) }
 
-// Pointer returns a as a pointer, which must lead to memory.
+// Pointer returns a as a pointer. a must be the address of accessible memory.
 //
 //go:nocheckptr
 func (a Address) Pointer() unsafe.Pointer { return unsafe.Add(nil, uintptr(a)) }

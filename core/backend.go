@@ -6,21 +6,23 @@ import "strings"
 
 // Backend runs problems on some hardware.
 type Backend interface {
-	// Name is what a user selects the backend by.
+	// Name is the name by which a user selects the backend.
 	Name() string
-	// Available describes what the backend found on this machine, or why it cannot run.
+	// Available describes what the backend found on this machine, or why it cannot
+	// run.
 	Available() (ok bool, details string)
-	// Unsupported returns the reasons why a normalized problem cannot be computed;
-	// none means that Prepare accepts it.
+	// Unsupported returns the reasons why a normalized problem cannot be computed.
+	// Without reasons, Prepare accepts the problem.
 	Unsupported(p *Problem) []string
 	// Prepare makes every decision about a normalized problem.
 	Prepare(p *Problem) (Runner, error)
 }
 
-// Runner is a prepared problem. It may run on several goroutines at once.
+// Runner is a prepared problem. Several goroutines may run it at once.
 type Runner interface {
-	// Run reads and writes checked buffers with strides for three axes. Outputs
-	// are complete on return unless the memory is a GPU's and the stream its own.
+	// Run reads and writes checked buffers whose strides cover three axes. Outputs
+	// are complete on return, except for GPU memory when the work runs in the stream
+	// of a host such as PyTorch.
 	Run(b *Buffers) error
 	// Variant names the kernels chosen.
 	Variant() string
@@ -31,8 +33,8 @@ type Runner interface {
 // Auto names the first backend that supports the problem.
 const Auto = "auto"
 
-// Choose returns the backend of that name, or with Auto the first that takes the
-// problem. When none does the error lists every reason.
+// Choose returns the backend called name or, for Auto, the first one that supports
+// the problem. If none does, the error lists every reason.
 func Choose(backends []Backend, name string, p *Problem) (Backend, error) {
 	var reasons, names []string
 	for _, b := range backends {

@@ -7,7 +7,7 @@ import (
 	"math/bits"
 )
 
-// Role names a tensor of natten_mps_args; the order is that of its fields.
+// Role identifies a tensor of natten_mps_args. The order is that of its fields.
 type Role int
 
 // Roles.
@@ -40,8 +40,8 @@ var roleNames = [NumRoles]string{
 
 func (r Role) String() string { return roleNames[r] }
 
-// Tensor is memory with strides, counted in elements. In a GPU's memory Data is the
-// address of an id<MTLBuffer>. The address is not kept beyond a run.
+// Tensor is memory with strides, which are counted in elements. For GPU memory, Data
+// is the address of an id<MTLBuffer>. The address is not kept after a run.
 type Tensor struct {
 	Data    Address // 0: not given
 	Offset  int64   // bytes
@@ -58,7 +58,7 @@ type Buffers struct {
 // Given reports whether the caller passed the tensor.
 func (b *Buffers) Given(r Role) bool { return b.Tensors[r].Data != 0 }
 
-// access of an operation to a role.
+// access says how an operation uses a role's tensor.
 type access uint8
 
 const (
@@ -117,8 +117,8 @@ func (p *Problem) Optional(r Role) bool {
 	return p.access(r) == readsIfGiven || p.access(r) == writesIfGiven
 }
 
-// Shape returns the shape of a role's tensor in a normalized problem: with all
-// three axes, so [batch, axis, axis, axis, head, channel] for most roles.
+// Shape returns the shape of a role's tensor in a normalized problem. It has all
+// three axes, so it is [batch, axis, axis, axis, head, channel] for most roles.
 func (p *Problem) Shape(r Role) []int64 {
 	a := &p.Axes
 	switch r {
@@ -143,7 +143,7 @@ func (p *Problem) Shape(r Role) []int64 {
 	}
 }
 
-// DTypeOf is the element type of a role's tensor.
+// DTypeOf returns the element type of a role's tensor.
 func (p *Problem) DTypeOf(r Role) DType {
 	if r == LSE || r == DLSE {
 		return p.DType.Accumulator()
@@ -151,10 +151,10 @@ func (p *Problem) DTypeOf(r Role) DType {
 	return p.DType
 }
 
-// ElementSize is the number of bytes of one element of a role's tensor.
+// ElementSize returns the size in bytes of one element of a role's tensor.
 func (p *Problem) ElementSize(r Role) int64 { return p.DTypeOf(r).Size() }
 
-// roleCheck holds what checking one tensor needs, computed once per plan.
+// roleCheck holds what checking one tensor needs. It is computed once per plan.
 type roleCheck struct {
 	role   Role
 	access access
@@ -182,8 +182,8 @@ func (p *Problem) roleChecks() []roleCheck {
 	return checks
 }
 
-// accept checks the caller's tensors and spreads their strides over three axes.
-// Tensors that the operation does not use are cleared.
+// accept checks the caller's tensors and spreads their strides over three axes. It
+// clears tensors that the operation does not use.
 func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
 	next := 0
 	for r := range NumRoles {
@@ -244,7 +244,8 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	return nil
 }
 
-// spread moves strides given for rank axes to the last rank of three.
+// spread moves the strides of the rank axes that the caller gave to the last rank of
+// three.
 func (t *Tensor) spread(rank int) {
 	s := t.Strides
 	t.Strides = [6]int64{s[0]}

@@ -35,7 +35,7 @@ var dtypes = [...]dtypeRow{
 // Valid reports whether d is a known element type.
 func (d DType) Valid() bool { return d > 0 && int(d) < len(dtypes) }
 
-// Size is the number of bytes of one element.
+// Size returns the size in bytes of one element.
 func (d DType) Size() int64 { return dtypes[d].size }
 
 func (d DType) String() string {
@@ -45,8 +45,8 @@ func (d DType) String() string {
 	return "unknown"
 }
 
-// Accumulator is the type in which sums over elements of d are taken, which is
-// also the type of log-sum-exp tensors.
+// Accumulator returns the type in which elements of type d are summed. Log-sum-exp
+// tensors have this type, too.
 func (d DType) Accumulator() DType {
 	if d == Float64 {
 		return Float64

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// All halves survive the way to float32 and back.
+// Every half and bfloat16 value survives conversion to float32 and back.
 func TestHalvesRoundTrip(t *testing.T) {
 	for bits := range 1 << 16 {
 		h := uint16(bits)
@@ -29,13 +29,13 @@ func TestHalvesRoundToNearestEven(t *testing.T) {
 	}{
 		{1, 0x3c00, 0x3f80},
 		{-2, 0xc000, 0xc000},
-		{1 + 1.0/2048, 0x3c00, 0x3f80}, // half way up for float16: to even, down
-		{1 + 3.0/2048, 0x3c02, 0x3f80}, // half way: to even, up
-		{1 + 1.0/256, 0x3c04, 0x3f80},  // half way for bfloat16: down
-		{1 + 3.0/256, 0x3c0c, 0x3f82},  // half way for bfloat16: up
-		{65520, 0x7c00, 0x4780},        // beyond float16: infinity
+		{1 + 1.0/2048, 0x3c00, 0x3f80}, // tie for float16: to even, down
+		{1 + 3.0/2048, 0x3c02, 0x3f80}, // tie: to even, up
+		{1 + 1.0/256, 0x3c04, 0x3f80},  // tie for bfloat16: down
+		{1 + 3.0/256, 0x3c0c, 0x3f82},  // tie for bfloat16: up
+		{65520, 0x7c00, 0x4780},        // above the largest float16: infinity
 		{float32(math.Inf(-1)), 0xfc00, 0xff80},
-		{0x1p-24, 0x0001, 0x3380}, // smallest of float16
+		{0x1p-24, 0x0001, 0x3380}, // smallest float16 subnormal
 		{0x1p-26, 0x0000, 0x3280},
 	} {
 		require.Equal(t, c.half, Float32ToFloat16(c.value), "%v", c.value)
@@ -44,7 +44,7 @@ func TestHalvesRoundToNearestEven(t *testing.T) {
 	nan := float32(math.NaN())
 	require.True(t, math.IsNaN(float64(Float16ToFloat32(Float32ToFloat16(nan)))))
 	require.True(t, math.IsNaN(float64(BFloat16ToFloat32(Float32ToBFloat16(nan)))))
-	quietless := math.Float32frombits(0x7f800001) // a NaN whose upper half says infinity
+	quietless := math.Float32frombits(0x7f800001) // a NaN whose upper half alone is infinity
 	require.True(t, math.IsNaN(float64(BFloat16ToFloat32(Float32ToBFloat16(quietless)))))
 }
 

@@ -18,7 +18,7 @@ const (
 	Internal
 )
 
-// Error is an error with the status that a C caller gets.
+// Error is an error with the status that a C caller receives.
 type Error struct {
 	Status Status
 	Text   string

@@ -12,7 +12,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/ref"
 )
 
-// Who sees whom: queries of 1 and keys of their own position, one channel.
+// This example shows which keys each query sees. Every query is 1, every key is its own
+// position, and there is one channel.
 func Example() {
 	plan, err := core.NewPlan([]core.Backend{cpu.New(), ref.New()}, core.Auto, core.Problem{
 		Op: core.QKForward, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 1,
@@ -26,7 +27,7 @@ func Example() {
 	key := []float32{0, 1, 2, 3, 4, 5}
 	attn := make([]float32, 6*3)
 
-	// Strides are those of [batch, length, heads, channels].
+	// Strides follow the layout [batch, length, heads, channels].
 	b := core.Buffers{Threads: 1}
 	b.Tensors[core.Query] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&query[0])), Strides: [6]int64{6, 1, 1, 1}}
 	b.Tensors[core.Key] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&key[0])), Strides: [6]int64{6, 1, 1, 1}}
@@ -35,7 +36,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	runtime.KeepAlive(query) // an address does not keep them
+	runtime.KeepAlive(query) // an address does not keep memory alive
 	runtime.KeepAlive(key)
 	for i := range 6 {
 		fmt.Println(i, "sees", attn[3*i:3*i+3])

@@ -2,8 +2,8 @@
 
 package core
 
-// Plan is a problem with all decisions made. It may run on several goroutines at
-// once.
+// Plan is a problem for which every decision has been made. Several goroutines may
+// run it at once.
 type Plan struct {
 	Problem *Problem // normalized
 	Backend string
@@ -11,8 +11,8 @@ type Plan struct {
 	runner  Runner
 }
 
-// NewPlan prepares a problem on the backend of that name (Auto: the first that
-// takes it).
+// NewPlan prepares a problem on the backend called name. Auto selects the first
+// backend that supports it.
 func NewPlan(backends []Backend, name string, problem Problem) (*Plan, error) {
 	p, err := problem.Normalize()
 	if err != nil {
@@ -29,8 +29,8 @@ func NewPlan(backends []Backend, name string, problem Problem) (*Plan, error) {
 	return &Plan{Problem: p, Backend: backend.Name(), checks: p.roleChecks(), runner: runner}, nil
 }
 
-// Run computes. Strides of b are those of natten_mps_args, for the problem's
-// rank; Run rewrites them, so b is not to be reused as it is.
+// Run computes the plan. The strides in b follow natten_mps_args and the problem's
+// rank. Run rewrites them, so b cannot be passed again unchanged.
 func (p *Plan) Run(b *Buffers) error {
 	if err := p.Accept(b); err != nil {
 		return err
@@ -38,10 +38,10 @@ func (p *Plan) Run(b *Buffers) error {
 	return p.runner.Run(b)
 }
 
-// Accept does to b what Run does before it computes.
+// Accept checks and rewrites b as Run does before it computes.
 func (p *Plan) Accept(b *Buffers) error { return p.Problem.accept(p.checks, b) }
 
-// Runner is what the backend prepared.
+// Runner returns what the backend prepared.
 func (p *Plan) Runner() Runner { return p.runner }
 
 // Variant names the kernels chosen.

@@ -66,7 +66,8 @@ func TestNewPlan(t *testing.T) {
 	require.EqualError(t, err, "lost")
 }
 
-// buffersFor gives every tensor of p memory; strides of heads-last dense ones.
+// buffersFor allocates every tensor of p, with the strides of a dense heads-last
+// layout.
 func buffersFor(t *testing.T, p Problem) *Buffers {
 	n, err := p.Normalize()
 	require.NoError(t, err)

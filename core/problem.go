@@ -40,7 +40,8 @@ func (o Op) UsesQK() bool { return o <= QKBackward }
 // UsesValue reports whether o reads values.
 func (o Op) UsesValue() bool { return o.Fused() || o >= AVForward }
 
-// Memory says where tensors are. The values are those of natten_mps_memory.
+// Memory says where the tensors are stored. The values are those of
+// natten_mps_memory.
 type Memory int32
 
 // Memories.
@@ -49,15 +50,16 @@ const (
 	Metal
 )
 
-// maxLength bounds an axis, so that the window rule cannot overflow.
+// maxLength is the largest length of an axis. It keeps the window arithmetic from
+// overflowing.
 const maxLength = 1 << 60
 
-// MaxHeadDim bounds the head dimensions, so that a row always fits scratch.
+// MaxHeadDim is the largest head dimension. It ensures that a row always fits scratch
+// memory.
 const MaxHeadDim = 4096
 
-// Problem describes a computation but not its data; see natten_mps_problem of
-// the C header, of which it is the counterpart. Two equal normalized problems
-// have equal plans.
+// Problem describes a computation without its data. It is the counterpart of
+// natten_mps_problem in the C header. Equal normalized problems have equal plans.
 type Problem struct {
 	Op       Op
 	DType    DType
@@ -69,33 +71,33 @@ type Problem struct {
 	HeadDim  int64
 	ValueDim int64
 	Extra    int64   // additional keys and values that every query sees
-	Scale    float64 // of the logits, before the bias; valid if HasScale; 1 where there are none
+	Scale    float64 // of the logits, before the bias; valid if HasScale; 1 for operations without logits
 	HasScale bool    // set by Normalize
 	RPB      bool
 	Ragged   bool
-	// Axes are the axes of the token layout, the fastest last. Before Normalize
-	// the first Rank count; after it all three do.
+	// Axes are the axes of the token layout, the fastest-varying last. Before
+	// Normalize only the first Rank are used, afterwards all three.
 	Axes [3]Axis
 }
 
-// Group is the number of query heads that share a key/value head.
+// Group returns the number of query heads that share a key/value head.
 func (p *Problem) Group() int64 { return p.Heads / p.KVHeads }
 
-// WindowSize is the number of window slots of one query.
+// WindowSize returns the number of window slots of one query.
 func (p *Problem) WindowSize() int64 {
 	return p.Axes[0].Kernel * p.Axes[1].Kernel * p.Axes[2].Kernel
 }
 
-// Slots is the size of the last dimension of attn: window and additional tokens.
+// Slots returns the size of the last dimension of attn: window slots plus additional
+// tokens.
 func (p *Problem) Slots() int64 { return p.WindowSize() + p.Extra }
 
-// Outputs is the number of computed queries of one sample.
+// Outputs returns the number of queries computed per sample.
 func (p *Problem) Outputs() int64 {
 	return p.Axes[0].Outputs() * p.Axes[1].Outputs() * p.Axes[2].Outputs()
 }
 
-// SampleAxes returns the axes of one sample of a batch. sizes is
-// Buffers.Sizes.
+// SampleAxes returns the axes of one sample of a batch. sizes is Buffers.Sizes.
 func (p *Problem) SampleAxes(sizes []int64, sample int64) [3]Axis {
 	axes := p.Axes
 	if p.Ragged {
@@ -106,8 +108,8 @@ func (p *Problem) SampleAxes(sizes []int64, sample int64) [3]Axis {
 	return axes
 }
 
-// Normalize checks p and returns it with defaults filled in and unit axes in
-// front of the given ones.
+// Normalize checks p and returns it with defaults filled in and with unit axes before
+// the given ones.
 func (p Problem) Normalize() (*Problem, error) {
 	if err := p.checkChoices(); err != nil {
 		return nil, err
@@ -119,7 +121,7 @@ func (p Problem) Normalize() (*Problem, error) {
 		if err := p.Axes[i].Normalize(i); err != nil {
 			return nil, err
 		}
-		if !p.Ragged { // or it depends on the sizes
+		if !p.Ragged { // ragged: it depends on each sample's size
 			if err := p.Axes[i].checkHeld(i); err != nil {
 				return nil, err
 			}
@@ -193,8 +195,8 @@ func (p *Problem) normalizeScale() error {
 	return nil
 }
 
-// Normalize checks a and fills in defaults. index is the place of the axis, for
-// messages.
+// Normalize checks a and fills in defaults. index is the number of the axis, for
+// error messages.
 func (a *Axis) Normalize(index int) error {
 	for _, v := range []*int64{&a.Dilation, &a.Stride, &a.QueryStep} {
 		if *v == 0 {
@@ -221,7 +223,7 @@ func (a *Axis) Normalize(index int) error {
 	if err := a.normalizeRange(index); err != nil {
 		return err
 	}
-	a.QueryStep = min(a.QueryStep, a.Length) // larger ones compute query 0 alone, too
+	a.QueryStep = min(a.QueryStep, a.Length) // a larger step also computes query 0 alone
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// small is a valid 2-D problem; tests change what they are about.
+// small returns a valid 2-D problem after change has been applied to it.
 func small(change func(p *Problem)) Problem {
 	p := Problem{
 		Op: AttnForward, DType: Float32, Rank: 2, Batch: 2, Heads: 4, KVHeads: 2, HeadDim: 8,
@@ -57,7 +57,7 @@ func TestNormalizeIsIdempotentOnPlans(t *testing.T) {
 	b, err := small(func(p *Problem) {
 		p.ValueDim, p.HasScale, p.Scale = 8, true, 1/math.Sqrt(8)
 		p.Axes[0].Dilation, p.Axes[1].Stride, p.Axes[1].QueryStep = 1, 1, 1
-		p.Axes[2] = Axis{Length: -3} // beyond the rank, never looked at
+		p.Axes[2] = Axis{Length: -3} // beyond the rank, so it is ignored
 	}).Normalize()
 	require.NoError(t, err)
 	require.Equal(t, *a, *b, "a default given is a default left out")
@@ -113,7 +113,7 @@ func TestNormalizeSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// problemOf makes a problem of arbitrary bytes: eight small or huge numbers.
+// problemOf decodes a problem from arbitrary bytes into small, negative or huge numbers.
 func problemOf(data []byte) Problem {
 	next := func() int64 {
 		if len(data) == 0 {
@@ -147,7 +147,8 @@ func problemOf(data []byte) Problem {
 	return p
 }
 
-// A normalized problem has sizes whose products fit and windows in bounds.
+// In a normalized problem, products of sizes do not overflow and windows are in
+// bounds.
 func FuzzProblem(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 2, 2, 4, 2, 8, 8, 0, 0, 0, 6, 3, 1, 1, 1, 0, 0, 7, 4, 1, 1, 1})
 	f.Add([]byte{3, 2, 0, 1, 1, 1, 0, 1, 1, 0xe1, 0, 0, 0xdf, 2, 1, 1, 0xe0})

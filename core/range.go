@@ -2,16 +2,17 @@
 
 package core
 
-// Range is the part of an axis that a problem computes, and the part whose keys it
-// holds; see natten_mps_range of the C header. Positions are those of the whole axis. A
-// count of 0 reaches to the end of the axis, so that Range{} is all of it; Normalize
-// writes what reaches there so.
+// Range selects which queries of an axis are computed and which of its keys are held
+// in memory; see natten_mps_range in the C header. Positions are counted on the whole
+// axis. A count of 0 extends to the end of the axis, so Range{} is the whole axis.
+// Normalize replaces a count that reaches the end by 0.
 type Range struct {
 	QueryFirst, QueryCount int64
 	KeyFirst, KeyCount     int64
 }
 
-// rangeEnd is the position behind a range, on the axis of a sample too.
+// rangeEnd returns the position after a range on an axis, or on one sample of it, of
+// the given length. The range is empty if the sample ends before first.
 func rangeEnd(first, count, length int64) int64 {
 	if count > 0 {
 		length = min(length, first+count)
@@ -19,40 +20,41 @@ func rangeEnd(first, count, length int64) int64 {
 	return max(first, length)
 }
 
-// QueryEnd is the position behind the last query of the range.
+// QueryEnd returns the position after the last query of the range.
 func (a *Axis) QueryEnd() int64 { return rangeEnd(a.QueryFirst, a.QueryCount, a.Length) }
 
-// KeyEnd is the position behind the last key that is held.
+// KeyEnd returns the position after the last key that is held.
 func (a *Axis) KeyEnd() int64 { return rangeEnd(a.KeyFirst, a.KeyCount, a.Length) }
 
-// Queries is the number of positions that query has.
+// Queries returns the length of the query tensor along the axis.
 func (a *Axis) Queries() int64 { return a.QueryEnd() - a.QueryFirst }
 
-// Keys is the number of positions that key and value have.
+// Keys returns the length of the key and value tensors along the axis.
 func (a *Axis) Keys() int64 { return a.KeyEnd() - a.KeyFirst }
 
-// Outputs is the number of queries that are computed.
+// Outputs returns the number of queries that are computed.
 func (a *Axis) Outputs() int64 { return (a.Queries() + a.QueryStep - 1) / a.QueryStep }
 
-// Ranged reports whether the axis is not computed, or not held, as a whole.
+// Ranged reports whether only part of the axis is computed or held.
 func (a *Axis) Ranged() bool { return a.Range != Range{} }
 
-// Ranged reports whether some axis is.
+// Ranged reports whether any axis is ranged.
 func (p *Problem) Ranged() bool {
 	return p.Axes[0].Ranged() || p.Axes[1].Ranged() || p.Axes[2].Ranged()
 }
 
-// Reach is the interval of keys First <= position < End that queries see, and queries
-// that see its first and its last key.
+// Reach is the interval First <= position < End of keys that some queries see. AtFirst
+// is a query that sees the first key of the interval, AtLast one that sees the last.
 type Reach struct{ First, End, AtFirst, AtLast int64 }
 
-// Reach returns what the queries at the positions first to last see. The window of a
-// later query of a dilation group never begins or ends earlier, so that the first
-// key is that of the first query of some group. Groups of one length have their
-// windows at the same places, which leaves the lowest residue of those that begin in
-// one row of the groups; and the last key likewise.
+// Reach returns what the queries at positions first to last see. Within a dilation
+// group, windows never move backward from one query to the next, so the first key is
+// seen by the first query of some group. Groups of equal length have their windows at
+// the same group positions. Therefore, among the groups whose first query is at the
+// same group position, only the one with the lowest residue matters. The same
+// argument, reversed, gives the last key.
 func (a *Axis) Reach(first, last int64) Reach {
-	longer := a.Length % a.Dilation // residues below it have one position more
+	longer := a.Length % a.Dilation // groups with a smaller residue have one more position
 	r := Reach{AtFirst: first, AtLast: last}
 	if q := first + modulo(0-first, a.Dilation); q <= last && a.firstKey(q) < a.firstKey(r.AtFirst) {
 		r.AtFirst = q
@@ -70,29 +72,29 @@ func (a *Axis) Reach(first, last int64) Reach {
 	return r
 }
 
-// RangeReach is what the queries of the range see that are computed, and those between
-// them.
+// RangeReach returns what the computed queries of the range see, including the queries
+// between them that a query step skips.
 func (a *Axis) RangeReach() Reach {
 	return a.Reach(a.QueryFirst, a.QueryFirst+(a.Outputs()-1)*a.QueryStep)
 }
 
-// firstKey is the first key that a query sees.
+// firstKey returns the first key that a query sees.
 func (a *Axis) firstKey(query int64) int64 {
 	w := a.Window(query)
 	return w.Residue + w.Lo*a.Dilation
 }
 
-// lastKey is the last key that a query sees.
+// lastKey returns the last key that a query sees.
 func (a *Axis) lastKey(query int64) int64 {
 	w := a.Window(query)
 	return w.Residue + (w.Hi-1)*a.Dilation
 }
 
-// modulo is the n with 0 <= n < m that differs from x by a multiple of m.
+// modulo returns x mod m in the interval 0 <= n < m, for negative x, too.
 func modulo(x, m int64) int64 { return (x%m + m) % m }
 
-// normalizeRange checks the ranges of a, whose other fields are in order. index is
-// the place of the axis, for messages.
+// normalizeRange checks the ranges of a, whose other fields have been checked. index
+// is the number of the axis, for error messages.
 func (a *Axis) normalizeRange(index int) error {
 	for _, r := range []struct {
 		name         string
@@ -116,8 +118,8 @@ func (a *Axis) normalizeRange(index int) error {
 	return nil
 }
 
-// checkHeld refuses ranges of which a query sees a key that is not held. index is the
-// place of the axis, for messages.
+// checkHeld refuses an axis on which a computed query sees a key that is not held.
+// index is the number of the axis, for error messages.
 func (a *Axis) checkHeld(index int) error {
 	if a.KeyFirst == 0 && a.KeyCount == 0 || a.Outputs() == 0 {
 		return nil

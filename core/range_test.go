@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// union lists what all queries from first to last see and returns its ends.
+// union enumerates the keys that queries first to last see and returns the bounds of
+// their union.
 func union(a *Axis, first, last int64) (lo, end int64) {
 	lo = a.Length
 	for q := first; q <= last; q++ {
@@ -19,7 +20,8 @@ func union(a *Axis, first, last int64) (lo, end int64) {
 	return lo, end
 }
 
-// Reach is the union of windows, and names queries that see its ends.
+// Reach is the union of the windows, and names queries that see its first and last
+// key.
 func TestReachIsTheUnionOfWindows(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 20000 {
@@ -35,7 +37,7 @@ func TestReachIsTheUnionOfWindows(t *testing.T) {
 	}
 }
 
-// A problem is refused if, and only if, a key is missing.
+// A problem is refused if, and only if, a key that some query sees is not held.
 func TestMissingKeysAreRefused(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	refused := 0
@@ -62,7 +64,7 @@ func TestMissingKeysAreRefused(t *testing.T) {
 	require.Less(t, refused, 19000)
 }
 
-// Ranges that are whole are as if they were not given, so that plans are equal.
+// A range that covers the whole axis normalizes to Range{}, so that plans are equal.
 func TestWholeRangesAreNone(t *testing.T) {
 	a := Axis{Length: 8, Kernel: 3, Range: Range{QueryCount: 8, KeyCount: 8}}
 	require.NoError(t, a.Normalize(0))
@@ -70,7 +72,7 @@ func TestWholeRangesAreNone(t *testing.T) {
 	require.False(t, a.Ranged())
 }
 
-// What a sample needs depends on its size.
+// For ragged batches, the keys that must be held depend on each sample's size.
 func TestMissingKeysOfASample(t *testing.T) {
 	p := Problem{
 		Op: AttnForward, DType: Float32, Rank: 2, Batch: 2, Heads: 1, HeadDim: 4, Ragged: true,
@@ -80,7 +82,7 @@ func TestMissingKeysOfASample(t *testing.T) {
 	require.NoError(t, err)
 	b := Buffers{Threads: 1, Sizes: []int64{3, 12, 3, 6}} // a sample that ends before the range needs nothing
 	require.NoError(t, n.acceptSizes(&b))
-	b.Sizes[3] = 8 // its window at the end is 3 to 7
+	b.Sizes[3] = 8 // its last window is 3 to 7
 	require.ErrorContains(t, n.acceptSizes(&b),
 		"in sample 1 of size 8, query 6 on axis 1 sees key 3, which is not held: keys 4 to 7 are (want key_first <= 3")
 }

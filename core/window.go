@@ -2,46 +2,46 @@
 
 package core
 
-// Axis is one axis of the token layout and the window rule along it. The rule
-// is written down in natten_mps_axis of the C header.
+// Axis is one axis of the token layout and the window rule along it. natten_mps_axis
+// in the C header defines the rule.
 type Axis struct {
 	Length    int64
 	Kernel    int64
 	Dilation  int64
-	Stride    int64 // of generalized neighborhood attention: queries that share a leader
-	QueryStep int64 // only every QueryStep-th query is computed
+	Stride    int64 // number of queries that share a leader (generalized neighborhood attention)
+	QueryStep int64 // one in QueryStep queries is computed
 	Causal    bool
 	MaskFirst bool // order of the slots of a causal window
 	Range
 }
 
-// UnitAxis is the axis that stands in front of the axes of a problem of lower
-// rank: one query that sees one key.
+// UnitAxis is the leading axis of problems with fewer than three axes: one query that
+// sees one key.
 var UnitAxis = Axis{Length: 1, Kernel: 1, Dilation: 1, Stride: 1, QueryStep: 1}
 
-// Period is how many positions of a dilation group lie between two queries that are
-// computed: one in QueryStep/gcd is.
+// Period returns the distance between computed queries within a dilation group, in
+// positions of that group.
 func (a *Axis) Period() int64 { return a.QueryStep / gcd(a.QueryStep, a.Dilation) }
 
-// GroupLength is the number of positions i < Length with i mod Dilation ==
+// GroupLength returns the number of positions i < Length with i mod Dilation ==
 // residue.
 func (a *Axis) GroupLength(residue int64) int64 {
-	if a.Dilation == 1 { // the usual case needs no division
+	if a.Dilation == 1 { // the common case needs no division
 		return a.Length
 	}
 	return (a.Length - residue + a.Dilation - 1) / a.Dilation
 }
 
-// WithLength is the same rule on an axis of another length.
+// WithLength returns the same rule on an axis of another length.
 func (a *Axis) WithLength(length int64) Axis {
 	b := *a
 	b.Length = length
 	return b
 }
 
-// Window is what one query sees along one axis, in positions of its dilation
-// group: keys Lo <= p < Hi, whose index on the axis is Residue + p*Dilation.
-// Slot t of the window is position Start + t; slots outside [Lo, Hi) are masked.
+// Window is what one query sees along one axis, in positions of the query's dilation
+// group: keys Lo <= p < Hi, whose index on the axis is Residue + p*Dilation. Slot t of
+// the window is position Start + t. Slots outside [Lo, Hi) are masked.
 type Window struct {
 	Residue  int64
 	Position int64 // of the query
@@ -49,7 +49,8 @@ type Window struct {
 	Lo, Hi   int64
 }
 
-// Window returns what the query at index query (not output index) sees.
+// Window returns what the query at index query sees. The index counts all queries, not
+// only those that are computed.
 func (a *Axis) Window(query int64) Window {
 	w := Window{Position: query}
 	if a.Dilation > 1 {
@@ -78,9 +79,10 @@ func (a *Axis) Window(query int64) Window {
 // Queries is a set of output indices First + n*Step, 0 <= n < Count.
 type Queries struct{ First, Step, Count int64 }
 
-// Inverse returns the outputs of the whole axis whose query sees the key at index key:
-// the exact transpose of Window. Within the key's dilation group they are an interval,
-// because window starts never decrease; of them QueryStep keeps one in Period.
+// Inverse returns the outputs, counted on the whole axis, whose queries see the key at
+// index key. It is the exact transpose of Window. Within the key's dilation group
+// those queries form an interval, because window starts never decrease; QueryStep
+// keeps one in Period of them.
 func (a *Axis) Inverse(key int64) Queries {
 	residue, p := key%a.Dilation, key/a.Dilation
 	first, last := a.seenBy(p, a.GroupLength(residue))

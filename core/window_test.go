@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// neighbors is the rule of natten_mps_axis said once more, by listing.
+// neighbors is a second implementation of the rule of natten_mps_axis, by
+// enumeration.
 func neighbors(a *Axis, query int64) []int64 {
 	residue, g := query%a.Dilation, query/a.Dilation
 	var group []int64
