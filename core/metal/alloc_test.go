@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Without cgo the callbacks are purego's, which allocate; under the race detector
-// sync.Pool drops what it is given now and then.
+// Without cgo, callbacks are purego's, which allocate. Under the race detector,
+// sync.Pool drops items at random.
 //go:build cgo && !race
 
 package metal
@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The own queue is left out: while it waits the goroutine may change processors,
-// each of which has its own part of a sync.Pool.
+// Our own queue is not tested: while it waits, the goroutine may move to another
+// processor, and each processor has its own part of a sync.Pool.
 func TestLaunchAllocatesNothing(t *testing.T) {
 	for name, route := range streams {
 		if route == 0 {

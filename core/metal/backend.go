@@ -10,24 +10,25 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Backend is the backend "metal" on a device.
+// Backend is the "metal" backend on one device.
 type Backend struct {
 	open func() (Device, error)
-	tune *tuning // nil: by the device's generation
+	tune *tuning // nil: chosen by the device's generation
 	wide bool    // 64-bit offsets even where 32 bits suffice, for tests
 
-	check   *checker               // nil: kernels are used as they come
+	check   *checker               // nil: kernels are not checked
 	refused atomic.Pointer[string] // why a tuned kernel was last replaced by a plainer one
 }
 
-// New returns the backend on the device that open finds; open is called when the
-// device is first needed, and always has the same answer.
+// New returns the backend on the device that open returns. open is called when the
+// device is first needed, and must return the same result on every call.
 func New(open func() (Device, error)) *Backend { return &Backend{open: open} }
 
-// Name is "metal".
+// Name returns "metal".
 func (b *Backend) Name() string { return "metal" }
 
-// Available reports whether there is a GPU, its name, and what it has refused.
+// Available reports whether there is a GPU, its name, and the last kernel that was
+// refused.
 func (b *Backend) Available() (bool, string) {
 	device, err := b.open()
 	if err != nil {
@@ -52,7 +53,7 @@ func (b *Backend) Unsupported(p *core.Problem) []string {
 	return append(why, tooLarge(p)...)
 }
 
-// tooLarge lists counts that a kernel keeps in 32 bits and that do not fit.
+// tooLarge lists the counts that kernels keep in 32 bits and that do not fit.
 func tooLarge(p *core.Problem) []string {
 	var why []string
 	check := func(what string, factors ...int64) {
@@ -84,10 +85,10 @@ func tooLarge(p *core.Problem) []string {
 	return why
 }
 
-// Prepare decides the launches of a problem, compiles their kernels for the layout
-// that most runs have and checks them. Where the GPU refuses one, as for want of
-// registers or of threads, or one computes wrongly, the plainest design takes the
-// place of the tuned one; core.Unsupported if that does not do either.
+// Prepare decides the launches of a problem, then compiles and checks their kernels
+// for the most common layout. If the GPU refuses a tuned kernel, for example because
+// it lacks registers or threads, or if one computes wrong results, the plainest
+// design replaces it. If that fails as well, the error is core.Unsupported.
 func (b *Backend) Prepare(p *core.Problem) (core.Runner, error) {
 	device, err := b.open()
 	if err != nil {

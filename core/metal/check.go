@@ -11,12 +11,13 @@ import (
 	"github.com/natten-mps/natten-mps/shaders"
 )
 
-// VerifyVariable says whether kernels are checked: off, first (at first use, the
-// default), or always, which is first here and more where the caller compares calls.
+// VerifyVariable selects when kernels are checked: "off", "first" (at first use, the
+// default) or "always". Here "always" means the same as "first"; a caller that
+// compares every call does so itself.
 const VerifyVariable = "NATTEN_MPS_VERIFY"
 
 // checker compares kernels with the reference on small problems before their first
-// result is handed out, once on a machine.
+// result is returned. It does so once per machine.
 type checker struct {
 	mode      string
 	reference core.Backend
@@ -24,7 +25,7 @@ type checker struct {
 }
 
 // Against makes the backend compare each kernel with a reference before its first
-// use, unless VerifyVariable says off.
+// use, unless VerifyVariable is "off".
 func (b *Backend) Against(reference core.Backend) *Backend {
 	b.check = &checker{
 		mode: strings.TrimSpace(os.Getenv(VerifyVariable)), reference: reference, verdicts: newVerdicts(),
@@ -43,8 +44,9 @@ func (c *checker) wrongMode() error {
 	return core.Errorf(core.InvalidArgument, "%s is %q (want off, first or always)", VerifyVariable, c.mode)
 }
 
-// kernels judges those of a plan in one layout: nil, core.Unsupported if they
-// compute wrongly, or another error if that could not be found out.
+// kernels checks the kernels of a plan in one layout. It returns nil if they are
+// correct, core.Unsupported if they compute wrong results, and another error if the
+// check itself failed.
 func (c *checker) kernels(r *runner, l layout, steps []*preparedStep) error {
 	if c == nil || c.mode == "off" {
 		return nil
@@ -76,7 +78,7 @@ func wrong(why string) error {
 	return core.Errorf(core.Unsupported, "%s", why)
 }
 
-// compare says what the kernels of a plan compute wrongly, if anything.
+// compare returns a description of the first wrong result of a plan's kernels, or "".
 func (c *checker) compare(r *runner, l layout) (string, error) {
 	for _, p := range r.trials(l) {
 		e := newExperiment(p, l)
@@ -97,7 +99,7 @@ func (c *checker) compare(r *runner, l layout) (string, error) {
 	return "", nil
 }
 
-// names lists the functions of a layout.
+// names lists the functions of the kernels for a layout.
 func (r *runner) names(l layout) string {
 	names := make([]string, len(r.steps))
 	for i := range r.steps {

@@ -16,7 +16,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// checked is a backend on a GPU of its own whose kernels are checked.
+// checked returns a backend with its own GPU whose kernels are checked.
 func checked(t *testing.T, folder string, settings map[string]string) (*simulator, *Backend) {
 	t.Helper()
 	t.Setenv(cacheVariable, folder)
@@ -27,8 +27,9 @@ func checked(t *testing.T, folder string, settings map[string]string) (*simulato
 	return sim, b
 }
 
-// Each miscompilation makes a kernel of the tuned design wrong or impossible: the
-// plainer one takes its place, and if there is no right one the plan is refused.
+// Each miscompilation makes a kernel of the tuned design wrong or impossible. The
+// plainer one must replace it, and if that is wrong as well, the plan must be
+// refused.
 func TestWrongKernelsAreReplaced(t *testing.T) {
 	const wrongFactor = "#define NA_LOG2E 1.44=>#define NA_LOG2E 1.5"
 	for name, c := range map[string]struct {
@@ -59,10 +60,11 @@ func TestWrongKernelsAreReplaced(t *testing.T) {
 	}
 }
 
-// gaps is the variant of conformance.Check whose rows are not aligned.
+// gaps is the variant of conformance.Check with unaligned rows.
 const gaps = 2
 
-// A layout that only a later run has is compiled and replaced then.
+// Kernels for a layout that first occurs in a later run are compiled and replaced in
+// that run.
 func TestRefusedKernelOfALaterLayout(t *testing.T) {
 	for name, only := range map[string]string{"tuned": "attn_fwd_f32_d16_e16_g4_r22", "both": "attn_fwd_f32_d16_e16"} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +95,7 @@ func TestRefusedKernelOfALaterLayout(t *testing.T) {
 	}
 }
 
-// runsOf counts the dispatches that making a plan takes.
+// runsOf returns the number of dispatches during plan creation.
 func runsOf(t *testing.T, sim *simulator, b *Backend, p core.Problem) int {
 	t.Helper()
 	before := 0
@@ -108,8 +110,8 @@ func runsOf(t *testing.T, sim *simulator, b *Backend, p core.Problem) int {
 	return -before
 }
 
-// A verdict is found out once on a machine, whoever asks; another system, another
-// text of the kernel or an unreadable file asks again.
+// A kernel is checked once per machine, across all plans and processes. Another
+// system, a changed source or an unreadable file leads to a new check.
 func TestVerdictsAreKept(t *testing.T) {
 	folder := t.TempDir()
 	p, _ := small(core.AttnBackward, core.Float32, 1, 16, false)
@@ -146,7 +148,8 @@ func TestVerdictsAreKept(t *testing.T) {
 	}
 }
 
-// A failed plan is remembered, and blames no kernel that other plans use.
+// A failed plan is remembered, and does not mark kernels that other plans use as
+// failed.
 func TestFailuresAreKept(t *testing.T) {
 	v := &verdicts{path: filepath.Join(t.TempDir(), "new", "kernels.json")}
 	v.keep("m", []string{"a", "b"}, "a b computes wrongly")
@@ -171,8 +174,8 @@ func TestUnknownModeOfChecks(t *testing.T) {
 	require.EqualError(t, err, `NATTEN_MPS_VERIFY is "maybe" (want off, first or always)`)
 }
 
-// The small problems run the very kernels of the large one, are valid, and have the
-// features that kernels allow.
+// The trial problems run exactly the kernels of the large one, are valid, and have
+// the features that these kernels permit.
 func TestTrialsRunTheSameKernels(t *testing.T) {
 	b := New(nil)
 	for _, c := range tests.Cases() {

@@ -11,14 +11,14 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// full asks for every element type of every case, which compiles some thousand
-// kernels the first time. Without it each case has one type, in turn; that no
-// variant is left out is what TestEveryVariantRuns sees to.
+// full runs every case with every element type, which compiles several thousand
+// kernels the first time. Without it, each case has one type, in rotation;
+// TestEveryVariantRuns still covers every variant.
 var full = os.Getenv("NATTEN_TEST_METAL") == "full"
 
 var dtypes = []core.DType{core.Float32, core.Float16, core.BFloat16}
 
-// conform runs every step-th case on a backend.
+// conform runs one in step cases on a backend.
 func conform(t *testing.T, b *Backend, step int) {
 	execute := conformance.Backend(b)
 	for number, c := range tests.Cases() {
@@ -41,8 +41,8 @@ func TestConformance(t *testing.T) {
 	conform(t, newSimulator(t, nil).backend(), 1)
 }
 
-// everywhereMatrix uses the matrix design wherever it can be used, and the lanes
-// design without reuse elsewhere.
+// everywhereMatrix uses the matrix design wherever possible, and elsewhere the lanes
+// design without reuse.
 var everywhereMatrix = tuning{
 	forward: unshared, query: unshared, keys: unshared, split: lanes{channels: 16, reuse: 1, block: 2, threads: 64},
 	matrixSlots: 1, matrixDims: 128, fill: 1,
@@ -50,7 +50,7 @@ var everywhereMatrix = tuning{
 
 var unshared = lanes{channels: 16, reuse: 1, block: 2, threads: 64, aspect: 1}
 
-// Other variants of every kernel, in another order of threads.
+// Runs other variants of every kernel, with threads in shuffled order.
 func TestConformanceOfMatrixDesignAndWideOffsets(t *testing.T) {
 	b := newSimulator(t, map[string]string{"order": "shuffled", "seed": "1"}).backend()
 	b.tune, b.wide = &everywhereMatrix, true
@@ -71,7 +71,8 @@ func TestNaN(t *testing.T) {
 	conformance.NaN(t, conformance.Backend(b), 52)
 }
 
-// Logits so far apart that the softmax has to follow its maximum along the walk.
+// With logits this far apart, the softmax must update its running maximum during the
+// walk.
 func TestLogitsFarApart(t *testing.T) {
 	b := newSimulator(t, nil).backend()
 	p := core.Problem{DType: core.Float32, Rank: 2, Batch: 1, Heads: 2, HeadDim: 16, Scale: 3, HasScale: true}
@@ -82,7 +83,7 @@ func TestLogitsFarApart(t *testing.T) {
 	}
 }
 
-// Ranges of queries and keys, by every design.
+// Tests ranges of queries and keys in every design.
 func TestRanges(t *testing.T) {
 	b := newSimulator(t, nil).backend()
 	conformance.Ranges(t, conformance.Backend(b), rangeStep(11))
@@ -90,8 +91,8 @@ func TestRanges(t *testing.T) {
 	conformance.Ranges(t, conformance.Backend(b), rangeStep(13))
 }
 
-// Rows that do not exist read what a tensor holds, and keys look at queries of the range
-// only: the simulator sees what is read outside.
+// Reads for rows that do not exist stay within the tensor, and keys visit only
+// queries of the range. The simulator reports any read outside.
 func TestRangesReadInside(t *testing.T) {
 	b := newSimulator(t, nil).backend()
 	for _, a := range []core.Axis{
@@ -106,7 +107,7 @@ func TestRangesReadInside(t *testing.T) {
 	}
 }
 
-// rangeStep is a step over the cases, or 1.
+// rangeStep returns the step over the cases: 1 if full is set.
 func rangeStep(step int) int {
 	if full {
 		return 1

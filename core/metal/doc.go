@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Package metal is the GPU policy: which kernels a problem runs on, with which
-// parameters, bindings and grids. It builds and is tested on any system; a
-// Device carries its decisions out.
+// Package metal decides which GPU kernels a problem runs on, with which parameters,
+// bindings and grids. A Device carries these decisions out. The package builds and is
+// tested on any system.
 package metal

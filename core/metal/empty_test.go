@@ -22,7 +22,7 @@ func emptyKernel(name string) string {
 		"device float* c [[buffer(3)]], device float* d [[buffer(4)]], uint i [[thread_position_in_grid]]) {}\n", name)
 }
 
-// emptyJob has the parameter block and four tensors of a forward pass.
+// emptyJob returns a job with the parameter block and four tensors of a forward pass.
 func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
 	t.Helper()
 	p, err := g.Pipeline("empty_launch", func() string { return emptyKernel("empty_launch") })
@@ -40,8 +40,8 @@ func emptyJob(t testing.TB, g *GPU, s *metalsim.Simulator) *Job {
 	}}}
 }
 
-// BenchmarkLaunch is what the CPU spends on a launch of a kernel that does nothing,
-// up to its being encoded in torch's stream.
+// BenchmarkLaunch measures the CPU time of launching a kernel that does nothing,
+// until it is encoded in torch's stream.
 func BenchmarkLaunch(b *testing.B) {
 	for name, route := range streams {
 		if route == 0 {
@@ -52,7 +52,7 @@ func BenchmarkLaunch(b *testing.B) {
 			require.NoError(b, s.Set("mode", "fast"))
 			use(b, g, s, route)
 			job := emptyJob(b, g, s)
-			times := make([]time.Duration, 1<<16) // the last ones
+			times := make([]time.Duration, 1<<16) // of the most recent launches
 			n := 0
 			b.ReportAllocs()
 			for b.Loop() {

@@ -9,10 +9,10 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// maxBytes is what setBytes takes.
+// maxBytes is the largest argument that setBytes accepts.
 const maxBytes = 4096
 
-// place is a buffer and an offset into it, for one binding.
+// place is the buffer and offset of one binding.
 type place struct {
 	buffer metalrt.Buffer
 	offset int
@@ -26,7 +26,8 @@ type host struct {
 	writes bool
 }
 
-// finish gives the memory back after the GPU's last access.
+// finish copies results back if they were staged, after the GPU's last access, and
+// releases the buffer.
 func (h *host) finish() {
 	if gpu, memory := h.buffer.Staged(); h.writes && gpu != nil {
 		h.form.copyElements(memory, gpu, h.tensor)
@@ -34,7 +35,7 @@ func (h *host) finish() {
 	h.buffer.Release()
 }
 
-// launch is one job on its way to the GPU. Its slices are used again.
+// launch is one job being submitted to the GPU. Its slices are reused.
 type launch struct {
 	gpu       *GPU
 	unit      *unit
@@ -42,11 +43,11 @@ type launch struct {
 	places    []place          // of the bindings of all dispatches, in order
 	hosts     []host           // host memory only
 	constants []metalrt.Buffer // for Bytes beyond maxBytes
-	stream    uintptr          // torch's, or 0 for the own queue
-	space     *workspace       // the scratch of jobs on the own queue
+	stream    uintptr          // torch's, or 0 for our own queue
+	space     *workspace       // scratch memory of jobs on our own queue
 }
 
-// finish ends what resolve began.
+// finish releases what resolve acquired.
 func (l *launch) finish() {
 	for i := range l.hosts {
 		l.hosts[i].finish()
@@ -61,7 +62,7 @@ func (l *launch) finish() {
 	*l = launch{gpu: l.gpu, places: l.places[:0], hosts: l.hosts[:0], constants: l.constants[:0]}
 }
 
-// resolve finds the buffer of every tensor before an encoder is open.
+// resolve finds the buffer of every tensor. It runs before an encoder is opened.
 func (l *launch) resolve() error {
 	for i := range l.job.Dispatches {
 		for j := range l.job.Dispatches[i].Bindings {
@@ -91,7 +92,7 @@ func (l *launch) find(b *Binding) (place, error) {
 	return findBuffer(b)
 }
 
-// findBuffer checks an MTLBuffer.
+// findBuffer checks that a tensor's handle is an MTLBuffer that covers the tensor.
 func findBuffer(b *Binding) (place, error) {
 	t := b.Tensor
 	if t.Offset+b.Low < 0 {
@@ -105,8 +106,8 @@ func findBuffer(b *Binding) (place, error) {
 	return place{buffer, int(t.Offset)}, nil
 }
 
-// findHost makes a tensor's memory a buffer, the same one in every dispatch of the
-// job, because Metal orders dispatches by the buffers that they share.
+// findHost wraps a tensor's memory in a buffer. Every dispatch of the job gets the
+// same buffer, because Metal orders dispatches by the buffers that they share.
 func (l *launch) findHost(b *Binding) (place, error) {
 	for i := range l.hosts {
 		if h := &l.hosts[i]; h.tensor == b.Tensor {
@@ -127,8 +128,8 @@ func (h *host) place() place {
 	return place{h.buffer.Buffer, h.buffer.Offset + int(h.tensor.Offset)}
 }
 
-// Encode writes the dispatches. It runs while no other job is being encoded in the
-// same stream.
+// Encode writes the dispatches. No other job is encoded in the same stream while it
+// runs.
 func (l *launch) Encode(e metalrt.ComputeCommandEncoder) error {
 	space, err := l.scratch()
 	if err != nil {
@@ -167,10 +168,10 @@ func (s Size) mtl() metalrt.Size {
 	return metalrt.Size{Width: uint(s.X), Height: uint(s.Y), Depth: uint(s.Z)}
 }
 
-// scratch returns the workspace of a job. In torch's stream it is the stream's:
-// a later job's dispatches come after an earlier one's, so it is free again as
-// soon as those are encoded. On the own queue it is the job's until the GPU is
-// done.
+// scratch returns the workspace of a job. In torch's stream, all jobs share the
+// stream's workspace: dispatches run in order, so it is free again as soon as an
+// earlier job's dispatches are encoded. On our own queue, a job keeps its workspace
+// until the GPU has finished.
 func (l *launch) scratch() (*workspace, error) {
 	if len(l.job.Scratch) == 0 {
 		return nil, nil

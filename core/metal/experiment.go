@@ -13,13 +13,14 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// allowed is the largest error of a kernel, in units of the largest value or of 1:
-// ten times what the tests of the kernels allow, since a GPU's own exp2 and rsqrt
-// may be a little coarser. What is wrong is wrong by more.
+// allowed is the largest permitted error of a kernel, relative to the largest value
+// or to 1, whichever is larger. It is ten times what the tests of the kernels allow,
+// since a GPU's own exp2 and rsqrt may be slightly less accurate. A miscompiled
+// kernel exceeds it.
 var allowed = map[core.DType]float64{core.Float32: 2e-4, core.Float16: 1e-2, core.BFloat16: 6e-2}
 
-// experiment is a small problem with numbers, what the reference makes of them and
-// what kernels do.
+// experiment is a small problem with its inputs, the reference's results and the
+// kernels' results.
 type experiment struct {
 	problem *core.Problem
 	sizes   []int64
@@ -28,17 +29,17 @@ type experiment struct {
 	found   map[core.Role]*numbers
 }
 
-// numbers is a tensor with dense strides in memory of its own.
+// numbers is a tensor with dense strides and its own memory.
 type numbers struct {
 	dtype   core.DType
 	memory  []byte
-	first   int // byte of the first element
+	first   int // byte offset of the first element
 	count   int64
 	strides [6]int64
 }
 
-// newNumbers leaves the elements NaN. They begin off elements beyond a multiple of 64
-// bytes.
+// newNumbers fills the elements with NaN. The first element is off elements after a
+// multiple of 64 bytes.
 func newNumbers(p *core.Problem, role core.Role, off int) *numbers {
 	n := &numbers{dtype: p.DTypeOf(role), count: 1}
 	shape := p.Shape(role)
@@ -56,7 +57,7 @@ func newNumbers(p *core.Problem, role core.Role, off int) *numbers {
 	return n
 }
 
-// tensor is valid for as long as n is.
+// tensor returns a tensor that is valid while n is reachable.
 func (n *numbers) tensor() core.Tensor {
 	return core.Tensor{
 		Data: core.AddressOf(unsafe.Pointer(&n.memory[0])), Offset: int64(n.first), Strides: n.strides,
@@ -90,7 +91,7 @@ func (n *numbers) get(i int64) float64 {
 	}
 }
 
-// newExperiment makes numbers for a problem, aligned as a layout says.
+// newExperiment makes random inputs for a problem, with the alignment of a layout.
 func newExperiment(p *core.Problem, l layout) *experiment {
 	off := 0
 	if l.vec < 8 {
@@ -121,7 +122,7 @@ func newExperiment(p *core.Problem, l layout) *experiment {
 	return e
 }
 
-// run computes with the reference and with the kernels.
+// run computes the problem with the reference and with the kernels.
 func (e *experiment) run(reference core.Backend, kernels core.Runner) error {
 	if e.problem.Op == core.AttnBackward {
 		forward := *e.problem
@@ -161,8 +162,8 @@ func (e *experiment) buffers(outputs map[core.Role]*numbers) *core.Buffers {
 	return b
 }
 
-// difference says where the kernels are wrong; empty if nowhere. What the reference
-// leaves unwritten does not count.
+// difference describes the first wrong result of the kernels, or returns "". Elements
+// that the reference leaves unwritten are not compared.
 func (e *experiment) difference() string {
 	defer runtime.KeepAlive(e)
 	limit := allowed[e.problem.DType]

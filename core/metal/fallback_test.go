@@ -11,8 +11,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// Where the GPU refuses the tuned kernel, or gives it too few threads, a plainer one
-// computes the same, and the backend says so.
+// If the GPU refuses the tuned kernel or supports too few threads for it, a plainer
+// one computes the same result, and the backend reports it.
 func TestPlainerKernels(t *testing.T) {
 	for name, settings := range map[string]map[string]string{
 		"registers": {"fail": "pipeline@1"},
@@ -23,7 +23,7 @@ func TestPlainerKernels(t *testing.T) {
 			b := New(func() (Device, error) { return g, nil })
 			tune := withoutMatrix(tunings[0])
 			b.tune = &tune
-			dim := map[string]int64{"registers": 20, "threads": 28}[name] // no other test has compiled these
+			dim := map[string]int64{"registers": 20, "threads": 28}[name] // dimensions that no other test compiles
 			for option, value := range settings {
 				require.NoError(t, s.Set(option, value))
 			}

@@ -9,10 +9,10 @@ import (
 	"github.com/natten-mps/natten-mps/shaders"
 )
 
-// runJob is a Job with the memory that its parts point to, to be used again.
+// runJob is a Job together with the memory that it points to. It is reused.
 type runJob struct {
 	job      Job
-	blocks   [][paramsBytes]byte // a step's parameters
+	blocks   [][paramsBytes]byte // parameters of each step
 	bindings []Binding           // of all steps
 	sizes    []byte              // int32 lengths, [batch][3]
 }
@@ -35,9 +35,9 @@ func newRunJob(r *runner) *runJob {
 	return j
 }
 
-// Run launches the plan's kernels, but those of gradients that are not given. An
-// empty batch leaves only those whose gradients, of the relative position bias,
-// are sums over it.
+// Run launches the plan's kernels, except those of gradients that are not given. For
+// an empty batch it launches only the gradient of the relative position bias, which
+// is a sum over the batch and therefore zero.
 func (r *runner) Run(b *core.Buffers) error {
 	k, err := r.kernels(r.layoutOf(b))
 	if err != nil {
@@ -55,7 +55,7 @@ func (r *runner) Run(b *core.Buffers) error {
 	return r.device.Run(&j.job)
 }
 
-// Launches describes what Run would run.
+// Launches describes what Run would launch.
 func (r *runner) Launches(b *core.Buffers) (*Job, error) {
 	j := newRunJob(r)
 	k, err := r.kernels(r.layoutOf(b))
@@ -69,7 +69,7 @@ func (r *runner) Launches(b *core.Buffers) (*Job, error) {
 	return &j.job, nil
 }
 
-// Source returns the text of a kernel that Prepare or Launches has named.
+// Source returns the source of a kernel that Prepare or Launches has named.
 func (r *runner) Source(function string) (string, error) {
 	if x := r.step(function); x != nil {
 		return shaders.Source(x.family, x.instance)
@@ -77,7 +77,7 @@ func (r *runner) Source(function string) (string, error) {
 	return "", core.Errorf(core.InvalidArgument, "%s is no kernel of this plan", function)
 }
 
-// step returns the step of a function, nil if there is none.
+// step returns the step that runs a function, or nil.
 func (r *runner) step(function string) *preparedStep {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,7 +96,7 @@ func (r *runner) step(function string) *preparedStep {
 	return nil
 }
 
-// fill describes the launches for the buffers.
+// fill writes the launches for the buffers into j.
 func (r *runner) fill(j *runJob, b *core.Buffers, steps []*preparedStep) {
 	j.job.Dispatches, j.bindings = j.job.Dispatches[:0], j.bindings[:0]
 	clear(j.job.Scratch)
@@ -144,10 +144,10 @@ func (x *step) wanted(b *core.Buffers) bool {
 	return len(x.wants) == 0
 }
 
-// gradientFlags are those of a step's wants.
+// gradientFlags are the flags of the tensors in a step's wants, by index.
 var gradientFlags = [...]int{flagFirst, flagSecond, flagThird}
 
-// givenFlags tells the kernel which optional tensors are there.
+// givenFlags returns flags that tell the kernel which optional tensors are present.
 func (x *step) givenFlags(b *core.Buffers) int {
 	flags := 0
 	for i, role := range x.wants {
@@ -170,7 +170,7 @@ func (x *step) givenFlags(b *core.Buffers) int {
 	return flags
 }
 
-// bind describes argument n of a step, and writes its strides.
+// bind describes argument n of a step and writes its strides into block.
 func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argument) Binding {
 	scratchAt := r.unused
 	switch {
@@ -184,16 +184,16 @@ func (r *runner) bind(j *runJob, b *core.Buffers, block []byte, n int, a *argume
 		putStrides(block, n, r.strides(a, t))
 		form := &r.tensors[a.role]
 		low, high := form.span(t)
-		if low == high { // nothing is there, and a pointer to it may be anything
+		if low == high { // no elements, so the address may be anything
 			break
 		}
 		return Binding{Tensor: t, Role: a.role, Low: low, High: high, form: form, Writes: a.writes}
 	}
-	j.job.Scratch[scratchAt] = max(r.scratch[scratchAt].bytes, 1) // no buffer is empty
+	j.job.Scratch[scratchAt] = max(r.scratch[scratchAt].bytes, 1) // Metal has no empty buffers
 	return Binding{Scratch: 1 + scratchAt, Writes: a.writes}
 }
 
-// strides returns those that a kernel wants: batch, three axes, heads.
+// strides returns the strides that a kernel reads: batch, three axes, heads.
 func (r *runner) strides(a *argument, t *core.Tensor) [strideNumbers]int64 {
 	s := &t.Strides
 	switch a.role {
@@ -201,7 +201,7 @@ func (r *runner) strides(a *argument, t *core.Tensor) [strideNumbers]int64 {
 		return [strideNumbers]int64{0, s[1], s[2], s[3], s[0]}
 	case core.ExtraKey, core.ExtraValue:
 		return [strideNumbers]int64{s[0], 0, 0, s[1], s[2]}
-	case core.DRPB, core.DExtraKey, core.DExtraValue: // as reduce counts dimensions
+	case core.DRPB, core.DExtraKey, core.DExtraValue: // in the order of reduce's dimensions
 		return [strideNumbers]int64{s[0], s[1], s[2], s[3], 0}
 	}
 	n := [strideNumbers]int64{s[0], s[1], s[2], s[3], s[4]}

@@ -11,7 +11,7 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// opened opens the GPU again under settings of the simulator.
+// opened opens the GPU again with the given settings of the simulator.
 func opened(t *testing.T, settings map[string]string) (*GPU, error) {
 	t.Helper()
 	_, s := simulated(t)
@@ -62,7 +62,7 @@ func TestGPUWithoutAQueue(t *testing.T) {
 	require.Nil(t, g.unit.Load())
 }
 
-// Where Metal shows no device the GPU is that of torch's encoder.
+// If Metal lists no device, the GPU is the one of torch's encoder.
 func TestTorchsGPUWhereMetalShowsNone(t *testing.T) {
 	g, err := opened(t, map[string]string{"fail": "device,devices"})
 	require.ErrorContains(t, err, "neither finds a GPU")
@@ -77,7 +77,7 @@ func TestTorchsGPUWhereMetalShowsNone(t *testing.T) {
 	g.unit.Load().device.Release()
 }
 
-// Metal's debug layer gives one GPU several objects.
+// Metal's debug layer represents one GPU by several objects.
 func TestTorchOnTheSameGPU(t *testing.T) {
 	g, err := opened(t, map[string]string{"wrap_devices": "1"})
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestTorchOnTheSameGPU(t *testing.T) {
 	require.Same(t, before, g.unit.Load())
 }
 
-// Where torch is on another GPU we follow it, if it is one of Apple's.
+// If torch uses another Apple GPU, the backend switches to it.
 func TestTorchOnAnotherGPU(t *testing.T) {
 	g, err := opened(t, map[string]string{"gpus": "2", "torch_gpu": "1"})
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestTorchOnAnotherGPU(t *testing.T) {
 	require.NoError(t, err)
 	before := g.unit.Load()
 	job := emptyJob(t, g, s)
-	require.NoError(t, s.Set("gpus", "3")) // torch is on the last
+	require.NoError(t, s.Set("gpus", "3")) // torch uses the last one
 	require.NoError(t, g.UseTorch(s.Path, metalrt.CommandBlock))
 	require.NotSame(t, before, g.unit.Load())
 	require.ErrorContains(t, g.Run(job), "has a pipeline of another device")

@@ -18,8 +18,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// probes are kernels that say what the headers compute: of every parameter, and
-// of the window and the inverse of every position of axis 2.
+// probes are kernels that report what the headers compute: every parameter, and the
+// window and inverse window of every position of axis 2.
 const probes = `
 kernel void probe_params(constant NaParams& p [[buffer(0)]], device long* out [[buffer(1)]],
                          uint i [[thread_position_in_grid]]) {
@@ -53,7 +53,7 @@ kernel void probe_window(constant NaParams& p [[buffer(0)]], device int* out [[b
 }
 `
 
-// probing is a launch of one of the probes.
+// probing is the launch of a probe.
 type probing struct {
 	pipeline metalrt.ComputePipelineState
 	block    []byte
@@ -69,8 +69,8 @@ func (p *probing) Encode(e metalrt.ComputeCommandEncoder) error {
 	return nil
 }
 
-// probe runs one of the probes on as many threads as there are values, or a few
-// more, and returns what it wrote.
+// probe runs a probe on at least as many threads as given and returns the values that
+// it wrote.
 func probe[T any](t *testing.T, g *GPU, name string, block []byte, threads, values int) []T {
 	t.Helper()
 	pipeline, err := g.Pipeline(name, func() string {
@@ -88,8 +88,8 @@ func probe[T any](t *testing.T, g *GPU, name string, block []byte, threads, valu
 	return slices.Clone(unsafe.Slice((*T)(out.Contents()), values))
 }
 
-// The parameter block that Go writes is the one that shaders read: every number
-// is another one, and arrives where it belongs.
+// The parameter block that Go writes matches the shaders' struct. Every number is
+// different, so that a misplaced one is found.
 func TestParameterBlockIsTheShaders(t *testing.T) {
 	next := int64(0)
 	number := func() int64 { next++; return next }
@@ -140,7 +140,7 @@ func checkGeometry(t *testing.T, g *GPU, a core.Axis) {
 	for i := range a.Length {
 		w, q := a.Window(i), a.Inverse(i)
 		want := []int32{int32(w.Start), int32(w.Lo), int32(w.Hi), int32(q.First), int32(q.Step), int32(q.Count)}
-		if q.Count == 0 { // then nothing else of it means anything
+		if q.Count == 0 { // First and Step have no meaning then
 			want[3], want[4] = got[6*i+3], got[6*i+4]
 		}
 		require.Equal(t, want, got[6*i:6*i+6], fmt.Sprintf("%+v index %d", a, i))

@@ -15,11 +15,11 @@ import (
 // GPU is the Device that runs jobs through Metal.
 type GPU struct {
 	unit     atomic.Pointer[unit]
-	torch    atomic.Pointer[metalrt.Torch] // nil: the own queue
+	torch    atomic.Pointer[metalrt.Torch] // nil: our own queue
 	launches sync.Pool                     // of *launch
 }
 
-// unit is one of the machine's GPUs with what was made on it.
+// unit is one of the machine's GPUs with the objects that were created on it.
 type unit struct {
 	device    metalrt.Device
 	queue     metalrt.CommandQueue
@@ -27,8 +27,8 @@ type unit struct {
 	spaces    workspaces
 }
 
-// System returns the machine's GPU, or why there is none. It is opened once; where
-// that finds none, a later UseTorch may.
+// System returns the machine's GPU, or an error that says why there is none. It
+// searches once. If it finds no GPU, a later UseTorch may still supply one.
 func System() (*GPU, error) {
 	g, err := system()
 	if g.unit.Load() == nil {
@@ -39,7 +39,7 @@ func System() (*GPU, error) {
 
 var system = sync.OnceValues(openSystem)
 
-// openSystem returns a GPU without a unit where there is none for the kernels.
+// openSystem returns a GPU without a unit if no device can run the kernels.
 func openSystem() (*GPU, error) {
 	g := &GPU{}
 	g.launches.New = func() any { return &launch{gpu: g} }
@@ -64,7 +64,7 @@ func openSystem() (*GPU, error) {
 	return g, nil
 }
 
-// open makes a device the GPU's, if the kernels are for its kind.
+// open makes device the GPU's unit, if the kernels support its family.
 func (g *GPU) open(device metalrt.Device) error {
 	if !device.SupportsFamily(metalrt.GPUFamilyApple7) {
 		return core.Errorf(core.Unsupported, "the GPU %s is not of Apple's families (want Apple7, the M1's, or later)",
@@ -89,12 +89,12 @@ func OnSystem() *Backend {
 	})
 }
 
-// families are the Apple GPU families that the tuning knows, newest first.
+// families are the Apple GPU families that the tuning distinguishes, newest first.
 var families = []metalrt.GPUFamily{
 	metalrt.GPUFamilyApple10, metalrt.GPUFamilyApple9, metalrt.GPUFamilyApple8, metalrt.GPUFamilyApple7,
 }
 
-// Info describes the GPU.
+// Info returns the GPU's name and family.
 func (g *GPU) Info() DeviceInfo {
 	device := g.unit.Load().device
 	info := DeviceInfo{Name: device.Name()}
@@ -107,8 +107,8 @@ func (g *GPU) Info() DeviceInfo {
 	return info
 }
 
-// compileOptions are also those under which torch.mps.compile_shader compiles, so
-// that results do not depend on who compiled.
+// compileOptions are the options that torch.mps.compile_shader uses, too, so that
+// results do not depend on who compiled a kernel.
 var compileOptions = metalrt.CompileOptions{
 	LanguageVersion:            metalrt.LanguageVersion3_1,
 	MathMode:                   metalrt.MathModeSafe,
@@ -120,10 +120,10 @@ type gpuPipeline struct {
 	unit *unit
 }
 
-// MaxThreads is maxTotalThreadsPerThreadgroup.
+// MaxThreads returns maxTotalThreadsPerThreadgroup.
 func (p gpuPipeline) MaxThreads() int { return p.MaxTotalThreadsPerThreadgroup() }
 
-// Pipeline compiles a function, once per name. Kernels count on simdgroups of 32
+// Pipeline compiles a function, once per name. The kernels rely on simdgroups of 32
 // threads.
 func (g *GPU) Pipeline(function string, source func() string) (Pipeline, error) {
 	u := g.unit.Load()
@@ -145,8 +145,8 @@ func (g *GPU) Pipeline(function string, source func() string) (Pipeline, error) 
 	return gpuPipeline{p, u}, nil
 }
 
-// UseTorch is GPU.UseTorch of the machine's GPU, which may be one that only torch has
-// found.
+// UseTorch calls GPU.UseTorch on the machine's GPU, which may be one that only torch
+// has found.
 func UseTorch(path string, route metalrt.Route) error {
 	g, missing := system()
 	err := g.UseTorch(path, route)
@@ -160,10 +160,10 @@ func UseTorch(path string, route metalrt.Route) error {
 	return err
 }
 
-// UseTorch makes jobs on Metal memory part of PyTorch's current stream: they are
-// encoded there in order and not waited for. path is that of libtorch_cpu. If torch
-// is on another of the machine's GPUs, that becomes this GPU's device; plans made
-// before it do not run any longer.
+// UseTorch encodes jobs on Metal memory into PyTorch's current stream, in order with
+// torch's work and without waiting. path is the path of libtorch_cpu. If torch uses
+// another of the machine's GPUs, that becomes this GPU's device, and plans made
+// before no longer run.
 func (g *GPU) UseTorch(path string, route metalrt.Route) error {
 	torch, err := metalrt.OpenTorch(path, route)
 	if err != nil {
@@ -180,7 +180,8 @@ func (g *GPU) UseTorch(path string, route metalrt.Route) error {
 	return nil
 }
 
-// follow takes torch's device over and makes it the GPU's, unless it is already.
+// follow takes ownership of torch's device and makes it the GPU's, unless it already
+// is.
 func (g *GPU) follow(device metalrt.Device) error {
 	if device.Nil() {
 		return nil
@@ -196,11 +197,11 @@ func (g *GPU) follow(device metalrt.Device) error {
 	return err
 }
 
-// UseOwnQueue makes jobs on Metal memory run on a queue of their own, each to its
-// end. Work of others on the same memory is to be waited for before.
+// UseOwnQueue makes jobs on Metal memory run on our own queue and wait until each has
+// finished. Callers must first wait for other work on the same memory.
 func (g *GPU) UseOwnQueue() { g.torch.Store(nil) }
 
-// Stream names what UseTorch or UseOwnQueue chose.
+// Stream returns the name of the stream that UseTorch or UseOwnQueue chose.
 func (g *GPU) Stream() string {
 	if torch := g.torch.Load(); torch != nil {
 		return "torch's stream by " + torch.Route().String()
@@ -208,8 +209,8 @@ func (g *GPU) Stream() string {
 	return "own queue"
 }
 
-// Run runs a job. It returns when the work is encoded in torch's stream, or when
-// the own queue has finished it.
+// Run runs a job. It returns when the work is encoded in torch's stream, or when our
+// own queue has finished it.
 func (g *GPU) Run(job *Job) error {
 	l := g.launches.Get().(*launch)
 	defer g.launches.Put(l)
@@ -219,7 +220,7 @@ func (g *GPU) Run(job *Job) error {
 		return statusOf(err)
 	}
 	if torch := g.torch.Load(); torch != nil && job.Memory == core.Metal {
-		runtime.LockOSThread() // a current stream is a thread's
+		runtime.LockOSThread() // the current stream belongs to a thread
 		defer runtime.UnlockOSThread()
 		l.stream = torch.CurrentStream()
 		return statusOf(torch.Encode(l.stream, l))
@@ -227,10 +228,10 @@ func (g *GPU) Run(job *Job) error {
 	return statusOf(l.unit.queue.EncodeAndWait(l))
 }
 
-// statusOf gives an error of the driver the status that a C caller gets.
+// statusOf maps an error of the driver to the status that a C caller gets.
 func statusOf(err error) error {
 	if err == nil {
-		return nil // before the variables below, which are allocated
+		return nil // classify is separate because its variables are allocated
 	}
 	return classify(err)
 }

@@ -20,7 +20,7 @@ import (
 	metalsim "github.com/natten-mps/natten-mps/tests/metalsim/simulator"
 )
 
-// openSimulator makes the simulated Metal the one that metalrt loads.
+// openSimulator makes metalrt load the simulated Metal.
 var openSimulator = sync.OnceValues(func() (*metalsim.Simulator, error) {
 	s, err := metalsim.Load()
 	if err != nil {
@@ -30,7 +30,8 @@ var openSimulator = sync.OnceValues(func() (*metalsim.Simulator, error) {
 	return s, nil
 })
 
-// mode is that of all tests: checked, or as the environment says.
+// mode returns the simulator's mode for all tests: METALSIM_MODE, or checked by
+// default.
 func mode() string {
 	if m := os.Getenv("METALSIM_MODE"); m != "" {
 		return m
@@ -38,8 +39,8 @@ func mode() string {
 	return "checked"
 }
 
-// simulated returns the GPU of the simulator. The test may leave no finding and
-// no object but what a GPU keeps.
+// simulated returns the GPU of the simulator. After the test there must be no
+// findings and no objects except those that a GPU keeps.
 func simulated(t testing.TB) (*GPU, *metalsim.Simulator) {
 	t.Helper()
 	if runtime.GOOS == "darwin" {
@@ -77,7 +78,7 @@ func use(t testing.TB, g *GPU, s *metalsim.Simulator, route metalrt.Route) {
 	require.NoError(t, g.UseTorch(s.Path, route))
 }
 
-// inMetalMemory runs plans whose tensors are registered as MTLBuffers, and waits
+// inMetalMemory runs plans whose tensors are registered as MTLBuffers, and then waits
 // for torch's stream.
 func inMetalMemory(s *metalsim.Simulator) func(core.Problem, *core.Buffers) error {
 	return func(p core.Problem, b *core.Buffers) error {
@@ -97,7 +98,7 @@ func inMetalMemory(s *metalsim.Simulator) func(core.Problem, *core.Buffers) erro
 	}
 }
 
-// register turns an address into a handle and an offset.
+// register replaces a tensor's address by a buffer handle and an offset.
 func register(s *metalsim.Simulator, p *core.Problem, b *core.Buffers, role core.Role) {
 	t := &b.Tensors[role]
 	if t.Data == 0 {
@@ -129,12 +130,12 @@ func TestStreamsAgreeWithReference(t *testing.T) {
 	}
 }
 
-// Host memory is used in place, or copied where Metal declines to.
+// Host memory is used in place, or copied if Metal refuses to wrap it.
 func TestHostMemory(t *testing.T) {
 	for _, fail := range []string{"", "wrap"} {
 		t.Run(fail, func(t *testing.T) {
 			g, s := simulated(t)
-			use(t, g, s, metalrt.CommandBlock) // which host memory does not use
+			use(t, g, s, metalrt.CommandBlock) // host memory does not use torch's stream
 			require.NoError(t, s.Set("fail", fail))
 			wrapped := s.Stat("wrapped")
 			for i := 0; i < len(tests.Cases()); i += 25 {
@@ -146,7 +147,7 @@ func TestHostMemory(t *testing.T) {
 	}
 }
 
-// line is a 1-D problem whose query is copied and changed by torch between runs.
+// line is a 1-D problem whose query torch overwrites between runs.
 type line struct {
 	s          *metalsim.Simulator
 	plan       *core.Plan
@@ -193,14 +194,14 @@ func (l *line) run() error {
 	return l.plan.Run(l.buffers(func(i int) core.Address { return core.Address(l.handles[i]) }))
 }
 
-// torchCopies encodes a copy on torch's stream, as an operation of torch's does.
+// torchCopies encodes a copy on torch's stream, as a torch operation would.
 func (l *line) torchCopies(to, from int) {
 	stream := l.s.Call("metalsim_stream_current")
 	l.s.Call("metalsim_stream_copy", stream, l.handles[to], 0, l.handles[from], 0, uintptr(4*l.lineLength))
 }
 
-// sandwich runs query -> out -> query -> out ... with a copy of torch's after each
-// run, and returns the largest difference from the same in order on the CPU.
+// sandwich runs query -> out -> query -> out ... with a copy by torch after each run.
+// It returns the largest difference from the same sequence on the CPU.
 func (l *line) sandwich(t testing.TB, rounds int) float64 {
 	t.Helper()
 	want := [4][]float32{}
@@ -221,8 +222,8 @@ func (l *line) sandwich(t testing.TB, rounds int) float64 {
 	return worst
 }
 
-// The work of torch and ours take turns on the same memory. The own queue, which
-// is right only after waiting, shows that the test can fail.
+// Torch's work and ours alternate on the same memory. Our own queue, which is correct
+// only after waiting, shows that the test can fail.
 func TestOrderWithTorch(t *testing.T) {
 	for name, route := range streams {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +253,8 @@ func TestOtherStreamOfTorch(t *testing.T) {
 	require.ErrorContains(t, newLine(t, s).run(), "the current torch.mps stream is not the default one")
 }
 
-// In an encoder whose dispatches may overlap those of one run depend on each other.
+// In a concurrent encoder, dispatches may overlap, although those of one run depend
+// on each other.
 func TestConcurrentEncoder(t *testing.T) {
 	g, s := simulated(t)
 	require.NoError(t, s.Set("dispatch_type", "concurrent"))
@@ -353,7 +355,7 @@ func TestNoMemoryForScratch(t *testing.T) {
 		g, s := simulated(t)
 		use(t, g, s, route)
 		u := g.unit.Load()
-		u.spaces.free, u.spaces.streams = nil, nil // which would be large enough the second time
+		u.spaces.free, u.spaces.streams = nil, nil // otherwise they are large enough the second time
 		job := emptyJob(t, g, s)
 		job.Scratch = []int64{1 << 24}
 		require.NoError(t, s.Set("fail", "buffer"))

@@ -23,20 +23,21 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
-// exportDir asks for the benchmarks of tests/metalsim/gpu/bench.py to be written
-// there: kernels as PTX, and bench.json with their launches.
+// exportDir is the variable that names the folder to which the benchmarks of
+// tests/metalsim/gpu/bench.py are written: kernels as PTX, and bench.json with their
+// launches.
 const exportDir = "NATTEN_GPU_BENCH"
 
-// exported is one implementation of one operation on one row of the benchmarks.
+// exported is one implementation of one operation for one benchmark row.
 type exported struct {
 	Row        string           `json:"row"`
 	Multiplier int64            `json:"multiplier"` // of the row's batch
 	Op         string           `json:"op"`
 	DType      string           `json:"dtype"`
-	Design     string           `json:"design"`  // "twin", "default", or what a sweep tries
+	Design     string           `json:"design"`  // "twin", "default" or a design of benchSweep
 	Tensors    map[string]int64 `json:"tensors"` // bytes
 	Scratch    []int64          `json:"scratch"` // bytes
-	Minimum    int64            `json:"minimum"` // bytes of all tensors, once
+	Minimum    int64            `json:"minimum"` // total bytes of all tensors
 	Dispatches []exportedLaunch `json:"dispatches"`
 }
 
@@ -47,14 +48,14 @@ type exportedLaunch struct {
 	Bindings []exportedBinding `json:"bindings"`
 }
 
-// exportedBinding is a tensor's name, a scratch buffer's index or bytes.
+// exportedBinding is a tensor's name, a scratch buffer's index, or bytes.
 type exportedBinding struct {
 	Tensor  string `json:"tensor,omitempty"`
 	Scratch *int   `json:"scratch,omitempty"`
 	Bytes   string `json:"bytes,omitempty"` // base64
 }
 
-// exporter writes PTX files once each.
+// exporter writes each PTX file once.
 type exporter struct {
 	t    *testing.T
 	dir  string
@@ -64,7 +65,7 @@ type exporter struct {
 
 func (e *exporter) ptx(name, source string) string {
 	file := filepath.Join(e.dir, name)
-	before, _ := os.ReadFile(file + ".metal") // of an earlier export, perhaps
+	before, _ := os.ReadFile(file + ".metal") // exists after an earlier export
 	if _, err := os.Stat(file + ".ptx"); !e.done[name] && (err != nil || string(before) != source) {
 		require.NoError(e.t, os.WriteFile(file+".metal", []byte(source), 0o644))
 		flat, err := simcompile.Flatten(file+".metal", simcompile.Language31)
@@ -77,7 +78,7 @@ func (e *exporter) ptx(name, source string) string {
 	return name + ".ptx"
 }
 
-// exportDevice is a Device that has pipelines but cannot run.
+// exportDevice is a Device that returns pipelines but cannot run.
 type exportDevice struct{ sources map[string]string }
 
 type exportPipeline struct{}
@@ -93,8 +94,8 @@ func (d exportDevice) Pipeline(function string, source func() string) (Pipeline,
 
 func (exportDevice) Run(*Job) error { return fmt.Errorf("the exporter runs nothing") }
 
-// dense gives p's tensors the strides of dense memory, which begins at a multiple
-// of 16.
+// dense gives p's tensors the strides of dense memory that starts at a multiple of 16
+// bytes.
 func dense(p *core.Problem) *core.Buffers {
 	b := &core.Buffers{Threads: 1}
 	start := new([2]uint64)
@@ -132,7 +133,7 @@ func (e *exporter) entry(p *core.Problem, row string, multiplier int64, design s
 	return x
 }
 
-// ours adds the product's kernels under a tuning.
+// ours adds the product's kernels with a given tuning.
 func (e *exporter) ours(p *core.Problem, row string, multiplier int64, design string, tune *tuning) {
 	device := exportDevice{map[string]string{}}
 	b := &Backend{open: func() (Device, error) { return device, nil }, tune: tune}
@@ -164,7 +165,7 @@ func (e *exporter) ours(p *core.Problem, row string, multiplier int64, design st
 	e.list = append(e.list, x)
 }
 
-// twin adds the naive twin.
+// twin adds the naive implementation that serves as the baseline.
 func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 	x := e.entry(p, row, multiplier, "twin")
 	var block bytes.Buffer
@@ -213,14 +214,14 @@ func (e *exporter) twin(p *core.Problem, row string, multiplier int64) {
 	e.list = append(e.list, x)
 }
 
-// benchSweep is the designs that the export tries beside the default.
+// benchSweep lists the designs that are exported in addition to the default.
 var benchSweep = []lanes{
 	{channels: 8, reuse: 4, block: 2, threads: 128, aspect: 4},
 	{channels: 8, reuse: 4, block: 4, threads: 128, aspect: 4},
 	{channels: 8, reuse: 2, block: 4, threads: 128, aspect: 4},
 }
 
-// sweepTuning is the tuning that uses l, and its name.
+// sweepTuning returns the name of the design l and a tuning that uses it.
 func sweepTuning(l lanes) (string, *tuning) {
 	t := tunings[0]
 	t.matrixSlots = 1 << 30
@@ -228,8 +229,9 @@ func sweepTuning(l lanes) (string, *tuning) {
 	return fmt.Sprintf("c%d-r%d-k%d-t%d-a%d", l.channels, l.reuse, l.block, l.threads, l.aspect), &t
 }
 
-// benchRows are the rows of tests/cases.json, and each as natten-mps 0.3.3 compares
-// itself with other frameworks: one sample of 4 heads of 32 channels.
+// benchRows returns the rows of tests/cases.json, and a copy of each in the size that
+// natten-mps 0.3.3 uses to compare itself with other frameworks: one sample with 4
+// heads of 32 channels.
 func benchRows() []tests.Case {
 	rows := slices.Clone(tests.Bench())
 	for _, c := range tests.Bench() {

@@ -4,13 +4,14 @@ package metal
 
 import "github.com/natten-mps/natten-mps/core"
 
-// Threads of a threadgroup, at most (NA_THREADS), and of a simdgroup.
+// Largest number of threads of a threadgroup (NA_THREADS), and threads of a
+// simdgroup.
 const (
 	threadsPerGroup = 128
 	simdWidth       = 32
 )
 
-// side says what lane groups work on: outputs of queries, or keys.
+// side says what lane groups work on: queries that are computed, or keys.
 type side int
 
 const (
@@ -18,12 +19,13 @@ const (
 	keySide
 )
 
-// extent is what there is to do along one axis: length rows in each of a number of
-// dilation groups. Neighboring rows are neighbors in one dilation group;
-// na_axis_range, na_queries, na_keys and na_box of the shaders enumerate them.
+// extent is the work along one axis: length rows in each of a number of dilation
+// groups. Neighboring rows are neighbors within one dilation group. na_axis_range,
+// na_queries, na_keys and na_box of the shaders enumerate them.
 type extent struct{ length, groups int }
 
-// extents describes the rows of a side. Outputs of a query step are one by one.
+// extents describes the rows of a side. With a query step, each output is a row of a
+// single group.
 func extents(p *core.Problem, side side) (e [3]extent) {
 	for i := range p.Axes {
 		a := &p.Axes[i]
@@ -39,7 +41,7 @@ func extents(p *core.Problem, side side) (e [3]extent) {
 	return e
 }
 
-// units returns the number of units of so many rows along each axis.
+// units returns how many boxes of the given number of rows cover each axis.
 func units(e [3]extent, rows [3]int) (n [3]int) {
 	for i := range e {
 		n[i] = e[i].groups * ((e[i].length + rows[i] - 1) / rows[i])
@@ -47,7 +49,7 @@ func units(e [3]extent, rows [3]int) (n [3]int) {
 	return n
 }
 
-// rows is the shape of what one lane group works on.
+// rows returns the shape of the box of rows that one lane group works on.
 func (d *design) rows() [3]int {
 	if d.matrix() {
 		return d.box
@@ -55,8 +57,8 @@ func (d *design) rows() [3]int {
 	return [3]int{1, d.reuse[0], d.reuse[1]}
 }
 
-// arrange chooses the shape of threadgroups and the grid of a step. samples counts
-// pairs of a sample and a head.
+// arrange chooses the shape of the threadgroups and the grid of a step. samples is
+// the number of (sample, head) pairs.
 func (x *step) arrange(threads int, samples int) {
 	d := &x.variant.design
 	x.threads = threads
@@ -76,7 +78,7 @@ func (x *step) arrange(threads int, samples int) {
 		x.groups = Size{tiles(2), tiles(1) * tiles(0), samples}
 		return
 	}
-	var groups [3]int // of one dilation group
+	var groups [3]int // per dilation group
 	for i, e := range x.extents {
 		groups[i] = (e.length + rows[i] - 1) / rows[i]
 	}
@@ -88,23 +90,23 @@ func (x *step) arrange(threads int, samples int) {
 	x.groups = Size{x.params.units[2], x.params.units[1] * x.params.units[0], samples}
 }
 
-// stripRows is the number of rows of a lane group of attn_bwd_strip
-// (NA_STRIP_ROWS), and stripSlots how many keys of a query its memory holds.
+// stripRows is the number of rows of a lane group of attn_bwd_strip (NA_STRIP_ROWS).
+// stripSlots is the number of keys per query that fit its threadgroup memory.
 const stripRows, stripSlots = 4, 16
 
-// stripKeys is the number of keys of one of its threadgroups, as na_strip_keys
-// of the shader counts them.
+// stripKeys returns the number of keys of one of its threadgroups, as the shader's
+// na_strip_keys does.
 func stripKeys(groups, slots int) int {
 	return max((groups*stripRows-slots+1)/stripRows, 1) * stripRows
 }
 
-// stripFits reports whether a strip of so many lane groups has room for all keys
-// that share loads, and is long beside the window.
+// stripFits reports whether a strip of the given number of lane groups has room for
+// all keys that share loads, and is at least twice as long as the window.
 func stripFits(groups, slots int) bool {
 	return slots+stripRows-1 <= stripSlots && stripKeys(groups, slots) >= 2*slots
 }
 
-// shrink is the step with threadgroups of at most limit threads.
+// shrink returns the step with threadgroups of at most limit threads.
 func (x step) shrink(limit int) step {
 	threads := x.threads
 	for threads > limit {
@@ -112,16 +114,16 @@ func (x step) shrink(limit int) step {
 	}
 	if x.params.units[2] > 0 {
 		x.arrange(threads, x.groups.Z)
-	} else { // reduce, which is a line of threads
+	} else { // reduce has a one-dimensional grid
 		x.groups.X *= x.threads / threads
 		x.threads = threads
 	}
 	return x
 }
 
-// tile shapes a threadgroup of the given number of lane groups, a power of two,
-// as a box of neighbors, so that they share what they load: as near to a cube of
-// rows as it goes, but aspect times as long along axis 2.
+// tile shapes a threadgroup of the given number of lane groups, a power of two, as a
+// box of neighbors, so that they share what they load. The box is as close as
+// possible to a cube of rows that is stretched aspect times along axis 2.
 func tile(units, rows [3]int, groups, aspect int) (log2 [3]int) {
 	extent := func(axis int) int {
 		e := aspect * rows[axis] << log2[axis]

@@ -8,17 +8,17 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// tensorCheck is what choosing a layout needs to know of a tensor of the problem.
+// tensorCheck is what choosing a layout needs to know about a tensor.
 type tensorCheck struct {
 	role  core.Role
-	shape [6]int64 // missing dimensions have one element
-	size  int64    // of an element
-	// channels is the dimension of channels, which kernels read and write 4 at a
-	// time; 0: the tensor has none.
+	shape [6]int64 // missing dimensions have length 1
+	size  int64    // of an element, in bytes
+	// channels is the index of the channel dimension, which kernels read and write 4
+	// or 8 elements at a time. It is 0 for tensors without channels.
 	channels int
 }
 
-// hasChannels are the tensors whose last dimension is channels.
+// hasChannels lists the tensors whose last dimension is channels.
 var hasChannels = map[core.Role]bool{
 	core.Query: true, core.Key: true, core.Value: true, core.ExtraKey: true, core.ExtraValue: true,
 	core.Out: true, core.DOut: true, core.DQuery: true, core.DKey: true, core.DValue: true,
@@ -37,11 +37,11 @@ func tensorChecks(p *core.Problem) []tensorCheck {
 	return checks
 }
 
-// narrower is the next smaller alignment that there are kernels for.
+// narrower is the next smaller alignment, in elements, for which there are kernels.
 var narrower = [...]int{8: 4, 4: 1}
 
-// span returns the bytes that a tensor reaches before and after its first
-// element; high is exclusive.
+// span returns the byte range of a tensor relative to its first element. high is
+// exclusive.
 func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
 	for i, n := range c.shape {
 		if n == 0 {
@@ -56,15 +56,15 @@ func (c *tensorCheck) span(t *core.Tensor) (low, high int64) {
 	return low, high + c.size
 }
 
-// copyElements copies a tensor's elements between two stretches of memory that begin
-// at its lowest byte, and nothing that lies between them.
+// copyElements copies a tensor's elements between two pieces of memory that start at
+// its lowest byte. It does not copy the bytes between elements.
 func (c *tensorCheck) copyElements(to, from []byte, t *core.Tensor) {
 	low, _ := c.span(t)
 	c.eachRow(t, 0, -low, func(at, bytes int64) { copy(to[at:at+bytes], from[at:at+bytes]) })
 }
 
-// eachRow calls f with the place and length in bytes of each dense stretch of the
-// dimensions from dim on, the first element of which is at at.
+// eachRow calls f with the byte offset and length of each dense run in the dimensions
+// from dim on. at is the byte offset of the first element.
 func (c *tensorCheck) eachRow(t *core.Tensor, dim int, at int64, f func(at, bytes int64)) {
 	if dim == len(c.shape) {
 		f(at, c.size)
@@ -79,12 +79,12 @@ func (c *tensorCheck) eachRow(t *core.Tensor, dim int, at int64, f func(at, byte
 	}
 }
 
-// layoutOf chooses the layout that all given tensors allow.
+// layoutOf returns the best layout that all given tensors permit.
 func (r *runner) layoutOf(b *core.Buffers) layout {
 	if r.layout != nil {
 		return *r.layout
 	}
-	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // as the scratch lse_delta is
+	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // or lse_delta, in scratch
 	for i := range r.tensors {
 		c := &r.tensors[i]
 		t := &b.Tensors[c.role]
@@ -99,10 +99,9 @@ func (r *runner) layoutOf(b *core.Buffers) layout {
 	return l
 }
 
-// wide reports whether an element is so far from the first of its sample and head
-// that 32 bits do not hold the distance. Where the dimensions of batch and heads
-// are differs between tensors, so all are counted but the first, which is
-// either.
+// wide reports whether the offset of an element within its sample and head can exceed
+// 32 bits. The position of the batch and head dimensions differs between tensors, so
+// all dimensions count except the first, which is always one of the two.
 func (c *tensorCheck) wide(t *core.Tensor) bool {
 	var reach int64
 	for i, n := range c.shape[1:] {
@@ -112,8 +111,9 @@ func (c *tensorCheck) wide(t *core.Tensor) bool {
 	return reach > math.MaxInt32
 }
 
-// aligned reports whether every row of channels begins at a multiple of so many
-// elements. A buffer of the GPU's begins at one; host memory is where it is.
+// aligned reports whether every row of channels starts at a multiple of that many
+// elements. A GPU buffer starts at such a multiple, so its offset counts; for host
+// memory the address counts.
 func (c *tensorCheck) aligned(t *core.Tensor, memory core.Memory, elements int64) bool {
 	if c.channels == 0 {
 		return true

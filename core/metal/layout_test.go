@@ -13,7 +13,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// runnerFor prepares a problem on a device that has pipelines only.
+// runnerFor prepares a problem on a device that can only create pipelines.
 func runnerFor(t *testing.T, p core.Problem) (*runner, *core.Problem) {
 	t.Helper()
 	normal, err := p.Normalize()
@@ -33,7 +33,7 @@ func halfProblem(memory core.Memory) core.Problem {
 	return p
 }
 
-// The layout follows from the worst of the tensors.
+// The layout is the best one that every tensor permits.
 func TestLayoutFollowsStridesAndOffsets(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -57,7 +57,7 @@ func TestLayoutFollowsStridesAndOffsets(t *testing.T) {
 	}
 }
 
-// Host memory is aligned as its addresses are, not as its offsets.
+// The alignment of host memory depends on addresses, not only on offsets.
 func TestLayoutOfHostMemoryFollowsAddresses(t *testing.T) {
 	r, p := runnerFor(t, halfProblem(core.Host))
 	b := dense(p)
@@ -78,7 +78,7 @@ func TestLayoutOfHostMemoryFollowsAddresses(t *testing.T) {
 	require.Equal(t, layout{vec: 8}, r.layoutOf(b))
 }
 
-// What a binding spans is what its strides reach.
+// A binding spans exactly the bytes that its strides reach.
 func TestSpan(t *testing.T) {
 	_, p := runnerFor(t, halfProblem(core.Metal))
 	check := tensorChecks(p)[core.Key]
@@ -90,7 +90,7 @@ func TestSpan(t *testing.T) {
 	require.Equal(t, []int64{-2 * 5 * 7 * 3 * 16, 2 * 5 * 7 * 3 * 16}, []int64{low, high})
 }
 
-// Head dimensions that need many loads per lane.
+// Such head dimensions need many loads per lane.
 func TestVeryLargeHeadDims(t *testing.T) {
 	s := newSimulator(t, nil)
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {

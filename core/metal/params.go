@@ -9,17 +9,17 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Layout of NaParams in shaders/na_types.h, in bytes.
+// Layout of NaParams in shaders/na_types.h. Sizes and offsets are in bytes.
 const (
 	maxTensors    = 12
 	axisBytes     = 12 * 4
 	flagsOffset   = 3*axisBytes + 11*4
 	strideOffset  = 3*axisBytes + 18*4
-	strideNumbers = 5 // a tensor: batch, three axes, heads
+	strideNumbers = 5 // per tensor: batch, three axes, heads
 	paramsBytes   = strideOffset + maxTensors*strideNumbers*8
 )
 
-// flags of NaParams.
+// Flags of NaParams.
 const (
 	flagRagged = 1 << iota
 	flagLSE
@@ -32,12 +32,12 @@ const (
 	flagThird
 )
 
-// params is NaParams but for the strides.
+// params is NaParams without the strides.
 type params struct {
 	axes   [3]core.Axis
 	units  [3]int // lane groups along each axis; tiles in the "lanes" design
 	tile   [3]int // log2 of the lane groups of a threadgroup along each axis
-	heads  int    // rows of the grid's z a sample
+	heads  int    // size of the grid's z dimension per sample
 	group  int
 	extra  int
 	slots  int
@@ -55,7 +55,7 @@ func boolInt(b bool) int {
 	return 0
 }
 
-// encode writes p, without strides.
+// encode returns the parameter block without strides.
 func (p *params) encode() [paramsBytes]byte {
 	var block [paramsBytes]byte
 	at := 0

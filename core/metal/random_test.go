@@ -15,9 +15,9 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// Random problems on the checked simulator: NATTEN_TEST_RANDOM of them, from the
-// seed NATTEN_TEST_SEED on. This is no fuzz target because a fuzz worker may not
-// take more than ten seconds, and a kernel's first compilation can.
+// Runs NATTEN_TEST_RANDOM random problems on the checked simulator. NATTEN_TEST_SEED
+// is the seed. This is not a fuzz target because a fuzz worker must answer within ten
+// seconds, and the first compilation of a kernel can take longer.
 func TestRandomProblems(t *testing.T) {
 	count, first := setting(t, "NATTEN_TEST_RANDOM", 12), setting(t, "NATTEN_TEST_SEED", 1)
 	plain := newSimulator(t, nil).backend()

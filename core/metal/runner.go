@@ -21,14 +21,15 @@ type runner struct {
 	unused  int // index of the scratch buffer that stands for absent tensors
 	tensors []tensorCheck
 	jobs    sync.Pool // of *runJob
-	wide    bool      // always
-	layout  *layout   // nil: as the tensors allow
+	wide    bool      // always use 64-bit offsets
+	layout  *layout   // nil: chosen per run from the tensors
 
 	mu    sync.Mutex
 	ready map[layout]*kernels
 }
 
-// kernels are a problem's for one layout, or the runner that has plainer ones.
+// kernels are the prepared steps for one layout, or the runner that replaces them
+// with plainer kernels.
 type kernels struct {
 	steps   []*preparedStep
 	instead *runner
@@ -41,7 +42,7 @@ type preparedStep struct {
 	instance shaders.Instance
 	function string
 	pipeline Pipeline
-	block    [paramsBytes]byte // but for strides
+	block    [paramsBytes]byte // without strides
 }
 
 func (b *Backend) newRunner(p *core.Problem, device Device, tune *tuning) *runner {
@@ -56,7 +57,8 @@ func (b *Backend) newRunner(p *core.Problem, device Device, tune *tuning) *runne
 	return r
 }
 
-// kernels returns those of a layout, which are compiled and checked at first need.
+// kernels returns the kernels for a layout. They are compiled and checked when first
+// needed.
 func (r *runner) kernels(l layout) (*kernels, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,8 +72,8 @@ func (r *runner) kernels(l layout) (*kernels, error) {
 	return k, err
 }
 
-// find makes the kernels of a layout, or the plainest ones if the GPU refuses them
-// or computes wrongly.
+// find makes the kernels for a layout. It falls back to the plainest ones if the GPU
+// refuses the tuned ones or computes wrong results with them.
 func (r *runner) find(l layout) (*kernels, error) {
 	steps, err := r.compile(l)
 	if err == nil {
@@ -92,13 +94,14 @@ func (r *runner) find(l layout) (*kernels, error) {
 	return &kernels{instead: plain}, nil
 }
 
-// refusal reports whether an error is about the kernels, and not about the moment.
+// refusal reports whether an error concerns the kernels themselves and is not
+// transient.
 func refusal(err error) bool {
 	var known *core.Error
 	return errors.As(err, &known) && known.Status == core.Unsupported
 }
 
-// Variant names the kernels, with the rows aligned and of usual size.
+// Variant names the kernels for aligned rows and 32-bit offsets where these suffice.
 func (r *runner) Variant() string {
 	name := ""
 	for i := range r.steps {
@@ -110,7 +113,8 @@ func (r *runner) Variant() string {
 	return name
 }
 
-// ScratchBytes counts the temporary buffers of a run that computes everything.
+// ScratchBytes returns the size of the temporary buffers of a run that computes all
+// outputs.
 func (r *runner) ScratchBytes() int64 {
 	var bytes int64
 	for _, s := range r.scratch {
@@ -119,7 +123,8 @@ func (r *runner) ScratchBytes() int64 {
 	return bytes
 }
 
-// compile makes the steps of a layout. core.Unsupported: the GPU refuses one.
+// compile prepares the steps for a layout. The error is core.Unsupported if the GPU
+// refuses one.
 func (r *runner) compile(l layout) ([]*preparedStep, error) {
 	made := make([]*preparedStep, len(r.steps))
 	for i := range r.steps {
@@ -131,8 +136,8 @@ func (r *runner) compile(l layout) ([]*preparedStep, error) {
 	return made, nil
 }
 
-// prepare compiles a step. A pipeline that takes fewer threads than planned gets
-// smaller threadgroups, and more of them.
+// prepare compiles a step. If the pipeline supports fewer threads than planned, the
+// step gets smaller threadgroups, and more of them.
 func (r *runner) prepare(s *step, l layout) (*preparedStep, error) {
 	v := s.at(l)
 	instance := v.instance()
@@ -171,7 +176,7 @@ func compile(device Device, v variant) (Pipeline, error) {
 	return p, err
 }
 
-// at is the step's variant for a layout.
+// at returns the step's variant for a layout.
 func (x *step) at(l layout) variant {
 	v := x.variant
 	v.layout = layout{wide: l.wide && v.function != "reduce", vec: min(l.vec, v.layout.vec)}

@@ -19,17 +19,17 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// simulator is a GPU of the simulated Metal, of its own, that takes host memory:
-// it copies every tensor into a buffer of just its bytes, so that nothing around it
-// can be touched unseen.
+// simulator is a separate GPU of the simulated Metal that accepts host memory. It
+// copies every tensor into a buffer of exactly its bytes, so that any access outside
+// is detected.
 type simulator struct {
 	*GPU
 	mu      sync.Mutex
-	runs    map[string]int // of each function
-	renamed string         // the GPU's name, if not its own
+	runs    map[string]int // number of runs of each function
+	renamed string         // replaces the GPU's name unless empty
 }
 
-// Info describes the GPU.
+// Info returns the GPU's info, with the name replaced by renamed.
 func (s *simulator) Info() DeviceInfo {
 	info := s.GPU.Info()
 	if s.renamed != "" {
@@ -38,8 +38,8 @@ func (s *simulator) Info() DeviceInfo {
 	return info
 }
 
-// newSimulator takes settings of metalsim.h that differ from those of all tests. On
-// macOS the machine's GPU takes the simulator's place, as it is.
+// newSimulator accepts settings of metalsim.h that differ from the common ones. On
+// macOS it returns the machine's GPU and ignores the settings.
 func newSimulator(t testing.TB, settings map[string]string) *simulator {
 	t.Helper()
 	if runtime.GOOS == "darwin" {
@@ -55,7 +55,8 @@ func newSimulator(t testing.TB, settings map[string]string) *simulator {
 	return &simulator{GPU: g, runs: map[string]int{}}
 }
 
-// onMac skips, or with NATTEN_TEST_REQUIRE=metal fails, where there is no GPU.
+// onMac skips the test if there is no GPU, or fails it if NATTEN_TEST_REQUIRE names
+// metal.
 func onMac(t testing.TB) *simulator {
 	t.Helper()
 	g, err := openSystem()
@@ -71,7 +72,7 @@ func (s *simulator) backend() *Backend {
 	return New(func() (Device, error) { return s, nil })
 }
 
-// copyOf is a tensor's bytes in a buffer, which lies as the tensor does with
+// copyOf is a copy of a tensor's bytes in a buffer. It has the same alignment with
 // respect to multiples of 16 bytes.
 type copyOf struct {
 	host   []byte

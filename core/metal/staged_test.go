@@ -14,11 +14,11 @@ import (
 	"github.com/natten-mps/natten-mps/core/ref"
 )
 
-// Outputs whose elements lie between one another's, such as gradients that are views
-// of one tensor, and between words of somebody else's, which stay as they are. They
-// are written in place, or copied back where Metal declines the pages.
+// The outputs are interleaved, like gradients that are views of one tensor. Between
+// them are words that belong to someone else and must not change. The outputs are
+// written in place, or copied back if Metal refuses to wrap the pages.
 func TestInterleavedOutputs(t *testing.T) {
-	const length, dim, parts = 12, 8, 4 // the last part is somebody else's
+	const length, dim, parts = 12, 8, 4 // the last part belongs to someone else
 	p := core.Problem{
 		Op: core.AttnBackward, DType: core.Float32, Rank: 1, Batch: 2, Heads: 2, HeadDim: dim,
 		Axes: [3]core.Axis{{Length: length, Kernel: 5}},
@@ -44,7 +44,7 @@ func TestInterleavedOutputs(t *testing.T) {
 		}
 		b.Tensors[core.LSE].Strides = [6]int64{length * 2, 2, 1}
 		for i, role := range []core.Role{core.DQuery, core.DKey, core.DValue} {
-			b.Tensors[role] = core.Tensor{ // backwards along the axis, as negative strides go
+			b.Tensors[role] = core.Tensor{ // negative strides along the axis
 				Data: address(memory), Offset: int64(4 * dim * (i + parts*2*(length-1))),
 				Strides: [6]int64{parts * length * 2 * dim, -parts * 2 * dim, parts * dim, 1},
 			}

@@ -4,12 +4,13 @@ package metal
 
 import "github.com/natten-mps/natten-mps/core"
 
-// argument says what a kernel's buffer is. Buffer 0 is the parameter block.
+// argument describes what is bound to a buffer of a kernel. Buffer 0 is the parameter
+// block.
 type argument struct {
 	kind    argumentKind
 	role    core.Role // tensors
 	scratch int       // index of a scratch buffer
-	perRow  bool      // indexed by output although it has a row for each query
+	perRow  bool      // indexed by output although the tensor has a row per query
 	writes  bool
 }
 
@@ -17,7 +18,7 @@ type argumentKind int
 
 const (
 	tensorArgument argumentKind = iota
-	absentArgument              // the problem has no such tensor; the kernel will not touch it
+	absentArgument              // the problem has no such tensor, and the kernel does not access it
 	scratchArgument
 	sizesArgument
 )
@@ -25,7 +26,7 @@ const (
 func reads(r core.Role) argument  { return argument{role: r} }
 func writes(r core.Role) argument { return argument{role: r, writes: true} }
 
-// queries reads the rows of the queries, by output index.
+// queries is the query tensor, read at the rows of the computed queries.
 func queries() argument { return argument{role: core.Query, perRow: true} }
 
 func readsScratch(i int) argument { return argument{kind: scratchArgument, scratch: i} }
@@ -39,8 +40,8 @@ var (
 	absent = argument{kind: absentArgument}
 )
 
-// scratch is a temporary buffer of floats, or of pairs of them, and its strides
-// where a kernel reads them from the parameter block.
+// scratch is a temporary buffer of floats or of pairs of floats. strides are set if a
+// kernel reads them from the parameter block.
 type scratch struct {
 	bytes   int64
 	strides [strideNumbers]int64
@@ -48,18 +49,18 @@ type scratch struct {
 
 // step is one kernel launch of a plan.
 type step struct {
-	variant variant // of the common layout
+	variant variant // for the most common layout
 	args    []argument
-	// wants lists the tensors of which one must be given for the launch to happen;
-	// none: it always does. The kernel is told of them by flags.
+	// wants lists optional outputs. The launch happens if at least one of them is
+	// given, or if the list is empty. Flags tell the kernel which are given.
 	wants   []core.Role
 	params  params
-	extents [3]extent // of what lane groups work on
+	extents [3]extent // rows that lane groups work on
 	groups  Size
 	threads int
 }
 
-// steps decides what a normalized problem runs.
+// steps returns the launches of a normalized problem and their scratch buffers.
 func steps(p *core.Problem, tune *tuning) ([]step, []scratch) {
 	l := &lister{problem: p, tune: tune}
 	switch p.Op {
@@ -92,8 +93,8 @@ type lister struct {
 	scratch []scratch
 }
 
-// optional is the argument of a tensor that other fields of the problem switch
-// on.
+// optional returns a, or absentArgument if the problem's fields switch that tensor
+// off.
 func (l *lister) optional(a argument) argument {
 	switch a.role {
 	case core.RPB:
@@ -168,13 +169,13 @@ func (l *lister) variant(function string, rpb bool, d design) variant {
 	return v
 }
 
-// alignment is the largest number of elements that rows may be aligned to so that
-// the kernel has a use for it: 16 bytes, or 8.
+// alignment returns the largest row alignment, in elements, that the kernel can
+// exploit: 16 bytes, or 8.
 func (v *variant) alignment() int {
 	dims := v.dim
 	for _, p := range templates[v.function].parameters {
 		if p == valueDimParameter {
-			dims |= v.valueDim // whose lowest bits tell what divides both
+			dims |= v.valueDim // its lowest set bit is the largest common power of two
 		}
 	}
 	switch {
@@ -201,7 +202,7 @@ func (l *lister) attnBackward() {
 		return
 	}
 	n := p.Shape(core.LSE)
-	lseDelta := l.addScratch(scratch{ // pairs, see attn_bwd_q.metal
+	lseDelta := l.addScratch(scratch{ // pairs of floats, see attn_bwd_q.metal
 		bytes:   8 * p.Batch * p.Outputs() * p.Heads,
 		strides: [strideNumbers]int64{n[1] * n[2] * n[3] * n[4], n[2] * n[3] * n[4], n[3] * n[4], n[4], 1},
 	})
@@ -225,7 +226,7 @@ func (l *lister) attnBackward() {
 	}
 }
 
-// strip takes all gradients of a problem of one axis in one launch.
+// strip adds the one launch that computes all gradients of a one-axis problem.
 func (l *lister) strip() {
 	l.add("attn_bwd_strip", false, 0, keySide, []core.Role{core.DQuery, core.DKey, core.DValue},
 		reads(core.Query), reads(core.Key), reads(core.Value), reads(core.Out), reads(core.LSE), reads(core.DOut),
@@ -272,7 +273,7 @@ func (l *lister) invExtra(row, attn, out core.Role) {
 	}
 }
 
-// wanted is the list of wants for an output: those that are always given need
+// wanted returns the list of wants for an output. Outputs that are always given need
 // none.
 func wanted(r core.Role) []core.Role {
 	if r == core.Attn || r == core.Out {

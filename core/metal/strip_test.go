@@ -12,9 +12,10 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// Problems of one axis that need several strips: whole and ragged ones, at whose
-// end more queries see the keys than fit at once, dilated and causal ones, and
-// the longest window; with whole threadgroups, and where a GPU takes small ones.
+// Runs one-axis problems that need several strips: full and ragged lengths, dilated
+// and causal windows, the longest window, and ends where more queries see the keys
+// than fit at once. Each runs with full threadgroups and with the smaller ones that a
+// GPU may require.
 func TestStrips(t *testing.T) {
 	for _, threads := range []int{128, 64, 32} {
 		for _, a := range []core.Axis{
@@ -40,7 +41,7 @@ func TestStrips(t *testing.T) {
 	}
 }
 
-// At the ends of an axis and after shrinking, a strip's queries fit its memory.
+// A strip's queries fit its memory, even at the ends of an axis and after shrinking.
 func TestQueriesOfAStripFitItsMemory(t *testing.T) {
 	for lanes := stripRows; lanes <= simdWidth; lanes *= 2 {
 		for threads := threadsPerGroup; threads >= simdWidth; threads /= 2 {
@@ -60,8 +61,8 @@ func TestQueriesOfAStripFitItsMemory(t *testing.T) {
 	}
 }
 
-// seenSpan counts the queries from the first that sees key first to the last that
-// sees key last.
+// seenSpan returns the number of queries from the first that sees key first to the
+// last that sees key last.
 func seenSpan(a *core.Axis, first, last int) int {
 	from, to := a.Inverse(int64(first)), a.Inverse(int64(last))
 	return int(to.First + (to.Count-1)*to.Step - from.First + 1)

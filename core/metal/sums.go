@@ -4,25 +4,25 @@ package metal
 
 import "github.com/natten-mps/natten-mps/core"
 
-// sumGrid is the grid of a kernel that sums over all queries: x things whose
-// gradient is taken, z independent sums of them, over rows queries each.
+// sumGrid is the grid of a kernel that sums over queries: x elements whose gradient
+// is computed, z independent sums for each, and rows queries per sum.
 type sumGrid struct{ x, z, rows int64 }
 
-// cells is the grid of the relative position bias.
+// cells returns the grid of the relative position bias.
 func (l *lister) cells() sumGrid {
 	p := l.problem
 	n := p.Shape(core.RPB)
 	return sumGrid{x: n[1] * n[2] * n[3], z: p.Heads, rows: p.Batch * p.Outputs()}
 }
 
-// tokens is the grid of the additional tokens.
+// tokens returns the grid of the additional tokens.
 func (l *lister) tokens() sumGrid {
 	p := l.problem
 	return sumGrid{x: p.Extra, z: p.Batch * p.KVHeads, rows: p.Outputs()}
 }
 
-// sum adds the launch of a kernel that leaves partial sums of the gradients of
-// outs, and those that add them up.
+// sum adds the launch of a kernel that computes partial sums of the gradients outs,
+// and the launches that add these up.
 func (l *lister) sum(function string, grid sumGrid, outs []core.Role, args ...argument) {
 	p := l.problem
 	d := l.tune.design(p, function)
@@ -45,10 +45,10 @@ func (l *lister) sum(function string, grid sumGrid, outs []core.Role, args ...ar
 	l.steps = append(append(l.steps, x), reductions...)
 }
 
-// reduceThreads are those of a threadgroup of reduce.
+// reduceThreads is the number of threads in a threadgroup of reduce.
 const reduceThreads = 128
 
-// reduction adds up the partial sums of a gradient of four dimensions.
+// reduction adds up the partial sums of a gradient with four dimensions.
 func (l *lister) reduction(out core.Role, sums, splits int) step {
 	r := step{
 		variant: l.variant("reduce", false, design{}), wants: []core.Role{out}, params: l.params(0),

@@ -4,8 +4,8 @@ package metal
 
 import "github.com/natten-mps/natten-mps/core"
 
-// trials are small problems that run exactly the kernels of r in a layout: one with
-// as few features as these allow, one with as many.
+// trials returns two small problems that run exactly the kernels of r for a layout:
+// one with as few features as these kernels permit, and one with as many.
 func (r *runner) trials(l layout) [2]*core.Problem {
 	want := r.names(l)
 	same := func(p core.Problem) *core.Problem {
@@ -21,16 +21,16 @@ func (r *runner) trials(l layout) [2]*core.Problem {
 	}
 	small := *r.problem
 	small.Memory = core.Host
-	copy(small.Axes[:], small.Axes[3-small.Rank:]) // as before Normalize
+	copy(small.Axes[:], small.Axes[3-small.Rank:]) // undoes Normalize, which moves the axes
 	small = changed(small, smaller, same)
 	return [2]*core.Problem{same(changed(small, simpler, same)), same(changed(small, richer, same))}
 }
 
-// change is one of those that make a problem smaller, simpler or richer.
+// change is one modification that makes a problem smaller, simpler or richer.
 type change func(p *core.Problem)
 
-// trialCost is how many products of a query and a key a trial may have, by which the
-// reference's time goes, unless its kernels need more.
+// trialCost is the largest number of query-key products of a trial, which determines
+// the reference's time, unless the kernels need more.
 const trialCost = 4_000
 
 func cost(p *core.Problem) int64 {
@@ -41,7 +41,7 @@ func cost(p *core.Problem) int64 {
 	return pairs
 }
 
-// changed makes those changes that leave the kernels as they are, and cost little.
+// changed applies the changes that keep the kernels the same and the cost low.
 func changed(p core.Problem, changes []change, same func(core.Problem) *core.Problem) core.Problem {
 	for _, c := range changes {
 		q := p
@@ -54,7 +54,8 @@ func changed(p core.Problem, changes []change, same func(core.Problem) *core.Pro
 	return p
 }
 
-// fit makes axes a little longer than a window, so that there are two.
+// fit makes each axis one position per dilation group longer than a window, so that
+// it has two different windows.
 func fit(p *core.Problem) {
 	for i := range p.Rank {
 		a := &p.Axes[i]
@@ -68,11 +69,12 @@ func fit(p *core.Problem) {
 	}
 }
 
-// trialKernel is the largest window along an axis of a trial, by rank: 100 slots,
-// from which on there are other kernels, and a few more.
+// trialKernel is the largest window of a trial along one axis, by rank. It allows
+// slightly more than 100 slots in total, because other kernels are chosen from 100
+// slots on.
 var trialKernel = [...]int64{1: 128, 2: 11, 3: 5}
 
-// atMost makes windows no larger along any axis.
+// atMost limits the window along each axis.
 func atMost(p *core.Problem, kernel int64) {
 	for i := range p.Rank {
 		p.Axes[i].Kernel = min(p.Axes[i].Kernel, kernel)

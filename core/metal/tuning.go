@@ -8,39 +8,40 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// lanes are the choices for a kernel of the "lanes" design.
+// lanes holds the choices for a kernel of the "lanes" design.
 type lanes struct {
-	channels int64 // that one lane holds of a row, at most, as far as a simdgroup has lanes
+	channels int64 // of a row per lane, at most, unless that would take more than a simdgroup's lanes
 	reuse    int   // neighboring queries or keys that share loads: 1, 2 or 4
-	block    int   // of the forward kernel and qk: keys between two updates, at most
-	block16  int   // the same for 4 rows of 16-bit elements, which wait in half the registers; 0: block
+	block    int   // forward kernel and qk: keys between two updates, at most
+	block16  int   // the same for 4 rows of 16-bit elements, which need half the registers; 0: block
 	threads  int   // of a threadgroup
-	aspect   int   // of a tile: its length along axis 2 by that along others; 0: no tiles
+	aspect   int   // of a tile: length along axis 2 divided by length along other axes; 0: no tiles
 }
 
-// tuning is the row of choices for a GPU generation.
+// tuning holds the choices for one GPU generation.
 type tuning struct {
 	generation           int
 	forward, query, keys lanes // fused kernels: attn_fwd, attn_bwd_q and attn_bwd_kv
-	split                lanes // the others
-	// matrixSlots is the window size from which on the "matrix" design pays, and
-	// matrixDims the largest head dimensions whose panels fit the registers.
+	split                lanes // kernels of split operations
+	// matrixSlots is the window size from which the "matrix" design pays off.
+	// matrixDims is the largest head dimension whose panels fit the registers.
 	matrixSlots, matrixDims int64
-	// fill is the number of simdgroups that fill the GPU, for sums over queries.
+	// fill is the number of simdgroups that fill the GPU. Sums over queries use it.
 	fill   int64
-	strips bool // attn_bwd_strip where it applies
+	strips bool // use attn_bwd_strip where it applies
 }
 
-// boxes are the shapes of 8 queries by rank: the nearer to a cube, the more of the
-// union of their windows each of them sees.
+// boxes are the shapes of 8 queries by rank. The closer a box is to a cube, the
+// larger the share of the union of windows that each query sees.
 var boxes = [...][3]int{1: {1, 1, 8}, 2: {1, 2, 4}, 3: {2, 2, 2}}
 
-// tunings are ordered by generation; a GPU gets the last row not newer than it.
-// The choices are those that came first on an H100 among the designs that
-// tests/bench/NOTES.md lists; no Apple GPU has confirmed them. 8 channels and 4 rows per lane
-// are the most whose registers fit (112 of 128 for queries and outputs in flight),
-// the gradients of keys and values take twice as many and so 2 rows. A tile four
-// times as long as wide keeps a simdgroup's queries on two lines.
+// tunings are ordered by generation. A GPU gets the last row that is not newer than
+// it. The choices were the fastest on an H100 among the designs listed in
+// tests/bench/NOTES.md; no Apple GPU has confirmed them. 8 channels and 4 rows per
+// lane are the most that fit the registers (112 of 128 for queries and outputs in
+// flight). Gradients of keys and values need twice as many registers per row and
+// therefore use 2 rows. A tile four times as long as it is wide keeps a simdgroup's
+// queries on two lines.
 var tunings = []tuning{{
 	generation:  0,
 	forward:     lanes{channels: 8, reuse: 4, block: 2, block16: 4, threads: 128, aspect: 4},
@@ -50,7 +51,7 @@ var tunings = []tuning{{
 	matrixSlots: 100, matrixDims: 128, fill: 1024, strips: true,
 }}
 
-// plainest is the design with the fewest registers.
+// plainest is the design that uses the fewest registers.
 var plainest = tuning{
 	forward: plain, query: plain, keys: plain, split: lanes{channels: 4, reuse: 1, block: 1, threads: 128},
 	matrixSlots: math.MaxInt64, fill: 1024,
@@ -68,7 +69,7 @@ func tuningFor(generation int) *tuning {
 	return row
 }
 
-// hasMatrix are the kernels that there are in the "matrix" design.
+// hasMatrix lists the kernels that have a "matrix" design.
 var hasMatrix = map[string]bool{"attn_fwd": true, "attn_bwd_q": true, "attn_bwd_kv": true}
 
 // matrix reports whether a problem runs in the "matrix" design.
@@ -77,8 +78,9 @@ func (t *tuning) matrix(p *core.Problem) bool {
 		p.HeadDim%8 == 0 && p.ValueDim%8 == 0
 }
 
-// strip reports whether all gradients of a problem come from one launch: of one
-// axis, with windows that fit the weights' memory and are short beside the strip.
+// strip reports whether one launch computes all gradients of a problem. The problem
+// must have one axis, windows that fit the memory for the weights, and windows that
+// are short compared with the strip.
 func (t *tuning) strip(p *core.Problem) bool {
 	a, d := &p.Axes[2], t.design(p, "attn_bwd_strip")
 	slots := int(a.Kernel)
@@ -87,7 +89,7 @@ func (t *tuning) strip(p *core.Problem) bool {
 		stripFits(d.threads/d.lanes, slots)
 }
 
-// lanes are the choices for a kernel in the "lanes" design.
+// lanes returns the choices for a kernel in the "lanes" design.
 func (t *tuning) lanes(function string) *lanes {
 	switch function {
 	case "attn_fwd":
@@ -100,7 +102,7 @@ func (t *tuning) lanes(function string) *lanes {
 	return &t.split
 }
 
-// design chooses what a kernel's template takes.
+// design chooses the template parameters of a kernel.
 func (t *tuning) design(p *core.Problem, function string) design {
 	if hasMatrix[function] && t.matrix(p) {
 		return design{lanes: simdWidth, box: boxes[p.Rank], threads: 128}
@@ -128,20 +130,20 @@ func (t *tuning) design(p *core.Problem, function string) design {
 	return d
 }
 
-// share decides which neighbors share loads: if windows have two axes, fused
-// kernels take a square of them, or two along axis 1, because a simdgroup's lane
-// groups, which are neighbors along axis 2, then walk the same lines, and each
-// line as far as one row sees.
+// share decides which neighbors share loads. If windows extend along axis 1, fused
+// kernels take a square of rows, or two rows along axis 1. A simdgroup's lane groups,
+// which are neighbors along axis 2, then walk the same lines of keys, and each line
+// only as far as one row sees.
 func (d *design) share(p *core.Problem, c *lanes) {
 	if p.Axes[2].Kernel == 1 || !everyQuery(p) {
 		return
 	}
 	d.reuse[1] = c.reuse
 	if c.aspect == 0 {
-		return // a split operation, whose groups take one line
+		return // split operations have lane groups on one line
 	}
 	if p.Rank == 1 && d.lanes < 8 {
-		d.reuse[1] = min(c.reuse, 2) // rows of 64 bytes, 4 apart, are too far from one another
+		d.reuse[1] = min(c.reuse, 2) // 64-byte rows with a distance of 4 are too far apart
 	}
 	d.lanes = max(d.lanes, d.reuse[1])
 	if p.Axes[1].Kernel > 1 && c.reuse > 1 {
@@ -149,7 +151,7 @@ func (d *design) share(p *core.Problem, c *lanes) {
 	}
 }
 
-// everyQuery reports whether no query is left out.
+// everyQuery reports whether every query is computed.
 func everyQuery(p *core.Problem) bool {
 	for i := range p.Axes {
 		if p.Axes[i].QueryStep != 1 {
@@ -159,15 +161,15 @@ func everyQuery(p *core.Problem) bool {
 	return true
 }
 
-// evenly is the size of parts into which n are cut: nearly the same for all, and
-// none above largest.
+// evenly returns the size of the parts into which n is split: nearly equal, and none
+// above largest.
 func evenly(n, largest int64) int64 {
 	parts := (n + largest - 1) / largest
 	return (n + parts - 1) / parts
 }
 
-// splits is the number of parts of a sum over queries: enough to fill the GPU,
-// but with 8 rows for each lane group.
+// splits returns the number of parts of a sum over queries: enough to fill the GPU,
+// but with at least 8 rows for each lane group.
 func (t *tuning) splits(g sumGrid, d design) int {
 	fill := (t.fill + g.x*g.z - 1) / max(g.x*g.z, 1)
 	rows := 8 * int64(simdWidth/d.lanes)

@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// variantOf names the kernels of a problem with square windows.
+// variantOf returns the kernel names of a problem with cubic windows.
 func variantOf(t *testing.T, op core.Op, dtype core.DType, rank int, kernel, dim, step int64) string {
 	t.Helper()
 	p := core.Problem{Op: op, DType: dtype, Memory: core.Metal, Rank: rank, Batch: 1, Heads: 1, HeadDim: dim}
@@ -49,7 +49,7 @@ func TestTuningChoosesDesigns(t *testing.T) {
 	}
 }
 
-// A GPU gets the last row not newer than it.
+// A GPU gets the last row that is not newer than it.
 func TestTuningRows(t *testing.T) {
 	last := tunings[len(tunings)-1]
 	require.Equal(t, &tunings[0], tuningFor(0))

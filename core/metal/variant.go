@@ -10,19 +10,19 @@ import (
 	"github.com/natten-mps/natten-mps/shaders"
 )
 
-// layout is what the strides of one run allow.
+// layout is what the strides and addresses of one run permit.
 type layout struct {
-	wide bool // offsets inside a (sample, head) need 64 bits
-	vec  int  // elements to which all rows are aligned: 1, 4 or 8
+	wide bool // offsets within a (sample, head) need 64 bits
+	vec  int  // alignment of all rows, in elements: 1, 4 or 8
 }
 
-// variant is a kernel: a template and its arguments. Those that a template does
+// variant is a kernel: a template and its arguments. Arguments that the template does
 // not take are zero.
 type variant struct {
 	family   string // source file
 	function string // template
 	dtype    core.DType
-	dim      int64 // channels of queries and keys, or the only ones
+	dim      int64 // channels of queries and keys, or of the one tensor with channels
 	valueDim int64
 	rank     int // axes of the problem
 	design   design
@@ -30,24 +30,25 @@ type variant struct {
 	layout   layout
 }
 
-// design is what tuning chooses.
+// design holds the template arguments that the tuning chooses.
 type design struct {
-	lanes int // that hold one row, or a box of rows
-	// reuse counts, along axes 1 and 2, the neighboring queries or keys of a lane
-	// group, which share loads; split operations have them along axis 2 only.
+	lanes int // lanes that hold one row, or a box of rows
+	// reuse is the number of neighboring queries or keys, along axes 1 and 2, that
+	// share loads in one lane group. Split operations share along axis 2 only.
 	reuse [2]int
-	block int // rows taken per step
-	// threads of a threadgroup, and how much longer its tile is along axis 2 than
-	// along the others.
+	block int // rows processed per step
+	// threads is the number of threads of a threadgroup. aspect is the length of its
+	// tile along axis 2 divided by that along the other axes.
 	threads, aspect int
-	// box is the shape of the 8 rows of a simdgroup of the "matrix" design; zero for
-	// the others.
+	// box is the shape of the 8 rows of a simdgroup of the "matrix" design. It is
+	// zero for the "lanes" design.
 	box [3]int
 }
 
 func (d *design) matrix() bool { return d.box[0] != 0 }
 
-// tiled reports whether the kernel's threadgroups take tiles of the "lanes" design.
+// tiled reports whether the kernel's threadgroups process tiles of the "lanes"
+// design.
 func (v *variant) tiled() bool { return hasMatrix[v.function] && !v.design.matrix() }
 
 var elementNames = map[core.DType][2]string{
@@ -56,7 +57,7 @@ var elementNames = map[core.DType][2]string{
 	core.BFloat16: {"bfloat", "bf16"},
 }
 
-// parameter is a template parameter: how it is spelled in names and templates.
+// parameter is a template parameter.
 type parameter int
 
 const (
@@ -71,7 +72,8 @@ const (
 	rpbParameter
 )
 
-// spell returns the parameter's part of a name and of a template's arguments.
+// spell returns the parameter's part of the kernel's name and of the template's
+// arguments.
 func (v *variant) spell(p parameter) (name, argument string) {
 	switch p {
 	case dimParameter:
@@ -100,9 +102,9 @@ func (v *variant) spell(p parameter) (name, argument string) {
 	}
 }
 
-// instance spells the variant as a name, which is the key of pipeline caches, and
-// as template arguments: element type, offset type, parameters of the template,
-// and whether rows are aligned.
+// instance returns the variant's name, which is the key of pipeline caches, and its
+// template arguments: element type, offset type, parameters of the template, and
+// whether rows are aligned.
 func (v *variant) instance() shaders.Instance {
 	element := elementNames[v.dtype]
 	offset := "int"
@@ -129,7 +131,7 @@ func (v *variant) instance() shaders.Instance {
 	}
 }
 
-// template is a kernel template of the sources.
+// template describes a kernel template of the sources.
 type template struct {
 	family     string
 	parameters []parameter

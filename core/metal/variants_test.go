@@ -17,11 +17,12 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// The variant table: every template by element type, alignment, offset type, reuse,
-// number of axes and bias. Dimensions, lanes and blocks are not told apart.
+// The variant table lists every template by element type, alignment, offset type,
+// reuse, number of axes and bias. It does not distinguish head dimensions, lanes and
+// blocks.
 
-// alignments are the values of layout.vec for each element type, each with a head
-// dimension that leads to it; the first is the best.
+// alignments lists the values of layout.vec for each element type, each with a head
+// dimension that leads to it. The first is the best.
 var alignments = map[core.DType][]struct{ vec, dim int64 }{
 	core.Float32:  {{4, 8}, {1, 5}},
 	core.Float16:  {{8, 8}, {4, 12}, {1, 5}},
@@ -71,7 +72,7 @@ func (v variant) kinds(t template) []string {
 	return all
 }
 
-// designs lists those that there are for v's number of axes.
+// designs lists the designs that exist for v's number of axes.
 func (v *variant) designs() []design {
 	reuse := [][2]int{{1, 1}, {1, 2}}
 	square := v.function == "attn_fwd" || v.function == "attn_bwd_q"
@@ -92,8 +93,8 @@ func (v *variant) designs() []design {
 	return list
 }
 
-// small is a problem with padding, masked slots, additional tokens and grouped
-// heads, whose windows are shorter than its axes.
+// small returns a problem with padding, masked slots, additional tokens and grouped
+// heads. Its windows are shorter than its axes.
 func small(op core.Op, dtype core.DType, rank int, dim int64, rpb bool) (core.Problem, []int64) {
 	p := core.Problem{
 		Op: op, DType: dtype, Rank: rank, Batch: 2, Heads: 2, KVHeads: 1, HeadDim: dim, ValueDim: dim,
@@ -118,7 +119,7 @@ func small(op core.Op, dtype core.DType, rank int, dim int64, rpb bool) (core.Pr
 	return p, sizes
 }
 
-// sweep runs what there is of an element type on one device.
+// sweep runs all variants of an element type on one device.
 func sweep(t *testing.T, s *simulator, dtype core.DType) {
 	for n, a := range alignments[dtype] {
 		for _, wide := range []bool{false, true} {
@@ -152,11 +153,12 @@ func sweep(t *testing.T, s *simulator, dtype core.DType) {
 	}
 }
 
-// sweeps are tunings that lead to every design: without reuse, with it, the matrix
-// design, and lane groups of 8 lanes, of which four queries in a line share loads.
+// sweeps are tunings that together lead to every design: without reuse, with reuse,
+// the matrix design, and lane groups of 8 lanes where four queries on a line share
+// loads.
 var sweeps = []tuning{withoutReuse(), withoutMatrix(tunings[0]), everywhereMatrix, withManyLanes()}
 
-// onlyLines is the index of a tuning that makes a difference with one axis only.
+// onlyLines is the index of the tuning that affects only problems with one axis.
 const onlyLines = 3
 
 func withManyLanes() tuning {
@@ -176,8 +178,9 @@ func withoutMatrix(t tuning) tuning {
 	return t
 }
 
-// Every variant of the table agrees with the reference, has no finding of the
-// checker, in ascending and in shuffled order, and none is left out.
+// Every variant of the table agrees with the reference and causes no finding of the
+// checker, with threads in ascending and in shuffled order, and no variant is left
+// out.
 func TestEveryVariantRuns(t *testing.T) {
 	for n, dtype := range dtypes {
 		t.Run(dtype.String(), func(t *testing.T) {
@@ -216,7 +219,8 @@ var (
 	kernelStart      = regexp.MustCompile(`\[\[kernel, max_total_threads_per_threadgroup\((NA_THREADS|\d+)\)\]\] void (\w+)\(`)
 )
 
-// What the sources keep to: see docs of Metal's limits and of torch.mps.compile_shader.
+// The sources respect Metal's documented limits and those of
+// torch.mps.compile_shader.
 func TestSourcesKeepTheLimits(t *testing.T) {
 	for name, template := range templates {
 		source, err := shaders.Source(template.family)
@@ -262,7 +266,7 @@ func TestOneLaunchForwardAndAtMostTwoBackward(t *testing.T) {
 	}
 }
 
-// A pipeline that takes fewer threads than planned gets smaller threadgroups.
+// If a pipeline supports fewer threads than planned, its threadgroups are smaller.
 func TestFewerThreadsThanPlanned(t *testing.T) {
 	s := newSimulator(t, map[string]string{"max_threads": "96"}) // 64 is the next power of two
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {

@@ -15,14 +15,16 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// cacheVariable names the folder of verdicts, the Python package's as well.
+// cacheVariable names the folder that holds verdicts. The Python package uses it,
+// too.
 const cacheVariable = "NATTEN_MPS_CACHE"
 
-// verdicts remember which kernels compute rightly on a machine, in a file that all
-// processes share: machine -> kernels -> why not, empty if they do. Kernels that
-// pass do so one by one; those of a plan that fails are named together.
+// verdicts record which kernels compute correctly on a machine, in a file that all
+// processes share: machine -> kernels -> reason of failure, empty for kernels that
+// passed. Kernels that pass are recorded one by one. If a plan fails, its kernels are
+// recorded together under one entry.
 type verdicts struct {
-	path  string // empty: nothing is kept beyond the process
+	path  string // empty: verdicts are kept in this process only
 	mu    sync.Mutex
 	known map[string]map[string]string // nil: not read yet
 }
@@ -39,13 +41,14 @@ func newVerdicts() *verdicts {
 	return &verdicts{path: filepath.Join(folder, "kernels.json")}
 }
 
-// kernelKey names a kernel and its text, so that a verdict ends with a change of it.
+// kernelKey identifies a kernel by name and source, so that a changed source needs a
+// new verdict.
 func kernelKey(function, source string) string {
 	sum := sha256.Sum256([]byte(source))
 	return function + "-" + hex.EncodeToString(sum[:6])
 }
 
-// identity names the GPU and its system.
+// identity identifies the GPU and the system.
 func (d DeviceInfo) identity() string {
 	return fmt.Sprintf("%s, Apple%d, %s", d.Name, d.Generation, metalrt.System())
 }
@@ -73,7 +76,7 @@ func (v *verdicts) keep(machine string, kernels []string, why string) {
 	if why != "" {
 		kernels = []string{strings.Join(kernels, " ")}
 	}
-	others := v.read() // what other processes have found out meanwhile
+	others := v.read() // verdicts that other processes have added in the meantime
 	for _, all := range []map[string]map[string]string{v.known, others} {
 		if all[machine] == nil {
 			all[machine] = map[string]string{}
@@ -82,7 +85,7 @@ func (v *verdicts) keep(machine string, kernels []string, why string) {
 			all[machine][kernel] = why
 		}
 	}
-	_ = v.write(others) // a verdict that is not kept is found out again
+	_ = v.write(others) // a verdict that was not written is determined again
 }
 
 func (v *verdicts) load() {

@@ -8,11 +8,11 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// workspace is scratch memory that grows to what jobs have asked for.
+// workspace is scratch memory that grows to the size of the largest job.
 type workspace struct{ buffers []metalrt.Buffer }
 
-// grow replaces buffers that are too short. The GPU may still be using one that is
-// released: the command buffer keeps it.
+// grow replaces buffers that are too short. The GPU may still be using a buffer that
+// is released here; its command buffer keeps it alive.
 func (w *workspace) grow(device metalrt.Device, sizes []int64) error {
 	for len(w.buffers) < len(sizes) {
 		w.buffers = append(w.buffers, metalrt.Buffer{})
@@ -34,7 +34,8 @@ func (w *workspace) grow(device metalrt.Device, sizes []int64) error {
 	return nil
 }
 
-// workspaces are the scratch memory of a GPU.
+// workspaces manages the scratch memory of a GPU: free for jobs on our own queue, and
+// one per torch stream.
 type workspaces struct {
 	mu      sync.Mutex
 	free    []*workspace
