@@ -10,70 +10,72 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/sched"
 )
 
-// Cursor is where one goroutine is in a walk: in a tile of items along the fastest axis,
-// at one place of the slow axes.
+// Cursor is the position of one goroutine in a walk: a tile of items along the fastest axis at
+// one position on each slow axis.
 type Cursor struct {
 	Run    *Run
 	Walk   *Walk
 	Stage  *Stage
-	Lines  [3]Line // of the dilation group
+	Lines  [3]Line // axes of the current dilation group
 	Sample int
 	KVHead int
-	Member int // first query head of the key head's group that takes part
+	Member int // first query head, within the key head's group, that is processed
 
-	Index     [3]int // number of the tile's first item on each axis
-	Positions int    // of the tile along the fastest axis
-	Lo, Hi    []int  // [position] what it meets along the fastest axis
+	Index     [3]int // index of the tile's first item on each axis
+	Positions int    // items in the tile
+	Lo, Hi    []int  // [position] the keys (or queries) it meets along the fastest axis: [Lo, Hi)
 	Start     []int  // [position] first window slot
 	Low, High int    // union of [Lo, Hi)
-	Tokens    bool   // what is met are the additional tokens
+	Tokens    bool   // the items meet the additional tokens
 
-	FirstHead, EndHead int // of the task, in walks that take heads together
+	FirstHead, EndHead int // heads of the task, in walks that process heads together
 
-	class int // of dilation
-	bin   int // element of the first query head in the partial sums of d_rpb
+	class int // index of the dilation group
+	bin   int // index of the first query head's sums in the partial sums of d_rpb
 	rows  *sched.Stealable[Rows]
-	whole bool // nobody may take rows off
+	whole bool // rows may not be stolen
 }
 
-// Rows is what a worker must know to compute rows of a tile for a key head at one place of
-// axis 0.
+// Rows describes rows of a tile, for one key head and one position on axis 0, so that another
+// worker can compute them.
 type Rows struct {
-	Stage               int // number of it in the job
+	Stage               int // index of the stage in the job
 	sample, class       int
-	position, positions int // of the tile along axis 2
+	position, positions int // first item and number of items of the tile along axis 2
 	kvHead, member      int
 	plane               int
 	firstHead, endHead  int
 }
 
-// Tiles is what an engine does on the way.
+// Tiles is implemented by engines. A Cursor calls it during the traversal.
 type Tiles interface {
-	// Plan is called with the positions of a tile, n <= number < n+count, before its columns.
+	// Plan announces a tile of the positions n to n+count-1. It is called before the tile's
+	// columns.
 	Plan(n, count int)
-	// Column is called to walk the tile down the slow axes for the cursor's heads.
+	// Column computes the tile at all positions from <= n < to of the slow axes, for the
+	// cursor's heads.
 	Column(from, to [3]int)
 }
 
-// Begin readies the cursor for a stage. Rows that others may take are published in rows,
-// unless whole says that they may not.
+// Begin prepares the cursor for a stage. Rows not yet begun are published in rows; if whole is
+// true, other workers may not steal them.
 func (c *Cursor) Begin(run *Run, s *Stage, rows *sched.Stealable[Rows], whole bool) {
 	c.Run, c.Walk, c.Stage, c.rows = run, s.Walk, s, rows
-	turns := c.Walk.turns() > 1 // query heads that add to the same gradients
+	turns := c.Walk.turns() > 1 // several query heads add to the same gradients, in a fixed order
 	c.whole = whole || s.Binning || turns
 	c.Tokens = false
 }
 
-// End lets go of the run.
+// End drops the cursor's references to the run.
 func (c *Cursor) End() { c.Run, c.Walk, c.Stage, c.rows = nil, nil, nil, nil }
 
-// Task goes through one task of the stage.
+// Task processes one task of the stage.
 func (c *Cursor) Task(n int64, tiles Tiles) {
 	if !c.Stage.Binning {
 		c.cell(n, tiles)
 		return
 	}
-	// All tasks of one part of d_rpb, in order.
+	// Process all cells that add to one part of d_rpb, in a fixed order.
 	w := c.Walk
 	head, part := int(n)%w.Counts[5], int(n)/w.Counts[5]
 	perHead, groups := w.Tasks/int64(w.Counts[5]), w.groupParts()
@@ -84,7 +86,7 @@ func (c *Cursor) Task(n int64, tiles Tiles) {
 	}
 }
 
-// cell goes through one cell of the task grid.
+// cell processes one cell of the task grid.
 func (c *Cursor) cell(n int64, tiles Tiles) {
 	w := c.Walk
 	var at [6]int
@@ -113,7 +115,7 @@ func (c *Cursor) cell(n int64, tiles Tiles) {
 	first, end := at[5]*w.Heads, min((at[5]+1)*w.Heads, int(w.Problem.KVHeads)*groups)
 	c.FirstHead, c.EndHead = first, end
 	if w.Together {
-		end = first + 1 // the others go along
+		end = first + 1 // Column processes FirstHead to EndHead itself
 	}
 	for n2 := from[2]; n2 < to[2]; n2 += w.Tile {
 		tiles.Plan(n2, min(w.Tile, to[2]-n2))
@@ -126,7 +128,7 @@ func (c *Cursor) cell(n int64, tiles Tiles) {
 	}
 }
 
-// Stolen goes through rows that were taken off another goroutine.
+// Stolen processes rows that were stolen from another goroutine.
 func (c *Cursor) Stolen(r *Rows, from, end int, tiles Tiles) {
 	c.enter(r.sample, r.class)
 	c.FirstHead, c.EndHead = r.firstHead, r.endHead
@@ -136,7 +138,6 @@ func (c *Cursor) Stolen(r *Rows, from, end int, tiles Tiles) {
 }
 
 // enter sets the lines of a dilation group and returns the number of items on each axis.
-// A group's first row is that of the first key and query of its lines; see NewLine.
 func (c *Cursor) enter(sample, class int) (items [3]int) {
 	c.Sample, c.class = sample, class
 	p := c.Walk.Problem
@@ -157,7 +158,7 @@ func (c *Cursor) enter(sample, class int) (items [3]int) {
 	return items
 }
 
-// SetTile sets the positions of the tile, n <= number < n+count, and what they meet.
+// SetTile makes the tile the positions n to n+count-1, and finds what each of them meets.
 func (c *Cursor) SetTile(n, count int) {
 	c.Index[2], c.Positions = n, count
 	c.Lo, c.Hi, c.Start = kern.Grow(c.Lo, count), kern.Grow(c.Hi, count), kern.Grow(c.Start, count)
@@ -172,20 +173,20 @@ func (c *Cursor) SetTile(n, count int) {
 	c.Low = min(c.Low, c.High)
 }
 
-// Publish makes rows of the column in hand, at a place of axis 0, those to be taken by
-// NextRows or by others.
+// Publish offers the rows from <= n1 < end of the current column, at position n0 of axis 0, to
+// NextRows and to other workers.
 func (c *Cursor) Publish(n0, from, end int) {
 	c.rows.Publish(from, end, Rows{
 		c.Stage.Number, c.Sample, c.class, c.Index[2], c.Positions, c.KVHead, c.Member, n0, c.FirstHead, c.EndHead,
 	}, c.whole)
 }
 
-// NextRows returns the next of the published rows, up to step of them, and the end of
-// those that are left.
+// NextRows claims up to step of the published rows. It returns the first of them and the end
+// of all published rows.
 func (c *Cursor) NextRows(step int) (row, end int, ok bool) { return c.rows.Take(step) }
 
-// Span returns what the n-th item of an axis meets, lo <= number < hi, and the first slot
-// of its window.
+// Span returns the range [lo, hi) of keys (or queries) that the n-th item of an axis meets,
+// and the key of its first window slot, 0 in an inverse walk.
 func (c *Cursor) Span(axis, n int) (lo, hi, start int) {
 	if c.Walk.Pass.Kind.Inverse() {
 		lo, hi = c.Lines[axis].QueriesOf(n)
@@ -194,7 +195,7 @@ func (c *Cursor) Span(axis, n int) (lo, hi, start int) {
 	return c.Lines[axis].KeysOf(n)
 }
 
-// MetRows is the number of rows along axis 1 of what items meet.
+// MetRows is the number of keys (in an inverse walk: queries) along axis 1.
 func (c *Cursor) MetRows() int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return c.Lines[1].Queries
@@ -202,7 +203,8 @@ func (c *Cursor) MetRows() int {
 	return c.Lines[1].Keys
 }
 
-// Members is the number of query heads of whose queries are met together.
+// Members is the number of heads that an item meets at once: 1 key head or, in an inverse
+// walk, Stacked query heads.
 func (c *Cursor) Members() int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return c.Walk.Stacked
@@ -210,7 +212,8 @@ func (c *Cursor) Members() int {
 	return 1
 }
 
-// MembersInHand is the number of query heads, from Member on, that are items together.
+// MembersInHand is the number of query heads, from Member on, whose items are computed
+// together.
 func (c *Cursor) MembersInHand() int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return 1
@@ -218,10 +221,10 @@ func (c *Cursor) MembersInHand() int {
 	return min(c.Walk.Member, c.Walk.Group-c.Member)
 }
 
-// Adds reports whether gradients are added to those of query heads before.
+// Adds reports whether gradients are added to those that earlier query heads stored.
 func (c *Cursor) Adds() bool { return c.Walk.Pass.Kind.Inverse() && c.Member > 0 }
 
-// ItemHead is the head of items: a query head, or the key head in the inverse walk.
+// ItemHead is the head of the items: a query head or, in an inverse walk, the key head.
 func (c *Cursor) ItemHead(member int) int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return c.KVHead
@@ -229,7 +232,7 @@ func (c *Cursor) ItemHead(member int) int {
 	return c.QueryHead(member)
 }
 
-// MetHead is the head of what is met: the key head, or a query head in the inverse walk.
+// MetHead is the head that the items meet: the key head or, in an inverse walk, a query head.
 func (c *Cursor) MetHead(member int) int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return c.QueryHead(member)
@@ -237,10 +240,11 @@ func (c *Cursor) MetHead(member int) int {
 	return c.KVHead
 }
 
-// QueryHead is the query head of a member, counted from Member.
+// QueryHead is the query head with the given index relative to Member.
 func (c *Cursor) QueryHead(member int) int { return c.KVHead*c.Walk.Group + c.Member + member }
 
-// ItemRoles are the tensors that items come from: of QK and of VO channels.
+// ItemRoles returns the tensors that items are read from: the one with QK channels and the one
+// with VO channels.
 func (c *Cursor) ItemRoles() (qk, vo core.Role) {
 	switch {
 	case !c.Walk.Pass.Kind.Inverse():
@@ -251,7 +255,8 @@ func (c *Cursor) ItemRoles() (qk, vo core.Role) {
 	return core.Key, core.Value
 }
 
-// MetRoles are the tensors that what is met comes from.
+// MetRoles returns the tensors of the keys (or queries) that items meet, in the same order as
+// ItemRoles.
 func (c *Cursor) MetRoles() (qk, vo core.Role) {
 	switch {
 	case c.Walk.Pass.Kind.Inverse():
@@ -262,8 +267,8 @@ func (c *Cursor) MetRoles() (qk, vo core.Role) {
 	return core.Key, core.Value
 }
 
-// Address returns where the channels of a role's tensor are for the n-th query or key of
-// the lines, whichever the tensor has.
+// Address returns the address of the channels of one row of a role's tensor. n0, n1 and n2
+// count queries or keys of the lines, whichever the tensor holds.
 func (c *Cursor) Address(role core.Role, n0, n1, n2, head int) core.Address {
 	x, l := &c.Run.Tensors[role], &c.Lines
 	switch role {
@@ -279,8 +284,8 @@ func (c *Cursor) Address(role core.Role, n0, n1, n2, head int) core.Address {
 	return x.Row(c.Sample, n0, n1, n2, head)
 }
 
-// Step is the number of bytes from the channels at one place of the fastest axis to those
-// at the next.
+// Step is the distance in bytes between the channels of neighboring queries or keys of the
+// dilation group along the fastest axis.
 func (c *Cursor) Step(role core.Role) int {
 	x, l := &c.Run.Tensors[role], &c.Lines[2]
 	switch role {
@@ -294,18 +299,19 @@ func (c *Cursor) Step(role core.Role) int {
 	return l.Output.Step * x.Strides[3]
 }
 
-// Source is the rows of channels of a role's tensor along the fastest axis, from the n2-th
-// query or key on.
+// Source describes the rows of channels of a role's tensor along the fastest axis, beginning
+// with query or key n2.
 func (c *Cursor) Source(role core.Role, n0, n1, n2, head, channels int) kern.Source {
 	return kern.Source{P: c.Address(role, n0, n1, n2, head), Step: c.Step(role), Channels: channels, DType: c.Run.Tensors[role].DType}
 }
 
-// Items is the rows of the tile's items.
+// Items describes the rows of channels of the tile's items.
 func (c *Cursor) Items(role core.Role, member, channels int) kern.Source {
 	return c.Source(role, c.Index[0], c.Index[1], c.Index[2], c.ItemHead(member), channels)
 }
 
-// Bias is the entry of d_rpb, and of rpb, for an item and what it meets on an axis.
+// Bias is the index, along an axis of rpb and d_rpb, for an item and a key (or query) that it
+// meets.
 func (c *Cursor) Bias(axis, item, met int) int {
 	l, kernel := &c.Lines[axis], int(c.Walk.Problem.Axes[axis].Kernel)
 	if c.Walk.Pass.Kind.Inverse() {
@@ -314,7 +320,7 @@ func (c *Cursor) Bias(axis, item, met int) int {
 	return l.PositionOf(met) - l.Position.At(item) + kernel - 1
 }
 
-// BiasStep is what Bias changes by from one to the next of what is met.
+// BiasStep is the change of Bias from one key (or query) that an item meets to the next.
 func (c *Cursor) BiasStep(axis int) int {
 	if c.Walk.Pass.Kind.Inverse() {
 		return -c.Lines[axis].Position.Step

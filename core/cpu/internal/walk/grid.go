@@ -4,29 +4,29 @@ package walk
 
 import "github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 
-// Grid is a walk's tasks.
+// Grid divides a walk into tasks.
 type Grid struct {
-	Shape     [3]int // of a task: positions on axes 0 and 1, tiles on axis 2
-	Heads     int    // key heads, or parts of their groups, of a task
-	Counts    [6]int // of tasks: batch, dilation class, axis 0, axis 1, axis 2, heads
+	Shape     [3]int // size of a task: positions on axes 0 and 1, tiles on axis 2
+	Heads     int    // key heads, or parts of their groups, per task
+	Counts    [6]int // tasks per dimension: batch, dilation class, axis 0, axis 1, axis 2, heads
 	Tasks     int64  // product of Counts
-	Parts     int    // partial sums of d_rpb
-	Together  bool   // the heads of a task are taken row by row
-	Colored   bool   // tasks with an even number on ColorAxis come first, as neighbors meet the same keys
+	Parts     int    // number of partial sums of d_rpb
+	Together  bool   // a task processes all its heads before it moves to the next row
+	Colored   bool   // tasks with an even index on ColorAxis come first, as neighbors meet the same keys
 	ColorAxis int
 }
 
-// Cut says how tasks are shaped.
+// Cut limits the shape of tasks.
 type Cut struct {
-	Largest  float64 // multiply-adds from which a task is not made larger
-	Least    float64 // those that are enough where there are few tasks; 0: TaskWork
-	Pairs    bool    // rows come in pairs
-	MostRows int     // of a task along axis 1; 0: any number
+	Largest  float64 // multiply-adds at which a task stops growing
+	Least    float64 // multiply-adds that suffice when the whole problem is small; 0 means TaskWork
+	Pairs    bool    // rows are processed in pairs
+	MostRows int     // limit on a task's rows along axis 1; 0 means no limit
 	Together bool    // see Grid
 }
 
-// CutTasks makes the grid, whose tasks are widened along axis 1, over heads, along axes 2
-// and 0 until they are large enough.
+// CutTasks makes the grid. Tasks grow along axis 1, then over heads, then along axes 2 and 0,
+// until they are large enough.
 func (w *Walk) CutTasks(c Cut) {
 	p := w.Problem
 	heads := int(p.KVHeads) * w.groupParts()
@@ -65,7 +65,7 @@ func (w *Walk) CutTasks(c Cut) {
 	w.lay()
 }
 
-// lay makes the grid of tasks of the shape.
+// lay sets the counts of the grid from the shape of a task.
 func (w *Walk) lay() {
 	tiles := kern.CeilDiv(w.Extent[2], max(w.Tile, 1))
 	w.Count([6]int{
@@ -83,7 +83,7 @@ func (w *Walk) Classes() int {
 	return int(a[0].Dilation * a[1].Dilation * a[2].Dilation)
 }
 
-// Count sets the numbers of tasks.
+// Count sets the number of tasks per dimension and what follows from it.
 func (w *Walk) Count(counts [6]int) {
 	w.Counts, w.Tasks = counts, 1
 	for _, n := range counts {
@@ -92,7 +92,7 @@ func (w *Walk) Count(counts [6]int) {
 	w.Parts = int(min(16, max(w.Tasks/int64(max(counts[5], 1)), 1)))
 }
 
-// Colors is the number of sets of tasks that come one after the other.
+// Colors is the number of colors: tasks of color 0 come before those of color 1.
 func (w *Walk) Colors() int {
 	if w.Colored {
 		return 2
@@ -100,11 +100,11 @@ func (w *Walk) Colors() int {
 	return 1
 }
 
-// ofColor is the number of tasks along ColorAxis of a color.
+// ofColor is the number of tasks of a color along ColorAxis.
 func (w *Walk) ofColor(color int) int { return kern.CeilDiv(w.Counts[2+w.ColorAxis]-color, 2) }
 
-// Neighbors are the tasks of color 0 that meet keys in common with a task of color 1, from
-// first up to end by steps.
+// Neighbors returns the tasks of color 0 that share keys with task n of color 1: first,
+// first+step, ... below end.
 func (w *Walk) Neighbors(n int64) (first, end, step int64) {
 	step = 1
 	for _, count := range w.Counts[3+w.ColorAxis:] {
@@ -116,18 +116,19 @@ func (w *Walk) Neighbors(n int64) (first, end, step int64) {
 	return first, first + min(2, evens-at)*step, step
 }
 
-// Hands is the number of goroutines that tasks and the rows of tasks are enough for.
+// Hands is the number of goroutines that can be kept busy by so many tasks, including by
+// stealing their rows.
 func (w *Walk) Hands(tasks int64) int64 {
 	if w.Pass.Kind == AttnGradients || w.bins() {
-		return tasks // nobody takes rows off them
+		return tasks // their rows may not be stolen
 	}
 	return tasks * int64(max(min(w.Shape[1], w.Extent[1])/handRows, 1))
 }
 
-// handRows is the rows that are worth another goroutine.
+// handRows is the number of rows that justifies another goroutine.
 const handRows = 4
 
-// taskCount is the number of tasks of a color.
+// taskCount is the number of tasks of a color, or of all tasks if the walk has no colors.
 func (w *Walk) taskCount(color int) int64 {
 	if !w.Colored {
 		return w.Tasks

@@ -15,24 +15,23 @@ type Progression struct{ First, Step int }
 // At is the n-th of them.
 func (p Progression) At(n int) int { return p.First + n*p.Step }
 
-// Line is one axis of one dilation group: its keys, the queries of it that are
-// computed, and which of them meet. Indices are those of the tensors, which begin where
-// the ranges of the axis do.
+// Line is one axis of one dilation group: its keys, its computed queries, and which of them
+// meet. Indices refer to the tensors, which begin where the ranges of the axis begin.
 type Line struct {
 	Keys, Queries int
 	Key           Progression // index of a key
 	Query         Progression // index of a query
-	Output        Progression // index of its output
-	Position      Progression // of the query in the dilation group
+	Output        Progression // index of a query's output
+	Position      Progression // position of a query in the dilation group
 	axis          core.Axis
 	firstKey      int  // position of the first key in the dilation group
-	all           bool // every query meets every key: additional tokens
+	all           bool // every query meets every key (additional tokens)
 }
 
-// NewLine describes the dilation group of the given residue. Its first key is the residue,
-// its first query the first one of its keys that is computed. On an axis with ranges the
-// keys are those from the first to the last that a query of the range sees, and none
-// if it has no query.
+// NewLine describes the dilation group with the given residue. Its first key has the index
+// residue, and its first query is the first position of the group at which a query is
+// computed. On an axis with ranges the keys extend from the first to the last one that a query
+// in the range sees; there are none if the group has no query in the range.
 func NewLine(a core.Axis, residue int64) Line {
 	group := a.GroupLength(residue)
 	l := Line{axis: a, Keys: int(group), Key: Progression{int(residue), int(a.Dilation)}}
@@ -60,14 +59,15 @@ func NewLine(a core.Axis, residue int64) Line {
 	return l
 }
 
-// positionsBefore is the number of positions of a dilation group that are before an index.
+// positionsBefore is the number of positions of a dilation group before an index.
 func positionsBefore(a *core.Axis, residue, index int64) int64 {
 	return kern.CeilDiv(max(index-residue, 0), a.Dilation)
 }
 
 // firstComputed returns the first position p of a dilation group at which a query is
-// computed, where residue + p*dilation is a multiple of query_step; it may be beyond the
-// group. There is none if a common factor of dilation and query_step does not divide residue.
+// computed: the smallest p >= 0 for which residue + p*dilation is a multiple of query_step. It
+// may lie past the end of the group. There is no such p unless residue is a multiple of
+// gcd(dilation, query_step).
 func firstComputed(a *core.Axis, residue int64) (p int64, any bool) {
 	period := a.Period() // query_step / gcd
 	gcd := a.QueryStep / period
@@ -80,8 +80,8 @@ func firstComputed(a *core.Axis, residue int64) (p int64, any bool) {
 	return int64(rest), true
 }
 
-// inverse returns the x with 0 <= x < m and a*x = 1 modulo m, which a has no common factor
-// with, by Euclid's algorithm.
+// inverse returns the x with 0 <= x < m and a*x = 1 modulo m, by the extended Euclidean
+// algorithm. a and m must be coprime.
 func inverse(a, m int64) int64 {
 	r, rest, x, next := m, a, int64(0), int64(1)
 	for rest != 0 {
@@ -92,7 +92,7 @@ func inverse(a, m int64) int64 {
 	return (x%m + m) % m
 }
 
-// TokenLine is an axis on which each of n keys is met by every query of a.
+// TokenLine returns a line on which every query of axis a meets all n keys.
 func TokenLine(a core.Axis, n int) Line {
 	return Line{
 		axis: a, Keys: n, Key: Progression{0, 1}, Queries: int(a.Outputs()),
@@ -100,8 +100,8 @@ func TokenLine(a core.Axis, n int) Line {
 	}
 }
 
-// KeysOf returns the keys lo <= n < hi that the query meets, and the key, maybe
-// an absent one, of its first window slot.
+// KeysOf returns the keys [lo, hi) that the query meets, and the key of its first window slot,
+// which may be masked or out of bounds.
 func (l *Line) KeysOf(query int) (lo, hi, start int) {
 	if l.all {
 		return 0, l.Keys, 0
@@ -110,7 +110,7 @@ func (l *Line) KeysOf(query int) (lo, hi, start int) {
 	return int(w.Lo) - l.firstKey, int(w.Hi) - l.firstKey, int(w.Start) - l.firstKey
 }
 
-// QueriesOf returns the queries lo <= n < hi that meet the key.
+// QueriesOf returns the queries [lo, hi) that meet the key.
 func (l *Line) QueriesOf(key int) (lo, hi int) {
 	if l.all {
 		return 0, l.Queries
@@ -121,7 +121,7 @@ func (l *Line) QueriesOf(key int) (lo, hi int) {
 	}
 	lo = (int(q.First-l.axis.QueryFirst/l.axis.QueryStep) - l.Output.First) / l.Output.Step
 	lo, hi = max(lo, 0), min(lo+int(q.Count), l.Queries)
-	if lo >= hi { // they are outside the range
+	if lo >= hi { // all of them are outside the range of queries
 		return 0, 0
 	}
 	return lo, hi
@@ -130,5 +130,5 @@ func (l *Line) QueriesOf(key int) (lo, hi int) {
 // PositionOf is the position of a key in the dilation group.
 func (l *Line) PositionOf(key int) int { return l.firstKey + key }
 
-// Own is the key at the position of a query.
+// Own is the key at a query's own position.
 func (l *Line) Own(query int) int { return l.Position.At(query) - l.firstKey }

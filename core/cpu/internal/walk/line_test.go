@@ -10,7 +10,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// The first computed query of every group, compared with a search.
+// firstComputed agrees with a linear search in every dilation group.
 func TestFirstComputed(t *testing.T) {
 	for dilation := range int64(14) {
 		for step := range int64(20) {
@@ -28,14 +28,14 @@ func TestFirstComputed(t *testing.T) {
 			}
 		}
 	}
-	// Numbers whose product does not fit 64 bits.
+	// Numbers whose product does not fit in 64 bits.
 	a := core.Axis{Length: 1 << 60, Kernel: 1, Dilation: 1<<59 - 55, Stride: 1, QueryStep: 1<<60 - 93}
 	p, any := firstComputed(&a, 1<<58)
 	require.True(t, any)
 	require.Less(t, p, a.Period())
 }
 
-// Kernels that are too long to count have a bound, and so no less than what is counted.
+// The bound used for kernels that are too long to count is never below the exact count.
 func TestMostQueriesOfAKey(t *testing.T) {
 	for kernel := int64(1); kernel <= 40; kernel++ {
 		for _, length := range []int64{kernel, kernel + 1, kernel + kernel/2, 2*kernel + 1, 5 * kernel} {

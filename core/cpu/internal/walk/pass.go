@@ -4,11 +4,11 @@ package walk
 
 import "github.com/natten-mps/natten-mps/core"
 
-// Kind is what a pass computes. Up to AttnGradients queries are items and keys are met,
-// from AttnKey on it is the other way round.
+// Kind says what a pass computes. Up to AttnGradients the items are queries, which meet keys;
+// from AttnKey on the items are keys, which meet queries.
 type Kind uint8
 
-// Kinds.
+// The kinds, with the outputs that each produces.
 const (
 	AttnOut       Kind = iota // out, lse
 	QKAttn                    // attn
@@ -22,15 +22,15 @@ const (
 	AVValue                   // d_value of av
 )
 
-// Inverse reports whether keys are items and queries are met.
+// Inverse reports whether the items are keys, which meet queries.
 func (k Kind) Inverse() bool { return k >= AttnKey }
 
-// Products says which products a pass takes. QK are the channels of queries and keys,
-// VO those of values and outputs.
+// Products says which products a pass computes. QK denotes the channels of queries and keys,
+// VO the channels of values and outputs.
 type Products struct {
-	QK, DOutV    bool // items . what they meet
-	SumQK, SumVO bool // weights times what items meet
-	Scatter      bool // weights times items, both channels, to what they meet
+	QK, DOutV    bool // dot products of items with the keys (or queries) that they meet
+	SumQK, SumVO bool // weighted sums over the keys (or queries) that an item meets
+	Scatter      bool // weights times items, QK and VO, added to the keys that they meet
 }
 
 var productsOf = [...]Products{
@@ -49,8 +49,8 @@ var productsOf = [...]Products{
 // Pass is what is computed in one walk over a problem.
 type Pass struct {
 	Kind    Kind
-	Tokens  bool        // items of the inverse walk are the additional tokens
-	Outputs []core.Role // that make it necessary
+	Tokens  bool        // the items of the inverse walk are the additional tokens
+	Outputs []core.Role // the pass is needed if any of these is wanted
 }
 
 var passesOf = [...][]Pass{
@@ -74,10 +74,10 @@ var passesOf = [...][]Pass{
 	},
 }
 
-// gradients is the pass that stands for all of a fused backward operation.
+// gradients is one pass that can replace all passes of a fused backward operation.
 var gradients = Pass{AttnGradients, false, []core.Role{core.DQuery, core.DKey, core.DValue, core.DRPB}}
 
-// Passes returns the passes of an operation, each of which gives some of its outputs.
+// Passes returns the passes of an operation, each of which produces some of its outputs.
 func Passes(p *core.Problem) (passes []Pass) {
 	for _, q := range passesOf[p.Op] {
 		if !q.Tokens || p.Extra > 0 {
@@ -87,8 +87,7 @@ func Passes(p *core.Problem) (passes []Pass) {
 	return passes
 }
 
-// Whole returns the pass that gives all outputs of an operation, if there is one besides
-// its Passes.
+// Whole returns a single pass that can replace the Passes of an operation, if there is one.
 func Whole(p *core.Problem) (pass Pass, ok bool) {
 	return gradients, p.Op == core.AttnBackward
 }

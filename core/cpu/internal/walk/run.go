@@ -8,29 +8,29 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// Run is what a run gives to its walks.
+// Run holds what the walks of one run share.
 type Run struct {
 	Problem *core.Problem
 	Tensors [core.NumRoles]Tensor
-	Sizes   []int64 // of ragged samples
+	Sizes   []int64 // lengths of ragged samples
 	bins    bins
-	memory  *scratch.Memory // made with the first bins
+	memory  *scratch.Memory // of bins; nil until they are first needed
 }
 
 // Given reports whether the caller passed the role's tensor.
 func (r *Run) Given(role core.Role) bool { return r.Tensors[role].Given() }
 
-// Stage is a walk in a run: tasks that do not wait for those of other stages of the job.
+// Stage is a walk, or one color of it, in a run.
 type Stage struct {
-	Number   int // in the job
+	Number   int // index in the job
 	Walk     *Walk
-	Products Products // that the given outputs need
-	Binning  bool     // the walk sums up d_rpb
-	Color    int      // of its tasks, if the walk has colors
-	Count    int64    // of tasks, 0 if no given output needs them
+	Products Products // those that the given outputs need
+	Binning  bool     // the walk accumulates d_rpb
+	Color    int      // color of the tasks, if the walk has colors
+	Count    int64    // number of tasks; 0 if no given output needs the walk
 }
 
-// Stage returns the stage of a run for tasks of a color.
+// Stage returns the stage with the walk's tasks of a color.
 func (w *Walk) Stage(run *Run, color int) Stage {
 	s := Stage{Walk: w, Products: w.Products, Color: color}
 	qk, vo := false, false
@@ -91,8 +91,8 @@ func binsOf[T kern.Number](b *bins) []T {
 	return of.([]T)
 }
 
-// Bins returns the sums of d_rpb that the task in hand adds to, from those of the first
-// query head on, or nil if it has none.
+// Bins returns the partial sums of d_rpb that the current task adds to, beginning with its
+// first query head, or nil if the stage does not compute d_rpb.
 func Bins[T kern.Number](c *Cursor) []T {
 	if !c.Stage.Binning {
 		return nil
@@ -100,7 +100,7 @@ func Bins[T kern.Number](c *Cursor) []T {
 	return binsOf[T](&c.Run.bins)[c.bin:]
 }
 
-// BiasSize is the number of bias entries of a head.
+// BiasSize is the number of bias entries per head.
 func BiasSize(p *core.Problem) int {
 	n := 1
 	for a := range p.Axes {
@@ -109,7 +109,7 @@ func BiasSize(p *core.Problem) int {
 	return n
 }
 
-// StoreBins adds up the parts of d_rpb in their order.
+// StoreBins adds up the partial sums of d_rpb, in a fixed order, and stores the result.
 func (r *Run) StoreBins(w *Walk) {
 	if w.Problem.DType == core.Float64 {
 		storeBins(r, w, r.bins.double)

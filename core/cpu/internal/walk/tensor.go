@@ -11,7 +11,7 @@ type Tensor struct {
 	DType   core.DType
 }
 
-// NewTensor returns a tensor of the element type.
+// NewTensor converts a tensor with elements of the given type.
 func NewTensor(t core.Tensor, dtype core.DType) Tensor {
 	if t.Data == 0 {
 		return Tensor{}

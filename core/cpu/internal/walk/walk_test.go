@@ -13,13 +13,13 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// item is one that a walk comes to, for one turn of query heads.
+// item identifies one visit of a walk to an item.
 type item struct {
 	sample, class, n0, n1, n2 int
 	kvHead, member            int
 }
 
-// visitor counts how often a walk comes to each item.
+// visitor counts how often a walk visits each item.
 type visitor struct {
 	at   Cursor
 	seen map[item]int
@@ -47,7 +47,7 @@ func (v *visitor) Column(from, to [3]int) {
 	}
 }
 
-// items is the number of items of a walk, by the lengths of the samples.
+// items is the expected number of visits of a walk, computed from the lengths of the samples.
 func items(w *Walk, sizes []int64) (count int) {
 	p := w.Problem
 	for sample := range p.Batch {
@@ -72,8 +72,8 @@ func items(w *Walk, sizes []int64) (count int) {
 	return count * heads
 }
 
-// met is the number of keys between the first and the last, of every dilation group, that
-// queries see.
+// met sums, over all dilation groups, the number of keys from the first to the last that a
+// query sees; on an axis without ranges, all keys.
 func met(a *core.Axis) (count int) {
 	for residue := range a.Dilation {
 		first, end := int64(0), int64(0)
@@ -94,7 +94,7 @@ func met(a *core.Axis) (count int) {
 	return count
 }
 
-// All tasks of a walk, in each of the ways to cut them, come to every item once.
+// However a walk is divided, its tasks visit every item exactly once.
 func TestTasksCoverItemsOnce(t *testing.T) {
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(81, seed))
@@ -112,7 +112,7 @@ func TestTasksCoverItemsOnce(t *testing.T) {
 			}
 			w.ChooseTile(1 + r.IntN(8))
 			w.CutTasks(cut)
-			if r.IntN(3) > 0 { // into small ones
+			if r.IntN(3) > 0 { // small tasks
 				w.Shape, w.Heads = [3]int{1 + r.IntN(3), 1 + r.IntN(3), 1 + r.IntN(3)}, 1+r.IntN(2)
 				w.lay()
 			}
@@ -137,7 +137,7 @@ func TestTasksCoverItemsOnce(t *testing.T) {
 	}
 }
 
-// Both colors together are all tasks.
+// The two colors together contain every task.
 func TestColorsCoverTasks(t *testing.T) {
 	for chunks := 1; chunks < 9; chunks++ {
 		w := &Walk{Problem: &core.Problem{}}
@@ -148,7 +148,7 @@ func TestColorsCoverTasks(t *testing.T) {
 	}
 }
 
-// The neighbors of a task of color 1 are those before and behind it on the axis.
+// The neighbors of a task of color 1 are the tasks just before and after it on the axis.
 func TestNeighborsOfTasks(t *testing.T) {
 	for axis := range 2 {
 		for chunks := 1; chunks < 9; chunks++ {
