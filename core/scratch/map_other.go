@@ -4,11 +4,11 @@
 
 package scratch
 
-// mapped returns bytes of zeros: of Go's heap, since there is nothing else or the race
-// detector is to see them.
+// mapped returns zeroed memory from Go's heap, either because the platform offers nothing else
+// or so that the race detector sees it.
 func mapped(bytes int) ([]byte, error) { return make([]byte, bytes), nil }
 
-// room reports that nothing is known.
+// room returns true: the limits of the system are not known.
 func room() bool { return true }
 
 const onHeap = true

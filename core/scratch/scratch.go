@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package scratch is the memory that runs hold beside the caller's tensors. It is outside
-// of Go's heap: where the system has no more, a run fails with an error and the process
-// lives on, while the heap would end it.
+// Package scratch manages the temporary memory of runs. Large pieces are allocated outside Go's
+// heap: when the system is out of memory, a run then fails with an error, whereas a failed heap
+// allocation would end the process.
 package scratch
 
 import (
@@ -14,50 +14,50 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// leastMapped is the size in bytes from which memory is asked of the system. Smaller
-// pieces are Go's: a worker has a few dozen of them at most.
+// leastMapped is the smallest size in bytes that is requested from the system directly. Smaller
+// pieces come from Go's heap; a worker has a few dozen of them at most.
 const leastMapped = 16 << 10
 
-// pageBytes is a multiple of the pages of the processors that there are kernels for.
+// pageBytes is a multiple of the page size of every processor that has kernels.
 const pageBytes = 16 << 10
 
-// Number is what scratch memory holds: no pointers, which the garbage collector would not
-// see.
+// Number is the type of an element of scratch memory. It has no pointers, as the garbage
+// collector would not see them there.
 type Number interface {
 	~int | ~int64 | ~uint32 | ~float32 | ~float64
 }
 
-// Memory is what one worker holds. It is used by one goroutine at a time. What it holds
-// goes back to the system with Free or, at the latest, when the garbage collector finds the
-// Memory unreachable.
+// Memory is the scratch memory of one worker, for use by one goroutine at a time. It returns
+// to the system on Free or, at the latest, when the garbage collector finds the Memory
+// unreachable.
 type Memory struct{ *blocks }
 
 // blocks are the pieces of a Memory.
 type blocks struct {
 	mapped [][]byte
-	bytes  int64 // of all pieces, those of Go's heap too
+	bytes  int64 // size of all pieces, including those on Go's heap
 }
 
-// held is bytes of all memories.
+// held is the total size in bytes of all memories.
 var held atomic.Int64
 
 // Held is the number of bytes that all memories hold.
 func Held() int64 { return held.Load() }
 
-// Room panics as Grow does when the system would refuse the memory that Go's heap may ask
-// for next, an arena and pages in use, or a thread its stack: refused, Go ends the process.
-// It is asked before something is made that is not made in every run.
+// Room panics like Grow if the system would refuse what the Go runtime may request next: an
+// arena of its heap or the stack of a thread. The runtime would end the process if one of
+// these were refused. Callers check it before allocations that do not happen in every run.
 func Room() {
 	if !room() {
 		panic(refused)
 	}
 }
 
-// refused is made beforehand: there may be no memory for it later.
+// refused is allocated in advance, as there may be no memory for it later.
 var refused = core.Errorf(core.OutOfMemory,
 	"the system refuses memory that is needed beside the tensors (want a smaller problem, fewer threads or a higher limit of the process)")
 
-// New returns a memory that holds nothing.
+// New returns an empty memory.
 func New() *Memory {
 	Room()
 	m := &Memory{new(blocks)}
@@ -65,7 +65,7 @@ func New() *Memory {
 	return m
 }
 
-// Free gives back everything. Slices that Grow made are not to be touched afterwards.
+// Free releases everything. Slices made by Grow must not be used afterwards.
 func (b *blocks) Free() {
 	for _, block := range b.mapped {
 		unmap(block)
@@ -79,9 +79,10 @@ func (b *blocks) count(bytes int64) {
 	held.Add(bytes)
 }
 
-// Grow makes *s a slice of length n, if need be in new memory of m, for which it gives back
-// what *s held. What it holds then is undefined. *s is of no use but through Grow with the
-// same m. When the system has no more memory, Grow panics with an error that Recover takes.
+// Grow sets *s to length n. If its capacity is too small, Grow releases the old memory of *s
+// and allocates new memory in m; the contents are then undefined. *s must be allocated only by
+// Grow, always with the same m. If the system is out of memory, Grow panics with an error that
+// Recover handles.
 func Grow[T Number](m *Memory, s *[]T, n int) {
 	if cap(*s) < n {
 		renew(m, s, n)
@@ -112,7 +113,7 @@ func renew[T Number](m *Memory, s *[]T, n int) {
 	*s = unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(block))), len(block)/size)[:n]
 }
 
-// Bytes is what a Memory holds that pieces of so many T have grown in.
+// Bytes is the size in bytes of a Memory in which Grow made pieces of the given lengths.
 func Bytes[T Number](pieces ...int) int {
 	var t T
 	total := 0
@@ -126,7 +127,7 @@ func Bytes[T Number](pieces ...int) int {
 	return total
 }
 
-// drop gives back the piece at p.
+// drop releases the piece at p.
 func (b *blocks) drop(p unsafe.Pointer, bytes int64) {
 	if p == nil {
 		return
@@ -143,7 +144,7 @@ func (b *blocks) drop(p unsafe.Pointer, bytes int64) {
 	}
 }
 
-// Recover, deferred, turns the panic of Grow into an error. Other panics go on.
+// Recover turns a panic of Grow into an error. It must be deferred. Other panics continue.
 func Recover(err *error) {
 	switch p := recover().(type) {
 	case nil:

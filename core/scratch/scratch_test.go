@@ -34,7 +34,7 @@ func TestGrow(t *testing.T) {
 	require.Equal(t, before, Held())
 }
 
-// What nobody can reach any longer goes back to the system.
+// Unreachable memory returns to the system.
 func TestForgottenMemory(t *testing.T) {
 	before := Held()
 	func() {
@@ -80,7 +80,7 @@ func TestRefusedMemory(t *testing.T) {
 	t.Error("memory is lost")
 }
 
-// Recover takes only what Grow says.
+// Recover handles only the panics of Grow.
 func TestOtherPanicsGoOn(t *testing.T) {
 	var err error
 	require.PanicsWithError(t, "another", func() {

@@ -2,17 +2,17 @@
 
 package scratch
 
-// stackBytes is room for a handler of signals and what the processor saves for it: 11 KiB
-// with AMX.
+// stackBytes is enough for a signal handler and the processor state that is saved for it, which
+// is 11 KiB with AMX.
 const stackBytes = 40 << 10
 
-// Stack makes the goroutine's stack so large that a handler of the host's can run on it,
-// which one without SA_ONSTACK does; a goroutine may begin with 2 KiB. The garbage collector
-// takes away what is not used, so it is called at the beginning of every piece of work. It
-// takes a nanosecond where the stack is large enough.
+// Stack grows the goroutine's stack so that a signal handler of the host program can run on it.
+// Handlers installed without SA_ONSTACK do, and a goroutine may start with 2 KiB. The garbage
+// collector shrinks unused stacks, so Stack is called at the start of every piece of work. It
+// takes a nanosecond if the stack is already large enough.
 func Stack() { large(false) }
 
-// large has a large frame, for which there has to be room when it is called, used or not.
+// large has a large stack frame, for which Go makes room on every call, whether used or not.
 //
 //go:noinline
 func large(used bool) byte {
