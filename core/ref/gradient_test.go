@@ -15,12 +15,12 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// direction says how a forward operation's inputs and outputs pair with the
-// tensors of its backward operation.
+// direction maps the inputs and outputs of a forward operation to the tensors of its
+// backward operation.
 type direction struct {
 	forward, backward core.Op
-	gradients         map[core.Role]core.Role // of inputs
-	cotangents        map[core.Role]core.Role // of outputs
+	gradients         map[core.Role]core.Role // keyed by input
+	cotangents        map[core.Role]core.Role // keyed by output
 }
 
 var directions = []direction{
@@ -106,7 +106,7 @@ func checkGradients(t *testing.T, c *tests.Case, d *direction) {
 			continue
 		}
 		along := noise(r, len(inputs[input]))
-		const h = 1e-5 // third derivatives are of order 10: error h^2 * 10
+		const h = 1e-5 // third derivatives are of order 10, so the error is about 10 * h^2
 		moved := func(by float64) tensors {
 			there := maps.Clone(inputs)
 			there[input] = make([]float64, len(along))

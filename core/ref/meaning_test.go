@@ -13,10 +13,11 @@ import (
 	"github.com/natten-mps/natten-mps/core/ref"
 )
 
-// tensors are dense, heads-last, of float64.
+// tensors holds dense float64 tensors with the heads-last layout.
 type tensors map[core.Role][]float64
 
-// run makes the outputs and returns all tensors of the problem.
+// run executes the problem and returns all of its tensors, inputs and outputs. Inputs that
+// are not given are zeros.
 func run(t *testing.T, p core.Problem, inputs tensors, sizes ...int64) tensors {
 	t.Helper()
 	p.DType, p.Batch = core.Float64, max(p.Batch, 1)
@@ -72,7 +73,8 @@ func ones(n int) []float64 {
 
 var masked = math.Inf(-1)
 
-// With queries of 1 and keys of their own index, qk lists who sees whom.
+// seen lists the keys that each query sees, as qk returns them when every query is 1 and
+// every key is its own index.
 func seen(t *testing.T, p core.Problem) [][]float64 {
 	t.Helper()
 	p.Op, p.DType, p.Batch, p.Heads, p.HeadDim = core.QKForward, core.Float64, 1, 1, 1
@@ -154,7 +156,8 @@ func TestSlotsAreRowMajor(t *testing.T) {
 	require.Equal(t, 9.0, rows[5][9])
 }
 
-// With queries of 0 and a bias of its own index, qk lists the bias entries.
+// When queries are 0 and every bias entry is its own index, qk returns the indices of the
+// bias entries.
 func TestBiasIndex(t *testing.T) {
 	p := line(core.Axis{Length: 5, Kernel: 3})
 	p.Op, p.Heads, p.HeadDim, p.RPB = core.QKForward, 1, 1, true
@@ -197,8 +200,8 @@ func TestPaddingIsNeverSeen(t *testing.T) {
 	require.Equal(t, []float64{masked, masked}, got[core.LSE][3:5])
 }
 
-// A row whose logits are all -infinity is like padding, and one of them like a key
-// that is not seen.
+// A row whose logits are all -infinity is treated like padding, and a single logit of
+// -infinity like a key that is not seen.
 func TestInfiniteLogits(t *testing.T) {
 	p := line(core.Axis{Length: 3, Kernel: 3})
 	p.Op, p.Heads, p.HeadDim, p.RPB = core.AttnForward, 2, 1, true
@@ -208,7 +211,8 @@ func TestInfiniteLogits(t *testing.T) {
 		core.RPB: {inf, inf, inf, inf, inf, inf, inf, 0, inf, 0},
 	}
 	got := run(t, p, inputs)
-	// Bias entry k-q+2 of head 1 is finite for the query's own key and the one two further.
+	// Entry k-q+2 of head 1's bias is finite only for the query's own key and for the key two
+	// positions later.
 	require.InDeltaSlice(t, []float64{0, 25, 0, 20, 0, 40}, got[core.Out], 1e-14)
 	require.InDeltaSlice(t, []float64{inf, 1 + math.Ln2, inf, 1, inf, 1}, got[core.LSE], 1e-14)
 

@@ -12,10 +12,10 @@ import (
 // run is one run of a problem.
 type run struct {
 	problem *core.Problem
-	memory  *scratch.Memory // of sums and weights
-	weights []float64       // of a row's pairs
+	memory  *scratch.Memory // holds sums and weights
+	weights []float64       // [pair of the row]
 	tensors [core.NumRoles]tensor
-	sums    [core.NumRoles]*sum // of gradients; nil if not wanted
+	sums    [core.NumRoles]*sum // gradients; nil if not wanted
 }
 
 func (r *run) get(role core.Role, i index) float64 { return r.tensors[role].get(i) }
@@ -38,8 +38,8 @@ func (r *run) logit(row *row, pair *pair) float64 {
 	return logit
 }
 
-// addLogitGradient adds what a logit's gradient g means for the tensors that the
-// logit is made of.
+// addLogitGradient propagates a logit's gradient g to the query, key and bias that the
+// logit is computed from.
 func (r *run) addLogitGradient(row *row, pair *pair, g float64) {
 	keys := pair.either(core.Key, core.ExtraKey)
 	dKeys := pair.either(core.DKey, core.DExtraKey)
@@ -70,7 +70,7 @@ func (r *run) addValueGradient(row *row, pair *pair, weight float64) {
 	}
 }
 
-// writeOut writes the values' sum, weighted; for a row of padding that is 0.
+// writeOut writes the weighted sum of values, which is 0 for a row of padding.
 func (r *run) writeOut(row *row, weights []float64) {
 	for c := range r.problem.ValueDim {
 		var out float64
@@ -96,7 +96,7 @@ func (r *run) attnForward(row *row) {
 		total += weights[i]
 	}
 	for i := range weights {
-		if total != 0 { // or the row sees nothing, and its weights are 0
+		if total != 0 { // else the row sees nothing, and its weights are 0
 			weights[i] /= total
 		}
 	}
@@ -106,8 +106,8 @@ func (r *run) attnForward(row *row) {
 	}
 }
 
-// weight is e**(logit-offset), and 0 if the offset, the row's lse or largest logit, is
-// -infinity: all logits are, too.
+// weight is e**(logit-offset), where offset is the row's lse or largest logit. It is 0 if
+// offset is -infinity, as all logits are -infinity then.
 func weight(logit, offset float64) float64 {
 	if math.IsInf(offset, -1) {
 		return 0
@@ -115,7 +115,7 @@ func weight(logit, offset float64) float64 {
 	return math.Exp(logit - offset)
 }
 
-// attnBackward takes P = exp(S - lse) and dS = P * (dP - delta + d_lse) with
+// attnBackward computes P = exp(S - lse) and dS = P * (dP - delta + d_lse), where
 // dP = d_out.v and delta = d_out.out.
 func (r *run) attnBackward(row *row) {
 	if row.padding {
@@ -137,8 +137,8 @@ func (r *run) attnBackward(row *row) {
 	}
 }
 
-// fill sets all slots of a row, those that the row does not see included: to v,
-// and of padding to 0.
+// fill sets all slots of a row, including those that the row does not see, to v, or to 0
+// if the row is padding.
 func (r *run) fill(role core.Role, row *row, v float64) {
 	if row.padding {
 		v = 0

@@ -13,8 +13,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// The rows of ranges are those of the whole, bit for bit, and their gradients add up to
-// the whole's.
+// Problems with ranges give the same rows as the whole problem, bit for bit, and their
+// gradients add up to those of the whole.
 func TestRangesAreTheWhole(t *testing.T) {
 	for number, c := range tests.Cases() {
 		for op := core.AttnForward; op.Valid(); op++ {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package ref computes every operation straight from its definition, in float64
-// and without any thought of speed. It is what the fast backends are tested
-// against, and the last resort for problems that none of them takes.
+// Package ref computes every operation directly from its definition, in float64
+// and without regard to speed. The fast backends are tested against it, and it is
+// the fallback for problems that none of them supports.
 package ref
 
 import (
@@ -32,7 +32,7 @@ type runner struct{ problem *core.Problem }
 
 func (r *runner) Variant() string { return "float64" }
 
-// ScratchBytes counts the float64 copies in which gradients are summed up, and the weights
+// ScratchBytes counts the float64 arrays in which gradients are accumulated, and the weights
 // of a row.
 func (r *runner) ScratchBytes() int64 {
 	bytes := int64(scratch.Bytes[float64](int(r.problem.Slots())))
@@ -46,7 +46,7 @@ func (r *runner) ScratchBytes() int64 {
 	return bytes
 }
 
-// operations says how each operation treats one row.
+// operations maps each operation to the method that computes one row.
 var operations = map[core.Op]func(*run, *row){
 	core.AttnForward:  (*run).attnForward,
 	core.AttnBackward: (*run).attnBackward,
@@ -56,7 +56,7 @@ var operations = map[core.Op]func(*run, *row){
 	core.AVBackward:   (*run).avBackward,
 }
 
-// gradients lists what each operation sums up over several rows.
+// gradients lists the outputs of each operation that are accumulated over several rows.
 var gradients = map[core.Op][]core.Role{
 	core.AttnBackward: {core.DQuery, core.DKey, core.DValue, core.DRPB, core.DExtraKey, core.DExtraValue},
 	core.QKBackward:   {core.DQuery, core.DKey, core.DRPB, core.DExtraKey},

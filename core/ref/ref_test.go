@@ -9,8 +9,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// Here the conformance suite compares the element types and memory layouts with
-// dense float64; that the numbers are right is shown by the tests beside.
+// For this backend the conformance suite compares element types and memory layouts with
+// dense float64. The other tests of this package show that the numbers are right.
 func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Backend(ref.New()))
 }

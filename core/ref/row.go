@@ -4,8 +4,8 @@ package ref
 
 import "github.com/natten-mps/natten-mps/core"
 
-// row is one computed query of one head, with what it sees. A row of padding
-// sees nothing.
+// row is one computed query of one head, with the keys that it sees. A row of padding
+// sees none.
 type row struct {
 	sample, head, kvHead int64
 	out                  [3]int64 // position among the outputs
@@ -14,9 +14,9 @@ type row struct {
 	pairs                []pair
 }
 
-// pair is one key that a row sees: of the window, or an additional token.
+// pair is one key that a row sees: a key of the window or an additional token.
 type pair struct {
-	slot  int64    // in attn
+	slot  int64    // index in attn
 	key   [3]int64 // position in key, or {token, 0, 0}
 	extra bool
 	bias  [3]int64 // position in rpb
@@ -73,7 +73,7 @@ func (r *row) atQuery(c int64) index {
 }
 
 // atKey is the index of channel c of a pair's key or value, in the tensor that
-// holds it.
+// either chooses.
 func (r *row) atKey(pair *pair, c int64) index {
 	if pair.extra {
 		return index{r.sample, pair.key[0], r.kvHead, c}
@@ -86,7 +86,7 @@ func (r *row) atBias(pair *pair) index {
 	return index{r.head, pair.bias[0], pair.bias[1], pair.bias[2]}
 }
 
-// either picks the tensor that holds a pair's key or value.
+// either chooses the tensor that holds a pair's key or value.
 func (pair *pair) either(window, extra core.Role) core.Role {
 	if pair.extra {
 		return extra

@@ -9,7 +9,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// index of an element, one number per dimension; unused dimensions are 0.
+// index is the index of an element, one number per dimension; unused dimensions are 0.
 type index [6]int64
 
 // tensor reads and writes elements of any type as float64. Its memory is the
@@ -17,7 +17,7 @@ type index [6]int64
 type tensor struct {
 	data    core.Address // 0 if not given
 	dtype   core.DType
-	size    int64 // of an element
+	size    int64 // bytes per element
 	strides [6]int64
 }
 
@@ -66,9 +66,9 @@ func (t *tensor) set(i index, v float64) {
 	}
 }
 
-// sum is a dense float64 array that a gradient is summed up in.
+// sum is a dense float64 array in which a gradient is accumulated.
 type sum struct {
-	shape  index // of unused dimensions 1
+	shape  index // 1 for unused dimensions
 	values []float64
 }
 
@@ -84,7 +84,7 @@ func newSum(memory *scratch.Memory, shape []int64) *sum {
 	return s
 }
 
-// add adds to an element. A gradient that is not wanted is nil.
+// add adds v to an element. It does nothing if s is nil, a gradient that is not wanted.
 func (s *sum) add(i index, v float64) {
 	if s == nil {
 		return
