@@ -13,28 +13,28 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// maxWorkers is how many goroutines the pool has at most: two for every processor, for
-// callers at the same time, and on machines with few processors some more.
+// maxWorkers is the maximum number of goroutines in the pool: two per processor, to serve
+// concurrent callers, and at least 256.
 func maxWorkers() int { return max(256, 2*runtime.GOMAXPROCS(0)) }
 
-// spinFor is how long run spins, waiting for its workers, before it blocks.
+// spinFor is how long Run spins, waiting for its workers, before it blocks.
 const spinFor = 100 * time.Microsecond
 
-// Job is work in numbered tasks, which goroutines take as they come.
+// Job is work in numbered tasks, which goroutines take in order.
 type Job struct {
 	tasks   int64
 	next    atomic.Int64
 	do      Tasks
-	busy    atomic.Int32   // workers that are not done
-	wait    sync.WaitGroup // for them
+	busy    atomic.Int32   // workers that have not finished
+	wait    sync.WaitGroup // for those workers
 	engaged []*worker
-	failure atomic.Pointer[any] // what the first task panicked with that did
+	failure atomic.Pointer[any] // value of the first panic of a task
 }
 
-// Tasks is what a job does.
+// Tasks executes the tasks of a job.
 //
-// Work is called once on every goroutine that takes part, and takes tasks from the job
-// until none is left.
+// Work is called once on every participating goroutine. It takes tasks from the job until none
+// is left.
 type Tasks interface{ Work(j *Job) }
 
 // Take returns the next task, or false when none is left.
@@ -46,8 +46,8 @@ func (j *Job) Take() (int64, bool) {
 // Failed reports whether a task panicked.
 func (j *Job) Failed() bool { return j.failure.Load() != nil }
 
-// work takes tasks until none is left. A panic, which on a goroutine of the pool
-// would end the process, is kept for the caller and leaves no tasks to others.
+// work takes tasks until none is left. On a goroutine of the pool a panic would end the
+// process, so it is saved for the caller instead, and the remaining tasks are dropped.
 func (j *Job) work() {
 	defer func() {
 		if p := recover(); p != nil {
@@ -60,7 +60,7 @@ func (j *Job) work() {
 
 // worker is a goroutine that waits for jobs between runs.
 type worker struct {
-	wake chan struct{} // holds one
+	wake chan struct{} // capacity 1
 	job  atomic.Pointer[Job]
 }
 
@@ -75,7 +75,7 @@ func (w *worker) loop() {
 	for range w.wake {
 		j := w.job.Swap(nil)
 		if j == nil {
-			continue // the caller had done everything before this goroutine woke
+			continue // the caller finished the job before this goroutine woke
 		}
 		j.work()
 		w.rest()
@@ -89,7 +89,7 @@ func (w *worker) rest() {
 	pool.Unlock()
 }
 
-// idleWorker returns a waiting worker, a new one, or nil when there are enough.
+// idleWorker returns an idle worker, else a new one, else nil if the pool is at its maximum.
 func idleWorker() *worker {
 	pool.Lock()
 	defer pool.Unlock()
@@ -107,9 +107,9 @@ func idleWorker() *worker {
 	return w
 }
 
-// Run does the job's tasks on up to threads goroutines, of which the caller is
-// one and which may be more than tasks, and returns when all are done. It panics if a task did. It does not wait
-// for goroutines that have not woken by then, which takes long on busy cores.
+// Run executes the job's tasks on up to threads goroutines, including the caller's, and returns
+// when all are done. threads may exceed tasks. Run panics if a task did. It does not wait for
+// workers that have not woken by the end, which can take long on busy cores.
 func (j *Job) Run(tasks int64, threads int, do Tasks) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
@@ -128,8 +128,9 @@ func (j *Job) Run(tasks int64, threads int, do Tasks) {
 	}
 }
 
-// kept is what becomes of a panic: errors stay what they are, unless it is the runtime that
-// found them. The others are text, with the stack, which is lost on the caller's goroutine.
+// kept returns the value to panic with on the caller's goroutine. Errors are kept unchanged,
+// except runtime errors. Everything else becomes text with the stack trace of the failing
+// goroutine, which the caller's panic would not show.
 func kept(p any) *any {
 	_, ours := p.(error)
 	if _, runtimes := p.(runtime.Error); runtimes || !ours {
@@ -143,8 +144,8 @@ func (j *Job) done() {
 	j.wait.Done()
 }
 
-// await returns when all workers are done. To sleep and wake again takes longer than
-// most workers do.
+// await returns when all workers are done. It spins first, because blocking and waking takes
+// longer than most workers need to finish.
 func (j *Job) await() {
 	for start := time.Now(); j.busy.Load() > 0 && time.Since(start) < spinFor; {
 	}
@@ -165,7 +166,7 @@ func (j *Job) engage(n int64) {
 		w.job.Store(j)
 		select {
 		case w.wake <- struct{}{}:
-		default: // it is about to wake for a job that it came too late for
+		default: // an earlier wake-up is still pending, for a job that has ended meanwhile
 		}
 	}
 }

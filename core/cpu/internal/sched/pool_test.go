@@ -46,12 +46,12 @@ func TestPanicsOfTasksReachTheCaller(t *testing.T) {
 	}
 }
 
-// failing ends with an error.
+// failing panics with an error.
 type failing struct{ err error }
 
 func (f failing) Work(j *Job) { panic(f.err) }
 
-// Errors reach the caller as they are, but those that the runtime found are defects.
+// Errors reach the caller unchanged; runtime errors are defects and get a stack trace.
 func TestErrorsOfTasksStayErrors(t *testing.T) {
 	var j Job
 	err := errors.New("no memory")
@@ -65,7 +65,7 @@ func TestErrorsOfTasksStayErrors(t *testing.T) {
 	j.Run(40, 4, broken)
 }
 
-// A worker that sleeps on costs the caller nothing, and takes a later job.
+// The caller does not wait for a worker that does not wake, and that worker takes a later job.
 func TestJobsDoNotWaitForSleepers(t *testing.T) {
 	pool.Lock()
 	others := pool.idle
@@ -88,7 +88,7 @@ func TestJobsDoNotWaitForSleepers(t *testing.T) {
 	pool.Unlock()
 }
 
-// meeting has tasks that end when both have begun.
+// meeting has two tasks, each of which ends only when both have begun.
 type meeting struct{ arrived chan int }
 
 func (m *meeting) Work(j *Job) {

@@ -2,11 +2,11 @@
 
 package sched
 
-// Memory that was just allocated has no pages, and a page that is first touched when
-// it is written costs more than the attention in it. Asking for many pages at a time
+// Newly allocated memory has no pages mapped, and a page fault on the first write costs more
+// than computing the attention output that fills the page. Mapping many pages with one call
 // takes half as long.
 
-// Piece is a part of the caller's memory.
+// Piece is a range of the caller's memory.
 type Piece struct {
 	Address uintptr
 	Size    int // bytes

@@ -10,7 +10,8 @@ import (
 
 var pageBytes = uintptr(os.Getpagesize())
 
-// NotResident reports whether the page in the middle of a piece is missing.
+// NotResident reports whether the page in the middle of a piece is not in memory. It stands
+// for the whole piece.
 func NotResident(x Piece) bool {
 	var resident byte
 	page := (x.Address + uintptr(x.Size)/2) &^ (pageBytes - 1)
@@ -18,8 +19,8 @@ func NotResident(x Piece) bool {
 	return errno == 0 && resident&1 == 0
 }
 
-// Prefault makes the pages of a piece, ready to be written, or returns why not.
-// Kernels before 5.14 refuse, and the pages then come one by one.
+// Prefault maps the pages of a piece, ready to be written. Linux before 5.14 returns an error;
+// pages are then mapped one by one as they are written.
 func Prefault(x Piece) error {
 	const populateWrite = 23 // MADV_POPULATE_WRITE
 	from := x.Address &^ (pageBytes - 1)

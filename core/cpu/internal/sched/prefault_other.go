@@ -4,8 +4,8 @@
 
 package sched
 
-// NotResident is not known here.
+// NotResident returns false: residency is only queried on Linux.
 func NotResident(Piece) bool { return false }
 
-// Prefault does nothing here.
+// Prefault does nothing: it is only implemented on Linux.
 func Prefault(Piece) error { return nil }

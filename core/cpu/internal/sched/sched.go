@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Package sched runs work on the processor's cores and knows nothing of what it is:
+// Package sched distributes work over the processor's cores. It knows nothing about attention:
 //
-//   - a [Job] is numbered tasks, which the goroutines of one pool take as they come;
-//   - a [Stealable] is a range of rows that one goroutine works on from the front, and
-//     of which another one may take the back; [Victims] are those of a job;
-//   - [Prefault] asks for the pages of memory that is about to be written.
+//   - a [Job] is a set of numbered tasks, which the goroutines of a pool take in order;
+//   - a [Stealable] is a range of rows that its owner works through from the front, while
+//     other goroutines may steal from the back; [Victims] holds all of them in a job;
+//   - [Prefault] maps the pages of memory that is about to be written.
 package sched

@@ -7,27 +7,28 @@ import (
 	"sync"
 )
 
-// leastStolen is the fewest remaining rows of which stealing half pays off.
+// leastStolen is the smallest number of remaining rows for which stealing half pays off.
 const leastStolen = 8
 
-// Stealable is the rows that a goroutine has not begun, with what another one has to
-// know of them to compute them.
+// Stealable is the range of rows that a goroutine has not begun, with a description that
+// lets another goroutine compute them.
 type Stealable[P any] struct {
 	mutex     sync.Mutex
 	next, end int
 	of        P
-	whole     bool // nobody may take rows off
+	whole     bool // rows may not be stolen
 }
 
-// Publish makes rows from next up to end those that are not begun. Nobody may take rows
-// off that are published as a whole.
+// Publish sets the rows not yet begun to [next, end). If whole is true, or if there are fewer
+// than leastStolen, they may not be stolen.
 func (s *Stealable[P]) Publish(next, end int, of P, whole bool) {
 	s.mutex.Lock()
 	s.next, s.end, s.of, s.whole = next, end, of, whole || end-next < leastStolen
 	s.mutex.Unlock()
 }
 
-// Take returns the next rows, up to step of them, and the end of those that are left.
+// Take claims the next rows, up to step of them. It returns the first one and the end of all
+// remaining rows; ok is false when none is left.
 func (s *Stealable[P]) Take(step int) (row, end int, ok bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -36,7 +37,8 @@ func (s *Stealable[P]) Take(step int) (row, end int, ok bool) {
 	return row, end, row < end
 }
 
-// steal takes off the second half of the rows if it is worth it. Rows stay in pairs.
+// steal removes the second half of the rows if there are enough of them. It keeps an even
+// number of rows, as engines process rows in pairs.
 func (s *Stealable[P]) steal() (from, end int, of P, ok bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -49,33 +51,33 @@ func (s *Stealable[P]) steal() (from, end int, of P, ok bool) {
 	return s.end, end, s.of, true
 }
 
-// Victims are the rows of all goroutines of a job.
+// Victims holds the stealable rows of all goroutines of a job.
 type Victims[P any] struct {
 	mutex sync.Mutex
 	all   []*Stealable[P]
 }
 
-// Add is called before a goroutine publishes rows.
+// Add registers a goroutine's rows. It is called before the goroutine publishes any.
 func (v *Victims[P]) Add(s *Stealable[P]) {
 	v.mutex.Lock()
 	v.all = append(v.all, s)
 	v.mutex.Unlock()
 }
 
-// Remove is called when a goroutine will publish no more rows.
+// Remove unregisters the rows of a goroutine that will publish no more.
 func (v *Victims[P]) Remove(s *Stealable[P]) {
 	v.mutex.Lock()
 	v.all = slices.DeleteFunc(v.all, func(x *Stealable[P]) bool { return x == s })
 	v.mutex.Unlock()
 }
 
-// Clear forgets the rows of goroutines that ended by a panic.
+// Clear removes the rows of goroutines that panicked.
 func (v *Victims[P]) Clear() {
 	clear(v.all)
 	v.all = v.all[:0]
 }
 
-// Steal takes rows off the goroutine that has most, if those are enough.
+// Steal takes rows from the goroutine that has most left, if it has enough.
 func (v *Victims[P]) Steal() (from, end int, of P, ok bool) {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
@@ -92,7 +94,7 @@ func (v *Victims[P]) Steal() (from, end int, of P, ok bool) {
 	return richest.steal()
 }
 
-// left is the number of rows that others may take off.
+// left is the number of rows from which others may steal.
 func (s *Stealable[P]) left() int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
