@@ -20,7 +20,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// further are problems beside the rows of the benchmark table.
+// further returns problems that are not in the benchmark table.
 func further() []tests.Case {
 	grouped := square("2d-32x32-k7-8-heads-per-kv", 1, 8, 64, []int64{32, 32}, 7)
 	grouped.KVHeads = 1
@@ -33,7 +33,7 @@ func further() []tests.Case {
 	}
 }
 
-// flops are the useful operations of a forward pass.
+// flops is the number of useful floating-point operations of a forward pass.
 func flops(c *tests.Case) float64 {
 	n := 4 * float64(c.Batch*c.Heads*c.HeadDim)
 	for i := range c.Lengths {
@@ -42,8 +42,8 @@ func flops(c *tests.Case) float64 {
 	return n
 }
 
-// threadTime is the processor time of this thread, which tells more than a clock
-// on a machine with other work.
+// threadTime is the processor time of this thread. On a busy machine it is more accurate than
+// wall-clock time.
 func threadTime() time.Duration {
 	var u syscall.Rusage
 	const thread = 1 // RUSAGE_THREAD
@@ -53,7 +53,7 @@ func threadTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// measure reports GFLOP/s by the clock and, on one thread, by processor time.
+// measure reports GFLOP/s by wall-clock time and, on one thread, by processor time.
 func measure(b *testing.B, work float64, threads int, run func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -87,7 +87,7 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-// BenchmarkPeak measures multiply-adds in registers only.
+// BenchmarkPeak measures the rate of multiply-adds on registers only.
 func BenchmarkPeak(b *testing.B) {
 	if kern.Active() == nil {
 		b.Skip("portable kernels")
@@ -96,7 +96,7 @@ func BenchmarkPeak(b *testing.B) {
 	measure(b, rounds*2*float64(kern.Active().PeakLanes), 1, func() { kern.Active().Peak(rounds) })
 }
 
-// BenchmarkCopy measures bytes read and written by copies on all cores.
+// BenchmarkCopy measures the bandwidth, read and written, of copies on all cores.
 func BenchmarkCopy(b *testing.B) {
 	for _, mega := range []int{8, 32, 128, 512} {
 		b.Run(fmt.Sprintf("%dMB", mega), func(b *testing.B) {
@@ -118,7 +118,8 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-// contiguous gives a problem tensors of such memory, those held or new ones.
+// contiguous adds dense tensors to the buffers. It takes their memory from held where that has
+// the role, and allocates it otherwise.
 func contiguous(n *core.Problem, rank int, roles []core.Role, b *core.Buffers, held map[core.Role][]float32) {
 	state := uint32(1)
 	for _, role := range roles {
@@ -142,8 +143,9 @@ func contiguous(n *core.Problem, rank int, roles []core.Role, b *core.Buffers, h
 	}
 }
 
-// BenchmarkThreads prints milliseconds of the problems of manyCores on 1, 8 and 16 goroutines, as
-// far as there are processors, the numbers interleaved. One round is enough: -benchtime 1x.
+// BenchmarkThreads prints the milliseconds that the problems of manyCores take on 1, 8 and 16
+// goroutines, limited by the number of processors and measured interleaved. One round is
+// enough: -benchtime 1x.
 func BenchmarkThreads(b *testing.B) {
 	for _, c := range manyCores() {
 		held := map[core.Role][]float32{}
@@ -167,9 +169,9 @@ func BenchmarkThreads(b *testing.B) {
 	}
 }
 
-// turns returns the median of runs on each number of goroutines.
+// turns returns the median time in milliseconds for each number of goroutines.
 func turns(b *testing.B, plan *core.Plan, given *core.Buffers) map[int]float64 {
-	const long = 150 * time.Millisecond // of each number of goroutines
+	const long = 150 * time.Millisecond // for each number of goroutines
 	times, medians := map[int][]float64{}, map[int]float64{}
 	for round, start := 0, time.Now(); round < 3 || time.Since(start) < 3*long; round++ {
 		for _, threads := range []int{1, 8, 16} {

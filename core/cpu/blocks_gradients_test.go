@@ -18,7 +18,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// wholePlan is the plan of all gradients of a problem in quads, or nil.
+// wholePlan is the problem's plan for all gradients in quads, or nil.
 func wholePlan(t testing.TB, p core.Problem) *block.Plan {
 	r := prepared(t, p)
 	l, _ := r.whole.(*block.Plan)
@@ -76,14 +76,14 @@ func TestAllGradientsAreChosen(t *testing.T) {
 	})
 }
 
-// cube is a problem of three axes whose panel holds all rows.
+// cube is a problem with three axes whose panel holds all rows.
 func cube(dtype core.DType) core.Problem {
 	p := plain(core.AttnBackward, []int64{16, 16, 16}, []int64{3, 3, 3}, 4, 32)
 	p.DType = dtype
 	return p
 }
 
-// Cases that the walk of all gradients takes, of those that all backends are held to.
+// Runs the common test cases that the walk of all gradients takes.
 func TestCasesOfAllGradients(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
 		taken := map[string]bool{}
@@ -99,7 +99,7 @@ func TestCasesOfAllGradients(t *testing.T) {
 	})
 }
 
-// Chunks that are not neighbors meet no key in common.
+// Chunks that are not neighbors share no keys.
 func TestChunksAreApart(t *testing.T) {
 	withTwins(t, func(t *testing.T) {
 		r, colored := rand.New(rand.NewPCG(51, 52)), 0
@@ -129,14 +129,14 @@ func TestChunksAreApart(t *testing.T) {
 	})
 }
 
-// partAll makes chunks worth it however small they are.
+// partAll makes plans use chunks, however small, until the test ends.
 func partAll(t *testing.T) {
 	given := block.ChunkWork
 	block.ChunkWork = 1
 	t.Cleanup(func() { block.ChunkWork = given })
 }
 
-// tallBlocks draws a problem of few heads whose rows are parted.
+// tallBlocks draws a problem with few heads, whose rows are divided into chunks.
 func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
 	p = core.Problem{Op: core.AttnBackward, DType: core.Float32, Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2), KVHeads: 1, HeadDim: 8 * (1 + r.Int64N(3)), ValueDim: 8 * (1 + r.Int64N(3))}
 	p.Heads, p.RPB = 1+r.Int64N(3), r.IntN(4) == 0
@@ -160,7 +160,7 @@ func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
 	return p, sizes
 }
 
-// eachTall calls f with trials of colored walks.
+// eachTall calls f with count trials whose walks are colored.
 func eachTall(t *testing.T, count int, f func(tr *trial, r *rand.Rand, odd bool, name string)) {
 	partAll(t)
 	for seed := uint64(0); count > 0; seed++ {
@@ -187,7 +187,7 @@ func TestChunksEqualReference(t *testing.T) {
 	eachTall(t, fewer(50), check)
 }
 
-// One query that is not a number reaches the keys that it meets and no others.
+// A query with a NaN affects the keys that it meets and no others.
 func TestNotANumberStaysInItsWindow(t *testing.T) {
 	check := func(tr *trial, r *rand.Rand, odd bool, name string) {
 		for _, role := range []core.Role{core.Query, core.DOut}[r.IntN(2):] {
@@ -248,7 +248,8 @@ func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
 	}
 }
 
-// The walk of all gradients gives what the two walks give.
+// Every subset of the gradients agrees with the reference, whether the walk of all gradients
+// or the separate walks produce it.
 func TestSomeGradients(t *testing.T) {
 	needQuads(t)
 	partAll(t)
@@ -265,7 +266,7 @@ func TestSomeGradients(t *testing.T) {
 	}
 }
 
-// Rows of keys that leave the panel with each plane of queries.
+// Panels so small that rows of keys are evicted with each plane of queries.
 func TestPlanesEqualReference(t *testing.T) {
 	given := block.PanelBytes
 	defer func() { block.PanelBytes = given }()

@@ -24,7 +24,7 @@ func prepared(t testing.TB, p core.Problem) *runner {
 	return r.(*runner)
 }
 
-// inBlocks reports whether all plans of a problem take items in quads.
+// inBlocks reports whether all plans of a problem use the block engine.
 func inBlocks(t testing.TB, p core.Problem) bool {
 	r := prepared(t, p)
 	for _, plan := range r.plans {
@@ -35,8 +35,8 @@ func inBlocks(t testing.TB, p core.Problem) bool {
 	return len(r.plans) > 0 && strings.Contains(r.Variant(), "blocks of 2 x 2")
 }
 
-// withTwins runs a test with the kernels for quads in Go, which any processor runs, of
-// vectors of all widths.
+// withTwins runs a test with the Go versions of the kernels for quads, for all vector widths.
+// They run on any processor.
 func withTwins(t *testing.T, f func(t *testing.T)) {
 	if kern.Active() == nil {
 		t.Skip("portable kernels")
@@ -74,7 +74,7 @@ func TestBlocksAreChosen(t *testing.T) {
 	})
 }
 
-// randomBlocks draws a problem that is computed in blocks.
+// randomBlocks draws a problem that the block engine computes.
 func randomBlocks(t testing.TB, r *rand.Rand) (p core.Problem, sizes []int64) {
 	for {
 		p = core.Problem{Op: []core.Op{core.AttnForward, core.AttnBackward}[r.IntN(2)], DType: dtypes[r.IntN(3)], Rank: 2 + r.IntN(2), Batch: 1 + r.Int64N(2)}
@@ -148,12 +148,12 @@ func TestBlocksEqualReference(t *testing.T) {
 	}
 }
 
-// A key that is near both ends of a shorter sample's axis, but not of the longest.
+// Includes keys that are near both ends of the axis in a short sample, but not in the longest.
 func TestBlocksOfShortSamples(t *testing.T) {
 	withTwins(t, func(t *testing.T) { checkBlocks(t, 5085) })
 }
 
-// Panels too small for all planes and query heads of an inverse walk.
+// Panels too small for all planes and query heads of an inverse walk, which then uses slabs.
 func TestSlabsEqualReference(t *testing.T) {
 	given := block.PanelBytes
 	block.PanelBytes = 1 << 15

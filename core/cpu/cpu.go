@@ -2,12 +2,12 @@
 
 // Package cpu runs problems on the processor's cores: the backend "native".
 //
-// A problem is computed in passes (walk.Pass), each of which gives some of its outputs:
-// fused attention in one, its gradients in one or two. The first engine below that takes
-// a pass has it; [engines] is that list, prepare of runner.go asks it, and an engine's Prepare says
-// why it does not take a pass.
+// A problem is computed in passes (walk.Pass), each of which produces some of the outputs:
+// fused attention takes one pass, its gradients one or two, and the gradients of additional
+// tokens another. A pass is computed by the first engine in [engines] whose Prepare accepts it
+// (see prepare in runner.go); otherwise Prepare returns the reason.
 //
-//	engine   takes                                          kernels            what it costs
+//	engine   takes                                          kernels            how it works
 //	strip    fused attention, windows of one row of up to   all, portable too  rows are read where the tensors have
 //	         64 keys, no bias, no additional tokens                            them: no packing, no reuse
 //	stencil  the forward pass in float32, windows of        all                the same, for windows of several rows
@@ -23,48 +23,49 @@
 //	panel    every pass                                     all, portable too  packs keys once per column of tiles; pairs
 //	                                                                           of items share what is loaded
 //
-// A run is a job of numbered tasks (sched.Job) in stages, one for each walk that a given
-// output needs. A goroutine takes tasks as they come; when none is left it takes rows off
-// those that are still at work. Results do not depend on the number of goroutines: a task
-// writes what no other task of the job writes, and the sums that tasks share, those of
-// d_rpb and of the keys between two chunks, are added up in a fixed order.
+// A run is a job of numbered tasks (sched.Job) in stages: one stage for each walk that a given
+// output needs, or one for each color of a walk. Goroutines take tasks in order; when none is
+// left they steal rows from goroutines that are still busy. Results do not depend on the number
+// of goroutines: no two tasks write the same memory, except where neighboring chunks share keys
+// and partial sums form d_rpb, and those are added up in a fixed order.
 //
-// The gradients of a key meet in its key head, from all query heads of the group: panel,
-// block and flash sum all heads of the group before they store (Walk.Stacked) or, if
-// Walk.Apart, take one head at a time, each after the first adding to what is stored
-// (Cursor.Adds, kern.Rows.Add); strips add them in sumQueries; quads that give all gradients
-// scatter to one sum (storeScattered).
+// The gradients of a key are summed over all query heads of its key head's group. The engines
+// panel, block and flash sum all heads of the group before they store (Walk.Stacked) or, if
+// Walk.Apart, process one head at a time and add each head after the first to the stored
+// gradients (Cursor.Adds, kern.Rows.Add). Strips add the heads in sumQueries. The block
+// engine's pass of all gradients scatters all heads to one sum (storeScattered).
 //
-//	cpu         this package: engines, runner.go (a prepared problem), zero.go, prefault.go (outputs)
-//	engine      what this package asks of an engine: Engine, Plan, Worker
-//	panel, strip, block, stencil, flash   the engines: plan.go (what is decided), worker.go (one goroutine)
-//	walk        which items there are, what they meet, where they are in the caller's tensors, tasks
-//	kern        kernels, one contract each, by instruction set; abi has what Go and assembly agree on
-//	sched       the pool of goroutines, stealing of rows, prefaults; knows no attention
+//	cpu         this package: the list of engines, runner.go (a prepared problem), zero.go and prefault.go (outputs)
+//	engine      the interface between this package and an engine: Engine, Plan, Worker
+//	panel, strip, block, stencil, flash   the engines: plan.go (decisions), worker.go (state of one goroutine)
+//	walk        enumerates items, finds what they meet, locates them in the caller's tensors, divides them into tasks
+//	kern        kernels for each instruction set, with one contract per kernel; abi has what Go and assembly share
+//	sched       the pool of goroutines, work stealing, prefaulting; knows nothing about attention
 //
-// They import one another in this order only, and no engine another one.
+// Imports go one way: cpu, the engines, engine, walk, then kern and sched. No engine imports
+// another.
 //
-// Words, in the order in which they build on one another:
+// Terms, each defined by the ones before it:
 //
-//	axis        of the token layout; 0 is the slowest and 2 the fastest. Axes 0 and 1 are the slow ones
-//	class       a residue of the dilation on every axis: a dilation group, in which all of a window lies
-//	item        what is computed: a query (of one query head) or, in the inverse walk, a key
-//	to meet     a query meets the keys of its window, a key the queries whose windows it is in
-//	key         in panel and block whatever items meet: queries in the inverse walk
-//	lane        the place of a key along the fastest axis; as in SIMD, neighboring keys are taken together
+//	axis        of the token layout; 0 is the slowest and 2 the fastest. Axes 0 and 1 are the slow axes
+//	class       one residue modulo the dilation per axis: a dilation group, which contains whole windows
+//	item        what is computed: a query (of one query head) or, in an inverse walk, a key
+//	to meet     a query meets the keys of its window; a key meets the queries whose windows contain it
+//	key         in panel and block: whatever items meet, which in an inverse walk is a query
+//	lane        the position of a key along the fastest axis; neighboring keys share a SIMD vector
 //	tile        neighboring items along the fastest axis
-//	row         what is at one place of the slow axes: of items, or of keys
-//	column      a tile of all rows of a task, which are taken one after the other
-//	plane       the rows at one place of axis 0
-//	slot        where a row of keys is packed in a panel; elsewhere an index into a row of attn
+//	row         the items, or the keys, at one position of the slow axes
+//	column      a tile in all rows of a task, which are processed in order
+//	plane       the rows at one position of axis 0
+//	slot        the part of a panel that holds a packed row of keys; elsewhere an index into a row of attn
 //	member      a query head of a key head's group
 //	quad        2 x 2 items of the block engine: two neighbors in two neighboring rows
-//	group       of rows of keys, 1, 2 or 4, whose lanes share a vector of the block engine
-//	stretch     items of a strip whose windows are equally long and equally far apart
-//	QK, VO      the channels of queries and keys, and those of values and outputs
-//	delta       d_out . out - d_lse: what all keys of a query share of its logits' gradients
+//	group       1, 2 or 4 neighboring rows of keys whose lanes share a vector in the block engine
+//	stretch     neighboring items of a strip whose windows have equal length and equal distances
+//	QK, VO      the channels of queries and keys; the channels of values and outputs
+//	delta       d_out . out - d_lse: the term that the gradients of all logits of a query share
 //	bin         a partial sum of d_rpb
-//	color      even or odd number of a chunk of rows: chunks of one color meet no key in common
+//	color       parity of the index of a chunk of rows: chunks of one color share no keys
 package cpu
 
 import (
@@ -105,5 +106,5 @@ func (b backend) Prepare(p *core.Problem) (core.Runner, error) {
 	return newRunner(p), nil
 }
 
-// engines is where it is decided which engine runs: the first that takes a pass has it.
+// engines lists the engines by precedence: the first that takes a pass computes it.
 var engines = []engine.Engine{strip.Engine{}, stencil.Engine{}, block.Engine{}, flash.Engine{}, panel.Engine{}}

@@ -20,7 +20,7 @@ var (
 	dtypes = []core.DType{core.Float32, core.Float16, core.BFloat16, core.Float64}
 )
 
-// randomTrial draws a problem of some thousand operations.
+// randomTrial draws a problem of a few thousand operations.
 func randomTrial(t testing.TB, r *rand.Rand, odd bool) *trial {
 	p := core.Problem{Op: ops[r.IntN(len(ops))], DType: dtypes[r.IntN(len(dtypes))], Rank: 1 + r.IntN(3), Batch: r.Int64N(3)}
 	p.KVHeads = 1 + r.Int64N(3)
@@ -91,7 +91,7 @@ func FuzzRun(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b uint64) { checkRandom(t, a, b) })
 }
 
-// timed is a trial made ready for repeated runs.
+// timed returns a function that runs the problem once, for repeated use.
 func timed(t testing.TB, p core.Problem, threads int) func() {
 	r := rand.New(rand.NewPCG(3, 4))
 	tr := newTrial(t, r, p, nil, false)
@@ -147,7 +147,7 @@ func TestRunsAllocateNothing(t *testing.T) {
 		allocatesNothing(t, p)
 	}
 	partAll(t)
-	for _, heads := range []int64{1, 32} { // the walk of all gradients, in two colors and without
+	for _, heads := range []int64{1, 32} { // the walk of all gradients, with and without colors
 		p := plain(core.AttnBackward, []int64{40, 24}, []int64{5, 5}, heads, 16)
 		l := wholePlan(t, p)
 		require.True(t, kern.Active() == nil || kern.Active().Block == nil || l != nil && l.Walk().Colored == (heads == 1))
@@ -159,7 +159,7 @@ func allocatesNothing(t *testing.T, p core.Problem) {
 	runs := fewer(20)
 	for threads := range 3 {
 		run := timed(t, p, threads+1)
-		// A goroutine that is late once makes another set of scratch memory.
+		// A goroutine that is late may once allocate another set of scratch memory.
 		allocs := 1.0
 		for try := 0; try < 10 && allocs > 0; try++ {
 			allocs = testing.AllocsPerRun(runs, run)
@@ -168,7 +168,7 @@ func allocatesNothing(t *testing.T, p core.Problem) {
 	}
 }
 
-// A window of everything must not make scratch memory grow with it.
+// Scratch memory must not grow with windows that span the whole input.
 func TestScratchIsBounded(t *testing.T) {
 	for _, op := range ops {
 		small, err := plain(op, []int64{1000}, []int64{1000}, 1, 16).Normalize()
@@ -217,7 +217,7 @@ func TestLongAxesMatch(t *testing.T) {
 	}
 }
 
-// Query heads of a key head that add to one another's gradients.
+// Query heads of one key head add to the same gradients.
 func TestGroupedGradients(t *testing.T) {
 	for i, op := range []core.Op{core.AttnBackward, core.QKBackward, core.AVBackward} {
 		for _, dtype := range dtypes {

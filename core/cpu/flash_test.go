@@ -19,8 +19,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// flashEverywhere lets the flash engine take all that it can, on the processor's kernels
-// or, where those are missing, on their Go twins, until the test ends.
+// flashEverywhere lets the flash engine take every pass that it can, until the test ends. It
+// uses the processor's kernels or, if there are none, their Go versions.
 func flashEverywhere(t *testing.T) {
 	given := engines
 	engines = []engine.Engine{flash.Engine{Everywhere: true}, panel.Engine{}}
@@ -43,7 +43,8 @@ func TestFlashOfRandomProblems(t *testing.T) {
 	}
 }
 
-// Long windows on the engines as they are chosen, with what only some of their items meet.
+// Problems with long windows on the engines that Prepare chooses, with and without bias, causal
+// masks and additional tokens.
 func TestLongWindows(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 9))
 	for n := range fewer(60) {
@@ -73,7 +74,7 @@ func TestLongWindowsAllocateNothing(t *testing.T) {
 	}
 }
 
-// Infinities and NaN of keys reach only the queries that see them.
+// Infinities and NaN in keys affect only the queries that see them.
 func TestLongWindowsAreNotTainted(t *testing.T) {
 	p := plain(core.AttnForward, []int64{500}, []int64{101}, 1, 16)
 	n, err := p.Normalize()

@@ -18,7 +18,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// inputs and outputs of the operations.
+// inputsOf lists the inputs of each operation.
 var inputsOf = map[core.Op][]core.Role{
 	core.AttnForward:  {core.Query, core.Key, core.Value, core.RPB, core.ExtraKey, core.ExtraValue},
 	core.AttnBackward: {core.Query, core.Key, core.Value, core.RPB, core.ExtraKey, core.ExtraValue, core.DOut, core.DLSE, core.Out, core.LSE},
@@ -47,20 +47,20 @@ func used(p *core.Problem, role core.Role) bool {
 	return true
 }
 
-// array is a tensor for tests in memory of its own, with guard bytes wherever
-// the tensor has no element.
+// array is a tensor with its own memory, in which guard bytes fill every gap between the
+// elements.
 type array struct {
 	memory  []uint64
 	dtype   core.DType
-	shape   []int64 // without the axes that the problem's rank lacks
+	shape   []int64 // Problem.Shape without the axes that the problem's rank lacks
 	strides [6]int64
-	first   int64 // element number of element 0...
+	first   int64 // index in memory, in elements, of element 0, 0, ...
 }
 
 const guard = 0xa5
 
-// layout is how arrays are laid out: densely or, with odd, with dimensions in
-// random order, gaps, negative steps and, for inputs, repetition.
+// newArray allocates an array. It is dense or, if odd, has dimensions in random order, gaps,
+// negative strides and, for inputs, strides of 0.
 func newArray(r *rand.Rand, p *core.Problem, role core.Role, odd, input bool) *array {
 	a := &array{dtype: p.DTypeOf(role)}
 	a.shape = append(a.shape, p.Shape(role)...)
@@ -148,7 +148,7 @@ func (a *array) values() []float64 {
 	return out
 }
 
-// guarded reports whether all bytes outside the elements are as they were made.
+// guarded reports whether all guard bytes are unchanged. It overwrites the elements.
 func (a *array) guarded() bool {
 	a.fill(func() float64 { return math.NaN() })
 	marks := make([]bool, len(a.bytes()))
@@ -166,7 +166,7 @@ func (a *array) guarded() bool {
 	return true
 }
 
-// fewer is a number of trials, or a fifth of it with -short, as for emulators.
+// fewer is count, or a fifth of it with -short, which is used on emulators.
 func fewer(count int) int {
 	if testing.Short() {
 		return max(count/5, 1)
@@ -174,7 +174,7 @@ func fewer(count int) int {
 	return count
 }
 
-// trial is a problem with data, to be run on several backends.
+// trial is a problem with data, which can run on several backends.
 type trial struct {
 	p       core.Problem
 	sizes   []int64
@@ -270,7 +270,7 @@ func compare(t testing.TB, want, got []float64, tolerance float64, name string) 
 	}
 }
 
-// square is a problem with the same window on every axis.
+// square is a problem with the same kernel size on every axis.
 func square(name string, batch, heads, depth int64, lengths []int64, kernel int64) tests.Case {
 	c := tests.Case{Name: name, Rank: len(lengths), Batch: batch, Heads: heads, KVHeads: heads, HeadDim: depth, ValueDim: depth, Lengths: lengths}
 	for range lengths {

@@ -14,8 +14,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// A goroutine that offers a column and does not come to compute it stands for a slow
-// one: another one computes the rows that it takes off, and no others.
+// A goroutine that publishes a column and never computes it simulates a slow one. Another
+// goroutine computes exactly the rows that it steals.
 func TestHelpComputesTheRowsThatItTakes(t *testing.T) {
 	for name, p := range map[string]core.Problem{
 		"blocks":   plain(core.AttnForward, []int64{1, 24, 9}, []int64{1, 6, 6}, 1, 16),
@@ -68,7 +68,7 @@ func testHelp(t *testing.T, tr *trial) {
 	}
 }
 
-// publisher publishes the rows of the first column that it comes to.
+// publisher publishes the rows of the first column that it visits.
 type publisher struct{ at walk.Cursor }
 
 func (p *publisher) Plan(n, count int) { p.at.SetTile(n, count) }

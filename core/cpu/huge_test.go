@@ -10,10 +10,11 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// A plan takes as long for 2^55 tokens as for 40: this would run for years otherwise.
+// Planning time must not depend on the number of tokens: with 2^55 of them a loop over tokens
+// would take years.
 func TestPlansOfHugeProblems(t *testing.T) {
 	for _, a := range []core.Axis{
-		{Length: 1 << 29, Kernel: 1 << 29}, // attn of larger ones does not fit 63 bits
+		{Length: 1 << 29, Kernel: 1 << 29}, // the size of attn would not fit in 63 bits if this were larger
 		{Length: 1 << 29, Kernel: 1 << 28, Stride: 7, Causal: true},
 		{Length: 1 << 38, Kernel: 1 << 18, Dilation: 1 << 14, Stride: 1 << 17},
 		{Length: 1 << 55, Kernel: 7, Dilation: 1 << 50, QueryStep: 1<<50 - 1},

@@ -13,8 +13,8 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Products that overflow to -infinity leave rows with nothing to see in every engine, also
-// in those that take no bias.
+// Dot products that overflow to -infinity give rows that see nothing, in every engine, including
+// those that take no bias.
 func TestRowsOfInfiniteLogits(t *testing.T) {
 	for _, c := range []struct {
 		lengths, kernels []int64
@@ -34,7 +34,7 @@ func TestRowsOfInfiniteLogits(t *testing.T) {
 	}
 }
 
-// requireEmptyRows runs p where every second query overflows with all keys.
+// requireEmptyRows runs p with every second query overflowing with all keys.
 func requireEmptyRows(t *testing.T, p core.Problem) {
 	r := rand.New(rand.NewPCG(5, 6))
 	tr := newTrial(t, r, p, nil, false)

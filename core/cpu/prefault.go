@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	largeOutput = 1 << 20 // bytes that are worth a look
-	pieceBytes  = 1 << 20 // bytes of a task
+	largeOutput = 1 << 20 // smallest output in bytes that is checked for missing pages
+	pieceBytes  = 1 << 20 // bytes per task
 )
 
-// large is an output that may be worth the look.
+// large is an output that is checked for missing pages.
 type large struct {
 	role  core.Role
 	shape []int64
-	size  int64 // bytes of its elements
+	size  int64 // total bytes of its elements
 }
 
 func largeOutputs(p *core.Problem) (found []large) {
@@ -36,8 +36,8 @@ func largeOutputs(p *core.Problem) (found []large) {
 	return found
 }
 
-// memory is what a tensor of the shape covers, or nothing unless its elements fill
-// most of that.
+// memory returns the range of memory that the tensor spans, or an empty one if the tensor has
+// a negative stride or its elements fill less than two thirds of the range.
 func (x *large) memory(t *walk.Tensor) sched.Piece {
 	extent := int(t.DType.Size())
 	for i, n := range x.shape {
@@ -52,7 +52,7 @@ func (x *large) memory(t *walk.Tensor) sched.Piece {
 	return sched.Piece{Address: uintptr(t.Base), Size: extent}
 }
 
-// prefault asks for the pages of outputs that have none.
+// prefault adds a stage that maps the pages of large outputs whose memory is not resident.
 func (u *run) prefault() {
 	u.missing = u.missing[:0]
 	for i := range u.runner.large {

@@ -23,7 +23,7 @@ func mapped(t *testing.T, size int) []byte {
 	return m
 }
 
-// Outputs in new memory come out as those in memory that was used before.
+// Outputs in newly mapped memory equal those in memory that was used before.
 func TestLargeFreshOutputs(t *testing.T) {
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {
 		p := plain(op, []int64{5000}, []int64{5}, 2, 32)

@@ -4,5 +4,6 @@
 
 package cpu
 
-// raceDetector drops what sync.Pool holds now and then.
+// raceDetector reports whether the race detector is on. With it sync.Pool randomly drops
+// objects.
 const raceDetector = true

@@ -13,7 +13,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// engineOf is how a variant names the engine of its first pass.
+// engineOf is the name that a variant gives to the engine of its first pass.
 func engineOf(variant string) string {
 	for _, name := range []string{"all gradients, blocks", "blocks", "stencils", "strips", "dense", "panel"} {
 		if strings.Contains(variant, name) {
@@ -23,7 +23,7 @@ func engineOf(variant string) string {
 	return ""
 }
 
-// Parts of a problem are computed by the engine that computes all of it, and are it.
+// A part of a problem is computed by the same engine as the whole, with the same results.
 func TestEnginesTakeRanges(t *testing.T) {
 	volume := cube(core.Float32)
 	volume.Heads, volume.Axes[2].Length = 2, 9

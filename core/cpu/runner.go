@@ -23,9 +23,9 @@ const serialWork = 1 << 17
 // runner is a prepared problem.
 type runner struct {
 	problem *core.Problem
-	plans   []engine.Plan // of single outputs
-	whole   engine.Plan   // of all outputs at once, or nil
-	sparse  bool          // some positions of outputs may belong to no item
+	plans   []engine.Plan // the separate passes
+	whole   engine.Plan   // one pass for all outputs, or nil
+	sparse  bool          // outputs may have positions that no walk writes
 	large   []large
 	runs    sync.Pool
 }
@@ -61,7 +61,7 @@ func prepare(p *core.Problem, pass walk.Pass) engine.Plan {
 	return nil
 }
 
-// all are all plans.
+// all returns every plan, whole first.
 func (r *runner) all() []engine.Plan {
 	if r.whole == nil {
 		return r.plans
@@ -78,9 +78,9 @@ func (r *runner) Variant() string {
 	return name + r.all()[0].Variant()
 }
 
-// ScratchBytes counts on one goroutine per processor. Where a job has several plans, a
-// goroutine may give a worker back that no other one finds (sync.Pool has one place for
-// every processor that others do not see), and workers may have grown in each plan.
+// ScratchBytes assumes one goroutine per processor. If a job has several plans the estimate is
+// doubled: every worker may have grown in each plan, and a released worker may be invisible to
+// other goroutines, as sync.Pool has a private slot per processor.
 func (r *runner) ScratchBytes() int64 {
 	processors, together := runtime.GOMAXPROCS(0), 0
 	for _, plan := range r.plans {
@@ -99,27 +99,27 @@ func (r *runner) ScratchBytes() int64 {
 	return int64(max(together, r.whole.Scratch()*processors+r.whole.Walk().BinBytes()))
 }
 
-// run is one run of a problem. It is the tasks of the job in hand.
+// run is one run of a problem. It executes the tasks of its current job.
 type run struct {
 	runner  *runner
 	in      walk.Run
 	threads int
 	stages  []stage
 	job     sched.Job
-	missing []sched.Piece // of outputs, without pages yet
+	missing []sched.Piece // parts of outputs whose pages are not resident
 	victims sched.Victims[walk.Rows]
-	done    []atomic.Bool // tasks of color 0
-	working atomic.Int32  // goroutines that have a task, or rows
+	done    []atomic.Bool // [task of color 0]
+	working atomic.Int32  // goroutines that have a task or stolen rows
 }
 
-// stage is the tasks of a job that are alike.
+// stage is a set of tasks of one kind.
 type stage struct {
 	work work
-	plan engine.Plan // of walking
-	walk walk.Stage
+	plan engine.Plan // of a walking stage
+	walk walk.Stage  // other stages use only Count and Number
 }
 
-// work is what the tasks of a stage do.
+// work says what the tasks of a stage do.
 type work uint8
 
 const (
@@ -128,8 +128,8 @@ const (
 	prefaulting
 )
 
-// Run implements core.Runner. All walks are one job, whose tasks write different tensors
-// and do not wait for one another; but a task of color 1 waits for its neighbors of color 0.
+// Run implements core.Runner. All walks form one job. Their tasks do not wait for one another,
+// except that a task of color 1 waits for its neighbors of color 0.
 func (r *runner) Run(b *core.Buffers) (err error) {
 	defer scratch.Recover(&err)
 	u := r.runs.Get().(*run)
@@ -161,7 +161,7 @@ func (u *run) release() {
 	clear(u.in.Tensors[:])
 	clear(u.missing)
 	clear(u.stages)
-	u.victims.Clear() // of goroutines that panicked
+	u.victims.Clear() // goroutines that panicked have left their rows
 	u.in.Sizes, u.stages = nil, u.stages[:0]
 	u.runner.runs.Put(u)
 }
@@ -172,14 +172,14 @@ func (u *run) add(s stage) {
 	u.stages = append(u.stages, s)
 }
 
-// begin adds the tasks of a plan to the job, unless no given output needs them.
+// begin adds a plan's tasks of a color to the job, if a given output needs them.
 func (u *run) begin(plan engine.Plan, color int) {
 	if s := plan.Walk().Stage(&u.in, color); s.Count > 0 {
 		u.add(stage{plan: plan, walk: s})
 	}
 }
 
-// finish does the job.
+// finish executes the job and stores d_rpb.
 func (u *run) finish() {
 	var tasks, hands int64
 	for i := range u.stages {
@@ -206,7 +206,7 @@ func (u *run) finish() {
 	u.stages = u.stages[:0]
 }
 
-// forget makes so many tasks of color 0 not done.
+// forget marks all tasks of color 0 as not done.
 func (u *run) forget(tasks int64) {
 	if int64(len(u.done)) < tasks {
 		u.done = make([]atomic.Bool, tasks)
@@ -246,7 +246,7 @@ func (u *run) Work(j *sched.Job) {
 		case zeroing:
 			u.zeroSample(int(n))
 		case prefaulting:
-			_ = sched.Prefault(u.missing[n]) // otherwise pages come when they are written
+			_ = sched.Prefault(u.missing[n]) // on failure pages are mapped when written
 		}
 	}
 	u.working.Add(-1)
@@ -255,11 +255,11 @@ func (u *run) Work(j *sched.Job) {
 	h.done = true
 }
 
-// waits reports whether tasks of color 1 wait for those of the stage.
+// waits reports whether tasks of color 1 wait for the tasks of this stage.
 func (s *stage) waits() bool { return s.walk.Walk.Colored && s.walk.Color == 0 }
 
-// walk does a task of a walk. Tasks of color 0 come first, so that all have begun when one of
-// color 1 waits for its neighbors among them.
+// walk executes a task of a walk. Tasks of color 0 come first, so that all of them have begun
+// when a task of color 1 waits for its neighbors.
 func (u *run) walk(h *hand, s *stage, n int64) {
 	if s.walk.Color == 1 {
 		for at, end, step := s.walk.Walk.Neighbors(n); at < end; at += step {
@@ -274,10 +274,11 @@ func (u *run) walk(h *hand, s *stage, n int64) {
 	}
 }
 
-// spinFor is how long a goroutine looks for what others do before it sleeps in between, or leaves.
+// spinFor is how long a goroutine polls, either for a task of another goroutine before it starts
+// to sleep between polls, or for rows to steal before it gives up.
 const spinFor = 100 * time.Microsecond
 
-// await returns true when a task is done, or false when one panicked.
+// await waits until done is set and returns true, or returns false if any task panicked.
 func (u *run) await(done *atomic.Bool) bool {
 	for start := time.Now(); !done.Load(); runtime.Gosched() {
 		if u.job.Failed() {
@@ -290,20 +291,20 @@ func (u *run) await(done *atomic.Bool) bool {
 	return true
 }
 
-// hands are those that no goroutine has.
+// hands pools unused hands.
 var hands = sync.Pool{New: func() any { return new(hand) }}
 
-// hand is what a goroutine has in hand: a worker in a stage.
+// hand is the state of one goroutine during a run: its worker and the stage it works on.
 type hand struct {
 	run    *run
-	rows   sched.Stealable[walk.Rows] // that it has not begun
+	rows   sched.Stealable[walk.Rows] // rows that it has not begun
 	stolen walk.Rows
 	stage  *stage
 	own    engine.Worker
-	done   bool // no task panicked
+	done   bool // it ended without a panic
 }
 
-// worker returns a worker that is in the stage.
+// worker returns the hand's worker, prepared for the stage.
 func (h *hand) worker(s *stage) engine.Worker {
 	if h.stage == s {
 		return h.own
@@ -316,10 +317,10 @@ func (h *hand) worker(s *stage) engine.Worker {
 	return h.own
 }
 
-// help computes rows that other goroutines have not begun until none are left that are
-// worth it. Tasks are as large as packing wants them, so the last of them would otherwise
-// leave goroutines idle. One that took no task may be before the others, which have not yet
-// said what rows they have.
+// help computes rows that other goroutines have not begun, until none is worth stealing. Tasks
+// are large, as packing requires, so the last tasks would otherwise leave goroutines idle. A
+// goroutine that took no task may arrive before the others have published their rows, so it
+// keeps looking for spinFor.
 func (h *hand) help(took bool) {
 	u, start := h.run, time.Now()
 	for {
@@ -339,8 +340,8 @@ func (h *hand) help(took bool) {
 	}
 }
 
-// release gives the hand and its worker back to their pools, or if a task panicked to
-// nobody: then who knows what state they are in.
+// release returns the hand and its worker to their pools. After a panic their state is unknown,
+// so the hand is dropped and the worker freed.
 func (h *hand) release() {
 	switch {
 	case h.done && h.own != nil:

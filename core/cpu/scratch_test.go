@@ -15,7 +15,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// emptyPools waits until no worker waits for a run and what workers held is given back.
+// emptyPools waits until the pools have dropped all workers and their memory is released.
 func emptyPools(t testing.TB) {
 	for range 1000 {
 		if runtime.GC(); scratch.Held() == 0 {
@@ -26,8 +26,8 @@ func emptyPools(t testing.TB) {
 	require.Zero(t, scratch.Held(), "bytes are held by nobody")
 }
 
-// measured runs plans on as many threads as there may be, and compares what a run leaves
-// in the pools with what the plan says.
+// measured runs plans on the maximum number of threads. It compares the memory that a run leaves
+// in the pools with ScratchBytes.
 func measured(t *testing.T) conformance.Executor {
 	return func(p core.Problem, b *core.Buffers) error {
 		plan, err := core.NewPlan([]core.Backend{New()}, core.Auto, p)

@@ -14,8 +14,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 )
 
-// withStencils runs a test with stencil kernels: those in Go if the processor has none,
-// as it then has none for the quads either that randomBlocks draws.
+// withStencils runs a test with stencil kernels, in Go if the processor has none. It then has
+// none for quads either, which randomBlocks needs.
 func withStencils(t *testing.T, f func(t *testing.T)) {
 	if kern.Active() == nil {
 		t.Skip("portable kernels")
@@ -63,7 +63,7 @@ func TestStencilsEqualReference(t *testing.T) {
 	})
 }
 
-// randomStencil draws a problem that is walked with stencils.
+// randomStencil draws a problem that the stencil engine computes.
 func randomStencil(t *testing.T, r *rand.Rand) *trial {
 	for {
 		p, sizes := randomBlocks(t, r)

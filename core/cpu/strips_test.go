@@ -13,7 +13,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/panel"
 )
 
-// Strips and panels are two ways to the same results.
+// The strip and panel engines give the same results.
 func TestStripsEqualPanels(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 24))
 	for _, op := range []core.Op{core.AttnForward, core.AttnBackward} {

@@ -14,7 +14,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// manyCores are problems whose time on many cores counts, beside the rows of the benchmark table.
+// manyCores returns the problems whose time on many cores matters: the rows of the benchmark
+// table and some more.
 func manyCores() []tests.Case {
 	return append(tests.Bench(),
 		square("2d-128x128-k13-b4-h8", 4, 8, 64, []int64{128, 128}, 13), square("3d-32x32x32-k7-h4", 1, 4, 64, []int64{32, 32, 32}, 7),
@@ -22,9 +23,9 @@ func manyCores() []tests.Case {
 		square("2d-56x56-k7-d32-b32-h2", 32, 2, 32, []int64{56, 56}, 7))
 }
 
-// speedup is by how much so many goroutines would be quicker than one if tasks took the time of
-// their items and rows were taken off them at no cost: tasks in their order to whoever is free,
-// those of color 1 after their neighbors.
+// speedup is the ideal speedup of so many goroutines over one. It assumes that a task's time is
+// proportional to its items and that stealing rows is free. Tasks go in order to the next free
+// goroutine, and tasks of color 1 start after their neighbors.
 func speedup(w *walk.Walk, threads int) float64 {
 	free, total := make([]float64, threads), 0.0
 	ends := map[int64]float64{}
@@ -49,7 +50,7 @@ func speedup(w *walk.Walk, threads int) float64 {
 	return total / slices.Max(free)
 }
 
-// everything is a run in which all outputs are wanted.
+// everything is a run in which every tensor is given, so that all outputs are wanted.
 func everything(w *walk.Walk) *walk.Run {
 	u := &walk.Run{Problem: w.Problem}
 	var x [1]float32
@@ -83,11 +84,11 @@ func taskWork(w *walk.Walk, color int, n int64) float64 {
 	return float64(items * min(w.Heads, heads-at[5]*w.Heads))
 }
 
-// short is the multiply-adds of a forward pass that take one core less than about 3 ms in both
-// directions.
+// short is the number of multiply-adds of a forward pass up to which forward and backward
+// together take one core less than about 3 ms.
 const short = 1 << 24
 
-// Tasks are enough for many cores, in both directions.
+// There are enough tasks for many cores, forward and backward.
 func TestTasksAreEnoughForManyCores(t *testing.T) {
 	if kern.Active() == nil || kern.Active().Block == nil {
 		t.Skip("portable kernels")

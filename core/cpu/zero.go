@@ -10,8 +10,9 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// zero clears the positions of outputs that belong to no item: padding, and the
-// gradients of queries that are not computed. What the walks write comes after it.
+// zero clears the positions of outputs that no walk writes: padding, the gradients of queries
+// that are not computed, and those of keys outside the ranges. The value is 0, and -infinity
+// for lse. It finishes before the walks begin.
 func (u *run) zero() {
 	u.add(stage{work: zeroing, walk: walk.Stage{Count: u.in.Problem.Batch}})
 	u.finish()
@@ -61,10 +62,10 @@ func (u *run) zeroRole(role core.Role, sample int, axes *[3]core.Axis) {
 	}
 }
 
-// along is the positions of an axis of a sample.
+// along classifies the positions along one axis of a sample.
 type along struct {
 	axis    *core.Axis
-	line    walk.Line // of the dilation group of the residue, if known
+	line    walk.Line // dilation group of residue, if known
 	residue int64
 	known   bool
 }
@@ -81,7 +82,7 @@ func (x *along) computed(role core.Role, n int) bool {
 	}
 }
 
-// met reports whether the n-th key is among those that the walks come to.
+// met reports whether the n-th key is among those that the walks visit.
 func (x *along) met(n int) bool {
 	if residue := (x.axis.KeyFirst + int64(n)) % x.axis.Dilation; !x.known || residue != x.residue {
 		x.line, x.residue, x.known = walk.NewLine(*x.axis, residue), residue, true
