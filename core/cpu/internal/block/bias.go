@@ -10,8 +10,8 @@ import (
 )
 
 // eachMetRow calls f for every item of the rows from n1 on and every row of keys that it
-// meets: the scores of the lanes are at to, as far apart as the rows of a group are many,
-// and their bias entries begin with entry and change by BiasStep.
+// meets. The scores of the row's lanes begin at index to and are rows (of sizes) elements
+// apart. Their bias entries begin at index entry and change by BiasStep.
 func (w *worker) eachMetRow(n0, n1, rows int, f func(to, entry, lanes, member int)) {
 	l, m, axes := w.plan, &w.met, &w.problem.Axes
 	size1, size2 := int(2*axes[1].Kernel-1), int(2*axes[2].Kernel-1)
@@ -32,7 +32,7 @@ func (w *worker) eachMetRow(n0, n1, rows int, f func(to, entry, lanes, member in
 	}
 }
 
-// addBias adds the bias to the scores of rows of items.
+// addBias adds the bias to the scores of the rows of items from n1 on.
 func (w *worker) addBias(n0, n1, rows int) {
 	if !w.at.Run.Given(core.RPB) {
 		return
@@ -51,7 +51,7 @@ func (w *worker) addBias(n0, n1, rows int) {
 	})
 }
 
-// loadBias loads the bias of the query heads of the key head.
+// loadBias loads the bias of all query heads of the current key head.
 func (w *worker) loadBias() {
 	size, group := walk.BiasSize(w.problem), w.plan.walk.Group
 	scratch.Grow(w.Memory, &w.bias.entries, group*size)
@@ -61,8 +61,8 @@ func (w *worker) loadBias() {
 	}
 }
 
-// binGradients adds gradients of the scores of rows of items to those of the bias;
-// nth is the number of the query head in its group.
+// binGradients adds the gradients of scores, of the rows of items from n1 on, to the gradients
+// of the bias. nth is the index of the query head among the members in hand.
 func (w *worker) binGradients(n0, n1, rows, nth int) {
 	if w.bins == nil {
 		return

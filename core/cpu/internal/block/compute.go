@@ -10,8 +10,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// compute takes the rows that rows of items from n1 on meet into their sums; nth is
-// the number of the query head in its group.
+// compute adds the keys that the rows of items from n1 on meet to the items' sums. nth is the
+// index of the query head among the members in hand.
 func (w *worker) compute(n0, n1, rows, nth int) {
 	d, dv, k := int(w.problem.HeadDim), int(w.problem.ValueDim), w.plan.kernels.Block
 	products, done := 0, 0
@@ -33,7 +33,7 @@ func (w *worker) compute(n0, n1, rows, nth int) {
 		w.weigh(&w.runs[i])
 	}
 	w.binGradients(n0, n1, rows, nth)
-	logits := w.weights // their weights or gradients
+	logits := w.weights // or the gradients of logits
 	if w.kind != walk.AttnOut {
 		logits = w.gradients
 	}
@@ -49,7 +49,8 @@ func (w *worker) compute(n0, n1, rows, nth int) {
 	}
 }
 
-// weigh turns scores into weights, and their gradients into those of scores.
+// weigh replaces scores by weights and, in passes for gradients, the gradients of weights by
+// those of scores.
 func (w *worker) weigh(r *quadRun) {
 	k, m, first := w.plan.kernels.Block, &w.met, 4*r.first*w.weightItem
 	w.call = abi.Block{
@@ -71,7 +72,7 @@ func (w *worker) weigh(r *quadRun) {
 	k.GradientLanes(&w.call)
 }
 
-// score takes the inner products of all quads with what they meet.
+// score computes the dot products of all quads with the keys that they meet.
 func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Stream) {
 	l, m, k := w.plan, &w.met, w.plan.kernels.Block
 	groups, item := len(m.offsets), w.item*kern.Float32Bytes
@@ -101,7 +102,7 @@ func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Str
 	}
 }
 
-// unmet is 1 if no row of a group is met.
+// unmet is 1 if the mask says that no row of a group is met, else 0.
 func unmet(mask uint32) int {
 	if mask == 0 {
 		return 1
@@ -109,7 +110,7 @@ func unmet(mask uint32) int {
 	return 0
 }
 
-// sums are those of the present rows of items, cleared if they begin.
+// sums returns the sums of the current rows of items, cleared at the start of a summation.
 func (w *worker) sums(of []float32) []float32 {
 	of = of[w.reach.at:][:2*w.numberRow*w.item]
 	if w.reach.first {
@@ -118,7 +119,7 @@ func (w *worker) sums(of []float32) []float32 {
 	return of
 }
 
-// eachPart runs a kernel for the lanes that the quads meet, part by part.
+// eachPart calls a kernel, part by part, for the lanes that the quads meet.
 func (w *worker) eachPart(kernel func(*abi.Block), vectors, weights, rows []float32, channels int, ahead []abi.Stream) {
 	l, m, item := w.plan, &w.met, w.item*kern.Float32Bytes
 	for i := range m.parts {

@@ -8,31 +8,32 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// One pass of quads over the queries can give all gradients: a kernel adds to the sums
-// of the keys that a quad meets what its queries have for them. The sums are beside the
-// packed rows and leave them for the tensors when another row takes the slot. A key's row
-// may leave more than once: from neighboring tiles and planes and from the task of the
-// neighboring rows, which waits for it if it is of the other color. The order in
-// which they are added is that of the walk, whatever the number of threads.
+// One pass of quads over the queries can compute all gradients. A kernel adds the
+// contributions of a quad's queries to the gradient sums of the keys that the quad meets.
+// These sums are kept next to the packed rows of keys and are stored in the tensors when
+// another row takes the slot. A row of keys may be stored several times: from neighboring
+// tiles and planes, and from the task of the neighboring chunk of rows, in which case the task
+// of color 1 waits for the task of color 0. The contributions are added in the order of the
+// walk, so the result does not depend on the number of threads.
 
 const (
-	fewestAtOnce = 2       // tasks that can run at the same time: with fewer, two walks are quicker
-	tasksAtOnce  = 8       // for which heads are parted
-	mostResidues = 1 << 12 // dilation groups that are looked at, or plans would take long
+	fewestAtOnce = 2       // concurrent tasks; with fewer, two walks are faster
+	tasksAtOnce  = 8       // concurrent tasks below which heads are divided into chunks of rows
+	mostResidues = 1 << 12 // largest dilation that keysApart examines, to keep planning fast
 )
 
-// ChunkWork is the number of multiply-adds of a forward pass that are worth a task of their
-// own and its wait for those of the other color; tests change it.
+// ChunkWork is the number of multiply-adds of a forward pass that justifies a separate chunk,
+// with its wait for chunks of the other color; tests change it.
 var ChunkWork = float64(1 << 20)
 
-// chooseGradients makes the tasks of the pass of all gradients, or returns why two passes
-// are better.
+// chooseGradients chooses the tasks of the pass of all gradients, or returns why two passes are
+// better.
 func (l *Plan) chooseGradients() string {
 	w := l.walk
 	if w.Group > walk.LargestGroup {
 		return "groups of query heads are too large"
 	}
-	// Sums are added to tensors in whole vectors, and those of 16 bits would be rounded on the way.
+	// Adding to tensors needs whole vectors, and 16-bit tensors would round partial sums.
 	adds := w.Apart()
 	once := w.Tile >= w.Extent[2] && (w.Widest[0] == 1 || l.WholeRows())
 	if !adds && !once {
@@ -44,9 +45,9 @@ func (l *Plan) chooseGradients() string {
 	return ""
 }
 
-// chooseChunks makes tasks of whole heads or, where those are few and tasks may add to
-// what others stored, of chunks of rows that are so long that only neighbors meet the same
-// keys. It reports whether there are enough.
+// chooseChunks makes one task per head or, if there are too few heads and tasks may add to
+// stored gradients (adds), one per chunk of rows. Chunks are so long that only neighboring
+// chunks share keys. It reports whether there are enough tasks.
 func (l *Plan) chooseChunks(adds bool) bool {
 	w, p := l.walk, l.walk.Problem
 	w.Heads, w.Shape = 1, [3]int{max(w.Extent[0], 1), max(w.Extent[1], 1), max(kern.CeilDiv(w.Extent[2], w.Tile), 1)}
@@ -57,13 +58,13 @@ func (l *Plan) chooseChunks(adds bool) bool {
 	w.Count(counts)
 	atOnce, work := w.Tasks, walk.MultiplyAdds(p)/float64(w.Tasks)
 	wanted := int64(tasksAtOnce)
-	if p.RPB { // d_rpb does not come from chunks
+	if p.RPB { // chunks cannot compute d_rpb
 		wanted = fewestAtOnce
 	}
 	for chunks := 4; adds && atOnce < wanted && chunks <= w.Extent[axis]; chunks *= 2 {
 		size := kern.CeilDiv(w.Extent[axis], chunks)
 		if axis == 1 {
-			size += size & 1 // groups of rows fit pairs that begin at even ones
+			size += size & 1 // groups are aligned to pairs that begin at even rows
 		}
 		if !l.keysApart(size) || work/float64(chunks) < ChunkWork {
 			break
@@ -73,14 +74,13 @@ func (l *Plan) chooseChunks(adds bool) bool {
 	}
 	counts[2+axis] = max(kern.CeilDiv(w.Extent[axis], w.Shape[axis]), 1)
 	w.Count(counts)
-	return atOnce >= fewestAtOnce || work < 8*ChunkWork // then one goroutine takes no longer than two with two walks
+	return atOnce >= fewestAtOnce || work < 8*ChunkWork // small work takes one goroutine no longer than two walks take two
 }
 
-// keysApart reports whether chunks of so many rows meet no key in common unless they are
-// neighbors.
+// keysApart reports whether chunks of size rows share keys only with their neighbors.
 func (l *Plan) keysApart(size int) bool {
 	a := &l.walk.Problem.Axes[l.walk.ColorAxis]
-	if l.walk.Problem.Ragged { // at the end of any axis windows reach back by up to Kernel-1 keys
+	if l.walk.Problem.Ragged { // an axis may end anywhere, and there windows reach back by up to Kernel-1 keys
 		return size >= int(a.Kernel+a.Kernel/2)
 	}
 	if a.Dilation > mostResidues {
@@ -98,7 +98,8 @@ func (l *Plan) keysApart(size int) bool {
 	return true
 }
 
-// Serves implements engine.Plan: the pass of all gradients gives nothing else.
+// Serves implements engine.Plan. The pass of all gradients requires that query, key and value
+// gradients are all wanted, and with colors it cannot compute d_rpb.
 func (l *Plan) Serves(run *walk.Run) bool {
 	if !l.scatter {
 		return true
@@ -109,7 +110,7 @@ func (l *Plan) Serves(run *walk.Run) bool {
 // Partial implements engine.Plan.
 func (l *Plan) Partial() bool { return l.scatter }
 
-// beginScattered clears the sums of a row of keys.
+// beginScattered clears the gradient sums of a row of keys.
 func (w *worker) beginScattered(r *packedRow) {
 	from, size := r.slot*w.plan.rowPitch(), (w.to-w.from)*w.plan.depth
 	clear(w.panel.scatteredQK[from:][:size])
@@ -117,8 +118,9 @@ func (w *worker) beginScattered(r *packedRow) {
 	w.panel.unwritten[r.slot] = w.unwritten(r.n0, r.index)
 }
 
-// unwritten reports whether nothing was stored for a row of keys before this tile: this
-// is the first plane of queries that meets it, and no chunk that was before does.
+// unwritten reports whether nothing was stored yet for a row of keys by earlier planes or
+// chunks: this is the first plane of queries that meets the row, and no chunk of color 0 that
+// meets it came before.
 func (w *worker) unwritten(n0, n1 int) bool {
 	first, _ := w.at.Lines[0].QueriesOf(n0)
 	if w.at.Index[0] > max(first, w.task.from[0]) {
@@ -137,9 +139,9 @@ func (w *worker) unwritten(n0, n1 int) bool {
 	return n >= before
 }
 
-// storeScattered writes the sums of the row of keys in a slot. Those of the lanes that the
-// tile before meets too, or all, are added to what is there: here the gradients of grouped
-// heads meet, whose queries all scatter to the key head's sums.
+// storeScattered stores the gradient sums of the row of keys in a slot. It adds to the tensors
+// for lanes that the previous tile also meets, or for all lanes if the row was stored before.
+// The sums include all query heads of the key head's group.
 func (w *worker) storeScattered(slot int) {
 	row := w.panel.rowTags[slot]
 	if row == noRow {

@@ -9,34 +9,35 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// met is what up to two rows of items meet.
+// met holds the keys that up to two rows of items meet.
 type met struct {
-	groups  []packedRow // of rows, for the scores
-	rows    []packedRow // for the sums
-	lo, hi  [2]int      // [row of items] rows of keys along axis 1
-	offsets []int       // [group] bytes to it in score panels
-	masks   [][2]uint32 // [group][row of items] bits of the elements of the rows that are met
+	groups  []packedRow // groups of rows, for scores
+	rows    []packedRow // single rows, for sums
+	lo, hi  [2]int      // [row of items] range [lo, hi) of rows of keys along axis 1
+	offsets []int       // [group] offset in bytes in score panels
+	masks   [][2]uint32 // [group][row of items] bits of the vector elements that are met
 	list    []abi.MetRow
 	parts   []part // of list
 }
 
-// packedRow is a row, or a group of rows, of keys and where it is packed.
+// packedRow is a row, or a group of rows, of keys, with the slot that holds it.
 type packedRow struct{ n0, member, index, slot int }
 
-// tag tells what may be packed in one slot apart.
+// tag identifies the row or group among those that share a slot.
 func (p *packedRow) tag() rowTag { return rowTag{p.n0, p.index} }
 
-// rowTag is a row, or a group, of a plane of keys.
+// rowTag is the plane and the index of a row or group of keys.
 type rowTag struct{ n0, index int }
 
-// noRow is the tag of a slot in which nothing is packed.
+// noRow is the tag of an empty slot.
 var noRow = rowTag{-1, -1}
 
-// part is some of the rows that items meet: first those that only the first row of items
-// meets, then those of both, then those of the second.
+// part is a section of the list of rows of keys: first those that only the upper (first) row of
+// items meets, then those that both meet, then those that only the lower one meets.
 type part struct{ first, upper, both, lower int }
 
-// meetRows lists the groups of rows that up to two rows of items from n1 on meet.
+// meetRows lists the groups of rows of keys that the rows of items from n1 on, at most two,
+// meet.
 func (w *worker) meetRows(n1, rows int) {
 	var lo, hi [2]int
 	for i := range rows {
@@ -74,7 +75,7 @@ func (w *worker) meetRows(n1, rows int) {
 	}
 }
 
-// meetPart lists the rows of the last groups.
+// meetPart adds the rows of the last groups to the list as a part.
 func (w *worker) meetPart(plane, groups int) {
 	l, m := w.plan, &w.met
 	rowBytes, vector := l.rowPitch()*kern.Float32Bytes, l.wide*l.lanes
@@ -107,7 +108,7 @@ func (w *worker) meetPart(plane, groups int) {
 	m.parts = append(m.parts, p)
 }
 
-// repeatBits repeats a number of bits over all 32.
+// repeatBits repeats the lowest count bits over all 32 bits.
 func repeatBits(bits uint32, count int) uint32 {
 	for ; count < 32; count *= 2 {
 		bits |= bits << count

@@ -13,18 +13,18 @@ import (
 // mostLanes bounds the lanes of a vector.
 const mostLanes = 16
 
-// panel is packed groups of rows of keys. What absent rows, unused lanes and unused
-// channels hold is undefined.
+// panel holds packed groups of rows of keys. Absent rows, unused lanes and unused channels
+// are undefined.
 type panel struct {
-	qkT, voT                 []float32               // [channel][slot][lane][row of the group], to score with
-	qk, vo                   []float32               // [slot of a row][lane][channel], to sum up
-	scatteredQK, scatteredVO []float32               // [slot of a row][lane][channel] sums for the keys, pass of all gradients
-	unwritten                []bool                  // [slot of a row] nothing was stored for the row yet
+	qkT, voT                 []float32               // [channel][slot][lane][row of the group], for scores
+	qk, vo                   []float32               // [row slot][lane][channel], for sums
+	scatteredQK, scatteredVO []float32               // [row slot][lane][channel] gradient sums of keys, pass of all gradients
+	unwritten                []bool                  // [row slot] nothing was stored for the row yet
 	lse, delta               []float32               // [slot][lane][row of the group], inverse walk
 	tags                     []rowTag                // [slot] the group that is packed
-	rowTags                  []rowTag                // [slot of a row] the row that is packed
-	loaded                   []float32               // [row of the group][lane][channel] on the way to being transposed
-	from                     [mostLanes]core.Address // of lanes, for the kernel that transposes them
+	rowTags                  []rowTag                // [row slot] the row that is packed
+	loaded                   []float32               // [row of the group][lane][channel] buffer before transposition
+	from                     [mostLanes]core.Address // addresses of lanes, for the transposing kernel
 }
 
 func (w *worker) sizePanel() {
@@ -64,7 +64,7 @@ func (b *panel) forget() {
 	}
 }
 
-// packMet packs what is not packed yet of what the items meet.
+// packMet packs the groups and rows that the items meet and that are not yet packed.
 func (w *worker) packMet() {
 	b, m := &w.panel, &w.met
 	for i := range m.groups {
@@ -88,7 +88,7 @@ func (w *worker) packMet() {
 	}
 }
 
-// keys is the lanes of row n1 of a plane in a role's tensor.
+// keys describes the lanes of row n1 of plane n0 in a role's tensor.
 func (w *worker) keys(role core.Role, n0, n1, member, channels int) kern.Source {
 	return w.at.Source(role, n0, n1, w.from, w.at.MetHead(member), channels)
 }
@@ -119,8 +119,8 @@ func (w *worker) packRow(r *packedRow) {
 	}
 }
 
-// transposeGroup transposes the channels of the rows of a group. Absent rows and lanes
-// repeat their neighbors.
+// transposeGroup transposes the channels of a group's rows into a panel. Absent rows and lanes
+// repeat their neighbors, so that nothing is read out of bounds.
 func (w *worker) transposeGroup(panel []float32, role core.Role, g *packedRow, channels int) {
 	l, from := w.plan, g.index*w.plan.step-w.plan.phase
 	end := min(from+l.rows, w.at.MetRows())
@@ -144,8 +144,8 @@ func (w *worker) transposeGroup(panel []float32, role core.Role, g *packedRow, c
 	}
 }
 
-// transposable returns the source of row i of a group as float32 with whole vectors of
-// channels.
+// transposable returns row i of a group as float32 with whole vectors of channels, converted
+// if necessary.
 func (w *worker) transposable(x kern.Source, i int) kern.Source {
 	l, b := w.plan, &w.panel
 	if x.DType == core.Float32 && x.Channels%l.lanes == 0 {
@@ -158,7 +158,7 @@ func (w *worker) transposable(x kern.Source, i int) kern.Source {
 	return kern.Source{P: kern.AddressOf(&row[0]), Step: l.depth * kern.Float32Bytes, Channels: x.Channels, DType: core.Float32}
 }
 
-// packNumbers packs lse and delta of queries.
+// packNumbers packs lse and delta of the queries of a group.
 func (w *worker) packNumbers(g *packedRow) {
 	l, b, head, lanes := w.plan, &w.panel, w.at.MetHead(g.member), w.to-w.from
 	scratch.Grow(w.Memory, &b.loaded, lanes)

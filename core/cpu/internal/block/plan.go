@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-// Package block is the engine for fused attention in float32 sums whose windows have
-// several rows of several keys. It takes items in quads, 2 x 2 of them, which share what
-// is loaded: a vector holds some lanes of a group of neighboring rows of keys. The rows
-// that a column of quads meets are packed once and stay while it goes down the slow axes.
-// One pass may give all gradients; see gradients.go.
+// Package block is the engine for fused attention that accumulates in float32 and whose
+// windows have several rows of several keys. It computes items in quads of 2 x 2, which share
+// loads: a vector holds some lanes of a group of neighboring rows of keys. The rows that a
+// column of quads meets are packed once and stay in a panel while the column proceeds along
+// the slow axes. One pass may compute all gradients; see gradients.go.
 package block
 
 import (
@@ -18,17 +18,18 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// slabRows is the most rows along axis 1 that a task of slabs keeps the sums of.
+// slabRows is the maximum number of rows along axis 1 of a task with slabs, as it keeps the
+// sums of all its rows.
 const slabRows = 32
 
-// PanelBytes bounds the packed keys that a goroutine holds; tests change it.
+// PanelBytes limits the size of a goroutine's panel in bytes; tests change it.
 var PanelBytes = 5 << 18
 
 const (
 	longestTile      = 32      // positions
-	longestGradients = 64      // positions of the pass of all gradients
-	largestTask      = 1 << 25 // multiply-adds from which a task is not made larger
-	partRows         = 8       // of a part: what its lanes hold stays in the first cache from quad to quad
+	longestGradients = 64      // positions, in the pass of all gradients
+	largestTask      = 1 << 25 // multiply-adds at which a task stops growing
+	partRows         = 8       // rows per part, so few that its lanes stay in the L1 cache from quad to quad
 )
 
 // Engine is the block engine.
@@ -61,7 +62,7 @@ func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engin
 	return l, ""
 }
 
-// refuses returns why there are no kernels, or no walk over quads, for a pass.
+// refuses returns why a pass cannot be computed in quads, or "".
 func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 	switch {
 	case kernels == nil || kernels.Block == nil || p.DType == core.Float64:
@@ -84,33 +85,33 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 }
 
 // Plan is a pass in quads. A vector of lanes elements holds some lanes of a group of
-// neighboring rows of keys, so that two rows of items share what is loaded. Groups are
-// aligned to where the windows of most pairs of rows begin; those of 4 rows overlap, so
-// that each pair finds one.
+// neighboring rows of keys, so that two rows of items share its loads. Groups are aligned to
+// the first row of the windows of most pairs of rows. Groups of 4 rows begin at every second
+// row and overlap, so that one of them fits each pair.
 type Plan struct {
 	walk    *walk.Walk
 	kernels *kern.Set
-	lanes   int // of a vector
-	scatter bool
+	lanes   int  // elements of a vector
+	scatter bool // the pass of all gradients
 	sizes
 }
 
-// sizes are those of the panel.
+// sizes are the dimensions of the panel. It is a ring buffer along axes 0 and 1.
 type sizes struct {
-	rows   int  // of a group
-	step   int  // rows from a group to the next
+	rows   int  // rows per group
+	step   int  // distance in rows between neighboring groups
 	phase  int  // the first row of group g is g*step - phase
-	wide   int  // most vectors that the lanes of two items take
-	groups int  // of the ring along axis 1
-	ring   int  // rows of it in row panels
-	planes int  // of the ring along axis 0, for each query head in the inverse walk
-	heads  int  // query heads in the inverse walk
-	width  int  // lanes
-	depth  int  // elements of a lane in row panels
-	slabs  bool // one plane of one query head at a time, as all do not fit: inverse walk
+	wide   int  // most vectors that the lanes of two items need
+	groups int  // groups of the ring along axis 1
+	ring   int  // rows of the ring along axis 1, in row panels
+	planes int  // planes of the ring along axis 0, per query head in the inverse walk
+	heads  int  // query heads in the inverse walk, else 1
+	width  int  // lanes per row
+	depth  int  // elements per lane in row panels
+	slabs  bool // inverse walk: one plane of one query head at a time, as they do not fit together
 }
 
-// choosePanel chooses groups and panel, or returns why quads do not pay.
+// choosePanel chooses the groups and the size of the panel, or returns why quads would be slow.
 func (l *Plan) choosePanel() string {
 	w, p := l.walk, l.walk.Problem
 	lanes, most := min(int(p.Axes[2].Kernel)+1, w.Met[2]), l.pairMeets(2)
@@ -128,7 +129,7 @@ func (l *Plan) choosePanel() string {
 	if inverse {
 		l.heads = w.Stacked
 		if kernel := int(p.Axes[0].Kernel); p.Ragged || w.Met[0] < 3*kernel {
-			l.planes = min(2*kernel-1, w.Met[0]) // on a shorter axis a key may be near both ends
+			l.planes = min(2*kernel-1, w.Met[0]) // on a short axis a key may be near both ends
 		}
 		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
@@ -139,25 +140,25 @@ func (l *Plan) choosePanel() string {
 		}
 	}
 	given := l.sizes
-	l.hold(kern.CeilDiv(w.Met[1]+l.phase, l.step)) // all rows: what they hold serves the next places on axis 0 too
+	l.hold(kern.CeilDiv(w.Met[1]+l.phase, l.step)) // keep all rows if they fit: the next planes of items need them again
 	if l.planes == 1 || l.bytes() > PanelBytes {
 		l.sizes = given
 	}
 	return ""
 }
 
-// fit chooses the positions of a tile so that the panel has room for the keys that they
-// meet; union is the lanes of a tile beyond one for each position.
+// fit chooses the length of tiles so that the panel has room for the keys that they meet, and
+// reports whether there is one. A tile needs a lane per position and union more.
 func (l *Plan) fit(union int) bool {
 	w, most := l.walk, longestTile
 	switch {
 	case l.scatter && !w.Apart():
-		most = w.Extent[2] // the keys that two tiles meet cannot be added up
+		most = w.Extent[2] // one tile, as gradients of keys that two tiles share cannot be added up
 	case l.scatter:
 		most = longestGradients
 	}
-	// A panel has 4 numbers per lane at least. Every length of tiles is tried once, however
-	// long the axis is.
+	// A panel has at least 4 numbers per lane. The loop tries each possible length once, so its
+	// cost does not depend on the length of the axis.
 	for longest := min(most, PanelBytes/(4*kern.Float32Bytes)); ; longest-- {
 		longest = kern.CeilDiv(w.Extent[2], kern.CeilDiv(w.Extent[2], longest))
 		w.Tile = longest + longest&1
@@ -171,7 +172,7 @@ func (l *Plan) fit(union int) bool {
 	}
 }
 
-// pairMeets is the most keys along an axis that two neighboring items meet.
+// pairMeets is the maximum number of keys along an axis that two neighboring items meet.
 func (l *Plan) pairMeets(axis int) int {
 	kernel := int(l.walk.Problem.Axes[axis].Kernel)
 	if l.walk.Pass.Kind.Inverse() { // both may be near an end, where more queries meet a key
@@ -180,8 +181,8 @@ func (l *Plan) pairMeets(axis int) int {
 	return min(kernel+1, l.walk.Met[axis])
 }
 
-// align chooses the phase of groups, and how many of them the windows of two
-// rows of items, most rows in all, can touch.
+// align chooses the phase of groups, and the number of them that two rows of items need, whose
+// windows together have up to most rows.
 func (l *Plan) align(a *core.Axis, most int, inverse bool) {
 	before := int(a.Kernel / 2) // rows of the window before an item far from the ends
 	switch {
@@ -195,27 +196,28 @@ func (l *Plan) align(a *core.Axis, most int, inverse bool) {
 	l.step = min(l.rows, 2)
 	l.phase = before % l.step
 	most += l.step - 1
-	if !inverse && !a.Ranged() { // or rows begin anywhere
-		// Pairs begin at even items: all of most rows are aligned, fewer always fit.
+	if !inverse && !a.Ranged() { // else rows may begin anywhere
+		// Pairs begin at even items. Windows of the full number of rows are therefore aligned
+		// to groups, and smaller ones always fit.
 		most = min(int(a.Kernel)+1, most)
 	}
 	l.hold((kern.CeilDiv(most, l.rows)-1)*(l.rows/l.step) + 1)
 }
 
-// hold sets the number of groups of the ring.
+// hold sets the number of groups of the ring along axis 1.
 func (s *sizes) hold(groups int) { s.groups, s.ring = groups, (groups-1)*s.step+s.rows }
 
 // slots is the number of groups that a panel holds.
 func (s *sizes) slots() int { return s.heads * s.planes * s.groups }
 
-// slot is where a group of a plane is packed, and rowSlot where a row is.
+// slot is the index at which a group of a plane is packed; rowSlot is that of a row.
 func (s *sizes) slot(plane, group int) int { return plane*s.groups + group%s.groups }
 
 func (s *sizes) rowSlot(plane, row int) int { return plane*s.ring + row%s.ring }
 
-// rowPitch and channelPitch are the distances, in elements, of rows of a row panel and
-// of channels of a score panel: odd numbers of cache lines, so that what a quad
-// reads spreads over the sets of the cache.
+// rowPitch is the distance in elements between rows of a row panel, and channelPitch that
+// between channels of a score panel. Both are odd multiples of a cache line, so that the reads
+// of a quad spread over the sets of the cache.
 func (s *sizes) rowPitch() int { return (s.width*s.depth+15)/16*16 | 16 }
 
 func (s *sizes) channelPitch() int { return s.slots()*s.width*s.rows | 16 }
@@ -224,7 +226,7 @@ func (l *Plan) scoreSize(channels int) int { return l.channelPitch()*l.whole(cha
 
 func (s *sizes) rowsSize() int { return s.rowPitch()*s.heads*s.planes*s.ring + kern.MaskBits }
 
-// panels are the elements of each panel.
+// panels returns the number of elements of each panel.
 func (l *Plan) panels() (sizes []int) {
 	products, p := &l.walk.Products, l.walk.Problem
 	if products.QK {
@@ -245,7 +247,7 @@ func (l *Plan) panels() (sizes []int) {
 	return sizes
 }
 
-// bytes is the size of the panels.
+// bytes is the total size of the panels in bytes.
 func (l *Plan) bytes() (size int) {
 	for _, n := range l.panels() {
 		size += n * kern.Float32Bytes
@@ -253,7 +255,7 @@ func (l *Plan) bytes() (size int) {
 	return size
 }
 
-// whole is a number of channels or lanes rounded up to vectors.
+// whole rounds a number of channels or lanes up to whole vectors.
 func (l *Plan) whole(n int) int { return kern.CeilDiv(n, l.lanes) * l.lanes }
 
 // Walk implements engine.Plan.
@@ -284,7 +286,7 @@ func (l *Plan) Scratch() int {
 	return bytes
 }
 
-// workers are those that no run has, of all plans.
+// workers pools the idle workers of all plans.
 var workers sync.Pool
 
 // Worker implements engine.Plan.
@@ -295,11 +297,11 @@ func (l *Plan) Worker() engine.Worker {
 	return &worker{Memory: scratch.New()}
 }
 
-// Slabs reports whether one plane of one query head is taken at a time: for tests.
+// Slabs reports whether one plane of one query head is processed at a time. It is for tests.
 func (l *Plan) Slabs() bool { return l.slabs }
 
-// WholeRows reports whether the panel holds all rows along axis 1: for tests.
+// WholeRows reports whether the panel holds all rows along axis 1.
 func (l *Plan) WholeRows() bool { return l.ring >= l.walk.Met[1] }
 
-// Bytes is the size of the panels: for tests.
+// Bytes is the total size of the panels in bytes. It is for tests.
 func (l *Plan) Bytes() int { return l.bytes() }

@@ -8,13 +8,13 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// share is the part-th of parts shares of the streams.
+// share returns share number part of the streams, divided into parts equal shares.
 func share(s []abi.Stream, part, parts int) []abi.Stream {
 	return s[part*len(s)/parts : (part+1)*len(s)/parts]
 }
 
-// prefetch lists for the kernels what the rows of items from n1 on, and the keys that come
-// into their windows, are made of.
+// prefetch lists the memory that kernels should prefetch for the rows of items from n1 on and,
+// if keys is true, for the keys that enter their windows.
 func (w *worker) prefetch(n0, n1, rows int, keys bool) {
 	w.ahead = w.ahead[:0]
 	index := w.at.Index
@@ -43,7 +43,8 @@ func (w *worker) prefetch(n0, n1, rows int, keys bool) {
 	}
 }
 
-// prefetchKeys lists the last rows of keys of the rows of items from n1 on.
+// prefetchKeys lists the rows of keys that the rows of items from n1 on meet and the row before
+// them does not. In the pass of all gradients it adds the gradients that those rows evict.
 func (w *worker) prefetchKeys(n1, rows int) {
 	r, d, dv := &w.reach, int(w.problem.HeadDim), int(w.problem.ValueDim)
 	_, before, _ := w.at.Span(1, max(n1-1, 0))

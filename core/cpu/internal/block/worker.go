@@ -30,14 +30,14 @@ type worker struct {
 	runs     []quadRun
 	met      met
 	reach    reach
-	from, to int // lanes: the keys along the fastest axis that the tile meets
+	from, to int // lanes: range [from, to) of the keys along the fastest axis that the tile meets
 
 	qk, vo             []float32 // [row of items][item][channel]
-	sumQK, sumVO       []float32 // the same, of every pair of rows in hand
+	sumQK, sumVO       []float32 // [pair of rows][row of items][item][channel]; one pair except with slabs
 	weights, gradients []float32 // [quad][item][group][lane]
 	numbers            []float32 // [lse, 1/sum of weights or delta][row of items][item]
-	item, numberRow    int       // elements of items and sums, and of numbers, to the next item and row of items
-	weightItem         int       // elements of an item in weights
+	item, numberRow    int       // elements per item in qk, vo and their sums, and per row of items in numbers
+	weightItem         int       // elements per item in weights
 
 	factors []float32 // scale and 1
 	bias    headBias
@@ -53,18 +53,18 @@ type headBias struct {
 	kvHead  int       // or -1
 }
 
-// span3 is items from one up to another, by axis.
+// span3 is a range of items per axis: from <= n < to.
 type span3 struct{ from, to [3]int }
 
-// quadRun is neighboring quads whose lanes take the same number of vectors.
+// quadRun is a run of neighboring quads whose lanes need the same number of vectors.
 type quadRun struct{ first, count, wide int }
 
-// reach is the query heads and the planes of keys that are taken at once, from one up to
-// another, and what becomes of the sums.
+// reach is the query heads and planes of keys that are processed together: heads from member
+// to members-1 and planes from plane to planes-1.
 type reach struct {
 	member, members, plane, planes int
-	first, last                    bool // the sums begin, and are complete, with it
-	at                             int  // elements to the sums of the present rows of items
+	first, last                    bool // the summation begins, or ends, with this reach
+	at                             int  // index of the sums of the current rows of items
 }
 
 // Begin implements engine.Worker.
@@ -92,7 +92,7 @@ func (w *worker) Release() {
 	workers.Put(w)
 }
 
-// Plan implements walk.Tiles: it makes the quads of a tile.
+// Plan implements walk.Tiles. It forms the quads of the tile.
 func (w *worker) Plan(n, count int) {
 	w.at.SetTile(n, count)
 	w.from, w.to = w.at.Low, w.at.High
@@ -120,7 +120,7 @@ func (w *worker) Plan(n, count int) {
 	}
 }
 
-// laneBits has the bits of the elements of some lanes, rows elements each.
+// laneBits sets the bits of lanes from <= n < to, each of which has rows elements.
 func laneBits(from, to, rows int) uint32 {
 	return uint32(uint64(1)<<(to*rows) - uint64(1)<<(from*rows))
 }
@@ -155,7 +155,7 @@ func (w *worker) Column(from, to [3]int) {
 	}
 }
 
-// slab takes what is in reach into the rows of items from first to end.
+// slab adds the keys in reach to the sums of the rows of items first <= n1 < end.
 func (w *worker) slab(n0, first, end int) {
 	size, pairs := 2*w.numberRow*w.item, 1
 	if w.plan.slabs {
@@ -177,7 +177,7 @@ func (w *worker) slab(n0, first, end int) {
 	}
 }
 
-// pair computes up to two rows of items from n1 on; end is the end of the rows.
+// pair computes one or two rows of items, n1 and n1+1, below end.
 func (w *worker) pair(n0, n1, end int) {
 	rows, member := min(2, end-n1), w.at.Member
 	w.at.Index[0] = n0
@@ -203,8 +203,8 @@ func (w *worker) pair(n0, n1, end int) {
 	w.at.Member = member
 }
 
-// loadItems loads the channels of rows of items, those of queries and keys times scale,
-// and what they need for gradients.
+// loadItems loads the channels of the rows of items, with QK channels multiplied by the scale,
+// and, for gradients of queries, their lse and delta.
 func (w *worker) loadItems(n0, n1, rows int) {
 	size := w.numberRow * w.item
 	qk, vo := w.at.ItemRoles()
@@ -232,8 +232,8 @@ func (w *worker) loadItems(n0, n1, rows int) {
 	}
 }
 
-// deltas computes for queries from n2 on the part of the logits' gradients that their
-// keys share, d_out . out - d_lse; step is the distance of elements of dst.
+// deltas computes delta = d_out . out - d_lse, the term that the gradients of all logits of a
+// query share, for count queries from n2 on. step is the distance between elements of dst.
 func (w *worker) deltas(dst []float32, step, n0, n1, n2, count, head int) {
 	channels := int(w.problem.ValueDim)
 	out, dOut := w.at.Source(core.Out, n0, n1, n2, head, channels), w.at.Source(core.DOut, n0, n1, n2, head, channels)
@@ -253,7 +253,7 @@ func (w *worker) deltas(dst []float32, step, n0, n1, n2, count, head int) {
 	}
 }
 
-// storeItems writes what was summed up for rows of items.
+// storeItems stores the results of the rows of items.
 func (w *worker) storeItems(n0, n1, rows int) {
 	w.factors = append(w.factors[:0], float32(w.problem.Scale), 1)
 	scale, one := w.factors[:1], w.factors[1:]
