@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Without cgo the callbacks are purego's, which allocate; under the race detector
-// sync.Pool drops what it is given now and then.
+// Without cgo, callbacks are purego's, which allocate. Under the race detector,
+// sync.Pool drops items at random.
 //go:build cgo && !race
 
 package metalrt

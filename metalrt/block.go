@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// Encoding writes dispatches into an encoder. Implementations are called on the
-// thread that owns the encoder, keep it no longer than the call, and must not
-// wait for another encoding. Between dispatches of which one reads what the other
-// writes they put a memory barrier if the encoder is concurrent.
+// Encoding writes dispatches into an encoder. Encode is called on the thread that
+// owns the encoder. It must not keep the encoder after the call, nor wait for another
+// encoding. If the encoder is concurrent, it must put a memory barrier between
+// dispatches of which one reads what the other writes.
 type Encoding interface {
 	Encode(e ComputeCommandEncoder) error
 }
 
-// block is one Encoding on its way through C.
+// block is the state of one Encoding while C code calls back into Go.
 type block struct {
 	encoding Encoding
 	torch    *Torch
@@ -25,8 +25,8 @@ type block struct {
 	err      error
 }
 
-// blocks gives C an integer for a block, since C may not keep Go pointers.
-// A block's memory is used again, so that a launch allocates nothing.
+// blocks maps integers to blocks, since C may not keep Go pointers. Blocks are
+// reused, so that a launch allocates nothing.
 var blocks struct {
 	sync.Mutex
 	all  []*block
@@ -53,7 +53,7 @@ func returnBlock(b *block, key uintptr) {
 	blocks.free = append(blocks.free, key)
 }
 
-// runBlock is what C calls back, on the stream's queue. No panic leaves it.
+// runBlock is called back by C on the stream's queue. It recovers from every panic.
 func runBlock(key uintptr) {
 	blocks.Lock()
 	b := blocks.all[key]
@@ -69,7 +69,7 @@ func runBlock(key uintptr) {
 
 var errNoEncoder = errors.New("metalrt: torch gave no encoder for its stream")
 
-// run borrows torch's open encoder. Torch ends it when it wants to.
+// run encodes into torch's open encoder. Torch ends the encoder, not run.
 func (b *block) run() error {
 	defer PushPool().Pop()
 	e := ComputeCommandEncoder{Object: Object{quickCall(b.torch.commandEncoder, b.stream, 0, 0)}}
@@ -79,8 +79,8 @@ func (b *block) run() error {
 	return encodeInOrder(e, b.encoding)
 }
 
-// encodeInOrder tells an encoding whether the encoder's dispatches may overlap, and
-// keeps them apart from those of others.
+// encodeInOrder tells an encoding whether the encoder's dispatches may overlap. If
+// so, it puts memory barriers around the encoding.
 func encodeInOrder(e ComputeCommandEncoder, encoding Encoding) error {
 	e.Concurrent = e.DispatchType() == DispatchTypeConcurrent
 	if !e.Concurrent {

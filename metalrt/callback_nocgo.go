@@ -10,7 +10,7 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// queueBlock is a void (*)(void*) for dispatch_sync_f.
+// queueBlock returns a C function void (*)(void*) for dispatch_sync_f.
 var queueBlock = sync.OnceValue(func() uintptr {
 	return purego.NewCallback(func(key uintptr) uintptr {
 		runBlock(key)
@@ -18,7 +18,7 @@ var queueBlock = sync.OnceValue(func() uintptr {
 	})
 })
 
-// commandBlock is a void (*)(function, void*) for
+// commandBlock returns a C function void (*)(function, void*) for
 // aoti_torch_mps_run_command_block.
 var commandBlock = sync.OnceValue(func() uintptr {
 	return purego.NewCallback(func(_, key uintptr) uintptr {

@@ -21,7 +21,7 @@ var (
 	sel_endEncoding                                = selector("endEncoding")
 )
 
-// Size is a grid's size, MTLSize.
+// Size is the size of a grid or threadgroup, MTLSize.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlsize
 type Size struct{ Width, Height, Depth uint }
@@ -31,7 +31,7 @@ type Size struct{ Width, Height, Depth uint }
 // Reference: https://developer.apple.com/documentation/metal/mtlcommandqueue
 type CommandQueue struct{ Object }
 
-// CommandBuffer returns a new one, of the autorelease pool.
+// CommandBuffer returns a new, autoreleased command buffer.
 func (q CommandQueue) CommandBuffer() (CommandBuffer, error) {
 	b := CommandBuffer{Object{quickSend(q.ID, sel_commandBuffer, 0, 0, 0)}}
 	if b.Nil() {
@@ -40,23 +40,23 @@ func (q CommandQueue) CommandBuffer() (CommandBuffer, error) {
 	return b, nil
 }
 
-// CommandBufferStatus is how far the GPU is.
+// CommandBufferStatus is a command buffer's progress on the GPU.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcommandbufferstatus
 type CommandBufferStatus int
 
-// Statuses after waiting.
+// Statuses of a finished command buffer.
 const (
 	CommandBufferStatusCompleted CommandBufferStatus = 4
 	CommandBufferStatusError     CommandBufferStatus = 5
 )
 
-// CommandBuffer is work for the GPU.
+// CommandBuffer holds encoded commands for the GPU.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffer
 type CommandBuffer struct{ Object }
 
-// ComputeCommandEncoder returns a serial encoder, of the autorelease pool.
+// ComputeCommandEncoder returns a new, autoreleased serial encoder.
 func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
 	e := ComputeCommandEncoder{Object: Object{quickSend(b.ID, sel_computeCommandEncoder, 0, 0, 0)}}
 	if e.Nil() {
@@ -65,18 +65,18 @@ func (b CommandBuffer) ComputeCommandEncoder() (ComputeCommandEncoder, error) {
 	return e, nil
 }
 
-// Commit hands the work to the GPU.
+// Commit submits the commands to the GPU.
 func (b CommandBuffer) Commit() { quickSend(b.ID, sel_commit, 0, 0, 0) }
 
-// WaitUntilCompleted waits for the GPU.
+// WaitUntilCompleted blocks until the GPU has finished.
 func (b CommandBuffer) WaitUntilCompleted() { quickSend(b.ID, sel_waitUntilCompleted, 0, 0, 0) }
 
-// Status says whether the work succeeded.
+// Status reports whether the commands succeeded.
 func (b CommandBuffer) Status() CommandBufferStatus {
 	return CommandBufferStatus(quickSend(b.ID, sel_status, 0, 0, 0))
 }
 
-// Err describes why the work failed.
+// Err describes why the commands failed.
 func (b CommandBuffer) Err() error { return failure("commandBuffer", send(b.ID, sel_error)) }
 
 // DispatchType says whether an encoder's dispatches may overlap.
@@ -98,8 +98,8 @@ type ComputeCommandEncoder struct {
 	Concurrent bool // dispatches may overlap
 }
 
-// Device is the GPU that the encoder is for, or nil where the encoder does not
-// tell.
+// Device returns the GPU that the encoder belongs to, or nil if the encoder does not
+// say.
 func (e ComputeCommandEncoder) Device() Device {
 	if !e.respondsTo(sel_device) {
 		return Device{}
@@ -107,7 +107,8 @@ func (e ComputeCommandEncoder) Device() Device {
 	return Device{Object{send(e.ID, sel_device)}}
 }
 
-// DispatchType is serial for encoders that do not tell, such as a recording one.
+// DispatchType returns the encoder's dispatch type. It is serial for encoders that do
+// not say, such as recording ones.
 func (e ComputeCommandEncoder) DispatchType() DispatchType {
 	if !e.respondsTo(sel_dispatchType) {
 		return DispatchTypeSerial
@@ -115,12 +116,12 @@ func (e ComputeCommandEncoder) DispatchType() DispatchType {
 	return DispatchType(quickSend(e.ID, sel_dispatchType, 0, 0, 0))
 }
 
-// SetComputePipelineState chooses the kernel of the dispatches to come.
+// SetComputePipelineState selects the kernel for the following dispatches.
 func (e ComputeCommandEncoder) SetComputePipelineState(p ComputePipelineState) {
 	quickSend(e.ID, sel_setComputePipelineState, p.ID, 0, 0)
 }
 
-// SetBuffer binds memory; offset is in bytes.
+// SetBuffer binds a buffer from an offset in bytes.
 func (e ComputeCommandEncoder) SetBuffer(b Buffer, offset, index int) {
 	quickSend(e.ID, sel_setBuffer_offset_atIndex, b.ID, uintptr(offset), uintptr(index))
 }
@@ -131,16 +132,16 @@ func (e ComputeCommandEncoder) SetBytes(b []byte, index int) {
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(index))
 }
 
-// DispatchThreadgroups runs the kernel in whole threadgroups.
+// DispatchThreadgroups runs the kernel on a grid of full threadgroups.
 func (e ComputeCommandEncoder) DispatchThreadgroups(groups, threads *Size) {
 	sendSizes(e.ID, sel_dispatchThreadgroups_threadsPerThreadgroup, groups, threads)
 }
 
-// MemoryBarrier makes later dispatches see what earlier ones wrote to buffers.
+// MemoryBarrier makes buffer writes of earlier dispatches visible to later ones.
 func (e ComputeCommandEncoder) MemoryBarrier() {
 	const buffers = 1 // MTLBarrierScopeBuffers
 	quickSend(e.ID, sel_memoryBarrierWithScope, buffers, 0, 0)
 }
 
-// EndEncoding closes the encoder.
+// EndEncoding ends the encoder.
 func (e ComputeCommandEncoder) EndEncoding() { quickSend(e.ID, sel_endEncoding, 0, 0, 0) }

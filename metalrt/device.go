@@ -39,7 +39,8 @@ var (
 // Reference: https://developer.apple.com/documentation/metal/mtlgpufamily
 type GPUFamily int
 
-// GPU families: Apple7 is the M1's, Apple8 the M2's, Apple9 the M3's and M4's.
+// GPU families. Apple7 is the M1, Apple8 the M2, Apple9 the M3 and M4, Apple10 the
+// M5.
 const (
 	GPUFamilyApple7  GPUFamily = 1007
 	GPUFamilyApple8  GPUFamily = 1008
@@ -53,10 +54,10 @@ const (
 // Reference: https://developer.apple.com/documentation/metal/mtllanguageversion
 type LanguageVersion uintptr
 
-// LanguageVersion3_1 is macOS 14's, the first with bfloat.
+// LanguageVersion3_1 is the version of macOS 14, the first with bfloat.
 const LanguageVersion3_1 LanguageVersion = 3<<16 + 1
 
-// MathMode says which liberties the compiler takes with floating point.
+// MathMode selects which floating-point transformations the compiler may apply.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlmathmode
 type MathMode uintptr
@@ -68,7 +69,7 @@ const (
 	MathModeFast    MathMode = 2
 )
 
-// MathFloatingPointFunctions says which library functions exp, log, ... mean.
+// MathFloatingPointFunctions selects the precision of exp, log and other functions.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlmathfloatingpointfunctions
 type MathFloatingPointFunctions uintptr
@@ -79,8 +80,8 @@ const (
 	MathFloatingPointFunctionsPrecise MathFloatingPointFunctions = 1
 )
 
-// CompileOptions are the options of a library. All are set explicitly, because
-// Metal's own defaults differ between versions of macOS.
+// CompileOptions are the options for compiling a library. All are set explicitly,
+// because Metal's defaults differ between versions of macOS.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcompileoptions
 type CompileOptions struct {
@@ -89,8 +90,8 @@ type CompileOptions struct {
 	MathFloatingPointFunctions MathFloatingPointFunctions
 }
 
-// new makes an MTLCompileOptions, which the caller releases. macOS 14 knows only
-// fast mathematics, yes or no.
+// new returns an MTLCompileOptions, which the caller releases. macOS 14 has only a
+// switch for fast math.
 func (o CompileOptions) new() Object {
 	m := Object{send(class_MTLCompileOptions.id, sel_new)}
 	send(m.ID, sel_setLanguageVersion, uintptr(o.LanguageVersion))
@@ -108,13 +109,13 @@ func (o CompileOptions) new() Object {
 // Reference: https://developer.apple.com/documentation/metal/mtldevice
 type Device struct{ Object }
 
-// Devices loads Metal if need be and returns the machine's GPUs, of which there is
-// one at least. The caller releases them.
+// Devices loads Metal if necessary and returns the machine's GPUs, at least one, or
+// an error. The caller releases them.
 //
-// There are two ways to them, each of which is known to give nothing in processes
-// where the other works: MTLCreateSystemDefaultDevice in terminals, SSH sessions and
-// CI of macOS 14 and later, MTLCopyAllDevices in some sandboxes. The second is what
-// torch uses, so it comes first.
+// There are two functions that find GPUs, and each is known to return nothing in some
+// processes where the other works. For MTLCreateSystemDefaultDevice, these are
+// terminals, SSH sessions and CI of macOS 14 and later; for MTLCopyAllDevices, some
+// sandboxes. Torch uses MTLCopyAllDevices, so it is tried first.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcopyalldevices()
 // and https://developer.apple.com/documentation/metal/mtlcreatesystemdefaultdevice()
@@ -148,41 +149,41 @@ func copyAllDevices() (devices []Device) {
 	defer list.Release()
 	for i := range send(list.ID, sel_count) {
 		d := Device{Object{send(list.ID, sel_objectAtIndex, i)}}
-		d.Retain() // the list goes
+		d.Retain() // the list is released
 		devices = append(devices, d)
 	}
 	return devices
 }
 
-// RegistryID tells GPUs apart. Objects do not: under Metal's debug layer one GPU has
-// several.
+// RegistryID identifies a GPU. Object addresses do not: under Metal's debug layer,
+// one GPU has several objects.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtldevice/registryid
 func (d Device) RegistryID() uint64 { return uint64(send(d.ID, sel_registryID)) }
 
-// Name is the GPU's name.
+// Name returns the GPU's name.
 func (d Device) Name() string {
 	defer PushPool().Pop()
 	return text(send(d.ID, sel_name))
 }
 
-// SupportsFamily reports whether the GPU has a family's features.
+// SupportsFamily reports whether the GPU has the features of a family.
 func (d Device) SupportsFamily(f GPUFamily) bool {
 	return truth(send(d.ID, sel_supportsFamily, uintptr(f)))
 }
 
-// MaxThreadgroupMemoryLength is in bytes.
+// MaxThreadgroupMemoryLength returns a number of bytes.
 func (d Device) MaxThreadgroupMemoryLength() int {
 	return int(send(d.ID, sel_maxThreadgroupMemoryLength))
 }
 
-// RecommendedMaxWorkingSetSize is in bytes.
+// RecommendedMaxWorkingSetSize returns a number of bytes.
 func (d Device) RecommendedMaxWorkingSetSize() uint64 {
 	return uint64(send(d.ID, sel_recommendedMaxWorkingSetSize))
 }
 
-// NewLibraryWithSource compiles. Metal reports warnings as an error beside a
-// library, so only a missing library is one here.
+// NewLibraryWithSource compiles source. Metal reports warnings as an error together
+// with a library, so only a missing library counts as a failure.
 func (d Device) NewLibraryWithSource(source string, options CompileOptions) (Library, error) {
 	defer PushPool().Pop()
 	s, o := newString(source), options.new()
@@ -197,7 +198,7 @@ func (d Device) NewLibraryWithSource(source string, options CompileOptions) (Lib
 	return l, nil
 }
 
-// NewComputePipelineState makes a function ready to run.
+// NewComputePipelineState compiles a function for the GPU.
 func (d Device) NewComputePipelineState(f Function) (ComputePipelineState, error) {
 	defer PushPool().Pop()
 	var nserror uintptr
@@ -209,7 +210,7 @@ func (d Device) NewComputePipelineState(f Function) (ComputePipelineState, error
 	return p, nil
 }
 
-// NewCommandQueue makes a queue.
+// NewCommandQueue creates a queue.
 func (d Device) NewCommandQueue() (CommandQueue, error) {
 	q := CommandQueue{Object{send(d.ID, sel_newCommandQueue)}}
 	if q.Nil() {
@@ -218,7 +219,7 @@ func (d Device) NewCommandQueue() (CommandQueue, error) {
 	return q, nil
 }
 
-// NewBuffer allocates memory that CPU and GPU share, and both can reach.
+// NewBuffer allocates memory that both CPU and GPU can access.
 func (d Device) NewBuffer(length int) (Buffer, error) {
 	const shared = 0 // MTLResourceStorageModeShared
 	b := Buffer{Object{send(d.ID, sel_newBufferWithLength_options, uintptr(length), shared)}}
@@ -232,8 +233,9 @@ func (d Device) NewBuffer(length int) (Buffer, error) {
 	return b, nil
 }
 
-// NewBufferWithBytesNoCopy makes memory that is not Go's, or does not move, a
-// buffer: whole pages, that outlive it. Metal may decline.
+// NewBufferWithBytesNoCopy wraps existing memory in a buffer. The memory must be
+// whole pages, must outlive the buffer, and must not be moved by Go. Metal may
+// refuse, then ok is false.
 func (d Device) NewBufferWithBytesNoCopy(bytes uintptr, length int) (b Buffer, ok bool) {
 	const shared, noDeallocator = 0, 0
 	b = Buffer{Object{send(d.ID, sel_newBufferWithBytesNoCopy_length_options_deallocator,
@@ -241,19 +243,19 @@ func (d Device) NewBufferWithBytesNoCopy(bytes uintptr, length int) (b Buffer, o
 	return b, !b.Nil()
 }
 
-// OutOfMemoryError is Metal's refusal to allocate.
+// OutOfMemoryError reports that Metal refused to allocate memory.
 type OutOfMemoryError struct{ Bytes int }
 
 func (e *OutOfMemoryError) Error() string {
 	return fmt.Sprintf("metalrt: newBufferWithLength: no memory for %d bytes", e.Bytes)
 }
 
-// Library is compiled source.
+// Library is a compiled MSL source.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtllibrary
 type Library struct{ Object }
 
-// NewFunction looks a kernel up.
+// NewFunction returns the kernel called name.
 func (l Library) NewFunction(name string) (Function, error) {
 	s := newString(name)
 	defer s.Release()
@@ -274,29 +276,29 @@ type Function struct{ Object }
 // Reference: https://developer.apple.com/documentation/metal/mtlcomputepipelinestate
 type ComputePipelineState struct{ Object }
 
-// MaxTotalThreadsPerThreadgroup falls below 1024 when a kernel needs many
+// MaxTotalThreadsPerThreadgroup is lower than 1024 if the kernel needs many
 // registers.
 func (p ComputePipelineState) MaxTotalThreadsPerThreadgroup() int {
 	return int(send(p.ID, sel_maxTotalThreadsPerThreadgroup))
 }
 
-// ThreadExecutionWidth is the number of threads of a simdgroup.
+// ThreadExecutionWidth returns the number of threads of a simdgroup.
 func (p ComputePipelineState) ThreadExecutionWidth() int {
 	return int(send(p.ID, sel_threadExecutionWidth))
 }
 
-// StaticThreadgroupMemoryLength is in bytes.
+// StaticThreadgroupMemoryLength returns a number of bytes.
 func (p ComputePipelineState) StaticThreadgroupMemoryLength() int {
 	return int(send(p.ID, sel_staticThreadgroupMemoryLength))
 }
 
-// Buffer is memory of the GPU.
+// Buffer is memory that the GPU can access.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlbuffer
 type Buffer struct{ Object }
 
-// Length is in bytes.
+// Length returns the size in bytes.
 func (b Buffer) Length() int { return int(quickSend(b.ID, sel_length, 0, 0, 0)) }
 
-// Contents is the CPU's address of the memory, or nil for a private buffer.
+// Contents returns the CPU address of the memory, or nil for a private buffer.
 func (b Buffer) Contents() unsafe.Pointer { return pointer(quickSend(b.ID, sel_contents, 0, 0, 0)) }

@@ -9,8 +9,8 @@ import (
 	"unsafe"
 )
 
-// bufferClasses are the classes whose objects are known to be MTLBuffers: as a
-// rule one.
+// bufferClasses holds the classes whose objects are known to be MTLBuffers, usually
+// one.
 var bufferClasses struct {
 	sync.RWMutex
 	known []uintptr
@@ -22,9 +22,9 @@ func isBufferClass(class uintptr) bool {
 	return slices.Contains(bufferClasses.known, class)
 }
 
-// BufferFromHandle checks that an address is an MTLBuffer of at least length
-// bytes. A message to anything else would end the process, so no message is sent
-// before malloc and the list of classes vouch for the address.
+// BufferFromHandle checks that an address is an MTLBuffer of at least length bytes. A
+// message to anything else would crash the process. Therefore it sends no message
+// before malloc_size and the list of classes confirm that the address is an object.
 func BufferFromHandle(handle uintptr, length int) (Buffer, error) {
 	b := Buffer{Object{handle}}
 	if handle == 0 || quickCall(c.malloc_size, handle, 0, 0) == 0 {
@@ -40,7 +40,7 @@ func BufferFromHandle(handle uintptr, length int) (Buffer, error) {
 	return b, nil
 }
 
-// isBuffer judges a class that was not seen before.
+// isBuffer decides whether a class that was not seen before is a buffer class.
 func (b Buffer) isBuffer(class uintptr) bool {
 	if !isClass(class) {
 		return false
@@ -55,8 +55,8 @@ func (b Buffer) isBuffer(class uintptr) bool {
 	return true
 }
 
-// isClass compares an address with every class of the process, reading nothing
-// at it.
+// isClass compares an address with every class of the process, without reading from
+// that address.
 func isClass(class uintptr) bool {
 	var count uint32
 	list := call(c.objc_copyClassList, uintptr(unsafe.Pointer(&count)))

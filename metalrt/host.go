@@ -7,16 +7,16 @@ import (
 	"unsafe"
 )
 
-// HostBuffer makes host memory visible to the GPU for one run.
+// HostBuffer makes host memory accessible to the GPU for one run.
 type HostBuffer struct {
 	Buffer
-	Offset int // of the memory in the buffer, in bytes
+	Offset int // of the host memory within the buffer, in bytes
 	staged []byte
 }
 
-// NewHostBuffer covers bytes from to to (exclusive) of an address, which may be
-// counted from anywhere inside. The pages around the memory become the buffer; only
-// if Metal declines them are the bytes copied.
+// NewHostBuffer covers the bytes from <= i < to relative to address; from may be
+// negative. It wraps the pages that contain the memory. Only if Metal refuses to wrap
+// them does it copy the bytes.
 func (d Device) NewHostBuffer(address uintptr, from, to int) (HostBuffer, error) {
 	page := os.Getpagesize()
 	first := address + uintptr(from)
@@ -35,9 +35,10 @@ func (d Device) NewHostBuffer(address uintptr, from, to int) (HostBuffer, error)
 	return h, nil
 }
 
-// Staged returns the GPU's copy of the memory and the memory itself; nil where the
-// GPU has that. What the GPU wrote is to be copied back after its last access, and
-// nothing else: what lies between may be others'.
+// Staged returns the GPU's copy of the memory and the memory itself, or nil if the
+// GPU uses the memory in place. After the GPU's last access, the caller must copy
+// back the elements that the GPU wrote and no other bytes, because bytes between the
+// elements may belong to others.
 func (h HostBuffer) Staged() (gpu, host []byte) {
 	if h.staged == nil {
 		return nil, nil
@@ -45,7 +46,7 @@ func (h HostBuffer) Staged() (gpu, host []byte) {
 	return unsafe.Slice((*byte)(h.Contents()), len(h.staged)), h.staged
 }
 
-// NewBufferWithBytes makes a buffer that holds a copy of b.
+// NewBufferWithBytes returns a buffer that holds a copy of b.
 func (d Device) NewBufferWithBytes(b []byte) (Buffer, error) {
 	buffer, err := d.NewBuffer(len(b))
 	if err == nil {

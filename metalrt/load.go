@@ -11,7 +11,7 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// functions are addresses of C functions.
+// functions holds addresses of C functions.
 type functions struct {
 	objc_msgSend             uintptr
 	objc_getClass            uintptr
@@ -25,7 +25,7 @@ type functions struct {
 	free                     uintptr
 	dispatch_sync_f          uintptr
 
-	// 0 where there is no such function.
+	// Each is 0 if there is no such function; one of them is enough.
 	MTLCopyAllDevices, MTLCreateSystemDefaultDevice uintptr
 }
 
@@ -45,7 +45,7 @@ func (f *functions) symbols() map[string]*uintptr {
 	}
 }
 
-// ways are those to a device, of which one is enough.
+// ways lists the functions that find a GPU. One of them is enough.
 func (f *functions) ways() map[string]*uintptr {
 	return map[string]*uintptr{
 		"MTLCopyAllDevices":            &f.MTLCopyAllDevices,
@@ -53,19 +53,19 @@ func (f *functions) ways() map[string]*uintptr {
 	}
 }
 
-// simulator is Simulate's.
+// simulator is the path that Simulate was given.
 var simulator string
 
-// Simulate lets Load open a library in place of Metal, for tests where there is no Metal;
-// on macOS it does nothing. The C library calls it only if it was built for tests, with the
-// tag simulator.
+// Simulate makes Load open a library in place of Metal, for tests on systems without
+// Metal. It has no effect on macOS. The C library calls it only if it was built for
+// tests, with the build tag simulator.
 func Simulate(path string) { simulator = path }
 
 // c is valid after a successful Load.
 var c functions
 
-// Load opens the libraries and looks up every function, class and selector of
-// this package, once; later calls return the same error.
+// Load opens the libraries and looks up every function, class and selector of this
+// package. It does so once. Later calls return the same error.
 var Load = sync.OnceValue(load)
 
 func load() error {
@@ -87,8 +87,8 @@ func load() error {
 	return nil
 }
 
-// open finds every function in the libraries of those paths, and opens the optional
-// ones, as far as they are there, before.
+// open first opens the optional libraries that exist, and then finds every function in
+// the libraries at paths.
 func (f *functions) open(paths, optional []string) error {
 	for _, path := range optional {
 		_, _ = purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
@@ -114,8 +114,8 @@ func notFound(names, paths []string) error {
 	return fmt.Errorf("%s not found in %s", strings.Join(names, ", "), strings.Join(paths, ", "))
 }
 
-// find looks symbols up in the first library that has them, and returns the names
-// of those that none has.
+// find looks up each symbol in the first library that has it, and returns the names of
+// the symbols that no library has.
 func find(handles []uintptr, symbols map[string]*uintptr) (missing []string) {
 	for name, address := range symbols {
 		for _, handle := range handles {

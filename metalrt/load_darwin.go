@@ -4,11 +4,12 @@ package metalrt
 
 import "syscall"
 
-// libraries lists what Load opens. The files live in the shared cache of the
-// dynamic linker, not on disk, and are found by these names all the same.
+// libraries lists what Load opens. The files exist only in the dynamic linker's
+// shared cache and not on disk, but dlopen finds them by these names.
 //
-// Apple's page on MTLCreateSystemDefaultDevice wants CoreGraphics in the process; a
-// session without a window server may be without it.
+// Apple's documentation of MTLCreateSystemDefaultDevice requires CoreGraphics in the
+// process. It is optional here, because a session without a window server may lack
+// it.
 func libraries() (paths, optional []string, why string) {
 	return []string{
 		"/usr/lib/libobjc.A.dylib",
@@ -18,7 +19,7 @@ func libraries() (paths, optional []string, why string) {
 	}, []string{"/System/Library/Frameworks/CoreGraphics.framework/CoreGraphics"}, ""
 }
 
-// System names the machine's model and the build of macOS.
+// System returns the machine's model and the macOS build.
 func System() string {
 	model, _ := syscall.Sysctl("hw.model")
 	build, _ := syscall.Sysctl("kern.osversion")

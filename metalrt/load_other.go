@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// libraries lists what Load opens: the simulator, if one is named.
+// libraries lists what Load opens: the simulator, if Simulate was called.
 func libraries() (paths, optional []string, why string) {
 	if simulator == "" {
 		return nil, nil, "Metal exists on macOS only, and this is " + runtime.GOOS
@@ -19,7 +19,7 @@ func libraries() (paths, optional []string, why string) {
 	return []string{simulator}, nil, ""
 }
 
-// System names the simulator and its settings.
+// System returns the operating system, the simulator's path and its settings.
 func System() string {
 	settings := slices.DeleteFunc(os.Environ(), func(s string) bool { return !strings.HasPrefix(s, "METALSIM_") })
 	slices.Sort(settings)

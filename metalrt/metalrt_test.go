@@ -34,7 +34,8 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 	require.ErrorContains(t, f.open([]string{"/nowhere/libobjc.so"}, nil), "cannot open /nowhere/libobjc.so")
 }
 
-// Of the two ways to a device one is enough, and CoreGraphics need not be there.
+// Either of the two functions that find devices is enough, and CoreGraphics is
+// optional.
 func TestOpenTakesWhatIsThere(t *testing.T) {
 	for _, without := range []string{"-DMOCK_WITHOUT_DEFAULT", "-DMOCK_WITHOUT_LIST"} {
 		path, err := buildMock(without[2:]+".so", without)
@@ -67,7 +68,8 @@ func TestNoDevice(t *testing.T) {
 		"that Metal can use (is this a virtual machine, or a sandbox without the GPU?)")
 }
 
-// Each of the two ways fails where the other works. The list's device outlives it.
+// A device is found even if only one of the two functions works. A device from the
+// list outlives the list.
 func TestEitherWayToADevice(t *testing.T) {
 	for _, faults := range []int32{0, noDevice, noDevices} {
 		withFaults(t, faults)
@@ -156,7 +158,7 @@ func TestPipelinesCompileOnce(t *testing.T) {
 	require.EqualValues(t, 2, compiled.Load())
 }
 
-// script is an encoding that sends every message of the hot path.
+// script is an encoding that sends every message used by a launch.
 type script struct {
 	pipeline ComputePipelineState
 	buffer   Buffer
@@ -357,8 +359,8 @@ func TestHostBufferCoversWholePages(t *testing.T) {
 	h.Release()
 }
 
-// stagedData is a variable of the package because nothing tells the compiler that
-// memory behind an address is written.
+// stagedData is a package variable because the compiler does not know that memory
+// behind an address is written.
 var stagedData [10]byte
 
 func TestHostBufferIsStagedWhenMetalDeclines(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Faults that testdata/mock.c can be told to have.
+// Faults that testdata/mock.c can simulate.
 const (
 	noLibrary = 1 << iota
 	warning
@@ -98,7 +98,8 @@ func buildMock(name string, flags ...string) (string, error) {
 	return path, nil
 }
 
-// compiler is the C compiler of this program's processor, which may be an emulated one.
+// compiler returns the C compiler for this program's processor, which may be
+// emulated.
 func compiler() string {
 	const cross = "aarch64-linux-gnu-gcc"
 	if _, err := exec.LookPath(cross); err == nil && runtime.GOARCH == "arm64" {
@@ -107,8 +108,8 @@ func compiler() string {
 	return "cc"
 }
 
-// withFaults makes the mock misbehave for a test, and requires that the test
-// leaves no object behind.
+// withFaults makes the mock fail in the given ways during a test, and requires that
+// the test leaves no object alive.
 func withFaults(t *testing.T, faults int32) {
 	t.Helper()
 	require.NoError(t, Load())

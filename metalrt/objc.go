@@ -11,13 +11,13 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// SEL is a selector; Load registers it. Variables are named after the selector.
+// SEL is a selector, which Load registers. Its variable is named after it.
 type SEL struct {
 	name string
 	id   uintptr
 }
 
-// Class is a class; Load looks it up.
+// Class is a class, which Load looks up.
 type Class struct {
 	name string
 	id   uintptr
@@ -59,9 +59,9 @@ var (
 
 const utf8Encoding uintptr = 4 // NSUTF8StringEncoding
 
-// call calls a C function of integers and pointers. Where an argument is made of
-// a Go pointer, the conversion has to stand in the call itself. The list of
-// arguments is allocated, so launches use quickCall.
+// call calls a C function whose arguments are integers and pointers. If an argument
+// is converted from a Go pointer, the conversion must be part of the call expression.
+// The argument list is allocated, so launches use quickCall.
 //
 //go:uintptrescapes
 func call(function uintptr, args ...uintptr) uintptr {
@@ -69,21 +69,21 @@ func call(function uintptr, args ...uintptr) uintptr {
 	return r
 }
 
-// send sends a message of integers and pointers, under the rules of call; launches
-// use quickSend.
+// send sends a message whose arguments are integers and pointers. The rules of call
+// apply. Launches use quickSend.
 //
 //go:uintptrescapes
 func send(object uintptr, sel *SEL, args ...uintptr) uintptr {
 	return call(c.objc_msgSend, append([]uintptr{object, sel.id}, args...)...)
 }
 
-// arguments are what SyscallN takes. They are used again, for it makes them escape.
+// arguments is an argument list for SyscallN. Lists are reused because SyscallN makes
+// them escape to the heap.
 type arguments [12]uintptr
 
 var argumentLists = sync.Pool{New: func() any { return new(arguments) }}
 
-// quickCall is call for three arguments at most; those beyond what the function
-// takes are ignored by it.
+// quickCall is call for at most three arguments. The function ignores surplus ones.
 //
 //go:uintptrescapes
 func quickCall(function, a0, a1, a2 uintptr) uintptr {
@@ -94,7 +94,7 @@ func quickCall(function, a0, a1, a2 uintptr) uintptr {
 	return r
 }
 
-// quickSend is send for three arguments at most.
+// quickSend is send for at most three arguments.
 //
 //go:uintptrescapes
 func quickSend(object uintptr, sel *SEL, a0, a1, a2 uintptr) uintptr {
@@ -105,7 +105,7 @@ func quickSend(object uintptr, sel *SEL, a0, a1, a2 uintptr) uintptr {
 	return r
 }
 
-// truth reads a C BOOL, of which only the low byte is defined.
+// truth converts a C BOOL, of which only the low byte is defined.
 func truth(r uintptr) bool { return r&0xff != 0 }
 
 func boolean(b bool) uintptr {
@@ -115,13 +115,13 @@ func boolean(b bool) uintptr {
 	return 0
 }
 
-// callWithName calls a C function of one NUL-terminated string.
+// callWithName calls a C function with one NUL-terminated string as its argument.
 func callWithName(function uintptr, name string) uintptr {
 	b := append([]byte(name), 0)
 	return call(function, uintptr(unsafe.Pointer(&b[0])))
 }
 
-// goString copies n bytes at a C address.
+// goString copies n bytes from a C address.
 func goString(address, n uintptr) string {
 	if address == 0 {
 		return ""
@@ -129,23 +129,23 @@ func goString(address, n uintptr) string {
 	return string(unsafe.Slice((*byte)(pointer(address)), n))
 }
 
-// pointer turns a C address into a pointer, in a form that vet does not take for
+// pointer converts a C address to a pointer, in a form that vet does not mistake for
 // arithmetic on a Go pointer.
 func pointer(address uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&address)) }
 
 // Object is any Objective-C object.
 type Object struct{ ID uintptr }
 
-// Nil reports whether there is no object.
+// Nil reports whether the reference is nil.
 func (o Object) Nil() bool { return o.ID == 0 }
 
-// Release gives up one reference.
+// Release removes one reference.
 func (o Object) Release() { quickSend(o.ID, sel_release, 0, 0, 0) }
 
 // Retain adds a reference.
 func (o Object) Retain() { send(o.ID, sel_retain) }
 
-// respondsTo asks the object's class for a method.
+// respondsTo reports whether the object implements a method.
 func (o Object) respondsTo(s *SEL) bool {
 	return truth(quickSend(o.ID, sel_respondsToSelector, s.id, 0, 0))
 }
@@ -159,13 +159,13 @@ func PushPool() Pool {
 	return Pool{quickCall(c.objc_autoreleasePoolPush, 0, 0, 0)}
 }
 
-// Pop releases what was autoreleased since PushPool.
+// Pop releases every object that was autoreleased since PushPool.
 func (p Pool) Pop() {
 	quickCall(c.objc_autoreleasePoolPop, p.token, 0, 0)
 	runtime.UnlockOSThread()
 }
 
-// newString makes an NSString, which the caller releases.
+// newString returns an NSString, which the caller releases.
 func newString(s string) Object {
 	b := append([]byte(s), 0) // never empty, so that it has an address
 	o := send(class_NSString.id, sel_alloc)
@@ -173,7 +173,7 @@ func newString(s string) Object {
 		uintptr(unsafe.Pointer(&b[0])), uintptr(len(s)), utf8Encoding)}
 }
 
-// text reads an NSString.
+// text returns the contents of an NSString.
 func text(o uintptr) string {
 	if o == 0 {
 		return ""
@@ -181,7 +181,7 @@ func text(o uintptr) string {
 	return goString(send(o, sel_UTF8String), send(o, sel_lengthOfBytesUsingEncoding, utf8Encoding))
 }
 
-// Error is a failure that Metal reported.
+// Error is a failure reported by Metal.
 type Error struct {
 	Call   string // the method that failed
 	Domain string // of the NSError; empty if there was none
@@ -196,7 +196,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("metalrt: %s: %s (%s %d)", e.Call, e.Text, e.Domain, e.Code)
 }
 
-// failure describes the NSError that a call left, or its absence.
+// failure describes the NSError of a failed call, or says that there is none.
 func failure(method string, nserror uintptr) error {
 	if nserror == 0 {
 		return &Error{Call: method, Text: "no object was returned, and no reason given"}
@@ -209,8 +209,8 @@ func failure(method string, nserror uintptr) error {
 	}
 }
 
-// OutOfMemory reports whether the GPU ran out of memory, MTLCommandBufferError's
-// value 8.
+// OutOfMemory reports whether the GPU ran out of memory, which is value 8 of
+// MTLCommandBufferError.
 //
 // Reference: https://developer.apple.com/documentation/metal/mtlcommandbuffererror
 func (e *Error) OutOfMemory() bool {

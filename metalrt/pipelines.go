@@ -4,9 +4,9 @@ package metalrt
 
 import "sync"
 
-// Pipelines keeps what was compiled, by a key that spells its source and options.
-// A key is compiled once, however many goroutines ask at the same time; a failure
-// is kept as well, since the same source fails again.
+// Pipelines caches compiled pipelines by a key that identifies source and options.
+// Each key is compiled once, even if several goroutines ask at the same time.
+// Failures are cached as well, since the same source would fail again.
 type Pipelines struct {
 	entries sync.Map // string -> *pipelineEntry
 }
@@ -17,7 +17,7 @@ type pipelineEntry struct {
 	err      error
 }
 
-// Get returns the pipeline of the key, made by compile if it is the first.
+// Get returns the pipeline for key, and calls compile if there is none yet.
 func (p *Pipelines) Get(key string, compile func() (ComputePipelineState, error)) (ComputePipelineState, error) {
 	e, ok := p.entries.Load(key)
 	if !ok {
@@ -28,7 +28,7 @@ func (p *Pipelines) Get(key string, compile func() (ComputePipelineState, error)
 	return entry.pipeline, entry.err
 }
 
-// Compile makes the pipeline of one kernel of a source.
+// Compile compiles one kernel of a source.
 func (d Device) Compile(source, kernel string, options CompileOptions) (ComputePipelineState, error) {
 	library, err := d.NewLibraryWithSource(source, options)
 	if err != nil {
@@ -43,7 +43,7 @@ func (d Device) Compile(source, kernel string, options CompileOptions) (ComputeP
 	return d.NewComputePipelineState(function)
 }
 
-// EncodeAndWait runs dispatches on a queue of the caller's own and waits for them.
+// EncodeAndWait runs an encoding's dispatches on q and waits for them.
 func (q CommandQueue) EncodeAndWait(encoding Encoding) error {
 	defer PushPool().Pop()
 	b, err := q.CommandBuffer()
@@ -66,8 +66,8 @@ func (q CommandQueue) EncodeAndWait(encoding Encoding) error {
 	return nil
 }
 
-// encodeAndEnd ends the encoder even if the encoding fails or panics, because an
-// open one may not be released.
+// encodeAndEnd ends the encoder even if the encoding fails or panics, because an open
+// encoder must not be released.
 func encodeAndEnd(e ComputeCommandEncoder, encoding Encoding) error {
 	defer e.EndEncoding()
 	return encoding.Encode(e)

@@ -4,9 +4,10 @@ package metalrt
 
 import "github.com/ebitengine/purego"
 
-// sendSizes sends a message of two structs by value. The System V rules copy
-// structs of 24 bytes to the stack, whatever registers are free. SyscallN puts
-// its seventh argument first there, so the four registers between are left idle.
+// sendSizes sends a message with two structs passed by value. The System V ABI copies
+// 24-byte structs to the stack even if registers are free. SyscallN puts only its
+// seventh and later arguments on the stack, so the four remaining register arguments
+// are padding.
 func sendSizes(object uintptr, sel *SEL, a, b *Size) {
 	list := argumentLists.Get().(*arguments)
 	*list = arguments{

@@ -9,8 +9,8 @@ import (
 
 var sizePairs = sync.Pool{New: func() any { return new([2]Size) }}
 
-// sendSizes sends a message of two structs by value. The AAPCS64 rules pass
-// structs of 24 bytes as the address of a copy, which the callee may change.
+// sendSizes sends a message with two structs passed by value. AAPCS64 passes 24-byte
+// structs as the address of a copy, which the callee may modify.
 func sendSizes(object uintptr, sel *SEL, a, b *Size) {
 	pair := sizePairs.Get().(*[2]Size)
 	pair[0], pair[1] = *a, *b

@@ -4,5 +4,6 @@
 
 package metalrt
 
-// sendSizes is not needed where there is no Metal, and Load says so before.
+// sendSizes is never called, since there is no Metal on these architectures and Load
+// fails first.
 func sendSizes(uintptr, *SEL, *Size, *Size) { panic("metalrt: no Metal on this architecture") }

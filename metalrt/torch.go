@@ -11,16 +11,16 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// Route is a way into the queue of PyTorch's stream.
+// Route is a way to run code on the queue of PyTorch's stream.
 type Route int
 
 // Routes.
 const (
-	// CommandBlock runs on the current stream's queue through
-	// aoti_torch_mps_run_command_block, which torch has from 2.10 on.
+	// CommandBlock runs code on the current stream's queue through
+	// aoti_torch_mps_run_command_block, which exists since torch 2.10.
 	CommandBlock Route = iota + 1
-	// DispatchQueue runs on the default stream's queue through dispatch_sync_f, for
-	// versions of torch that have one stream only.
+	// DispatchQueue runs code on the default stream's queue through dispatch_sync_f,
+	// for versions of torch that have only one stream.
 	DispatchQueue
 )
 
@@ -45,10 +45,10 @@ type Torch struct {
 	getKernelFunction uintptr
 	runCommandBlock   uintptr
 	queue             uintptr // of the default stream, DispatchQueue only
-	function          uintptr // a kernel of no effect, CommandBlock only
+	function          uintptr // an empty kernel, CommandBlock only
 }
 
-// symbols lists what a route needs.
+// symbols lists the functions that a route needs.
 func (t *Torch) symbols() map[string]*uintptr {
 	needed := map[string]*uintptr{
 		"_ZN2at3mps19getCurrentMPSStreamEv":      &t.getCurrentStream,
@@ -65,8 +65,8 @@ func (t *Torch) symbols() map[string]*uintptr {
 	return needed
 }
 
-// OpenTorch prepares a route through the libtorch_cpu of that path, which the
-// process has loaded already. The library stays loaded.
+// OpenTorch prepares a route through libtorch_cpu at path, which the process must
+// have loaded already. The library stays loaded.
 func OpenTorch(path string, route Route) (*Torch, error) {
 	if err := Load(); err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func OpenTorch(path string, route Route) (*Torch, error) {
 	return t, nil
 }
 
-// makeFunction compiles the kernel in whose name torch runs our blocks. It is
-// never dispatched.
+// makeFunction compiles the kernel that torch's function requires as an argument. It
+// is never dispatched.
 func (t *Torch) makeFunction() error {
 	const name = "natten_mps_nothing"
 	source := []byte("#include <metal_stdlib>\nkernel void " + name +
@@ -106,15 +106,15 @@ func (t *Torch) makeFunction() error {
 	return nil
 }
 
-// Route is the one that OpenTorch was given.
+// Route returns the route that OpenTorch was given.
 func (t *Torch) Route() Route { return t.route }
 
-// CurrentStream identifies the current stream of the calling thread.
+// CurrentStream returns an identifier of the calling thread's current stream.
 func (t *Torch) CurrentStream() uintptr { return quickCall(t.getCurrentStream, 0, 0, 0) }
 
-// Encode writes dispatches into the open encoder of a stream, in the order of
-// torch's own work there, and does not wait for them. stream is CurrentStream, asked
-// on the same thread.
+// Encode writes dispatches into the open encoder of a stream, in order with torch's
+// own work, and does not wait for them. stream is the result of CurrentStream on the
+// same thread.
 func (t *Torch) Encode(stream uintptr, encoding Encoding) error {
 	b, key := takeBlock()
 	defer returnBlock(b, key)
@@ -142,8 +142,8 @@ func (t *Torch) dispatch(b *block, key uintptr) error {
 	return nil
 }
 
-// Device is the GPU of torch's encoder, or nil where that does not tell. The caller
-// releases it.
+// Device returns the GPU of torch's encoder, or nil if the encoder does not say. The
+// caller releases it.
 func (t *Torch) Device() (Device, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -156,6 +156,6 @@ type deviceQuestion struct{ device Device }
 
 func (q *deviceQuestion) Encode(e ComputeCommandEncoder) error {
 	q.device = e.Device()
-	q.device.Retain() // the autorelease pool around the encoding goes
+	q.device.Retain() // the pool around the encoding releases it
 	return nil
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The C symbols that metalrt opens, with behaviour that a test chooses: what a
- * GPU never does on demand. Every message is written into mock_log. Executing
- * kernels is the business of tests/metalsim.
+ * The C symbols that metalrt opens. A test chooses their behavior, including
+ * failures that a GPU does not produce on demand. Every message is recorded in
+ * mock_log. The mock does not execute kernels; tests/metalsim does.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -27,14 +27,14 @@ enum {
   GPU_FAULT = 64,
   GPU_OUT_OF_MEMORY = 128,
   OLD_SYSTEM = 256,      /* macOS 14: no math mode */
-  CONCURRENT = 512,      /* torch's encoder is a concurrent one */
-  SILENT_ENCODER = 1024, /* torch's encoder does not tell its dispatch type */
+  CONCURRENT = 512,      /* torch's encoder is concurrent */
+  SILENT_ENCODER = 1024, /* torch's encoder does not say its dispatch type */
   NO_ENCODER = 2048,
   OTHER_STREAM = 4096,
   BLOCK_FAILS = 8192,
   BLOCK_IS_LOST = 16384,
   NO_DEVICE = 32768,
-  NO_DEVICES = 65536 /* MTLCopyAllDevices gives an empty list */
+  NO_DEVICES = 65536 /* MTLCopyAllDevices returns an empty list */
 };
 
 int mock_faults;
@@ -61,7 +61,7 @@ static object* make(const char* kind) {
   return o;
 }
 
-/* Autoreleased objects are static ones here. */
+/* Autoreleased objects are static here. */
 static object* borrow(object* o, const char* kind) {
   o->isa = &class_other;
   o->kind = kind;
@@ -108,7 +108,7 @@ static object* borrow_device(void) {
   return borrow(&device, "MTLDevice");
 }
 
-/* Structs by value lie on the stack here, which is the amd64 convention. */
+/* Structs passed by value are on the stack here, as in the amd64 ABI. */
 uint64_t objc_msgSend(object* o,
                       const char* sel,
                       uint64_t a,
@@ -228,7 +228,7 @@ void* objc_copyClassList(unsigned* count) {
   *count = 2;
   return list;
 }
-/* Stands for the allocator's knowledge: interior pointers are no allocations.
+/* Replaces the allocator's malloc_size: interior pointers are not allocations.
  */
 size_t malloc_size(const void* p) {
   return (uintptr_t)p % 16 == 0 ? sizeof(object) : 0;
