@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// denseRoles are the tensors of natten_mps_attention, in its order.
+// denseRoles are the tensor arguments of natten_mps_attention, in order.
 var denseRoles = [4]core.Role{core.Query, core.Key, core.Value, core.Out}
 
 //export natten_mps_attention
@@ -32,7 +32,7 @@ func natten_mps_attention(dtype, rank C.int32_t, shape, kernel *C.int64_t, query
 	})
 }
 
-// planAttention also returns the strides of the dense tensors.
+// planAttention returns the plan and the strides of the dense tensors.
 func planAttention(dtype core.DType, rank int, shape, kernel *C.int64_t) (*core.Plan, [6]int64, error) {
 	var dense [6]int64
 	if rank < 1 || rank > 3 {

@@ -17,7 +17,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// sized makes a struct of the header with its size filled in.
+// sized returns a struct of the header whose size is filled in.
 func sized[T any]() *T {
 	s := new(T)
 	*(*uint64)(unsafe.Pointer(s)) = uint64(unsafe.Sizeof(*s))
@@ -105,7 +105,7 @@ func TestHandlesRunOut(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A struct of an older version lacks fields, which are 0 and are not written.
+// In a struct of an older version, missing fields are read as 0 and are not written.
 func TestOlderStructs(t *testing.T) {
 	old := unsafe.Offsetof(problemStruct{}.scale)
 	l := layout{name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{}), older: []uintptr{old}}
@@ -142,10 +142,10 @@ func TestHandlesFromManyGoroutines(t *testing.T) {
 	wait.Wait()
 }
 
-// attentionMemory is what its arguments lead to.
+// attentionMemory holds the tensors of attention.
 var attentionMemory [4][64 * 2 * 16]float32
 
-// attention is L=64, K=7, 2 heads of 16 channels.
+// attention returns a problem of length 64, kernel 7 and 2 heads of 16 channels.
 func attention(t testing.TB) (*problemStruct, *argsStruct) {
 	p := sized[problemStruct]()
 	p.op, p.dtype, p.rank, p.batch, p.heads, p.head_dim = 1, 1, 1, 1, 2, 16
@@ -161,7 +161,7 @@ func attention(t testing.TB) (*problemStruct, *argsStruct) {
 
 var underRaceDetector bool
 
-// A run in the steady state leaves nothing for the garbage collector.
+// A run in steady state allocates nothing on the Go heap.
 func TestRunAllocatesNothing(t *testing.T) {
 	if underRaceDetector {
 		t.Skip("the race detector makes sync.Pool forget things")
@@ -190,7 +190,7 @@ func BenchmarkRun(b *testing.B) {
 	require.Zero(b, natten_mps_plan_destroy(*plan, nil))
 }
 
-// The pool must not hold what a caller passed.
+// The pool must not keep pointers that a caller passed.
 func TestPointersAreForgotten(t *testing.T) {
 	c := new(call)
 	_, args := attention(t)
@@ -200,7 +200,8 @@ func TestPointersAreForgotten(t *testing.T) {
 	require.Equal(t, call{}, *c)
 }
 
-// A run takes no more threads than there are processors, whoever asks for them.
+// A run never uses more threads than there are processors, whatever the caller
+// requests.
 func TestThreadsOfARun(t *testing.T) {
 	processors := runtime.GOMAXPROCS(3)
 	defer runtime.GOMAXPROCS(processors)

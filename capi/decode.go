@@ -77,15 +77,15 @@ func decodeAxis(c *C.natten_mps_axis, maskFirst bool) (core.Axis, error) {
 	}, nil
 }
 
-// textAt reads a text of C.
+// textAt converts a C string.
 func textAt(a core.Address) string { return C.GoString((*C.char)(a.Pointer())) }
 
-// decodeBackend reads no further than a name can be long.
+// decodeBackend reads at most as many bytes as the longest backend name can have.
 func decodeBackend(name *C.char) (string, error) {
 	if name == nil {
 		return core.Auto, nil
 	}
-	const longest = 16 // with the NUL
+	const longest = 16 // bytes, including the NUL
 	text := C.GoStringN(name, C.int(C.strnlen(name, longest)))
 	if len(text) == longest {
 		return "", invalid("backend is a text of %d or more characters, %q... (want the name of one)", longest, text)
@@ -98,7 +98,7 @@ var calls = sync.Pool{New: func() any {
 	return new(call)
 }}
 
-// release forgets what the caller passed.
+// release clears everything that the caller passed.
 func (c *call) release() {
 	*c = call{}
 	calls.Put(c)
@@ -118,8 +118,9 @@ func (c *call) decode(p *core.Problem, from *argsStruct) error {
 	return c.decodeSizes(p)
 }
 
-// decodeSizes leaves it to core to say that sizes are missing. Those of an empty
-// batch may be anywhere and are not looked at.
+// decodeSizes reads the lengths of a ragged batch. Package core reports missing
+// sizes. The sizes of an empty batch are not read, because their address may be
+// anything.
 func (c *call) decodeSizes(p *core.Problem) error {
 	if !p.Ragged || p.Batch == 0 || c.sizes == 0 {
 		return nil
@@ -131,7 +132,7 @@ func (c *call) decodeSizes(p *core.Problem) error {
 	return nil
 }
 
-// threadsOf is the number of threads of a run whose args say n.
+// threadsOf returns the number of threads of a run whose args request n.
 func threadsOf(n int32) int {
 	if n == 0 {
 		n = threads.Load()

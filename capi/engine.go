@@ -9,5 +9,5 @@ import (
 	"github.com/natten-mps/natten-mps/core/ref"
 )
 
-// backends in the order in which "auto" tries them.
+// backends lists the backends in the order in which "auto" tries them.
 var backends = []core.Backend{cpu.New(), metal.OnSystem().Against(ref.New()), ref.New()}

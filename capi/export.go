@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package main is the C library: it gives the names of include/natten_mps.h to
-// package core. It decodes structs, keeps handles and turns errors and panics
-// into statuses; it knows no arithmetic and no rules of its own.
+// Package main is the C library: it exports package core under the names of
+// include/natten_mps.h. It decodes structs, manages handles and converts errors and
+// panics to statuses. It contains no arithmetic and no rules of its own.
 package main
 
 // #cgo CFLAGS: -DNATTEN_MPS_CGO -I${SRCDIR}/../include
@@ -19,10 +19,10 @@ import (
 // version is set by the linker.
 var version = "0.0.0-dev"
 
-// versionText is a C copy, since the text must stay where it is.
+// versionText is a C copy, since the text must keep its address.
 var versionText = C.CString(version)
 
-// plans are the plans that C knows by handle.
+// plans holds the plans that C refers to by handle.
 var plans table[core.Plan]
 
 func main() {}
@@ -146,5 +146,6 @@ func natten_mps_plan_destroy(handle C.natten_mps_plan, out *C.natten_mps_error) 
 	return guarded(out, func() error { return plans.remove(uint64(handle)) })
 }
 
-// threads is natten_mps_set_num_threads', 0 for the default.
+// threads is the last value passed to natten_mps_set_num_threads, or 0 for the
+// default.
 var threads atomic.Int32

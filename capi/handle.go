@@ -9,18 +9,18 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// table gives integers to values. Looking one up takes no lock. The zero table
-// is empty and ready.
+// table maps integer handles to values. Lookups take no lock. The zero table is empty
+// and ready to use.
 type table[T any] struct {
-	most int // values at a time; 0: as many as handles have room for
-	// slots only grows, and what is published of it never changes place.
+	most int // maximum number of values; 0: as many as handles can represent
+	// slots only grows. Slots that have been published never move.
 	slots  atomic.Pointer[[]*slot[T]]
-	mutex  sync.Mutex // of all below, and of writing slots
+	mutex  sync.Mutex // guards the fields below and writes to slots
 	free   []uint64
 	serial uint64
 }
 
-// slot of a table; nil when free.
+// slot is one slot of a table. Its entry is nil if the slot is free.
 type slot[T any] struct{ entry atomic.Pointer[entry[T]] }
 
 type entry[T any] struct {
@@ -28,14 +28,14 @@ type entry[T any] struct {
 	value  *T
 }
 
-// A handle is a serial number above the slot's index, so that a slot in use
-// again has another handle.
+// A handle consists of a serial number in the high bits and the slot's index in the
+// low bits, so that a reused slot has a different handle.
 const (
 	indexBits = 24
 	indexMask = 1<<indexBits - 1
 )
 
-// add fails when there are too many values.
+// add stores a value and returns its handle. It fails if the table is full.
 func (t *table[T]) add(value *T) (uint64, error) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -63,7 +63,7 @@ func (t *table[T]) add(value *T) (uint64, error) {
 	return handle, nil
 }
 
-// find returns the slot of a handle and what is in it, or nil.
+// find returns the slot of a handle and the slot's entry, or nil.
 func (t *table[T]) find(handle uint64) (*slot[T], *entry[T]) {
 	slots := t.slots.Load()
 	index := handle & indexMask

@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/metal"
 )
 
-// launcherOf returns the plan and its runner, which has to be the GPU's.
+// launcherOf returns the plan and its runner, which must be the GPU backend's.
 func launcherOf(handle C.natten_mps_plan) (*core.Plan, metal.Launcher, error) {
 	plan, err := plans.get(uint64(handle))
 	if err != nil {
@@ -71,7 +71,7 @@ func natten_mps_plan_launch(handle C.natten_mps_plan, args *C.natten_mps_args, i
 	})
 }
 
-// describe writes one dispatch of a job.
+// describe writes one dispatch of a job to the caller's struct.
 func describe(job *metal.Job, index int, to *C.natten_mps_dispatch) error {
 	var filled dispatchCopy
 	if err := load(&filled, to, &dispatchLayout); err != nil {
@@ -97,8 +97,8 @@ func describe(job *metal.Job, index int, to *C.natten_mps_dispatch) error {
 	return store(to, &filled, &dispatchLayout)
 }
 
-// bindAll describes the bindings and returns the constants' size. It copies those
-// that fit.
+// bindAll describes the bindings and returns the total size of the constants in
+// bytes. It copies those that fit the caller's memory.
 func bindAll(job *metal.Job, d *metal.Dispatch, to *dispatchCopy) uint64 {
 	const alignment = 16
 	var used uint64

@@ -12,8 +12,8 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Types of the header. Tests, which cgo does not process, know them by
-// these names only.
+// Types of the header. Tests, which cgo does not process, can refer to them only by
+// these names.
 type (
 	problemStruct     = C.natten_mps_problem
 	argsStruct        = C.natten_mps_args
@@ -25,10 +25,10 @@ type (
 	planHandle        = C.natten_mps_plan
 )
 
-// Structs of the header with their pointers as numbers, as they are copied into:
-// what the caller's pointers lead to may be no memory.
+// Copies of the header's structs with numbers in place of pointers, because the
+// caller's pointers may be invalid.
 type (
-	// call is natten_mps_args with the tensors where core wants them.
+	// call is natten_mps_args with the tensors in the form that core expects.
 	call struct {
 		size                 uint64
 		numThreads, reserved int32
@@ -51,7 +51,8 @@ type (
 	}
 )
 
-// An index out of range here does not compile.
+// If a size or offset differs, an index is out of range and the package does not
+// compile.
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(tensorStruct{})-unsafe.Sizeof(core.Tensor{})]
 	_ = [1]struct{}{}[unsafe.Offsetof(tensorStruct{}.strides)-unsafe.Offsetof(core.Tensor{}.Strides)]
@@ -66,16 +67,17 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_dispatch{}.bindings)-unsafe.Offsetof(dispatchCopy{}.bindings)]
 )
 
-// layout says which sizes of a struct are taken: this version's, those that it had in
-// older ones, and larger ones of newer ones. A size between them is nobody's, and a
-// struct of that size might end in the middle of a field.
+// layout says which sizes of a struct are accepted: that of this version, those of
+// older versions, and larger ones of newer versions. No version has a size in
+// between, and a struct of such a size might end in the middle of a field.
 type layout struct {
 	name  string
 	size  uintptr
 	older []uintptr
 }
 
-// maxStructSize bounds the sizes that are believed; the largest struct has 2 KiB.
+// maxStructSize is the largest size that is accepted, in bytes. The largest struct
+// has 2 KiB.
 const maxStructSize = 1 << 14
 
 var (
@@ -99,14 +101,14 @@ func (l *layout) check(size uint64) error {
 	return nil
 }
 
-// All structs begin with their size.
+// sizeOf returns the size field with which every struct begins.
 func sizeOf(p unsafe.Pointer) uint64 { return *(*uint64)(p) }
 
 func bytesAt(p unsafe.Pointer, n uintptr) []byte { return unsafe.Slice((*byte)(p), n) }
 
-// load copies the caller's struct to one of the same layout. What a shorter one
-// lacks is 0; what a longer one has beyond what this library knows must be 0, or it
-// would be ignored.
+// load copies the caller's struct to one of the same layout. Fields that a shorter
+// struct lacks are set to 0. The bytes of a longer struct that this library does not
+// know must be 0, because they would be ignored otherwise.
 func load[T, C any](to *T, from *C, l *layout) error {
 	source := unsafe.Pointer(from)
 	if source == nil {
@@ -127,7 +129,7 @@ func load[T, C any](to *T, from *C, l *layout) error {
 	return nil
 }
 
-// store writes as much to the caller's struct as it has room for.
+// store copies as much to the caller's struct as it has room for.
 func store[C, T any](to *C, from *T, l *layout) error {
 	target := unsafe.Pointer(to)
 	if target == nil {
@@ -137,7 +139,7 @@ func store[C, T any](to *C, from *T, l *layout) error {
 	if err := l.check(size); err != nil {
 		return err
 	}
-	const own = unsafe.Sizeof(size) // stays the caller's
+	const own = unsafe.Sizeof(size) // the size field is not overwritten
 	room := min(uintptr(size), l.size)
 	copy(bytesAt(target, room)[own:], bytesAt(unsafe.Pointer(from), l.size)[own:])
 	return nil

@@ -4,5 +4,5 @@
 
 package main
 
-// The race detector makes sync.Pool forget things at random.
+// The race detector makes sync.Pool drop items at random.
 func init() { underRaceDetector = true }

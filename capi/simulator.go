@@ -10,6 +10,6 @@ import (
 	"github.com/natten-mps/natten-mps/metalrt"
 )
 
-// A library built for tests takes what this variable names for Metal; tests/metalsim/library.sh
-// builds one. Others do not look at it.
+// A library built for tests (tests/metalsim/library.sh) loads the simulator that this
+// variable names in place of Metal. Other builds ignore the variable.
 func init() { metalrt.Simulate(os.Getenv("NATTEN_MPS_SIMULATOR")) }

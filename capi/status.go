@@ -15,8 +15,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// The numbers of the header are those of core: an index out of range here does
-// not compile.
+// The status numbers of the header are those of core. If one differs, an index is out
+// of range and the package does not compile.
 var (
 	_ = [1]struct{}{}[C.NATTEN_MPS_INTERNAL-core.Internal]
 	_ = [1]struct{}{}[C.NATTEN_MPS_FLOAT64-core.Float64]
@@ -28,8 +28,8 @@ func invalid(format string, args ...any) error {
 	return core.Errorf(core.InvalidArgument, format, args...)
 }
 
-// guarded is what every export that can fail consists of: it calls f and tells
-// the C caller how that went, also when f panics.
+// guarded wraps every export that can fail. It calls f and reports the outcome to the
+// C caller, also when f panics.
 func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	scratch.Stack()
 	if !writable(out) {
@@ -38,7 +38,7 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case *core.Error: // of scratch.Room
+		case *core.Error: // from scratch.Room
 			status = report(out, p)
 		default:
 			status = report(out, core.Errorf(core.Internal, "internal error, please report it: %v\n%s", p, debug.Stack()))
@@ -47,12 +47,11 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	return report(out, f())
 }
 
-// errorHeader is what an error struct has before its message, which may be of any
-// length, and is cut.
+// errorHeader is the number of bytes before the message of an error struct. The
+// message has any length; longer texts are truncated.
 const errorHeader = unsafe.Offsetof(errorStruct{}.message)
 
-// writable reports whether there is an error struct that a message fits in, or
-// none at all.
+// writable reports whether out is NULL or has room for a message.
 func writable(out *C.natten_mps_error) bool {
 	return out == nil || uint64(out.size) > uint64(errorHeader) && out.size <= maxStructSize
 }
@@ -61,7 +60,7 @@ func report(out *C.natten_mps_error, err error) C.int32_t {
 	status, text := core.OK, ""
 	if err != nil {
 		status, text = core.Internal, err.Error()
-		if known, ok := errors.AsType[*core.Error](err); ok { // allocates nothing: there may be no memory
+		if known, ok := errors.AsType[*core.Error](err); ok { // does not allocate, as memory may be exhausted
 			status = known.Status
 		}
 	}
@@ -73,7 +72,8 @@ func report(out *C.natten_mps_error, err error) C.int32_t {
 	return C.int32_t(status)
 }
 
-// writeText writes text and a NUL, cut at the end of a character if need be.
+// writeText writes text and a NUL. Text that does not fit is truncated between
+// characters.
 func writeText(to []C.char, text string) {
 	n := min(len(text), len(to)-1)
 	for n < len(text) && n > 0 && !utf8.RuneStart(text[n]) {

@@ -7,7 +7,7 @@ package main
 //
 // static void *nothing(void *p) { return p; }
 //
-// // Starts threads and waits for their ends; returns how many the system granted.
+// // Starts threads and waits until they end; returns how many the system granted.
 // static int natten_start(int count) {
 //   pthread_t *threads = malloc(count * sizeof *threads);
 //   int i, n = 0;
@@ -24,17 +24,18 @@ import (
 	"sync/atomic"
 )
 
-// granted is how many threads the system is known to start beside the caller's. Go starts
-// them when it has work for them, and where it cannot, it ends the process.
+// granted records how many threads the system is known to start in addition to the
+// caller's. Go starts threads when it has work for them, and ends the process if it
+// cannot.
 var granted struct {
 	sync.Mutex
 	count atomic.Int32
-	// processors that Go is to use when the system starts threads again, or 0 if it does.
-	// Until then Go has one, so that the garbage collector starts no threads either.
+	// processors is the GOMAXPROCS to restore when the system starts threads again, or 0.
+	// Until then GOMAXPROCS is 1, so that the garbage collector starts no threads either.
 	processors atomic.Int32
 }
 
-// processors is the most threads of a run: more would take turns.
+// processors returns the largest number of threads of a run. More would only take turns.
 func processors() int {
 	if n := granted.processors.Load(); n != 0 {
 		return int(n)
@@ -42,7 +43,7 @@ func processors() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// grantedThreads is the number of threads, up to n, that a run may use.
+// grantedThreads returns n if the system starts that many threads, and otherwise 1.
 func grantedThreads(n int) int {
 	if n <= 1 || int(granted.count.Load()) >= n-1 {
 		return n
