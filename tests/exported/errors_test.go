@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// tiny is a valid problem: L=3, K=3, one head of 2 channels.
+// tiny returns a valid problem: length 3, kernel 3, one head of 2 channels.
 func tiny() *cProblem {
 	p := core.Problem{
 		Op: core.AttnForward, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 2,
@@ -21,10 +21,10 @@ func tiny() *cProblem {
 	return problemStruct(&p)
 }
 
-// tinyMemory has room for tensors that it lacks, too.
+// tinyMemory also has room for tensors that tiny does not have.
 var tinyMemory [64]float32
 
-// tinyArgs are for it.
+// tinyArgs returns arguments for tiny.
 func tinyArgs() *cArgs {
 	b := core.Buffers{Threads: 1}
 	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
@@ -152,7 +152,7 @@ func TestStaleHandles(t *testing.T) {
 	require.Zero(t, library.planDestroy(next, nil))
 }
 
-// Every pointer of every function, and the error struct besides.
+// Passes NULL for every pointer of every function, with and without an error struct.
 func TestNullPointers(t *testing.T) {
 	plan, err := create(t, tiny(), nil)
 	require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestNullPointers(t *testing.T) {
 	require.Zero(t, library.planDestroy(plan, nil))
 }
 
-// The axis of tiny has 3 positions.
+// The axis of tiny has length 3.
 func TestBadRanges(t *testing.T) {
 	for _, c := range []struct {
 		r         cRange
@@ -237,7 +237,7 @@ func TestStructsOfOtherVersions(t *testing.T) {
 	require.NoError(t, err)
 	short := tiny()
 	for short.size = 0; short.size < uint64(unsafe.Sizeof(*short)); short.size += 4 {
-		if short.size == uint64(unsafe.Offsetof(short.ranges)) { // that of ABI version 1
+		if short.size == uint64(unsafe.Offsetof(short.ranges)) { // the size in ABI version 1
 			older, err := create(t, short, nil)
 			require.NoError(t, err)
 			require.Zero(t, library.planDestroy(older, nil))

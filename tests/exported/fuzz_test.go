@@ -11,8 +11,8 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// over copies bytes over a struct that ends far inside memory of its own, so
-// that a size which lies does not lead out of it.
+// over copies bytes over a struct that is followed by plenty of its own memory, so
+// that a wrong size does not lead out of that memory.
 func over[T any](data []byte, at int) *T {
 	memory := make([]uint64, 1<<12)
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&memory[0])), len(memory)*8)
@@ -22,8 +22,8 @@ func over[T any](data []byte, at int) *T {
 	return (*T)(unsafe.Pointer(&memory[0]))
 }
 
-// Arbitrary bytes in every struct: a status, never a crash. Plans are made but
-// run with NULL tensors only, since an arbitrary address cannot be checked.
+// Arbitrary bytes in any struct lead to a status, never to a crash. Plans are created
+// but run with NULL tensors only, since an arbitrary address cannot be checked.
 func FuzzCAPI(f *testing.F) {
 	valid := *tiny()
 	f.Add(unsafe.Slice((*byte)(unsafe.Pointer(&valid)), unsafe.Sizeof(valid)))

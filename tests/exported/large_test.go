@@ -14,12 +14,12 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Strides and offsets beyond 32 bits, in memory of which only few pages exist:
-// the second sample lies 2^32 elements behind the first.
+// Tests strides and offsets beyond 32 bits, in a mapping of which few pages are used:
+// the second sample starts 2^32 elements after the first.
 func TestIndicesAreOf64Bits(t *testing.T) {
 	const (
 		apart = 1 << 32 // elements
-		room  = 1 << 16 // bytes a tensor of one sample has
+		room  = 1 << 16 // bytes per tensor and sample
 		roles = int(core.NumRoles)
 	)
 	memory, err := syscall.Mmap(-1, 0, apart*4+roles*room, syscall.PROT_READ|syscall.PROT_WRITE,
@@ -44,7 +44,7 @@ func TestIndicesAreOf64Bits(t *testing.T) {
 		if role == core.LSE {
 			t.Strides = [6]int64{apart, heads, 1}
 		}
-		if role%2 == 1 { // from the far end backwards
+		if role%2 == 1 { // samples in reverse order, with a negative stride
 			t.Offset += apart * 4
 			t.Strides[0] = -apart
 		}

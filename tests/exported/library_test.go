@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package exported tests the built library as a foreign program sees it: opened
-// at run time, called by the names and struct layouts of include/natten_mps.h,
-// which are written down here once more.
+// Package exported tests the built library as another program sees it: it is opened
+// at run time and called by the names and struct layouts of include/natten_mps.h,
+// which are repeated here independently.
 package exported
 
 import (
@@ -114,7 +114,7 @@ var library struct {
 	windowRange   func(axis *cAxis, r *cRange, e *cError) int32
 }
 
-// functions by the name that they are exported by.
+// functions maps exported names to the variables above.
 var functions = map[string]any{
 	"natten_mps_version":         &library.version,
 	"natten_mps_abi_version":     &library.abiVersion,
@@ -135,7 +135,7 @@ var functions = map[string]any{
 	"natten_mps_window_range":    &library.windowRange,
 }
 
-// libraryPath is that of ./build.sh build, or NATTEN_MPS_LIBRARY.
+// libraryPath returns NATTEN_MPS_LIBRARY or the library that ./build.sh build makes.
 func libraryPath() string {
 	if path := os.Getenv("NATTEN_MPS_LIBRARY"); path != "" {
 		return path
@@ -174,7 +174,7 @@ func name(backend string) *byte {
 	return &bytes[0]
 }
 
-// problemStruct is p as C passes it.
+// problemStruct converts p to the C struct.
 func problemStruct(p *core.Problem) *cProblem {
 	c := &cProblem{
 		op: int32(p.Op), dtype: int32(p.DType), rank: int32(p.Rank), memory: int32(p.Memory),
@@ -213,7 +213,7 @@ func argsStruct(b *core.Buffers) *cArgs {
 	return c
 }
 
-// newError is full of what must not be left of it.
+// newError returns a struct filled with values that the library must overwrite.
 func newError() *cError {
 	e := &cError{size: uint64(unsafe.Sizeof(cError{})), status: -1}
 	for i := range e.message {
@@ -222,8 +222,8 @@ func newError() *cError {
 	return e
 }
 
-// outcome is a failure as package core has it, or nil; it checks that status and
-// struct agree.
+// outcome returns a failure as an error of package core, or nil. It checks that
+// status and struct agree.
 func outcome(t testing.TB, status int32, e *cError) error {
 	t.Helper()
 	if e.status != status {
@@ -239,7 +239,7 @@ func outcome(t testing.TB, status int32, e *cError) error {
 	return core.Errorf(core.Status(status), "%s", message)
 }
 
-// execute makes a plan on a backend, runs it and destroys it.
+// execute creates a plan on a backend, runs it and destroys it.
 func execute(t testing.TB, backend string) func(core.Problem, *core.Buffers) error {
 	return func(p core.Problem, b *core.Buffers) error {
 		var plan uint64

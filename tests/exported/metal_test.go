@@ -11,8 +11,8 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// What the functions for Metal say where they have nothing to do. What they do
-// with a GPU is tested under the simulator.
+// Tests what the functions for Metal report without a GPU. Their behavior with a GPU
+// is tested on the simulator.
 
 func streamOptions(stream int32) *cStreamOptions {
 	return &cStreamOptions{size: uint64(unsafe.Sizeof(cStreamOptions{})), stream: stream}

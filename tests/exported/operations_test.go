@@ -184,7 +184,7 @@ func TestWindowOfARangeIsThatOfCore(t *testing.T) {
 	}
 }
 
-// Problems with ranges through the library, on the backend that takes them.
+// Runs problems with ranges through the library, on the backend that supports them.
 func TestRanges(t *testing.T) {
 	for seed := range uint64(200) {
 		p, sizes := conformance.RandomRanges(rand.New(rand.NewPCG(11, seed)))
@@ -192,7 +192,7 @@ func TestRanges(t *testing.T) {
 	}
 }
 
-// One plan on 16 goroutines, and plans made and destroyed meanwhile.
+// Runs one plan on 16 goroutines while other plans are created and destroyed.
 func TestManyThreads(t *testing.T) {
 	c := tests.Cases()[0]
 	p := c.Problem(core.AttnForward, core.Float32)
@@ -257,7 +257,8 @@ func TestAnyNumberOfThreads(t *testing.T) {
 	}
 }
 
-// A run that has begun when its plan is destroyed finishes, and right.
+// If a plan is destroyed during a run, the run still finishes with the correct
+// result.
 func TestDestroyedWhileRunning(t *testing.T) {
 	for range 50 {
 		plan, err := create(t, tiny(), nil)

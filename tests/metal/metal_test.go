@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package metal tests metalrt against whatever Metal is there: the machine's on
-// macOS, elsewhere the simulated one. core/metal's conformance tests and
-// tests/python/test_metal.py do the same for what is built on it.
+// Package metal tests metalrt with the Metal that is available: the machine's on
+// macOS, otherwise the simulator. The conformance tests of core/metal and
+// tests/python/test_metal.py do the same for the layers above.
 package metal
 
 import (
@@ -32,7 +32,8 @@ var options = metalrt.CompileOptions{
 	MathFloatingPointFunctions: metalrt.MathFloatingPointFunctionsPrecise,
 }
 
-// gpu skips, or with NATTEN_TEST_REQUIRE=metal fails, where there is none.
+// gpu skips the test if there is no GPU, or fails it if NATTEN_TEST_REQUIRE names
+// metal.
 func gpu(t *testing.T) metalrt.Device {
 	t.Helper()
 	if runtime.GOOS != "darwin" {
@@ -72,7 +73,7 @@ func TestCompileErrors(t *testing.T) {
 	require.EqualError(t, err, "metalrt: newFunctionWithName: the library has no function thrice")
 }
 
-// doubled is an encoding of one dispatch.
+// doubled is an encoding with one dispatch.
 type doubled struct {
 	pipeline metalrt.ComputePipelineState
 	from, to metalrt.HostBuffer
@@ -88,8 +89,8 @@ func (d *doubled) Encode(e metalrt.ComputeCommandEncoder) error {
 	return nil
 }
 
-// A kernel runs on host memory that lies anywhere in its pages, and writes no more
-// than its output.
+// A kernel runs on host memory at any offset within its pages, and writes only its
+// output.
 func TestKernelOnHostMemory(t *testing.T) {
 	d := gpu(t)
 	pipeline, err := d.Compile(source, "twice", options)
