@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package shaders holds the Metal sources: templates, which one appended line
-// instantiates.
+// Package shaders embeds the Metal sources. They contain templates, and one appended
+// line instantiates each kernel.
 package shaders
 
 import (
@@ -14,12 +14,12 @@ import (
 //go:embed *.metal *.h
 var files embed.FS
 
-// Files lists the embedded sources, for tools.
+// Files returns the embedded sources, for tools.
 func Files() fs.FS { return files }
 
-// Source returns one self-contained text: the kernel family's file with its
-// includes in place, and a line for each instance, a template with its arguments
-// by the name that it gets.
+// Source returns one self-contained MSL text: the file of a kernel family with its
+// includes expanded, followed by one line per instance, which instantiates a template
+// under the instance's name.
 func Source(family string, instances ...Instance) (string, error) {
 	var text strings.Builder
 	if err := flatten(&text, family+".metal", map[string]bool{}); err != nil {
@@ -31,7 +31,8 @@ func Source(family string, instances ...Instance) (string, error) {
 	return text.String(), nil
 }
 
-// Instance is a kernel made of a template, such as attn_fwd<float, int, 64>.
+// Instance is a kernel name and the template with its arguments, such as
+// attn_fwd<float, int, 64>.
 type Instance struct{ Name, Template string }
 
 func flatten(text *strings.Builder, name string, done map[string]bool) error {
