@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// Fused backward of a problem of one axis, all gradients in one launch: a
-// threadgroup takes a strip of neighboring keys of one dilation group, and
+// Fused backward for problems with one axis: all gradients in one launch. A
+// threadgroup processes a strip of neighboring keys of one dilation group:
 //
-//   1. all queries that see them, R a lane group, as attn_bwd_q does. Their
-//      weights p and ds go to threadgroup memory; gradients are written of the
-//      queries at the strip's own positions.
+//   1. all queries that see them, R per lane group, as attn_bwd_q does. Their
+//      weights p and ds are stored in threadgroup memory. Gradients are written
+//      for the queries at the strip's own positions only.
 //   2. R keys per lane group: dv = sum p * dout, dk = scale * sum ds * q
 //
-// so that queries of two strips have their weights computed twice, but a key
-// needs no products of its own, and tensors are read once.
+// The weights of queries that two strips need are computed twice. In return,
+// keys need no dot products of their own, and tensors are read once.
 #include "na_gather.h"
 
 #define NA_STRIP_ROWS 4    // R

@@ -8,9 +8,9 @@
 //     l = c * l + sum(p); o = c * o + p.v
 //   out = o / l; lse = m + log(l)
 //
-// Exponentials are powers of two of logits multiplied by log2(e). m follows the
-// maximum only when that has grown by 2^NA_SLACK: so much the weights may
-// exceed 1, which float32 holds without loss.
+// Exponentials are powers of two of logits multiplied by log2(e). m is updated
+// only when the maximum has grown by more than NA_SLACK. Until then weights may
+// be as large as 2^NA_SLACK, which float32 represents without loss.
 #include "na_tile.h"
 
 #define NA_SLACK 8.0f

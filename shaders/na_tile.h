@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// The "lanes" design. A threadgroup takes a tile of queries (or of keys), all
-// of one dilation group along each axis; a lane group of G lanes takes R = R1 x
-// R2 neighbors of it along axes 1 and 2, its rows. Each lane holds its
-// channels of all R rows, and does alone what a row needs once, such as its
-// softmax: of row own = lane / (G / R).
+// The "lanes" design. A threadgroup processes a tile of queries (or of keys)
+// that belong to one dilation group along each axis. A lane group of G lanes
+// processes R = R1 x R2 neighbors in the tile along axes 1 and 2, its rows.
+// Each lane holds some channels of all R rows. Work that is needed once per
+// row, such as the softmax, is done by the lanes whose own row it is:
+// own = lane / (G / R).
 //
-// Registers hold the rows in an order of the lane's own: slot i is row own ^ i.
-// So the sum over lanes that leaves each lane the result of its own row needs
-// no selection, and R - 1 + log2(G / R) shuffles.
+// Each lane orders the rows in its registers differently: slot i is row
+// own ^ i. With this order, the sum over lanes that gives each lane the result
+// of its own row needs no selection and R - 1 + log2(G / R) shuffles.
 #pragma once
 #include "na_walk.h"
 
