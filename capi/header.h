@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * natten_mps.h as this package needs it. The functions below are exported with
- * uintptr_t where the header has pointers to data, so that the addresses of
- * callers are numbers to Go from the first instruction on; cgo would take the
- * header's own declarations of them for a contradiction.
+ * Includes natten_mps.h without the declarations of the functions below. This
+ * package exports these with uintptr_t in place of data pointers, so that Go
+ * never treats a caller's address as a pointer. cgo would reject the header's
+ * own declarations as conflicting.
  */
 #define natten_mps_attention natten_mps_attention_of_header
 #define natten_mps_plan_source natten_mps_plan_source_of_header

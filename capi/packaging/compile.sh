@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2154,SC2034  # root is the reader's, and library is for it
+# shellcheck shell=bash disable=SC2154,SC2034  # the sourcing script sets root and uses library
 #
-# How the library is compiled, for build.sh and packages.sh.
+# Functions that compile the library; build.sh and packages.sh source this file.
 
 goos=$(go env GOOS)
 case $goos in
@@ -13,7 +13,7 @@ version() {
     sed -n 's/^__version__ = "\(.*\)"$/\1/p' python/natten_mps/version.py
 }
 
-# Only natten_mps_* leaves the library: an ELF version script, on macOS the
+# Export natten_mps_* only: through an ELF version script, on macOS through the
 # header's visibility attributes.
 link_flags() {
     if [[ $(go env GOOS) == darwin ]]; then
@@ -23,7 +23,7 @@ link_flags() {
     fi
 }
 
-# compile FILE [TAGS] compiles the library; GOOS, GOARCH and CC choose the platform.
+# compile FILE [TAGS]: compile the library. GOOS, GOARCH and CC select the platform.
 compile() {
     local output=$1 partial=$1.partial cflags=${CGO_CFLAGS:--O2}
     mkdir -p -- "$(dirname -- "$output")"
@@ -31,7 +31,7 @@ compile() {
     CGO_ENABLED=1 CGO_CFLAGS=$cflags go build -buildmode=c-shared -trimpath -buildvcs=false -tags "${2:-}" \
         -ldflags "-s -w -X main.version=$(version) -extldflags \"$(link_flags)\"" \
         -o "$partial" ./capi
-    # cgo writes a header of its own, which nobody is to use.
+    # cgo also writes a header, which is not part of the interface.
     rm -f -- "$output.h" "${partial%.*}.h"
     mv -- "$partial" "$output"
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Hands the library to others: packages.sh install|wheel|sdist|release|test, the verbs of
-# build.sh, and the tests of what they make.
+# Packages the library: packages.sh install|wheel|sdist|release|test. These are the verbs of
+# build.sh, and the tests of the packages.
 # shellcheck disable=SC2317  # verbs are called by name
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -33,14 +33,14 @@ verb_install() {
     echo "installed natten_mps $(version) in $prefix"
 }
 
-# What a wheel's target is called by Go, by zig and by pip.
+# The names of each wheel's target: ours, then those of Go, zig and pip.
 wheel_targets=(
     "linux-x86_64 linux amd64 x86_64-linux-gnu.2.17 manylinux2014_x86_64"
     "linux-aarch64 linux arm64 aarch64-linux-gnu.2.17 manylinux2014_aarch64"
     "macos-arm64 darwin arm64 aarch64-macos.14.0 macosx_14_0_arm64"
 )
 
-# One wheel, from a staged copy of the tracked sources: TARGET GOOS GOARCH ZIG-TARGET TAG.
+# wheel TARGET GOOS GOARCH ZIG-TARGET TAG: build one wheel from a copy of the tracked sources.
 wheel() {
     local stage=$root/build/wheel/$1 name=libnatten_mps.so zig="$root/.venv/bin/python -m ziglang cc -target $4"
     if [[ $2 == darwin ]]; then
@@ -72,7 +72,7 @@ verb_wheel() {
     .venv/bin/python tests/packages/check_wheels.py dist/*.whl
 }
 
-# The time that goes into files, so that one commit gives one file.
+# The time stamp of files in packages: the commit's, so that builds are reproducible.
 epoch() { git log -1 --format=%ct; }
 
 ## sdist                 the source distribution in dist
@@ -96,8 +96,8 @@ verb_release() {
     fi
 }
 
-# What `check` asks of packages: a release, twice the same; wheels for Linux, the source
-# distribution and the Swift package at work.
+# The package tests of `check`: a release is built twice with identical results, and the Linux
+# wheels, the source distribution and the Swift package work.
 verb_test() {
     verb_release
     rm -rf -- build/wheel/first

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Gives the target natten_mps::natten_mps.
+# Defines the target natten_mps::natten_mps.
 get_filename_component(_natten_mps_prefix "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 if(NOT TARGET natten_mps::natten_mps)
   add_library(natten_mps::natten_mps SHARED IMPORTED)
