@@ -1,7 +1,7 @@
 // swift-tools-version:5.9
 // SPDX-License-Identifier: MIT
 //
-// Finds the library through pkg-config: ./build.sh install PREFIX, then
+// Finds the library through pkg-config. To run the example: ./build.sh install PREFIX, then
 // PKG_CONFIG_PATH=PREFIX/lib/pkgconfig swift run Example
 import PackageDescription
 

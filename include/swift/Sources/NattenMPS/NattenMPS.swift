@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// natten_mps.h for Swift: errors are thrown, plans end with their object, and
-// tensors are host memory or MTLBuffers. It adds no rules of its own.
+// Swift bindings of natten_mps.h: errors are thrown, a plan is destroyed with its object,
+// and tensors are host memory or MTLBuffers. The bindings add no rules of their own.
 import CNattenMPS
 
 #if canImport(Metal)
 import Metal
 #endif
 
-/// A status other than NATTEN_MPS_OK, with the library's own message.
+/// A status other than NATTEN_MPS_OK, with the library's message.
 public struct NattenError: Error, CustomStringConvertible {
     public let status: Int32
     public let description: String
@@ -26,7 +26,7 @@ func check(_ body: (UnsafeMutablePointer<natten_mps_error>) -> Int32) throws {
     }
 }
 
-/// Element type of all tensors of a problem.
+/// The element type of all tensors of a problem.
 public enum ElementType: Int32 {
     case float32 = 1, float16 = 2, bfloat16 = 3, float64 = 4
 }
@@ -40,7 +40,8 @@ public struct Tensor {
     public let shape: [Int]
     public let strides: [Int]
 
-    /// Host memory. It must outlive the run. Dense unless strides are given.
+    /// Creates a tensor in host memory, which must outlive the run. It is dense unless
+    /// strides are given.
     public init(_ data: UnsafeMutableRawPointer, shape: [Int], strides: [Int]? = nil) {
         self.data = data
         self.offset = 0
@@ -51,7 +52,7 @@ public struct Tensor {
     }
 
     #if canImport(Metal)
-    /// A Metal buffer, from a byte offset on.
+    /// Creates a tensor that starts at a byte offset of a Metal buffer.
     public init(_ buffer: MTLBuffer, offset: Int = 0, shape: [Int], strides: [Int]? = nil) {
         self.init(metal: buffer as AnyObject, offset: offset, shape: shape, strides: strides)
     }
@@ -66,8 +67,8 @@ public struct Tensor {
         self.strides = strides ?? Tensor.dense(shape)
     }
 
-    /// natten_mps_memory of tensors, which have to agree: the library takes an MTLBuffer
-    /// among host tensors for an address of numbers.
+    /// Returns the common natten_mps_memory of tensors and throws if they differ: the
+    /// library would read an MTLBuffer among host tensors as host memory.
     static func memory(of tensors: [(name: String, tensor: Tensor)]) throws -> Int32 {
         let metal = tensors.filter { $0.tensor.isMetal }.map { $0.name }
         guard metal.isEmpty || metal.count == tensors.count else {
@@ -99,11 +100,11 @@ public struct Tensor {
     }
 }
 
-/// A plan. It may be run from several threads at once.
+/// A plan. Several threads may run it at once.
 public final class Plan {
     private var handle: natten_mps_plan = 0
 
-    /// `problem.size` is filled in here.
+    /// Creates a plan. `problem.size` is filled in here.
     public init(_ problem: natten_mps_problem, backend: String? = nil) throws {
         var sized = problem
         sized.size = UInt64(MemoryLayout<natten_mps_problem>.size)
@@ -112,7 +113,7 @@ public final class Plan {
 
     deinit { natten_mps_plan_destroy(handle, nil) }
 
-    /// `args.size` is filled in here.
+    /// Runs the plan. `args.size` is filled in here.
     public func run(_ args: natten_mps_args) throws {
         var sized = args
         sized.size = UInt64(MemoryLayout<natten_mps_args>.size)
@@ -120,7 +121,7 @@ public final class Plan {
     }
 }
 
-/// The keys that the queries of a range need: `range` with its key range.
+/// Returns `range` with its key fields set to the keys that its queries need.
 public func windowRange(_ axis: natten_mps_axis, _ range: natten_mps_range) throws
     -> natten_mps_range
 {
@@ -129,8 +130,9 @@ public func windowRange(_ axis: natten_mps_axis, _ range: natten_mps_range) thro
     return range
 }
 
-/// Tensors that hold ranges of longer axes: queries and outputs from queryFirst on, keys
-/// and values from keyFirst on. One element per axis; see natten_mps_range.
+/// Describes tensors that hold only a part of each axis: queries and outputs start at
+/// position queryFirst, keys and values at keyFirst; length is that of the whole axis. Each
+/// array has one element per axis; see natten_mps_range.
 public struct Ranges {
     public var length, queryFirst, keyFirst: [Int]
 
@@ -141,8 +143,8 @@ public struct Ranges {
     }
 }
 
-/// Fused attention, forward, on tensors [batch, 1 to 3 axes, heads, channels];
-/// kernel, dilation and causal have one element per axis.
+/// Computes fused attention (forward) on tensors of shape [batch, 1 to 3 axes, heads,
+/// channels]. kernel, dilation and causal have one element per axis.
 public func attention(
     query: Tensor, key: Tensor, value: Tensor, out: Tensor, type: ElementType = .float32,
     kernel: [Int], dilation: [Int]? = nil, causal: [Bool]? = nil, scale: Double? = nil,
