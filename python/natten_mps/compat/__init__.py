@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Drop-in replacements for the generations of upstream ``natten``.
+"""Drop-in replacements for released versions of upstream ``natten``.
 
-``v014``, ``v015``, ``v017``, ``v020`` and ``v021`` have the names, argument orders, layouts
-and errors of NATTEN 0.14.6, 0.15.1, 0.17.5, 0.20.1 and 0.21. :func:`activate` makes
-``import natten`` mean one of them. Importing this package does not import torch.
+The generations ``v014``, ``v015``, ``v017``, ``v020`` and ``v021`` have the names, argument
+orders, layouts and errors of NATTEN 0.14.6, 0.15.1, 0.17.5, 0.20.1 and 0.21. :func:`activate`
+makes ``import natten`` load one of them. Importing this package does not import torch.
 """
 
 import importlib
@@ -21,7 +21,7 @@ __all__ = ["activate", "for_version", "v014", "v015", "v017", "v020", "v021"]
 
 
 class _Literal:
-    """Finds the modules below a generation's package that have no file of their own."""
+    """Finds the modules of a generation's package that have no file of their own."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -40,10 +40,10 @@ sys.meta_path.append(_Literal())
 
 
 def for_version(version: str) -> ModuleType:
-    """The module that has the API of that NATTEN version, such as "0.17.5".
+    """Returns the module with the API of a NATTEN version, such as "0.17.5".
 
-    Where natten-mps 0.3.3's meaning of a name contradicts NATTEN's, this module has NATTEN's and
-    the one under the literal path, ``natten_mps.compat.v017``, 0.3.3's or an error.
+    Where a name means one thing in natten-mps 0.3.3 and another in NATTEN, this module follows
+    NATTEN. The literal path, ``natten_mps.compat.v017``, follows 0.3.3 or raises an error.
     """
     return _upstream(generation(version))
 

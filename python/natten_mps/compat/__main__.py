@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a program with a generation of ``natten`` active, or makes one permanent."""
+"""Runs a program with a version of ``natten`` active, or activates a version permanently."""
 
 import os
 import runpy
@@ -28,7 +28,7 @@ reads a project and says which VERSION it was written for and whether all that i
 
 
 def _run(version: str, arguments: list[str]) -> None:
-    """Runs a program as `python ARGUMENTS` does, or a command that is found on PATH."""
+    """Runs a program as `python ARGUMENTS` would, or a command found on PATH."""
     activate(version)
     first, *rest = arguments
     if first == "-m":
@@ -49,14 +49,14 @@ def _run(version: str, arguments: list[str]) -> None:
 
 
 def _execute(code: str, name: str) -> None:
-    """Runs text in a module __main__, which what it defines is pickled by."""
+    """Runs code in a ``__main__`` module, so that its classes and functions can be pickled."""
     main = ModuleType("__main__")
     sys.modules["__main__"] = main
     exec(compile(code, name, "exec"), vars(main))
 
 
 def _replace(command: str, arguments: list[str]) -> None:
-    """Goes on as a command, whose interpreter is told the version by the environment."""
+    """Replaces this process with a command, which gets the version through the environment."""
     beside = os.path.dirname(sys.executable)
     path = shutil.which(command) or shutil.which(command, path=beside)
     if path is None:
@@ -77,7 +77,7 @@ def _scan(folder: Path) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Serves one command line; returns the exit status."""
+    """Runs one command line; returns the exit status."""
     match arguments:
         case ["-h" | "--help"]:
             print(_USAGE)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""``import natten`` and ``importlib.metadata.version("natten")`` served by a generation.
+"""Makes ``import natten`` and ``importlib.metadata.version("natten")`` resolve to a generation.
 
-Interpreters start with this module in a linked environment and in children, so that what is
-dear to import waits until it is needed.
+Interpreters of a linked environment, and child processes, import this module at startup, so
+expensive imports are deferred until they are needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAME = "natten"
 
 
 class _Finder:
-    """Resolves ``natten`` and its submodules to those of one release."""
+    """Resolves ``natten`` and its submodules to the modules of one release."""
 
     def __init__(self, version: str, generation: str, by_default: bool) -> None:
         self.version = version
@@ -49,7 +49,7 @@ class _Finder:
         return self._release.spec(fullname)
 
     def _introduced(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
-        """The spec of pkg_resources, which looks at no finder and is told once it is loaded."""
+        """The spec of pkg_resources, which ignores finders and is informed after it is loaded."""
         spec = PathFinder.find_spec(fullname, path)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
@@ -62,12 +62,12 @@ class _Finder:
         return spec
 
     def tell_pkg_resources(self) -> None:
-        """Enters the stand-in into pkg_resources' working set, if that has been imported."""
+        """Adds the stand-in to the working set of pkg_resources, if that has been imported."""
         resources = sys.modules.get("pkg_resources")
         if resources is not None:
             from ._metadata import ROOT
 
-            # Without a location the working set has it, and does not list it.
+            # Without a location the working set finds it but does not list it.
             stand_in = resources.Distribution(str(ROOT), project_name=NAME, version=self.version)
             resources.working_set.add(stand_in, replace=True)
 
@@ -78,7 +78,7 @@ class _Finder:
         if name is None or name.lower() == NAME:
             from ._metadata import Metadata, on_disk
 
-            # A linked environment describes itself, and pip is to see the files that it owns.
+            # A linked environment has metadata on disk, and pip has to see the files that it owns.
             if not on_disk(self.version):
                 yield Metadata(self.version)
 
@@ -88,13 +88,13 @@ def _active() -> _Finder | None:
 
 
 def activate(version: str) -> None:
-    """Makes ``import natten`` mean that version of NATTEN, from now on in this process.
+    """Makes ``import natten`` load that version of NATTEN in this process from now on.
 
-    Submodules, the distribution's metadata, the hub kernel "shi-labs/natten" and the processes
-    that this one starts follow; an installed ``natten`` that has not been imported is shadowed.
-    Activating the same version again does nothing, and a version that a parent process or
-    ``link`` chose gives way. Raises RuntimeError when another version was activated by a call,
-    or when ``natten`` was imported already.
+    This includes submodules, the distribution's metadata, the hub kernel "shi-labs/natten" and
+    child processes. An installed ``natten`` that has not been imported is shadowed. Activating the
+    same version again does nothing, and a version that a parent process or ``link`` selected is
+    replaced. Raises RuntimeError if a call has activated another version, or if ``natten`` has
+    already been imported.
     """
     _install(version, by_default=False)
     os.environ.update(_children.environment(version))
@@ -103,7 +103,7 @@ def activate(version: str) -> None:
 
 
 def activate_by_default(version: str) -> None:
-    """As :func:`activate`, for an interpreter's start: a later call may choose otherwise."""
+    """Like :func:`activate`, for interpreter startup: a later call may select another version."""
     _install(version, by_default=True)
     _children.serve_hub()
 
@@ -121,7 +121,7 @@ def _install(version: str, by_default: bool) -> None:
             f"natten {active.version} is active in this process, so natten {version} cannot be; "
             "activate one version per process"
         )
-    if sys.modules.get(NAME, sys) is None:  # a program's way to say that there is none
+    if sys.modules.get(NAME, sys) is None:  # None: the program declares the module missing
         del sys.modules[NAME]
     if NAME in sys.modules:
         raise RuntimeError(_imported_already(version, active))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One function for all releases whose signatures differ: arguments go over by their names."""
+"""Adapts one function to releases with different signatures, matching arguments by name."""
 
 import ast
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from functools import wraps
 from inspect import Parameter, Signature, isclass, signature
 from typing import Any
 
-# Other names of a parameter in some release.
+# Parameters that some releases call by another name.
 _RENAMED = {
     "dim": "embed_dim",
     "rpb": "bias",
@@ -15,17 +15,17 @@ _RENAMED = {
     "token_layout": "token_layout_shape",
     "device": "device_index",
 }
-# Parameters of some release that change nothing here.
+# Parameters of some releases that have no effect here.
 _IGNORED = frozenset("try_fuse_additional_kv")
-# One tensor for the three that later releases take.
+# One tensor in place of query, key and value, which later releases take.
 _ALL = "input_tensor"
 _REQUIRED = Parameter.empty
-# A default that is no literal: what the function here has.
+# Marks a default that is not a literal: use the default of the function here.
 _OWN = object()
 
 
 def parameters(text: str) -> dict[str, Any]:
-    """{name: default} of "(a, b=1)"."""
+    """Parses "(a, b=1)" into {name: default}."""
     listed = ast.parse(f"lambda {text.strip('()')}: 0", mode="eval").body
     assert isinstance(listed, ast.Lambda)
     names = [a.arg for a in listed.args.args]
@@ -37,7 +37,7 @@ def parameters(text: str) -> dict[str, Any]:
 
 
 def to_signature(value: Any, name: str, what: str) -> Any:
-    """The function or class `value` with the recorded signature `what`."""
+    """Gives the function or class `value` the recorded signature `what`."""
     if what.startswith("apply("):
         return _function(value, what.removeprefix("apply"))
     if not what.startswith("(") or "*" in what:
@@ -57,7 +57,7 @@ def to_signature(value: Any, name: str, what: str) -> Any:
 
 
 def _function(value: Any, text: str) -> Any:
-    """An autograd function whose `apply` takes what the release's does."""
+    """Returns an autograd function whose `apply` has the signature of the release."""
     compute = value.compute
     wanted = {n.removesuffix("_"): d for n, d in parameters(text).items()}
     own = list(signature(compute).parameters)
@@ -67,7 +67,7 @@ def _function(value: Any, text: str) -> Any:
 
 
 def _renamed(function: Callable[..., Any], wanted: dict[str, Any], name: str) -> Any:
-    """`function` called with the parameters `wanted`; what it needs beyond them is None."""
+    """Wraps `function` to take the parameters `wanted`; its other parameters are None."""
     own = signature(function).parameters
     target = {n: n if n in own else _RENAMED.get(n, n) for n in wanted}
     spread = ("query", "key", "value") if _ALL in wanted and _ALL not in own else ()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the processes that this one starts inherit: the active version of ``natten``.
+"""Passes the active version of ``natten`` on to child processes.
 
-Python starts children by fork, which copies all that is in memory, or by running
-``sys.executable`` anew: multiprocessing's spawn and forkserver, DataLoader workers, torchrun,
-``subprocess``. The latter read two environment variables: NATTEN_MPS_COMPAT holds the version,
-and PYTHONPATH leads ``site`` to a sitecustomize module that activates it.
+Python starts children by fork, which copies the whole memory, or by running ``sys.executable``:
+multiprocessing's spawn and forkserver, DataLoader workers, torchrun, ``subprocess``. In the second
+case children read two environment variables: NATTEN_MPS_COMPAT holds the version, and PYTHONPATH
+makes ``site`` find a sitecustomize module that activates it.
 """
 
 import os
@@ -20,8 +20,8 @@ _HUB_FOLDER = Path(__file__).parent / "_hub"
 
 
 def _extended(paths: list[str]) -> list[str]:
-    """A search path with the startup folder first and natten_mps's own folder, where no
-    interpreter looks by itself, last."""
+    """A search path with the startup folder first and the folder of natten_mps, which an
+    interpreter may not search by itself, last."""
     first, last = str(_STARTUP), str(_ROOT)
     paths = [first, *(path for path in paths if path != first)]
     if last not in (*paths, *site.getsitepackages(), site.getusersitepackages()):
@@ -30,14 +30,14 @@ def _extended(paths: list[str]) -> list[str]:
 
 
 def environment(version: str) -> dict[str, str]:
-    """The variables that make a child of this process start with that version active."""
+    """The environment variables that make a child of this process start with that version."""
     given = os.environ.get("PYTHONPATH")
     paths = _extended(given.split(os.pathsep) if given else [])
     return {VARIABLE: version, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def hub_kernels() -> str:
-    """LOCAL_KERNELS with the hub's NATTEN served by this package, unless it has an entry."""
+    """LOCAL_KERNELS with this package as the hub's NATTEN, unless it already has such an entry."""
     given = os.environ.get(_HUB_VARIABLE)
     entries = given.split(":") if given else []
     if any(entry.startswith(f"{_HUB_KERNEL}=") for entry in entries):
@@ -46,8 +46,8 @@ def hub_kernels() -> str:
 
 
 def serve_hub() -> None:
-    """Makes ``kernels.get_kernel("shi-labs/natten")`` load :mod:`natten_mps.compat._hub`,
-    here and in children. The kernels package reads the variable at each call."""
-    # The variable separates entries by colons and knows no quoting.
+    """Makes ``kernels.get_kernel("shi-labs/natten")`` load :mod:`natten_mps.compat._hub` here and
+    in children. The kernels package reads the variable on each call."""
+    # The variable separates entries by colons and has no quoting.
     if ":" not in str(_HUB_FOLDER):
         os.environ[_HUB_VARIABLE] = hub_kernels()

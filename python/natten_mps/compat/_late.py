@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Modules that looked for ``natten`` before it was activated, and remember that it was missing.
+"""Fixes modules that tried to import ``natten`` before it was activated and recorded its absence.
 
-A program's own flags cannot be guessed, so those are named in a warning; what is known to be
-nothing but such a memory is put right.
+The meaning of a program's own flags cannot be guessed, so a warning names them. Values that are
+known to record nothing but the absence are replaced.
 """
 
 import importlib
@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-# Names of NATTEN's that programs import, and what they call the flags about it ("unattended"
-# is another word).
+# NATTEN names that programs import, and typical names of flags about it ("unattended" is
+# unrelated).
 _NAMES = re.compile(
     r"(?<!u)natten|^na[123]d(_qk|_av|$)|^NeighborhoodAttention[123]D$", re.IGNORECASE
 )
 _OPERATION = re.compile(r"^natten[123]d(qkrpb|qk|av)$")
 
-# Flags that mean the package's presence and nothing else.
+# Flags that mean only that the package is installed.
 _FLAGS = {("transformers.utils.import_utils", "_natten_available")}
 
 
 def _memories() -> Iterator[tuple[ModuleType, str, Any]]:
-    """What loaded modules hold under names that speak of NATTEN: module, name, value."""
+    """Module, name and value of everything in loaded modules whose name refers to NATTEN."""
     for name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType) or name.split(".")[0] in ("natten", "natten_mps"):
             continue
@@ -35,7 +35,7 @@ def _memories() -> Iterator[tuple[ModuleType, str, Any]]:
 
 
 def _is_stand_in(module: ModuleType, key: str, value: Any) -> bool:
-    """Whether a function is what a module defines in place of one that it failed to import."""
+    """Whether a function is a module's placeholder for one that it failed to import."""
     return (
         isinstance(value, FunctionType)
         and value.__module__ == module.__name__
@@ -44,7 +44,7 @@ def _is_stand_in(module: ModuleType, key: str, value: Any) -> bool:
 
 
 def _restore(module: ModuleType, key: str, value: Any) -> bool:
-    """Puts one memory right if that is known to be safe; whether it is right now."""
+    """Replaces one value if that is known to be safe; returns whether it did."""
     if (module.__name__, key) in _FLAGS:
         setattr(module, key, True)
     elif key == "natten" and value is None:
@@ -60,7 +60,7 @@ def _restore(module: ModuleType, key: str, value: Any) -> bool:
 
 
 def reconsider(version: str) -> None:
-    """Puts right what is known, and warns of the rest with the modules' names."""
+    """Fixes known values, and warns about all others with the names of their modules."""
     stale: dict[str, list[str]] = {}
     for module, key, value in _memories():
         if callable(getattr(value, "cache_clear", None)):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Activation that lasts: what an environment's site-packages gets to hold.
+"""Permanent activation: files that are written to an environment's site-packages.
 
-A ``.pth`` file activates the version in every interpreter that starts. A ``.dist-info`` folder
-tells those who look at the disk, such as pip, uv, poetry, conda and pkg_resources, that
-``natten`` is installed; ``pip uninstall natten`` removes both.
+A ``.pth`` file activates the version when an interpreter starts. A ``.dist-info`` folder shows
+tools that read the disk, such as pip, uv, poetry, conda and pkg_resources, that ``natten`` is
+installed; ``pip uninstall natten`` removes both.
 """
 
 import shutil
@@ -16,8 +16,8 @@ from ._metadata import INSTALLER, files
 
 _FILE = "natten_mps_compat.pth"
 
-# `site` runs each .pth line that begins with "import" when the interpreter starts. The
-# line stays silent once natten-mps has been uninstalled.
+# `site` runs each .pth line that begins with "import" when the interpreter starts. The line does
+# nothing once natten-mps has been uninstalled.
 _LINE = (
     'import importlib.util as u; u.find_spec("natten_mps") and '
     '__import__("natten_mps.compat._activation", fromlist=["x"]).activate_by_default("{version}")\n'
@@ -29,7 +29,7 @@ def _site_packages() -> Path:
 
 
 def installed() -> list[Path]:
-    """Folders in which another ``natten`` describes itself to tools that look at the disk."""
+    """``.dist-info`` folders of another ``natten``, as tools that read the disk see them."""
     return [path for path in _descriptions() if not _is_ours(path)]
 
 
@@ -55,8 +55,8 @@ def _describe(version: str) -> None:
 def link(version: str) -> Path:
     """Makes every interpreter of this environment start with that version active.
 
-    Returns the ``.pth`` file. A ``natten`` that is installed already is shadowed, and keeps
-    its own description on the disk (see :func:`installed`).
+    Returns the path of the ``.pth`` file. An installed ``natten`` is shadowed and keeps its
+    metadata on disk (see :func:`installed`).
     """
     generation(version)
     unlink()
@@ -68,7 +68,7 @@ def link(version: str) -> Path:
 
 
 def unlink() -> Path | None:
-    """Undoes :func:`link`; returns the file it removed, or None if there was none."""
+    """Undoes :func:`link`; returns the path of the removed file, or None if there was none."""
     for description in filter(_is_ours, _descriptions()):
         shutil.rmtree(description)
     path = _site_packages() / _FILE

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What natten-mps 0.3.3 has under the paths ``natten_mps.compat.v014`` to ``v020``.
+"""Names and behavior of natten-mps 0.3.3 under the paths ``natten_mps.compat.v014`` to ``v020``.
 
-Its names come in addition to upstream's. Where both have a name, a call means what the one takes
-and the other refuses; a call that both take and read differently is an error. One case has no such
-answer, 0.20's `stride`, and there the path keeps 0.3.3's meaning. ``import natten`` and
-``for_version`` know nothing of this module but its additional names.
+These names extend upstream's. If both define a name, a call that only one of them accepts has that
+one's meaning, and a call that both accept but interpret differently is an error. The exception is
+`stride` in 0.20, for which the path keeps 0.3.3's meaning. ``import natten`` and ``for_version``
+use only the additional names of this module.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ from ..backend import has_mps
 
 _Call = Callable[..., Any]
 
-# Release that a generation's literal path serves, for messages.
+# Release behind the literal path of each generation, for messages.
 _RELEASES = {"v014": "0.14", "v015": "0.15", "v017": "0.17", "v020": "0.20"}
 _EARLY = ("v014", "v015", "v017")
 
 
 def _no() -> bool:
-    """There are no CUDA kernels here."""
+    """Returns False: there are no CUDA kernels here."""
     return False
 
 
@@ -105,7 +105,7 @@ def _add_natten_handle(flop_counter: Any) -> Any:
 
 
 def _additional(generation: str) -> dict[str, Any]:
-    """Names that upstream's root does not have."""
+    """Names that upstream's package root does not have."""
     names: dict[str, Any] = {"has_mps": has_mps, "has_fna": _no, "has_cuda": _no}
     if generation == "v014":
         names = {}
@@ -119,7 +119,7 @@ def _additional(generation: str) -> dict[str, Any]:
     if generation == "v015":
         names |= {f"na{rank}d": _fused(rank) for rank in (1, 2, 3)}
     if generation == "v017":
-        del names["has_fna"], names["has_cuda"]  # upstream's own
+        del names["has_fna"], names["has_cuda"]  # upstream has these
     return names
 
 
@@ -151,7 +151,7 @@ def _layer(rank: int) -> _Call:
 
 
 def _bound(call: _Call, args: Any, kwargs: Any) -> dict[str, Any] | None:
-    """How a call's arguments are read, by role; None if they do not fit the signature."""
+    """Maps a call's arguments to parameter names; None if they do not fit the signature."""
     try:
         read = dict(signature(call).bind(*args, **kwargs).arguments)
     except TypeError:
@@ -161,7 +161,7 @@ def _bound(call: _Call, args: Any, kwargs: Any) -> dict[str, Any] | None:
 
 
 def _accepts(call: _Call, args: Any, kwargs: Any) -> bool:
-    """Whether a layer can be made; on the meta device, which leaves torch's generator alone."""
+    """Whether a layer can be constructed, tried on the meta device to leave the generator alone."""
     try:
         with torch.device("meta"):
             call(*args, **kwargs)
@@ -178,7 +178,7 @@ def _strides(read: dict[str, Any]) -> bool:
 def _chosen(
     generation: str, name: str, calls: tuple[_Call, _Call], args: Any, kwargs: Any
 ) -> _Call:
-    """Upstream's call or 0.3.3's, whichever these arguments are for."""
+    """Selects upstream's call or 0.3.3's, by the arguments."""
     upstream, predecessor = calls
     new, old = (_bound(call, args, kwargs) for call in calls)
     if old is None or new is None:
@@ -200,7 +200,7 @@ def _chosen(
 
 
 class _Either(type):
-    """A layer's class under the literal path, whose calls make upstream's layer or 0.3.3's."""
+    """The metaclass of a layer under the literal path: a call makes upstream's layer or 0.3.3's."""
 
     _choose: Any
     _calls: tuple[Any, type]
@@ -247,7 +247,7 @@ def _either_function(name: str, upstream: _Call, predecessor: _Call) -> _Call:
     @wraps(upstream)
     def call(*args: Any, **kwargs: Any) -> Any:
         new, old = _bound(upstream, args, kwargs), _bound(predecessor, args, kwargs)
-        # The ninth argument is 0.3.3's return_lse or upstream's additional_keys.
+        # The ninth argument is return_lse in 0.3.3 and additional_keys in upstream.
         theirs = new is not None and not (len(args) > 8 and isinstance(args[8], bool))
         if old is None or (theirs and not _strides(old)):
             return upstream(*args, **kwargs)
@@ -257,7 +257,7 @@ def _either_function(name: str, upstream: _Call, predecessor: _Call) -> _Call:
 
 
 def _contradicting(generation: str, upstream: Callable[[str], Any]) -> dict[str, Any]:
-    """Names that upstream's root has too."""
+    """Names that upstream's package root also has."""
     names: dict[str, Any] = {}
     for rank in (1, 2, 3):
         name = f"NeighborhoodAttention{rank}D"
@@ -273,20 +273,20 @@ def _contradicting(generation: str, upstream: Callable[[str], Any]) -> dict[str,
 
 
 def fill(generation: str, upstream: Callable[[str], Any], namespace: dict[str, Any]) -> None:
-    """Writes what the literal path of a generation has besides or instead of upstream's names;
-    `upstream` gives the value of a name of upstream's root."""
+    """Adds what the literal path of a generation has in addition to, or instead of, upstream's
+    names; `upstream` returns the value of a name in upstream's package root."""
     if generation in _RELEASES:
         namespace.update(_additional(generation))
         namespace.update(_contradicting(generation, upstream))
 
 
 def extend(generation: str, namespace: dict[str, Any]) -> None:
-    """Writes 0.3.3's additional names only."""
+    """Adds only 0.3.3's additional names."""
     if generation in _RELEASES:
         namespace.update(_additional(generation))
 
 
 def make_callable(module: ModuleType, rank: int) -> None:
-    """Lets a module of 0.17 be called as the function of that name in 0.3.3."""
+    """Makes a module of 0.17 callable, like the function with that name in 0.3.3."""
     body = {"__call__": staticmethod(_fused(rank)), "__doc__": _fused.__doc__}
     module.__class__ = type("CallableModule", (ModuleType,), body)

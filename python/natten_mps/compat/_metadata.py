@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The distribution ``natten`` as tools see it while natten-mps stands in for it."""
+"""Metadata of the distribution ``natten`` while natten-mps stands in for it."""
 
 from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from os import PathLike
@@ -8,16 +8,16 @@ from typing import Any
 
 from ._activation import NAME
 
-#: The folder that natten_mps is in.
+#: The folder that contains natten_mps.
 ROOT = Path(__file__).parents[2]
 _SERVED = "natten_mps/compat/__init__.py,,\n"
 
-#: Who installed the stand-in, by which it is told from a real ``natten``.
+#: Installer of the stand-in, which distinguishes it from a real ``natten``.
 INSTALLER = "natten-mps"
 
 
 def files(version: str) -> dict[str, str]:
-    """Contents of the stand-in's ``.dist-info`` folder, by file name."""
+    """Contents of the stand-in's ``.dist-info`` folder by file name."""
     return {
         "METADATA": f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n"
         "Summary: served by natten-mps\n",
@@ -29,21 +29,21 @@ def files(version: str) -> dict[str, str]:
 
 
 class Metadata(Distribution):
-    """What ``importlib.metadata`` gets to see of the stand-in distribution."""
+    """The stand-in distribution as ``importlib.metadata`` sees it."""
 
     def __init__(self, version: str) -> None:
         self._files = files(version) | {"RECORD": _SERVED}
 
     def read_text(self, filename: str | PathLike[str]) -> str | None:
-        """A file of the ``.dist-info`` folder, None if there is none of that name."""
+        """A file of the ``.dist-info`` folder; None if there is none with that name."""
         return self._files.get(str(filename))
 
     def locate_file(self, path: str | PathLike[str]) -> Any:
-        """A path of :attr:`files` on the disk: this package's own files serve."""
+        """The path of an entry of :attr:`files`, which lists files of this package."""
         return ROOT / path
 
 
 def on_disk(version: str) -> bool:
-    """Whether that version of ``natten`` is described on the module search path."""
+    """Whether the module search path has metadata of that version of ``natten``."""
     search = DistributionFinder.Context(name=NAME)
     return any(d.version == version for d in MetadataPathFinder.find_distributions(search))

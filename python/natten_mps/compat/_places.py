@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which generation serves a release of NATTEN, where its names are here, and why some are not."""
+"""Maps NATTEN releases to generations and their names to modules here; lists unsupported names."""
 
 import re
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from functools import cache
 
 from packaging.version import Version
 
-# The first release that is no longer served by the generation, and the generation.
+# (first release after the generation, generation).
 _GENERATIONS = (("0.15", "v014"), ("0.16", "v015"), ("0.20", "v017"), ("0.21", "v020"))
 _NEWEST = "v021"
 
-# 0.21.0 and 0.21.1 still had the signatures and features of 0.20.
+# 0.21.0 and 0.21.1 still have the signatures and features of 0.20.
 _LIKE_020 = Version("0.21.5")
 
-# What 0.20 has otherwise than 0.21; the rest is 0.21's.
+# Modules of 0.20 that differ from 0.21; all others are shared with 0.21.
 _ONLY_020 = ("_checks", "_permute", "functional")
 
 _SHARED_017 = "utils.tensor:_common.tokens utils.testing:_common.skips types:_common.types"
@@ -30,7 +30,7 @@ _GNA = f"""
 """
 _LAYERS = "natten1d:_modules natten2d:_modules natten3d:_modules flops:_common.flops"
 
-# Module of natten : module here, below the generation or, with an underscore, beside it.
+# Module of natten : module here, relative to the generation or, with an underscore, to compat.
 PLACES = {
     "v014": f"functional:functional {_LAYERS}",
     "v015": f"""
@@ -49,8 +49,8 @@ PLACES = {
     "v021": _GNA.format(log="_common.gna.log,_common.log"),
 }
 
-# Where a module's names come first from, before a release: (that release, generation, module,
-# place).
+# Modules to search first before a release: (that release, generations, module of natten, module
+# here).
 _OLDER = (
     (Version("0.17.4"), "v014 v015 v017", "natten.flops", "_common.flops_0173"),
     (Version("0.17.4"), "v017", "natten.functional", "v017._fused_0173"),
@@ -69,7 +69,7 @@ _TUNER = "a part of upstream's search for tile shapes; natten.autotuner.autotune
 _FLEX = "a part of the way to torch's Flex Attention, which is not used here; use natten.functional"
 _INTERNAL = "a part of upstream's machinery; natten.functional has the operations"
 
-# (pattern of "module name", why it is not served); the first that matches counts.
+# (pattern for "module name", why it is not available); the first match counts.
 _REASONS = (
     (r"natten\.(libnatten|_C|_libnatten\.\w+)( .*)?", _LIBNATTEN),
     (r"natten\._libnatten (?!HAS_LIBNATTEN$|__).+", _LIBNATTEN),
@@ -96,8 +96,8 @@ _REASONS = (
     (r"natten\.utils\.checks log_or_raise_error", _INTERNAL),
 )  # fmt: skip
 
-# What is served beyond the record of a release: names that earlier ones of its generation had, and
-# programs that were pinned to these still use; a private one that upstream's own tests use.
+# Names served although the release does not record them: names of earlier releases of the
+# generation that programs pinned to those still use, and a private name used by upstream's tests.
 MORE = {
     ("v017", "natten.functional"): tuple(
         f"natten{rank}d{kind}" for rank in (1, 2, 3) for kind in ("qk", "qkrpb", "av")
@@ -108,15 +108,15 @@ MORE = {
 _OLD_PATH = (
     "You attempted to import from natten.natten{0}d. Please switch to natten.na{0}d instead."
 )
-# What importing a module of natten logs as a warning.
+# Warnings that importing a module of natten logs.
 NOTES = {("v017", f"natten.natten{n}d"): _OLD_PATH.format(n) for n in (1, 2, 3)}
 
 
 def generation(version: str | Version) -> str:
-    """Name of the subpackage that serves a NATTEN version.
+    """Name of the subpackage that implements a NATTEN version.
 
     Pre-releases count as the release they precede. Raises
-    ``packaging.version.InvalidVersion`` for text that is no version.
+    ``packaging.version.InvalidVersion`` for text that is not a version.
     """
     release = Version(Version(str(version)).base_version)
     for end, name in _GENERATIONS:
@@ -132,7 +132,7 @@ def _table(generation: str) -> dict[str, list[str]]:
 
 
 def of(generation: str, version: Version, module: str) -> Iterator[str]:
-    """Modules here, below natten_mps.compat, that may have a name of a module of natten."""
+    """Modules below natten_mps.compat that may define a name of a module of natten."""
     for end, generations, where, place in _OLDER:
         if version < end and generation in generations and module == where:
             yield place
@@ -145,12 +145,12 @@ def of(generation: str, version: Version, module: str) -> Iterator[str]:
 
 
 def compiled(module: str) -> bool:
-    """Whether that is a name of upstream's compiled extension, which no source records."""
+    """Whether this is a name of upstream's compiled extension, which no source file records."""
     return module in ("natten.libnatten", "natten._C")
 
 
 @cache
 def reason(module: str, name: str) -> str | None:
-    """Why a name of a module of natten, or with no name the module, is not served."""
+    """Why a name of a module of natten (or, with an empty name, the module) is unavailable."""
     text = f"{module} {name}" if name else module
     return next((why for pattern, why in _REASONS if re.fullmatch(pattern, text)), None)

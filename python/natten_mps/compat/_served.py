@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The modules of one released NATTEN, built from what is recorded of it in released.json.
+"""Builds the modules of one NATTEN release from the recorded names in released.json.
 
-A module has exactly the names that the release had, with its signatures. What a name is comes
-from the places of :data:`_places.PLACES`; what has no place raises an error that says why and what
-to use. ``natten`` is served in this way, and so is each generation's literal path
-``natten_mps.compat.v0NN``, there for the generation's newest release.
+A module has exactly the names of the release, with their signatures. The values come from the
+modules in :data:`_places.PLACES`; a name without a place raises an error that says why and what to
+use instead. This serves ``natten`` and each generation's literal path ``natten_mps.compat.v0NN``,
+the latter for the generation's newest release.
 """
 
 import importlib
@@ -30,7 +30,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 @cache
 def _recorded() -> dict[str, Any]:
-    """What tests/golden/make_names.py wrote."""
+    """The record written by tests/golden/make_names.py."""
     text = Path(__file__).with_name("released.json").read_text(encoding="utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
@@ -38,7 +38,7 @@ def _recorded() -> dict[str, Any]:
 
 @cache
 def versions() -> tuple[Version, ...]:
-    """Every release that is recorded, oldest first."""
+    """All recorded releases, oldest first."""
     return tuple(map(Version, _recorded()["versions"]))
 
 
@@ -48,7 +48,7 @@ def _covers(ranges: Sequence[str], version: Version) -> bool:
 
 
 class Release:
-    """The recorded release that stands for a version, under a root: "natten" or
+    """The recorded release that represents a version, under a root package: "natten" or
     "natten_mps.compat.v0NN"."""
 
     def __init__(self, generation: str, version: str, root: str) -> None:
@@ -59,7 +59,7 @@ class Release:
 
     @cache  # noqa: B019 - there are few releases in a process, and they stay
     def names(self, module: str) -> dict[str, str]:
-        """What the release has in a module of natten, as released.json describes it."""
+        """Names of the release in a module of natten, as released.json describes them."""
         found = {}
         for name, kinds in _recorded()["modules"][module]["names"].items():
             for what, ranges in kinds.items():
@@ -68,7 +68,7 @@ class Release:
         return found
 
     def has(self, module: str) -> bool:
-        """Whether the release has a module of natten of that name."""
+        """Whether the release has that module of natten."""
         entry = _recorded()["modules"].get(module)
         return entry is not None and _covers(entry["versions"], self.version)
 
@@ -77,11 +77,11 @@ class Release:
         return self.has(module) and _places.reason(module, "") is None
 
     def local(self, module: str) -> str:
-        """Name of a module of natten below this root."""
+        """Name of a module of natten under this root package."""
         return self.root + module.removeprefix(UPSTREAM)
 
     def spec(self, module: str) -> ModuleSpec | None:
-        """How to import a module of natten, or None if the release has no such module."""
+        """Import spec of a module of natten; None if the release has no such module."""
         if not self.has(module) and not _places.compiled(module):
             return None
         spec = ModuleSpec(self.local(module), _Loader(self, module), origin=self.file(module))
@@ -91,19 +91,19 @@ class Release:
         return spec
 
     def file(self, module: str) -> str:
-        """The source that is behind a module of natten, or most of it."""
+        """The source file that implements a module of natten, or most of it."""
         place = next(_places.of(self.generation, self.version, module), self.generation)
         path = Path(__file__).parent.joinpath(*place.split("."))
         return str(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
 
     def submodules(self, module: str) -> Iterator[tuple[str, bool]]:
-        """Name of each module right below a package of natten, and whether it is a package."""
+        """Name of each direct submodule of a package of natten, and whether it is a package."""
         for name, entry in _recorded()["modules"].items():
             if name.rpartition(".")[0] == module and self.served(name):
                 yield name.rpartition(".")[2], entry["package"]
 
     def find(self, module: str, name: str) -> Any:
-        """The value of a recorded name; LookupError if nothing here is behind it."""
+        """The value of a recorded name; LookupError if nothing here implements it."""
         what = self.names(module).get(name, "value")
         if what.startswith("from "):
             _, origin, original = what.split()
@@ -111,7 +111,7 @@ class Release:
                 return importlib.import_module(self.local(f"{origin}.{original}"))
             if original not in self.names(origin):
                 raise LookupError(f"{origin}.{original}")
-            if self.served(origin):  # as upstream does; classes name the module as theirs
+            if self.served(origin):  # as upstream does; classes give this module as theirs
                 importlib.import_module(self.local(origin))
             return self.find(origin, original)
         if name == "__all__":
@@ -131,14 +131,14 @@ class Release:
     @cache  # noqa: B019 - one object per name, so that classes stay themselves
     def _adapted(self, value: Any, module: str, name: str, what: str) -> Any:
         value = _adapt.to_signature(value, name, what)
-        # Whole models are pickled by their classes' names, and upstream has natten's.
+        # Pickled models refer to classes by name, so classes need natten's names.
         private = value.__module__.startswith(_PACKAGE) and "._" in value.__module__
         if private or (self.root == UPSTREAM and value.__module__.startswith(_PACKAGE)):
             value.__module__ = self.local(module)
         return value
 
     def why(self, module: str, name: str) -> str | None:
-        """Why a name that the release has is not served, or None."""
+        """Why a name of the release is not available; None if it is."""
         reason = _places.reason(module, name)
         what = self.names(module).get(name, "value")
         if reason is not None or not what.startswith("from "):
@@ -150,7 +150,7 @@ class Release:
 
 
 def fill(release: Release, module: str, namespace: dict[str, Any]) -> None:
-    """Writes what the release has in a module of natten into a module's namespace."""
+    """Adds the names of the release in a module of natten to a namespace."""
     for name in (*release.names(module), *_places.MORE.get((release.generation, module), ())):
         if release.why(module, name) is None and name not in namespace:
             namespace[name] = release.find(module, name)
@@ -160,7 +160,7 @@ def fill(release: Release, module: str, namespace: dict[str, Any]) -> None:
 
 
 def missing(release: Release, module: str, namespace: dict[str, Any], name: str) -> Any:
-    """A submodule; or the error of a name that is not there."""
+    """Imports a submodule, or raises the error for a name that does not exist."""
     submodule = f"{module}.{name}"
     if release.served(submodule):
         namespace[name] = importlib.import_module(release.local(submodule))
@@ -173,14 +173,14 @@ def missing(release: Release, module: str, namespace: dict[str, Any], name: str)
             why = release.why(module, name)
         text = f"{submodule} is not served by natten-mps: {why}" if why else text
         text += _elsewhere(module, name) if not why else ""
-    # `from MODULE import NAME` replaces an AttributeError by an ImportError without its text.
+    # `from MODULE import NAME` replaces an AttributeError with an ImportError and drops its text.
     frame = sys._getframe(1)
     importing = frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"]
     raise (ImportError if importing else AttributeError)(text, name=name)
 
 
 def _elsewhere(module: str, name: str) -> str:
-    """Which releases have the name in that module."""
+    """The releases that have the name in that module."""
     kinds = _recorded()["modules"][module]["names"].get(name, {})
     ranges = [r for ranges in kinds.values() for r in ranges]
     having = [v for v in versions() if _covers(ranges, v)]
@@ -190,8 +190,8 @@ def _elsewhere(module: str, name: str) -> str:
 
 
 class _Folder(PathEntryFinder):
-    """What stands for a served package's folder: pkgutil lists the submodules by it. There is no
-    such folder, lest the files of this package be found as modules of natten's."""
+    """Stands in for the folder of a served package, so that pkgutil can list submodules. A real
+    folder would make the files of this package importable as modules of natten."""
 
     _of: ClassVar[dict[str, tuple[Release, str]]] = {}
 
@@ -202,18 +202,18 @@ class _Folder(PathEntryFinder):
 
     @classmethod
     def entry(cls, release: Release, module: str) -> str:
-        """The entry of a package's ``__path__``."""
+        """The entry for a package's ``__path__``."""
         folder = Path(__file__).parent / release.generation / f"{release.root}-{release.version}"
         entry = str(folder.joinpath(*module.split(".")))
         cls._of[entry] = release, module
         return entry
 
     def find_spec(self, fullname: str, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Nothing: the finder of the root finds what there is."""
+        """Returns None: the finder of the root package finds all modules."""
         return None
 
     def iter_modules(self, prefix: str = "") -> Iterator[tuple[str, bool]]:
-        """For pkgutil.iter_modules."""
+        """Lists submodules for pkgutil.iter_modules."""
         for name, package in self._release.submodules(self._module):
             yield prefix + name, package
 
@@ -222,7 +222,7 @@ sys.path_hooks.append(_Folder)
 
 
 class _Loader(Loader):
-    """Fills a new module."""
+    """Populates a new module."""
 
     def __init__(self, release: Release, module: str) -> None:
         self._release, self._module = release, module

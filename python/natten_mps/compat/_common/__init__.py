@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What the generations share."""
+"""Code shared by several generations."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Full attention [B, S, H, D], expressed as neighborhood attention.
 
-A window as long as the axis sees every key, so that all backends, the log-sum-exp and all
-gradients come from :mod:`natten_mps.ops`; only lengths that differ need care.
+A window as long as the axis sees every key, so all backends, the log-sum-exp and all gradients come
+from :mod:`natten_mps.ops`. Only different numbers of queries and keys need special handling.
 """
 
 import math
@@ -21,7 +21,7 @@ def attention(
     query: Tensor, key: Tensor, value: Tensor, scale: Any, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
     """Output [B, Sq, H, Dv] and lse [B, Sq, H] of query [B, Sq, H, D], key [B, Skv, Hkv, D] and
-    value [B, Skv, Hkv, Dv]. Causal: query i sees the keys j <= i."""
+    value [B, Skv, Hkv, Dv]. With a causal mask, query i sees the keys j <= i."""
     queries, keys = query.shape[1], key.shape[1]
     if queries == 0 or keys == 0:
         return _nothing(query, value)
@@ -42,8 +42,8 @@ def attention(
 def _square(
     query: Tensor, key: Tensor, value: Tensor, scale: Any, is_causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """At most as many queries as keys: the window covers the first keys, and the rest are
-    additional tokens."""
+    """For at most as many queries as keys: the window covers the first keys, and the other keys
+    are additional tokens."""
     n = query.shape[1]
     extra_key, extra_value = (key[:, n:], value[:, n:]) if key.shape[1] > n else (None, None)
     return ops.attn(
@@ -58,8 +58,8 @@ def _square(
 
 
 def _long(query: Tensor, key: Tensor, value: Tensor, scale: Any) -> tuple[Tensor, Tensor]:
-    """More queries than keys: the sequence is folded into groups of query heads that share
-    a key-value head, each as long as the keys."""
+    """For more queries than keys: folds the sequence into groups of query heads that share a
+    key-value head, each as long as the keys."""
     queries, heads = query.shape[1:3]
     keys = key.shape[1]
     folds = math.ceil(queries / keys)
@@ -72,7 +72,7 @@ def _long(query: Tensor, key: Tensor, value: Tensor, scale: Any) -> tuple[Tensor
 
 
 def _nothing(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """No queries or no keys: output 0, lse -infinity, with gradients of 0."""
+    """For no queries or no keys: output 0, lse -infinity and gradients of 0."""
     batch, queries, heads, _ = query.shape
     zero = 0 * (query.sum() + value.sum())
     out = zero + query.new_zeros(batch, queries, heads, value.shape[-1])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What code asks about hardware and element types, answered for this package: no CUDA, no GEMM
-kernels, half and bfloat16 everywhere. A device is accepted and means nothing."""
+"""Queries about hardware and dtypes. This package has no CUDA or GEMM kernels, and supports float16
+and bfloat16 everywhere. Device arguments are accepted and ignored."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ... import _lib
 
 
 def has_compiled_kernels() -> bool:
-    """Whether this package's library is there; it is loaded by the first operation only."""
+    """Whether the compiled library exists; it is not loaded before the first operation."""
     return _lib.path().is_file()
 
 
@@ -23,17 +23,17 @@ def get_device_cc(device_index: Any = None) -> int:
 
 
 def has_cuda() -> bool:
-    """There are no CUDA kernels here."""
+    """Returns False: there are no CUDA kernels here."""
     return False
 
 
 def has_half(device_index: Any = None) -> bool:
-    """float16 and bfloat16 work on every device."""
+    """Returns True: float16 and bfloat16 work on every device."""
     return True
 
 
 def has_gemm(device_index: Any = None) -> bool:
-    """There are no GEMM-based CUDA kernels here."""
+    """Returns False: there are no GEMM-based CUDA kernels here."""
     return False
 
 
@@ -42,30 +42,30 @@ has_tf32_gemm = has_fp32_gemm = has_fp64_gemm = has_gemm
 
 
 def is_cuda(device: torch.device) -> bool:
-    """An NVIDIA GPU."""
+    """Whether the device is an NVIDIA GPU."""
     return device.type == "cuda" and torch.version.hip is None
 
 
 def is_rocm(device: torch.device) -> bool:
-    """An AMD GPU."""
+    """Whether the device is an AMD GPU."""
     return device.type == "cuda" and torch.version.hip is not None
 
 
 def is_cpu(device: torch.device) -> bool:
-    """The CPU."""
+    """Whether the device is the CPU."""
     return device.type == "cpu"
 
 
 def is_fp8(dtype: torch.dtype) -> bool:
-    """An 8-bit floating point type."""
+    """Whether the dtype is an 8-bit floating-point type."""
     return dtype.is_floating_point and dtype.itemsize == 1
 
 
 def is_half(dtype: torch.dtype) -> bool:
-    """A 16-bit floating point type."""
+    """Whether the dtype is a 16-bit floating-point type."""
     return dtype in (torch.float16, torch.bfloat16)
 
 
 def is_full(dtype: torch.dtype) -> bool:
-    """float32."""
+    """Whether the dtype is float32."""
     return dtype == torch.float32

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The split operations of 0.15 and 0.17: nested tensors, checks, casts, then the operation."""
+"""The split operations of 0.15 and 0.17: nested tensors, checks, casts, and the operation."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -16,8 +16,8 @@ from .tokens import check_additional_keys, check_additional_values
 
 
 class Call(NamedTuple):
-    """Where a call goes: the named autograd function and its arguments after the tensors, the
-    window they mean, and the generation's check of kernel sizes."""
+    """The parts of a call that differ: the named autograd function and its arguments after the
+    tensors, the window they describe, and the generation's check of kernel sizes."""
 
     function: Any
     arguments: tuple[Any, ...]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Process-wide switches of 0.17 and later. They choose between CUDA kernels, whose results
-agree, so that here they are only remembered."""
+"""Process-wide switches of 0.17 and later. Upstream uses them to select among CUDA kernels with the
+same results, so here they are only stored."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ class MemoryUsagePreference(Enum):
 
 
 class Switches:
-    """State on the class, which starts as the table INITIAL says."""
+    """Class-level state, initialized from the table INITIAL."""
 
     INITIAL: ClassVar[Mapping[str, Any]]
 
@@ -30,13 +30,13 @@ class Switches:
 
     @classmethod
     def reset(cls) -> None:
-        """Back to the initial values."""
+        """Restores the initial values."""
         for name, value in cls.INITIAL.items():
             setattr(cls, name, value)
 
 
 def getters(state: type[Switches], table: Mapping[str, str]) -> Functions:
-    """Functions without parameters, {name: attribute}."""
+    """Makes getters without parameters from {name: attribute}."""
 
     def make(name: str, attribute: str) -> Callable[..., Any]:
         def get() -> Any:
@@ -50,8 +50,8 @@ def getters(state: type[Switches], table: Mapping[str, str]) -> Functions:
 
 
 def setters(state: type[Switches], table: Mapping[str, tuple[str, Any]]) -> Functions:
-    """Functions `f(mode=True)`, or without parameters where the table has a value:
-    {name: (attribute, value)}; each returns the value."""
+    """Makes setters from {name: (attribute, value)}. A setter is `f(mode=True)` or, if the table
+    has a value, takes no parameters. It returns the value."""
 
     def make(name: str, attribute: str, value: Any) -> Callable[..., Any]:
         def switch(mode: bool = True) -> bool:
@@ -71,22 +71,23 @@ def setters(state: type[Switches], table: Mapping[str, tuple[str, Any]]) -> Func
 
 
 def common(state: Any, logger: logging.Logger) -> Functions:
-    """The functions that all generations have."""
+    """Functions that all these generations have."""
 
     def set_memory_usage_preference(pref: str = "default") -> None:
-        """ "default", "strict" or "unrestricted"; remembered."""
+        """Stores "default", "strict" or "unrestricted"; has no effect here."""
         names = {preference.name.lower(): preference for preference in MemoryUsagePreference}
         if pref not in names:
             raise ValueError(f"Supported memory usage preferences are {list(names)}, got {pref!r}.")
         state.training_memory_preference = names[pref]
 
     def use_deterministic_algorithms(mode: bool = True) -> None:
-        """Remembered: results are deterministic either way."""
+        """Stores the mode; results are always deterministic."""
         state.is_deterministic_mode_enabled = mode
         logger.warning("Deterministic mode is %s.", "enabled" if mode else "disabled")
 
     def use_kv_parallelism_in_fused_na(mode: bool = True) -> None:
-        """Remembered. RuntimeError in deterministic mode, ignored in torch's."""
+        """Stores the mode. Enabling it raises RuntimeError in NATTEN's deterministic mode; in
+        PyTorch's, it only logs a warning."""
         if mode and torch.are_deterministic_algorithms_enabled():
             logger.warning(
                 "PyTorch's deterministic mode is enabled; KV parallelism stays as it is."
@@ -101,7 +102,7 @@ def common(state: Any, logger: logging.Logger) -> Functions:
 
     def preference(name: str) -> Callable[..., Any]:
         def is_memory_usage() -> bool:
-            """Whether that is the preference."""
+            """Whether this is the stored preference."""
             return bool(state.training_memory_preference.name.lower() == name)
 
         is_memory_usage.__name__ = is_memory_usage.__qualname__ = f"is_memory_usage_{name}"

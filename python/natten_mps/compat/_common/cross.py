@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""``natten.ops``: attention between tokens [B, H, axes..., D] and T additional ones
-[B, H, T, D], written into the outputs given."""
+"""``natten.ops``: attention of tokens [B, H, axes..., D] to T additional tokens [B, H, T, D].
+Results are written to the given output tensors."""
 
 from torch import Tensor
 
 
 def qk_cross_forward(query: Tensor, key: Tensor, out: Tensor) -> None:
-    """Writes the dot products into out [B, H, axes..., T]."""
+    """Writes the dot products to out [B, H, axes..., T]."""
     out.copy_((query.flatten(2, -2) @ key.mT).view_as(out))
 
 
@@ -20,7 +20,7 @@ def qk_cross_backward(
 
 
 def av_cross_forward(attn: Tensor, value: Tensor, output: Tensor) -> None:
-    """Writes the sums of values weighted by attn [B, H, axes..., T] into output."""
+    """Writes the sums of values weighted by attn [B, H, axes..., T] to output."""
     output.copy_((attn.flatten(2, -2) @ value).view_as(output))
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a generation says of arguments that do not fit: a table on top of the one validator.
+"""Error messages of a generation for invalid arguments: a table on top of the one validator.
 
-A row has the kind of the Misfit (see :mod:`natten_mps._layout`; "additional" stands for the shape
-of additional tokens), the exception, and a text with the Misfit's facts. Beyond these a text may
-name `dim`, `first` and `second`, the first dimension in which two shapes differ and its two
+A row maps the kind of a Misfit (see :mod:`natten_mps._layout`; "additional" means the shape of
+additional tokens) to the exception and a message template with the Misfit's facts. A template may
+also use `dim`, `first` and `second`, the first dimension in which two shapes differ and its two
 sizes, and `least`, the smallest entry of a window.
 """
 
@@ -22,7 +22,7 @@ _NAMES = {"extra_key": "additional_keys", "extra_value": "additional_values"}
 
 
 class Dialect:
-    """A table, and the exception of what it leaves to the validator's own words."""
+    """A table, and the exception for kinds without a row, which keep the validator's message."""
 
     def __init__(
         self, usual: type[Exception], table: Mapping[str, str | tuple[type[Exception], str]]
@@ -30,7 +30,7 @@ class Dialect:
         self._usual, self._table = usual, dict(table)
 
     def error(self, misfit: Misfit) -> Exception:
-        """The exception to raise instead of a Misfit."""
+        """The exception to raise in place of a Misfit."""
         additional = str(misfit.facts.get("name", "")).startswith("extra")
         shaped = misfit.kind not in ("dtype", "device", "element", "alone")
         what = (
@@ -47,8 +47,8 @@ class Dialect:
         window: Window,
         shapes: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """What the operation itself would check of heads-last tensors; `shapes` stands for some
-        that differ."""
+        """Runs the operation's checks on heads-last tensors; `shapes` replaces the shapes of some
+        of them."""
         given = {n: tuple(t.shape) for n, t in zip(op.inputs, inputs, strict=True) if t is not None}
         given |= {name: tuple(shape) for name, shape in (shapes or {}).items()}
         try:
@@ -78,7 +78,7 @@ def _facts(facts: dict[str, Any]) -> dict[str, Any]:
 _ONE_DEVICE = "Expected all tensors to be on the same device, got {want} and {got}."
 _MISMATCH = "Tensor shape mismatch at dimension {dim}: {first} != {second}"
 
-#: The compiled extensions of 0.15 and 0.17.
+#: Messages of the compiled extensions of 0.15 and 0.17.
 EXTENSION = Dialect(
     RuntimeError,
     {
@@ -114,7 +114,7 @@ _TOO_LARGE = (
     "got kernel size {kernel}, dilation {dilation} and input size {length} along axis {axis}."
 )
 
-#: 0.20 and 0.21.
+#: Messages of 0.20 and 0.21.
 GENERALIZED = Dialect(
     ValueError,
     {

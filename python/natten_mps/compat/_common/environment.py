@@ -13,7 +13,7 @@ def parse_env_str(env_var: str, default: str) -> str:
 
 
 def parse_env_int(env_var: str, default: int) -> int:
-    """The variable's number; the default if it is unset or no number."""
+    """The variable as a number; the default if it is unset or not a number."""
     text = os.environ.get(env_var, "")
     return int(text) if text.strip().lstrip("-").isdigit() else default
 
@@ -29,9 +29,9 @@ def is_torch_compiling() -> bool:
 
 
 DISABLE_TQDM = parse_env_flag("NATTEN_DISABLE_TQDM", False)
-#: There are no operators of libnatten to register.
+#: False: there are no libnatten operators to register.
 DISABLE_TORCH_OPS = True
-#: Token permutation is made of torch's operations.
+#: Token permutation uses torch operations only.
 USE_TORCH_IMPL_DEFAULT = True
 _RUN_EXTENDED_TESTS = parse_env_flag("NATTEN_RUN_EXTENDED_TESTS", False)
 _RUN_ADDITIONAL_KV_TESTS = parse_env_flag("NATTEN_RUN_ADDITIONAL_KV_TESTS", False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Operation counts: from shapes, and for fvcore, which is only needed to count a model."""
+"""Operation counts, computed from shapes or by fvcore, which is needed only to count a model."""
 
 import importlib.util
 import math
@@ -22,18 +22,17 @@ def _sizes(value: Any) -> list[int]:
 
 
 def _logits(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Logits from query [..., D] to attention [..., W]: D multiply-accumulates a weight."""
+    """Logits, from query [..., D] to attention [..., W]: D multiply-accumulates per weight."""
     return math.prod(_sizes(outputs[0])) * _sizes(inputs[0])[-1]
 
 
 def av_flop(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Attention [..., W] applied to values [..., D]: D a weight."""
+    """Attention [..., W] applied to values [..., D]: D multiply-accumulates per weight."""
     return math.prod(_sizes(inputs[0])) * _sizes(inputs[1])[-1]
 
 
 def qk_rpb_flop(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """As releases up to 0.17.3 count: one more a weight for the bias, whether there is one or
-    not."""
+    """Count of releases up to 0.17.3: one more per weight for the bias, even without a bias."""
     return _logits(inputs, outputs) + math.prod(_sizes(outputs[0]))
 
 
@@ -42,24 +41,24 @@ av_1d_flop = av_2d_flop = av_3d_flop = av_flop
 
 
 def _weights(inputs: Sequence[Any]) -> int:
-    """All weights of a fused operation [B, axes..., H, D], whose kernel size is no tensor."""
+    """Number of weights of a fused operation [B, axes..., H, D], whose kernel size is no tensor."""
     kernel = next(a for a in inputs[0].uses()[0].user.scalar_args() if isinstance(a, tuple))
     return math.prod(_sizes(inputs[0])[:-1]) * math.prod(kernel)
 
 
 def _fused(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Logits and their application."""
+    """Logits and weighted values."""
     return 2 * _weights(inputs) * _sizes(inputs[0])[-1]
 
 
 def fna_generic_flops(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """As releases up to 0.17.3 count: one more a weight for the softmax, and one for a bias."""
+    """Count of releases up to 0.17.3: one more per weight for the softmax, and one for a bias."""
     bias = len(inputs) == 4
     return _fused(inputs, outputs) + (1 + bias) * _weights(inputs)
 
 
 def _handles(qk: Handle, fused: Handle) -> dict[str, Handle]:
-    """By the names of the autograd functions of all generations."""
+    """Handles by the names of the autograd functions of all generations."""
     kinds = {
         "NATTEN{}DQKRPBFunction": qk,
         "NATTEN{}DAVFunction": av_flop,
@@ -76,11 +75,11 @@ def _handles(qk: Handle, fused: Handle) -> dict[str, Handle]:
 
 def _counting(handles: Mapping[str, Handle]) -> tuple[Callable[..., Any], Callable[..., float]]:
     def add_natten_handle(flop_ctr: Any) -> Any:
-        """Lets an fvcore FlopCountAnalysis count neighborhood attention; returns it."""
+        """Makes an fvcore FlopCountAnalysis count neighborhood attention; returns it."""
         return flop_ctr.set_op_handle(**handles)
 
     def get_flops(model: Any, input: Any, disable_warnings: bool = False) -> float:
-        """Multiply-accumulates of ``model(input)``, by fvcore, which must be installed."""
+        """Multiply-accumulates of ``model(input)``; requires fvcore."""
         from fvcore.nn import FlopCountAnalysis
 
         counter = add_natten_handle(FlopCountAnalysis(model, input))
@@ -93,12 +92,12 @@ def _counting(handles: Mapping[str, Handle]) -> tuple[Callable[..., Any], Callab
 
 
 add_natten_handle, get_flops = _counting(_handles(_logits, _fused))
-#: As releases up to 0.17.3 count.
+#: Counts of releases up to 0.17.3.
 with_bias = _counting(_handles(qk_rpb_flop, fna_generic_flops))
 
 
 def _count(shape: Sequence[int], kernel_size: Sequence[int], return_macs: bool) -> int:
-    """One product of queries or values [B, ..., D] with each window; masks count as work."""
+    """One product of queries or values [B, ..., D] with each window; masked keys are counted."""
     return math.prod(shape) * math.prod(kernel_size) * (1 if return_macs else 2)
 
 
@@ -111,7 +110,7 @@ def na_qk_flop_count(
     is_heads_last: bool,
     return_macs: bool = False,
 ) -> int:
-    """Operations of the logits."""
+    """Operation count of the logits."""
     _check_same(q_shape, k_shape)
     return _count(q_shape, kernel_size, return_macs)
 
@@ -125,7 +124,7 @@ def na_av_flop_count(
     is_heads_last: bool,
     return_macs: bool = False,
 ) -> int:
-    """Operations of applying weights to values."""
+    """Operation count of the weighted sums of values."""
     return _count(v_shape, kernel_size, return_macs)
 
 
@@ -139,7 +138,7 @@ def fna_flop_count(
     is_heads_last: bool,
     return_macs: bool = False,
 ) -> int:
-    """Operations of fused attention, softmax and bias left out."""
+    """Operation count of fused attention, without softmax and bias."""
     _check_same(q_shape, k_shape)
     _check_same(q_shape, v_shape)
     return 2 * _count(q_shape, kernel_size, return_macs)

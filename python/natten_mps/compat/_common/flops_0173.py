@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How releases up to 0.17.3 count: biases and softmax too."""
+"""Counts of releases up to 0.17.3, which include bias and softmax."""
 
 from . import flops
 

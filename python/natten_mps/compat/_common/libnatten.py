@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What programs ask about upstream's extension of compiled kernels."""
+"""Flags by which programs test for upstream's compiled extension."""
 
 from .capabilities import has_compiled_kernels
 
-#: Whether compiled kernels serve the operations, as programs that ask want to know.
+#: Whether compiled kernels compute the operations.
 HAS_LIBNATTEN = has_compiled_kernels()

@@ -11,7 +11,7 @@ log_format = "| %(asctime)s | [[ %(name)s ]] [ %(levelname)s ]: %(message)s"
 
 
 class LogLevel(Enum):
-    """What NATTEN_LOG_LEVEL chooses from."""
+    """Values of NATTEN_LOG_LEVEL."""
 
     Default = 0
     Debug = 1
@@ -42,5 +42,5 @@ def make_logger(name: str, handler: logging.Handler) -> logging.Logger:
 
 
 def get_logger(name: str) -> logging.Logger:
-    """A logger that writes to the standard error stream, as 0.17 and 0.20 do."""
+    """A logger that writes to standard error, as in 0.17 and 0.20."""
     return make_logger(name, logging.StreamHandler(sys.stderr))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The layers of the generations up to 0.17, which have the same parameters and dropout."""
+"""The layers of the generations up to 0.17, which share their parameters and dropout."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -15,8 +15,8 @@ Split = Callable[[Tensor, Tensor], Tensor]
 
 
 def default_scale(scale: Any) -> Any:
-    """The scale of a fused operation, None for the default: 0 means that, too. A tensor is a
-    scale whatever its value."""
+    """The scale of a fused operation; None for the default, which 0 selects as well. A tensor is
+    used as it is, whatever its value."""
     return scale if isinstance(scale, Tensor) else scale or None
 
 
@@ -27,13 +27,13 @@ def module_scale(scale: Any, head_dim: int) -> Any:
 
 
 def check_rank(name: str, rank: int, x: Tensor) -> None:
-    """Raises ValueError unless x is [batch, rank axes, channels]."""
+    """Raises ValueError unless x is [batch, axes..., channels] with `rank` axes."""
     if not is_foreign(x) and x.dim() != rank + 2:
         raise ValueError(f"{name} expected a rank-{rank + 2} input tensor; got x.dim()={x.dim()}.")
 
 
 class SplitAttentionModule(Portable, nn.Module):
-    """Projections, relative position bias and dropout round logits and their application."""
+    """Projections, relative position bias and dropout around the split operations."""
 
     _rank: ClassVar[int]
     rpb: nn.Parameter | None
@@ -48,7 +48,7 @@ class SplitAttentionModule(Portable, nn.Module):
         attn_drop: float,
         proj_drop: float,
     ) -> None:
-        """Submodules and parameters in upstream's order, so that a seed gives its weights."""
+        """Creates submodules and parameters in upstream's order: a seed gives the same weights."""
         self.num_heads = num_heads
         self.head_dim = dim // num_heads
         self.scale = module_scale(qk_scale, self.head_dim)
@@ -65,16 +65,16 @@ class SplitAttentionModule(Portable, nn.Module):
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [batch, axes..., heads, head_dim] as views of one tensor."""
         heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
-        query, key, value = heads.unbind(-3)  # as torch.fx can unpack it
+        query, key, value = heads.unbind(-3)  # in a form that torch.fx can unpack
         return query, key, value
 
     def _finish(self, out: Tensor) -> Tensor:
-        """[batch, axes..., heads, head_dim] to the module's output."""
+        """Maps [batch, axes..., heads, head_dim] to the module's output."""
         result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
         return result
 
     def _attend(self, x: Tensor, qk: Split, av: Split) -> Tensor:
-        last = self._rank + 1  # counted from the front, because exporters may not know the rank
+        last = self._rank + 1  # counted from the front, because an exporter may not know the rank
         query, key, value = (t.movedim(last, 1) for t in self._project(x))
         attn = self.attn_drop(qk(query * self.scale, key).softmax(dim=-1))
         return av(attn, value).movedim(1, last)
@@ -83,5 +83,5 @@ class SplitAttentionModule(Portable, nn.Module):
         raise NotImplementedError
 
     def extra_repr(self) -> str:
-        """Part of what printing a model shows."""
+        """Extra text for printing a model."""
         return ", ".join(f"{name}={value}" for name, value in self._repr_fields().items())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Split operations on nested tensors: one call a sample, inference only."""
+"""Split operations on nested tensors: one call per sample, inference only."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,10 +10,10 @@ from torch import Tensor
 def map_samples(
     compute: Callable[..., Tensor], rank: int, tensors: Sequence[Tensor | None]
 ) -> Tensor:
-    """Nested result of compute(*samples).
+    """Returns the nested result of compute(*samples).
 
-    Samples are batches [B, H, axes..., D] of their own, as upstream's are, or [H, axes..., D].
-    Raises ValueError unless all tensors are nested leaves that need no gradient.
+    Samples are [H, axes..., D] or, as in upstream, have a batch dimension: [B, H, axes..., D].
+    Raises ValueError unless all tensors are nested leaves without gradients.
     """
     given = [t for t in tensors if t is not None]
     if not all(t.is_nested for t in given):

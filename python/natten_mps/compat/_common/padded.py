@@ -13,7 +13,7 @@ from .modules import SplitAttentionModule, check_rank
 
 
 def check_window(kernel_size: int, dilation: int) -> None:
-    """The assertions of the constructors."""
+    """The assertions of upstream's constructors."""
     if kernel_size <= 1 or kernel_size % 2 == 0:
         raise AssertionError(
             f"Kernel size must be an odd number greater than 1, got {kernel_size}."
@@ -23,8 +23,8 @@ def check_window(kernel_size: int, dilation: int) -> None:
 
 
 class PaddedModule(SplitAttentionModule):
-    """Inputs smaller than the window are padded with zeros before the projection, so that
-    padding takes part as keys and values equal to the projection's bias."""
+    """Pads inputs that are smaller than the window with zeros before the projection. The padding
+    therefore takes part in attention, with keys and values equal to the projection's bias."""
 
     _qk: ClassVar[Callable[..., Tensor]]
     _av: ClassVar[Callable[..., Tensor]]
@@ -38,11 +38,11 @@ class PaddedModule(SplitAttentionModule):
         raise NotImplementedError
 
     def _arguments(self) -> tuple[int, ...]:
-        """What the split operations take after the tensors."""
+        """Arguments of the split operations after the tensors."""
         return self.kernel_size, self.dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, axes..., C] to the same shape."""
+        """Maps [B, axes..., C] to the same shape."""
         check_rank(type(self).__name__, self._rank, x)
         arguments = self._arguments()
         out = self._attend(
@@ -63,7 +63,7 @@ class PaddedModule(SplitAttentionModule):
 
 
 class UniformModule(PaddedModule):
-    """One kernel size and one dilation for all axes."""
+    """A layer with one kernel size and one dilation for all axes."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class UniformModule(PaddedModule):
 
 @one_node
 def _without_padding(out: Tensor, x: Tensor) -> Tensor:
-    """The part of out [B, axes..., heads, head_dim] that x [B, axes..., C] has."""
+    """Crops out [B, axes..., heads, head_dim] to the size of x [B, axes..., C]."""
     for axis, length in enumerate(x.shape[1:-1], start=1):
         out = out.narrow(axis, 0, length)
     return out
@@ -100,7 +100,7 @@ def _without_padding(out: Tensor, x: Tensor) -> Tensor:
 
 @one_node
 def _pad(x: Tensor, windows: tuple[int, ...]) -> Tensor:
-    """Zeros at the ends of the axes of [B, axes..., C] that are shorter than their window."""
+    """Pads the axes of [B, axes..., C] that are shorter than their window with zeros at the end."""
     missing = [max(0, w - n) for w, n in zip(windows, x.shape[1:-1], strict=True)]
     if not any(missing):
         return x

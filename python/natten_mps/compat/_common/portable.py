@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Layers whose pickles load with this package and where only upstream is installed."""
+"""Layers whose pickles load both with this package and with only upstream installed."""
 
 import importlib
 import importlib.util
@@ -12,7 +12,7 @@ _PACKAGE = __name__.rpartition("._common")[0]
 
 
 class _Later:
-    """Pickles as a call, made when the pickle is loaded."""
+    """Pickles as a function call that is made when the pickle is loaded."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._call = function, arguments
@@ -22,7 +22,7 @@ class _Later:
 
 
 def _named(module: str, name: str) -> _Later:
-    """The class of that name in a generation's module, or in upstream's where that is all."""
+    """The class of that name in a generation's module or, without this package, in upstream's."""
     upstream = "natten" + module.removeprefix(_PACKAGE)[len(".v0NN") :]
     here = _Later(operator.truth, _Later(importlib.util.find_spec, _PACKAGE.split(".")[0]))
     chosen = _Later(operator.getitem, (upstream, module), here)
@@ -30,7 +30,7 @@ def _named(module: str, name: str) -> _Later:
 
 
 class _Maker(_Later):
-    """Makes an empty instance: now of the class given, in a pickle of the class that is found."""
+    """Makes an empty instance: of the given class now, of the class found when unpickled."""
 
     def __init__(self, own: type) -> None:
         super().__init__(partial, object.__new__, _named(own.__module__, own.__qualname__))
@@ -41,8 +41,8 @@ class _Maker(_Later):
 
 
 class Portable:
-    """Under the name ``natten`` a class pickles by that name; under a generation's path it names
-    both, of which loading takes what is there."""
+    """A class loaded as ``natten`` pickles under that name. A class loaded from a generation's path
+    pickles under both names, and unpickling uses the one that exists."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         own = type(self)

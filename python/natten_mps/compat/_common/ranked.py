@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Functions that differ by the number of axes only: one definition, a name for each rank."""
+"""Functions that differ only in the number of axes: one definition, one name per rank."""
 
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -11,7 +11,7 @@ RANKS = (1, 2, 3)
 def ranked(
     template: str, make: Callable[[int], Callable[..., Any]], ranks: Sequence[int] = RANKS
 ) -> list[Any]:
-    """make(rank) for each rank, named after the template: "na{}d_qk"."""
+    """Returns make(rank) for each rank, named by the template, such as "na{}d_qk"."""
     made = []
     for rank in ranks:
         function = make(rank)
@@ -21,7 +21,7 @@ def ranked(
 
 
 def copies(template: str, function: Callable[..., Any]) -> list[Any]:
-    """The function once more for each rank: objects and code of their own, no call in between."""
+    """Copies the function for each rank, code object included, without a wrapper call."""
     assert isinstance(function, FunctionType)
 
     def copy(rank: int) -> Callable[..., Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Decorator factories that skip tests of what this package does not have."""
+"""Decorator factories that skip tests of features that this package does not have."""
 
 import importlib.util
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def _skips(name: str, condition: bool, reason: str) -> Callable[[], Decorator]:
     return skip
 
 
-# {what: whether it is missing here}
+# {feature: whether it is missing here}
 _MISSING = {
     "cuda_is_not_supported": True,
     "gemm_is_not_supported": True,
@@ -50,15 +50,15 @@ globals().update(
 
 
 def fna_supports_additional_kv(head_dim: int, device_index: Any = None) -> bool:
-    """Fused operations take additional keys and values everywhere."""
+    """Returns True: fused operations accept additional keys and values everywhere."""
     return True
 
 
 def supports_float16(device: torch.device) -> bool:
-    """float16 works on every device."""
+    """Returns True: float16 works on every device."""
     return True
 
 
 def supports_bfloat16(device: torch.device) -> bool:
-    """bfloat16 works on every device."""
+    """Returns True: bfloat16 works on every device."""
     return True

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Split operations, heads first, as the generations up to 0.17 have them.
+"""Split operations of the generations up to 0.17, heads first.
 
-A call goes to :mod:`natten_mps.ops`, and where somebody reads a trace for the names in it, as
-counters of operations do, through an autograd function of upstream's name around the same
-operation. No trace with such a function can be saved or exported.
+A call goes to :mod:`natten_mps.ops`. If a trace is read for the names in it, as operation counters
+do, the call goes through an autograd function with upstream's name around the same operation. A
+trace with such a function cannot be saved or exported.
 """
 
 import inspect
@@ -27,7 +27,7 @@ _READ = torch.jit._trace.ONNXTracedModule.forward.__code__
 def window(
     kernel: Ints, dilation: Ints, causal: Bools | None = None, stride: Ints | None = None
 ) -> ops.Window:
-    """A window whose queries are the keys' positions."""
+    """A window with one query per key position."""
     ones = (1,) * len(kernel)
     return ops.Window(
         kernel=kernel,
@@ -39,8 +39,8 @@ def window(
 
 
 def traced() -> bool:
-    """Whether a call must show the name of its autograd function: below the function that counters
-    of operations get their traces of, which the old exporter to ONNX calls too."""
+    """Whether the autograd function's name has to appear in the trace: inside the function that
+    operation counters use to get traces. The old ONNX exporter calls it too, and is excluded."""
     if torch._C._get_tracing_state() is None or torch.onnx.is_in_onnx_export():
         return False
     frame: Any = sys._getframe()
@@ -50,7 +50,7 @@ def traced() -> bool:
 
 
 def check_heads(query: Tensor, key: Tensor, dim: int) -> None:
-    """As many heads of either, in dimension `dim`: no generation up to 0.17 groups queries."""
+    """Requires equal numbers of heads in dimension `dim`: up to 0.17, queries are not grouped."""
     if query.dim() == key.dim() and query.shape[dim] != key.shape[dim]:
         raise RuntimeError(
             f"Tensor shape mismatch at dimension {dim % query.dim()}: "
@@ -71,8 +71,8 @@ def av(attn: Tensor, value: Tensor, extra: Tensor | None, where: ops.Window) -> 
 
 
 def _record(ctx: Any, compute: Callable[..., Any], inputs: Sequence[Tensor | None]) -> Any:
-    """Runs `compute` and keeps its graph in ctx. The inputs are apply's first arguments."""
-    # A tracer wants the operation, not its gradient, and cannot see a function in a function.
+    """Runs `compute` and saves its graph in ctx. The inputs are apply's first arguments."""
+    # A tracer needs the operation without its gradient, and cannot trace nested functions.
     recorded = torch._C._get_tracing_state() is not None
     wanted = [need and not recorded for need in ctx.needs_input_grad[: len(inputs)]]
     inner = [
@@ -100,8 +100,8 @@ _TENSORS = ("query", "key", "value", "attn", "rpb", "bias", "additional_key", "a
 
 
 def named_function(name: str, module: str, compute: Callable[..., Any]) -> Any:
-    """A Function of that name: `apply(*arguments)` is compute(*arguments), whose tensors come
-    first. `with_compute` gives one of the same name that computes otherwise."""
+    """A Function with that name whose `apply(*arguments)` is compute(*arguments), tensors first.
+    `with_compute` returns a Function with the same name and another `compute`."""
     tensors = sum(parameter in _TENSORS for parameter in inspect.signature(compute).parameters)
 
     def forward(ctx: Any, *arguments: Any) -> Any:

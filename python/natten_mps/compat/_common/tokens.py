@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def check_additional_keys(input_tensor: Tensor, additional_keys: Tensor | None) -> int:
-    """Number of additional tokens of [B, H, T, D], which must fit the input [B, H, axes..., D]."""
+    """Number of additional tokens [B, H, T, D], which must match the input [B, H, axes..., D]."""
     if additional_keys is None:
         return 0
     if additional_keys.dim() != 4:
@@ -28,7 +28,7 @@ def check_additional_values(
     value: Tensor,
     expected_attn_weights: int,
 ) -> int:
-    """Number of additional tokens, which attn [B, H, axes..., W + T] must have weights for."""
+    """Number T of additional tokens, for which attn [B, H, axes..., W + T] must have weights."""
     tokens = check_additional_keys(value, additional_values)
     expected = expected_attn_weights + tokens
     if attn_tensor.shape[-1] != expected:
@@ -40,7 +40,7 @@ def check_additional_values(
 
 
 def make_attn_tensor_from_input(input_tensor: Tensor, attention_dim: int) -> Tensor:
-    """An uninitialised attention tensor [..., attention_dim] for an input [..., D]."""
+    """An uninitialized attention tensor [..., attention_dim] for an input [..., D]."""
     return torch.empty(
         (*input_tensor.shape[:-1], attention_dim),
         dtype=input_tensor.dtype,

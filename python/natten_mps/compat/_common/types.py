@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of the arguments that take one value for all axes or one per axis, of tile shapes and of
+"""Types of arguments that take one value for all axes or one per axis, of tile shapes and of
 schedules; and arithmetic on tuples."""
 
 from enum import Enum
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class KernelSchedule(Enum):
-    """Schedules of Hopper kernels."""
+    """Schedules of upstream's kernels for Hopper GPUs."""
 
     NonPersistent = 0
     WarpSpecializedCooperative = 1
@@ -56,12 +56,12 @@ CutlassHopperFmhaBackwardConfigType = FlexFmhaForwardConfigType = FmhaForwardCon
 
 
 def create_dim_from_int(na_dim: int, value: int) -> tuple[int, ...]:
-    """The value for each axis."""
+    """Repeats the value for each axis."""
     return _repeat(na_dim, value)
 
 
 def create_causal_arg_from_bool(na_dim: int, value: bool) -> tuple[bool, ...]:
-    """The value for each axis."""
+    """Repeats the value for each axis."""
     return _repeat(na_dim, value)
 
 

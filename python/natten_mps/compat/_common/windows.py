@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Windows of arguments that were checked before."""
+"""Cached windows for arguments that have already been checked."""
 
 import marshal
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from natten_mps.ops import Window
 
 
 class Windows:
-    """`make(*arguments)`, remembered for arguments of Python's own types."""
+    """Caches `make(*arguments)` for arguments of builtin types."""
 
     most = 1024
 
     def __init__(self, make: Callable[..., Window]) -> None:
         self._make = make
-        # Bytes tell True from 1 and a list from a tuple, which compare as equal.
+        # Bytes distinguish True from 1 and a list from a tuple, which compare as equal.
         self._known: dict[bytes, Window] = {}
 
     def __call__(self, *arguments: Any) -> Window:

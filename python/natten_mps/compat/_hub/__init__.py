@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The hub kernel "shi-labs/natten" as the ``kernels`` package loads it from a local folder.
 
-Its API is that of NATTEN 0.21, whatever version of ``natten`` is active: programs that take it
+It has the API of NATTEN 0.21, whatever version of ``natten`` is active: programs that load it
 from the hub never import ``natten``.
 """
 

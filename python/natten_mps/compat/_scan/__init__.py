@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which NATTEN a project was written for, what it uses of it, and whether that is served here."""
+"""Finds the NATTEN version that a project was written for, and whether its uses are supported."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ __all__ = ["scan"]
 
 
 def scan(folder: Path) -> tuple[str, int]:
-    """The report on a project, and an exit status: 0 if all that it uses is served by one
-    release, 1 if not. Nothing of the project is run."""
+    """Returns the report on a project and an exit status: 0 if one release supports everything
+    that it uses, 1 if not. Does not run any code of the project."""
     uses, unread = Uses(), []
     files = 0
     for path, source in sources(folder):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A project's Python files and notebooks, and the versions of NATTEN that it asks pip for."""
+"""A project's Python files and notebooks, and its requirements on the NATTEN version."""
 
 import json
 import os
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-# Other people's code, wherever it lies.
+# Folders with third-party code.
 _FOREIGN = {"site-packages", "node_modules", "__pycache__", "venv", "env", "build", "dist"}
 _LISTS = re.compile(
     r"(requirements.*\.(txt|in)|pyproject\.toml|setup\.(py|cfg)|.*\.ya?ml|.*\.lock)$"
 )
 _PIN = re.compile(r"\bnatten\s*(\[[^\]]*\])?\s*((?:[=<>~!]=?=?\s*[\w.*+]+[,\s]*)+)", re.IGNORECASE)
-# Notebooks' own commands, which are no Python.
+# IPython commands in notebooks, which are not Python.
 _MAGIC = re.compile(r"^\s*[%!].*$", re.MULTILINE)
 
 
@@ -34,7 +34,7 @@ def _notebook(path: Path) -> str:
 
 
 def sources(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files of Python with their text; a notebook's is that of its code."""
+    """Python files with their text, and notebooks with the text of their code cells."""
     for path in _walk(folder):
         if path.suffix == ".py":
             yield path, path.read_text(encoding="utf-8", errors="replace").lstrip("\ufeff")
@@ -46,16 +46,16 @@ def sources(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def pins(folder: Path) -> dict[str, SpecifierSet]:
-    """The versions that a project's lists of requirements allow, by "file: text"."""
+    """NATTEN versions allowed by a project's requirements, by "file: text"."""
     found = {}
     for path in _walk(folder):
         if not _LISTS.match(path.name) or path.stat().st_size > 2**21:
             continue
         for match in _PIN.finditer(path.read_text(encoding="utf-8", errors="replace")):
             asked = re.sub(r"\s+", "", match[2]).rstrip(",")
-            # conda separates name and version by one sign.
+            # conda uses a single "=" between name and version.
             asked = re.sub(r"^=(?!=)", "==", asked)
-            # "+torch200cu118" names a build for one CUDA, not another release.
+            # "+torch200cu118" denotes a build for one CUDA version, not another release.
             asked = re.sub(r"\+[\w.]+", "", asked)
             try:
                 found[f"{path.relative_to(folder)}: natten{asked}"] = SpecifierSet(asked)

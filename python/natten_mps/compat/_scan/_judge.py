@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which releases of NATTEN have what a project uses, and what of it is served here."""
+"""Finds the NATTEN releases that have what a project uses, and what of it is supported here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,18 +14,18 @@ from ._uses import Call, Name, Uses
 
 @dataclass
 class Judgment:
-    """The answer for a project."""
+    """The result for a project."""
 
-    fitting: list[Version]  # releases that have all that it needs, oldest first
+    fitting: list[Version]  # releases that have everything it needs, oldest first
     best: Version | None
     pins: dict[str, SpecifierSet] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)  # what no or not the best release has
-    refused: list[str] = field(default_factory=list)  # what the release has and we do not serve
-    alternatives: list[str] = field(default_factory=list)  # what it can do without, and will
+    missing: list[str] = field(default_factory=list)  # what no release, or not the best one, has
+    refused: list[str] = field(default_factory=list)  # what the release has and we do not support
+    alternatives: list[str] = field(default_factory=list)  # what is missing but optional
 
     @property
     def runs(self) -> bool:
-        """Whether nothing stands against running the project."""
+        """Whether the project can run here."""
         return not self.missing and not self.refused
 
 
@@ -34,7 +34,7 @@ def _release(version: Version) -> Release:
 
 
 def _split(release: Release, path: str) -> tuple[str, str, str]:
-    """The longest module of a dotted name, a name in it and what follows."""
+    """Splits a dotted name into the longest module, a name in it, and the rest."""
     parts = path.split(".")
     for end in range(len(parts), 0, -1):
         module = ".".join(parts[:end])
@@ -78,7 +78,7 @@ def _takes(release: Release, path: str, call: Call) -> bool:
 
 
 def _against(release: Release, uses: Uses) -> Iterator[tuple[Name, str]]:
-    """What a release lacks of what a project uses."""
+    """What a project uses and a release lacks."""
     for name in uses.names:
         if not _has(release, name.path):
             yield name, f"{name.path} is not in NATTEN {release.asked}"
@@ -100,7 +100,7 @@ def _unserved(release: Release, uses: Uses) -> Iterator[tuple[Name, str]]:
 
 
 def _worth(version: Version, uses: Uses, pins: dict[str, SpecifierSet]) -> tuple[int, ...]:
-    """Smaller is better: what is missing, what it has to do without, pins, and then age."""
+    """Sort key, smaller is better: missing names, missing optional names, pins, then age."""
     lacking = [name.optional for name, _ in _against(_release(version), uses)]
     refused = [name.optional for name, _ in _unserved(_release(version), uses)]
     outside = sum(not pin.contains(version, prereleases=True) for pin in pins.values())
@@ -109,7 +109,7 @@ def _worth(version: Version, uses: Uses, pins: dict[str, SpecifierSet]) -> tuple
 
 
 def judge(uses: Uses, pins: dict[str, SpecifierSet]) -> Judgment:
-    """The release that fits a project best, and what stands against running it here."""
+    """Finds the release that fits a project best, and what prevents running it here."""
     if not uses.names:
         return Judgment([], _served.versions()[-1] if uses.hub else None, pins)
     worth = {version: _worth(version, uses, pins) for version in _served.versions()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One screen about a project."""
+"""A one-screen report on a project."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +25,7 @@ def _places(places: set[str]) -> str:
 
 
 def _range(fitting: list[Version]) -> str:
-    """Ranges of releases without a gap."""
+    """Formats releases as ranges without gaps."""
     every, groups = versions(), list[list[Version]]()
     for version in fitting:
         if groups and every.index(groups[-1][-1]) + 1 == every.index(version):
@@ -48,7 +48,7 @@ def _verdict(uses: Uses, judgment: Judgment) -> list[str]:
 
 
 def text(folder: Path, files: int, unread: list[str], uses: Uses, judgment: Judgment) -> str:
-    """The report."""
+    """Formats the report."""
     lines = [f"{folder}: {len(uses.files)} of {files} Python files use natten"]
     lines += _list("not Python 3", unread)
     if judgment.fitting:

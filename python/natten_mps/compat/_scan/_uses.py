@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a file of Python does with ``natten``, read from its syntax tree."""
+"""Finds how a Python file uses ``natten``, from its syntax tree."""
 
 import ast
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 _ROOT = "natten"
 _HUB = "shi-labs/natten"
 _CAUGHT = {"ImportError", "ModuleNotFoundError", "AttributeError", "Exception", "BaseException"}
-# Functions that look for a package by its name.
+# Functions that look up a package by name.
 _PROBES = {"find_spec", "version", "distribution", "is_package_available", "_is_package_available",
            "get_distribution", "require", "import_module", "find_loader", "__import__"}  # fmt: skip
 _FLAGS = ("has_", "is_", "HAS_", "__version__")
@@ -18,8 +18,8 @@ K = TypeVar("K")
 
 
 class Call(NamedTuple):
-    """Arguments of a call: how many by position, which by keyword, and whether there are more
-    that cannot be read (`*args`, `**kwargs`)."""
+    """Arguments of a call: number of positional ones, names of keywords, and whether there are
+    unknown ones (`*args`, `**kwargs`)."""
 
     positional: int
     keywords: frozenset[str]
@@ -27,10 +27,10 @@ class Call(NamedTuple):
 
 
 class Name(NamedTuple):
-    """A name below natten, dotted: "natten.functional.na2d"."""
+    """A dotted name below natten: "natten.functional.na2d"."""
 
     path: str
-    optional: bool  # the program can do without
+    optional: bool  # the program can run without it
 
 
 def _merge(mine: dict[K, set[str]], theirs: dict[K, set[str]]) -> None:
@@ -40,17 +40,17 @@ def _merge(mine: dict[K, set[str]], theirs: dict[K, set[str]]) -> None:
 
 @dataclass
 class Uses:
-    """All that is known of a project's use of natten; places are "file:line"."""
+    """Everything known about a project's use of natten; places are "file:line"."""
 
     names: dict[Name, set[str]] = field(default_factory=dict)
     calls: dict[tuple[Name, Call], set[str]] = field(default_factory=dict)
     gates: dict[str, set[str]] = field(default_factory=dict)
-    hub: bool = False  # natten comes from the hub of kernels
-    stars: set[str] = field(default_factory=set)  # modules of which all names are imported
+    hub: bool = False  # natten is loaded from the kernels hub
+    stars: set[str] = field(default_factory=set)  # modules with a star import
     files: set[str] = field(default_factory=set)
 
     def update(self, other: "Uses") -> None:
-        """Adds what another file does."""
+        """Merges the uses of another file."""
         _merge(self.names, other.names)
         _merge(self.calls, other.calls)
         _merge(self.gates, other.gates)
@@ -60,7 +60,7 @@ class Uses:
 
 
 def read(source: str, file: str) -> Uses:
-    """What the file does. Raises SyntaxError or ValueError for text that is no Python."""
+    """Reads a file. Raises SyntaxError or ValueError for text that is not Python."""
     if _ROOT not in source:
         return Uses()
     tree = ast.parse(source)
@@ -78,12 +78,12 @@ class _Reader(ast.NodeVisitor):
     def __init__(self, file: str) -> None:
         self.uses = Uses()
         self._file = file
-        self._bound: dict[str, str] = {}  # local name: what it is below natten
+        self._bound: dict[str, str] = {}  # local name -> dotted name below natten
         self._optional = False
         self._function = ""
 
     def imports(self, tree: ast.AST) -> None:
-        """Learns first which local names stand for what, wherever they are imported."""
+        """Collects the local names of all imports first, wherever they are in the file."""
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -115,7 +115,7 @@ class _Reader(ast.NodeVisitor):
         return name
 
     def _path(self, node: ast.AST) -> str | None:
-        """The dotted name below natten that an expression stands for."""
+        """The dotted name below natten that an expression refers to."""
         if isinstance(node, ast.Name):
             return self._bound.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -130,7 +130,7 @@ class _Reader(ast.NodeVisitor):
         self._optional = before
 
     def visit_Try(self, node: ast.Try) -> None:
-        """An import that may fail is optional, and so is what stands in for it."""
+        """An import that may fail is optional, and so is its replacement."""
         caught: set[str] = set()
         for handler in node.handlers:
             caught |= {"Exception"} if handler.type is None else set(_exceptions(handler.type))
@@ -142,14 +142,14 @@ class _Reader(ast.NodeVisitor):
         self._while_optional(node.finalbody, False)
 
     def visit_If(self, node: ast.If) -> None:
-        """Either branch of a question about natten is optional."""
+        """Both branches of a condition on natten are optional."""
         self.visit(node.test)
         optional = _mentions(node.test)
         self._while_optional(node.body, optional)
         self._while_optional(node.orelse, optional)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        """What follows where a version of natten leaves the function is optional."""
+        """Code after an early return that depends on the natten version is optional."""
         before, self._function = self._function, node.name
         for n in (*node.decorator_list, node.args, *([node.returns] if node.returns else [])):
             self.visit(n)
@@ -162,13 +162,13 @@ class _Reader(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - ast's name
 
     def visit_Import(self, node: ast.Import) -> None:
-        """A module."""
+        """Imports of modules."""
         for alias in node.names:
             if alias.name.split(".")[0] == _ROOT:
                 self._name(alias.name, node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        """Names of a module."""
+        """Imports of names from a module."""
         if not self._is_ours(node):
             return
         for alias in node.names:
@@ -179,7 +179,7 @@ class _Reader(ast.NodeVisitor):
                 self._name(f"{node.module}.{alias.name}", node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        """`natten.functional.na2d`, the longest of such a chain."""
+        """The longest chain of attributes, such as `natten.functional.na2d`."""
         path = self._path(node)
         if path is None:
             self.generic_visit(node)
@@ -187,7 +187,7 @@ class _Reader(ast.NodeVisitor):
             self._name(path, node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        """The arguments of a call, or a question whether natten is there."""
+        """Arguments of a call, or a check whether natten is installed."""
         path = self._path(node.func)
         if path is not None:
             keywords = frozenset(k.arg for k in node.keywords if k.arg)
@@ -217,7 +217,7 @@ class _Reader(ast.NodeVisitor):
 
 
 def _called(node: ast.Call) -> str | None:
-    """The last part of a called name."""
+    """The last component of the called name."""
     called = node.func.attr if isinstance(node.func, ast.Attribute) else None
     return node.func.id if isinstance(node.func, ast.Name) else called
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Run by `site` when an interpreter starts with this folder on PYTHONPATH: a child of a process
-in which a version of natten is active. It activates the version there and hands over to the
-sitecustomize that this one stands before.
+"""`site` runs this file at interpreter startup if its folder is on PYTHONPATH, which is the case in
+children of a process with an active version of natten. It activates the version and then runs the
+sitecustomize module that it shadows.
 
-Interpreters of other environments and versions run it too, so it is silent where natten-mps
-cannot be imported, and written in old Python."""
+Interpreters of other environments and versions run it too, so it does nothing if natten-mps cannot
+be imported, and it is written for old versions of Python."""
 
 import importlib.util
 import os

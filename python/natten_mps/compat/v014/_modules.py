@@ -21,5 +21,5 @@ class NeighborhoodAttention2D(UniformModule):
     _qk, _av = staticmethod(natten2dqkrpb), staticmethod(natten2dav)
 
 
-#: What releases up to 0.14.4 call the two-dimensional layer as well.
+#: Releases up to 0.14.4 also use this name for the 2-D layer.
 NeighborhoodAttention: Any = NeighborhoodAttention2D

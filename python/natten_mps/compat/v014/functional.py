@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Split neighborhood attention of NATTEN 0.14, heads first and without scaling.
 
-Releases before 0.14.6 pass no kernel size, or not everywhere; None stands for it here, and the
-bias or the attention weights tell it.
+Releases before 0.14.6 do not pass a kernel size everywhere. Here it is None in such a call, and
+follows from the shape of the bias or of the attention weights.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ NATTEN1DAVFunction, NATTEN2DAVFunction = map(_av_function, (1, 2))
 
 
 def _check(rank: int, query: Tensor, key: Tensor, kernel_size: int, dilation: int) -> int:
-    """Checks what two tensors of equal layout must satisfy; returns the dilation to use."""
+    """Checks two tensors of the same layout; returns the dilation to use."""
     for tensor in (query, key):
         if tensor.dim() != rank + 3:
             raise RuntimeError(f"Expected {rank + 3}-D tensors, got {tensor.dim()}-D.")
@@ -89,7 +89,7 @@ def _check(rank: int, query: Tensor, key: Tensor, kernel_size: int, dilation: in
 
 
 def _autocasts(tensor: Tensor) -> bool:
-    """Whether the operation will cast its inputs to one type."""
+    """Whether autocast will cast the operation's inputs to one dtype."""
     return torch.is_autocast_enabled(tensor.device.type)
 
 
@@ -142,7 +142,7 @@ def _av(rank: int) -> Callable[..., Tensor]:
     function = {1: NATTEN1DAVFunction, 2: NATTEN2DAVFunction}[rank]
 
     def av(attn: Tensor, value: Tensor, kernel_size: int, dilation: int) -> Tensor:
-        """Weights [B, H, axes..., K**rank] applied to value [B, H, axes..., D]: as value."""
+        """Weights [B, H, axes..., K**rank] applied to value: [B, H, axes..., D], like value."""
         if rank == 2:
             value = transposed.values(attn, value)
         kernel_size = _of_weights(rank, attn, kernel_size)

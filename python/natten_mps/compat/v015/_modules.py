@@ -29,8 +29,7 @@ class NeighborhoodAttention2D(UniformModule):
 
 
 class NeighborhoodAttention3D(PaddedModule):
-    """Neighborhood attention over [B, D, H, W, C]; depth has a kernel size and a dilation of
-    its own."""
+    """Neighborhood attention over [B, D, H, W, C]; depth has its own kernel size and dilation."""
 
     _rank, _bias_name = 3, "has_bias"
     _qk, _av = staticmethod(na3d_qk_with_bias), staticmethod(na3d_av)

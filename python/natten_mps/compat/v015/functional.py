@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Split neighborhood attention of NATTEN 0.15, heads first and without scaling.
 
-`additional_keys` and `additional_values` [B, H, T, D] are tokens that every query sees; their
-T logits follow those of the window. In one and two axes a window is (kernel_size, dilation), in
-three (kernel_size_d, kernel_size, dilation_d, dilation).
+`additional_keys` and `additional_values` [B, H, T, D] are tokens that every query sees; their T
+logits follow those of the window. With one or two axes a window is (kernel_size, dilation), with
+three it is (kernel_size_d, kernel_size, dilation_d, dilation).
 """
 
 from collections.abc import Callable, Sequence
@@ -115,7 +115,7 @@ def _av(rank: int) -> Callable[..., Tensor]:
         attn: Tensor, value: Tensor, kernel_size: int, dilation: int,
         additional_values: MaybeTensor = None,
     ) -> Tensor:  # fmt: skip
-        """Weights [B, H, axes..., K**rank + T] applied to value [B, H, axes..., D]: as value."""
+        """Weights [B, H, axes..., K**rank + T] applied to value: [B, H, axes..., D], like value."""
         return checked.av(_call(_AV, rank, kernel_size, dilation), attn, value, additional_values)
 
     return av
@@ -156,7 +156,7 @@ def na3d_av(
 def natten1dqkrpb(
     query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: int, dilation: int
 ) -> Tensor:
-    """0.14's name of :func:`na1d_qk_with_bias`."""
+    """Same as :func:`na1d_qk_with_bias`, under its name in 0.14."""
     logits: Tensor = na1d_qk_with_bias(query, key, rpb, kernel_size, dilation)
     return logits
 
@@ -164,7 +164,7 @@ def natten1dqkrpb(
 def natten2dqkrpb(
     query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: int, dilation: int
 ) -> Tensor:
-    """0.14's name of :func:`na2d_qk_with_bias`."""
+    """Same as :func:`na2d_qk_with_bias`, under its name in 0.14."""
     query, key = transposed.query_and_key(query, key, rpb)
     logits: Tensor = na2d_qk_with_bias(query, key, rpb, kernel_size, dilation)
     return logits
@@ -174,7 +174,7 @@ def natten3dqkrpb(
     query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size_d: int, kernel_size: int,
     dilation_d: int, dilation: int,
 ) -> Tensor:  # fmt: skip
-    """0.14's way of naming :func:`na3d_qk_with_bias`."""
+    """Same as :func:`na3d_qk_with_bias`, in the naming style of 0.14."""
     return na3d_qk_with_bias(query, key, rpb, kernel_size_d, kernel_size, dilation_d, dilation)
 
 
@@ -182,7 +182,7 @@ def natten2dav(
     attn: Tensor, value: Tensor, kernel_size: int, dilation: int,
     additional_values: MaybeTensor = None,
 ) -> Tensor:  # fmt: skip
-    """0.14's name of :func:`na2d_av`."""
+    """Same as :func:`na2d_av`, under its name in 0.14."""
     value = transposed.values(attn, value)
     out: Tensor = na2d_av(attn, value, kernel_size, dilation, additional_values)
     return out
@@ -203,7 +203,7 @@ def enable_tf32() -> bool:
 
 
 def enable_tiled_na() -> None:
-    """Does nothing: it chose between CUDA kernels."""
+    """Does nothing: in upstream it selects among CUDA kernels."""
 
 
 disable_tf32 = enable_tf32

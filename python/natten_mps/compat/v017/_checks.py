@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Arguments that take one value for all axes or one per axis. Whether values are in range is
-checked later, by the operations."""
+"""Arguments that take one value for all axes or one per axis. The operations check later whether
+values are in range."""
 
 from collections.abc import Sequence
 from math import prod
@@ -30,36 +30,36 @@ def _integers(na_dim: int, name: str, value: Any) -> DimensionType:
 
 
 def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
-    """Kernel size per axis."""
+    """Returns the kernel size per axis."""
     return _integers(na_dim, "kernel_size", kernel_size)
 
 
 def check_dilation_arg(na_dim: int, dilation: Any) -> DimensionType:
-    """Dilation per axis; None means 1."""
+    """Returns the dilation per axis; None means 1."""
     return _integers(na_dim, "dilation", 1 if dilation is None else dilation)
 
 
 def check_input_size_arg(na_dim: int, input_size: Any) -> DimensionType:
-    """Length per axis."""
+    """Returns the length per axis."""
     return _integers(na_dim, "input_size", input_size)
 
 
 def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
-    """Causality per axis; None means False."""
+    """Returns causality per axis; None means False."""
     causal = False if is_causal is None else is_causal
     words = "a boolean or tuple of booleans"
     return _per_axis(na_dim, "is_causal", causal, bool, words)
 
 
 def get_num_na_weights(kernel_size: DimensionType) -> int:
-    """Attention weights of one query."""
+    """Number of attention weights per query."""
     return prod(kernel_size)
 
 
 def check_all_args(
     na_dim: int, kernel_size: Any, dilation: Any, is_causal: Any
 ) -> tuple[DimensionType, DimensionType, CausalArgType]:
-    """Kernel size, dilation and causality an axis."""
+    """Returns kernel size, dilation and causality per axis."""
     return (
         check_kernel_size_arg(na_dim, kernel_size),
         check_dilation_arg(na_dim, dilation),
@@ -69,7 +69,7 @@ def check_all_args(
 
 @Windows
 def window(na_dim: int, *arguments: Any) -> Window:
-    """The window of kernel_size, dilation and is_causal."""
+    """The window for kernel_size, dilation and is_causal."""
     return make_window(*check_all_args(na_dim, *arguments))
 
 
@@ -82,7 +82,7 @@ def _is_shape(na_dim: int, value: Any) -> bool:
 
 
 def check_tiling_config(na_dim: int, tiling_config: Any) -> tuple[Any, ...]:
-    """(query tile, key-value tile)."""
+    """Returns (query tile, key-value tile)."""
     if (
         isinstance(tiling_config, Sequence)
         and len(tiling_config) == 2
@@ -96,7 +96,7 @@ def check_tiling_config(na_dim: int, tiling_config: Any) -> tuple[Any, ...]:
 
 
 def check_backward_tiling_config(na_dim: int, tiling_config: Any) -> tuple[Any, ...]:
-    """(query tile, key-value tile, key-value splits, whether torch reduces)."""
+    """Returns (query tile, key-value tile, key-value splits, whether torch reduces)."""
     if (
         isinstance(tiling_config, Sequence)
         and len(tiling_config) == 4

@@ -12,7 +12,7 @@ from .functional import MaybeTensor
 
 
 def can_run_flex_attention(input_shape: Sequence[int]) -> bool:
-    """Whether the `flex_na*d` functions take query, key and value of that shape: they do."""
+    """Returns True: the `flex_na*d` functions accept query, key and value of any such shape."""
     return len(input_shape) in (4, 5, 6)
 
 
@@ -24,7 +24,7 @@ def _flex(rank: int) -> Callable[..., Tensor]:
         is_causal: Any = False, additional_keys: MaybeTensor = None,
         additional_values: MaybeTensor = None, xformers_kwargs: dict[str, Any] | None = None,
     ) -> Tensor:  # fmt: skip
-        """As the fused operation, without a bias or a scale."""
+        """Same as the fused operation, without bias or scale."""
         window = (kernel_size, dilation, is_causal)
         more = (additional_keys, additional_values, xformers_kwargs)
         out: Tensor = operation(query, key, value, *window, None, None, *more)

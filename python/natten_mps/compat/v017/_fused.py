@@ -24,7 +24,7 @@ def _compute(
     kernel_size: Any, dilation: Any, is_causal: Any, scale: float | None,
     tiling_config: Any = None, tiling_config_backward: Any = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Output and lse, as the autograd functions give them since 0.17.4."""
+    """Output and lse, which the autograd functions return since 0.17.4."""
     rank = query.dim() - 3
     if tiling_config is not None:
         check_tiling_config(rank, tiling_config)
@@ -36,7 +36,7 @@ def _compute(
 
 
 def _output(*arguments: Any) -> Tensor:
-    """The output only, as until 0.17.3."""
+    """Only the output, as returned until 0.17.3."""
     return _compute(*arguments)[0]
 
 
@@ -57,7 +57,7 @@ FUNCTIONS_0173 = _functions(_output)
 
 
 def check_causal_bias(window: ops.Window, rpb: Tensor | None) -> None:
-    """Causal axes go without a bias."""
+    """Refuses a bias together with causal axes."""
     if rpb is not None and any(window.causal):
         raise NotImplementedError(
             "Positional biases for causal neighborhood attention is not yet implemented."
@@ -72,7 +72,7 @@ def fused(
     additional: Additional,
     xformers_kwargs: dict[str, Any] | None,
 ) -> Tensor:
-    """Checks, then attention over the window and the additional tokens in one softmax."""
+    """Checks arguments, then attends to the window and the additional tokens in one softmax."""
     if any(t.is_nested for t in tensors):
         raise NotImplementedError(
             "Fused neighborhood attention does not support nested tensors yet."
@@ -107,8 +107,8 @@ def fused(
         raise EXTENSION.error(misfit) from None
 
 
-# What xformers' attention over the additional tokens was given. Which kernel runs is of no
-# matter here; the rest would change the result.
+# Arguments of xformers' attention over the additional tokens. The choice of kernel does not matter
+# here; other values of the rest would change the result.
 _HARMLESS = {"op": None, "p": 0.0, "attn_bias": None, "scale": None, "output_dtype": None}
 
 

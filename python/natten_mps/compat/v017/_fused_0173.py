@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fused autograd functions until 0.17.3, which give no log-sum-exp."""
+"""The fused autograd functions until 0.17.3, which do not return the log-sum-exp."""
 
 from . import _fused
 

@@ -13,13 +13,13 @@ from .context import is_fna_enabled
 
 
 class NeighborhoodAttention(SplitAttentionModule):
-    """Kernel size, dilation and causality for all axes or one per axis; no padding."""
+    """Takes kernel size, dilation and causality for all axes or one per axis; does not pad."""
 
     _qk: ClassVar[Callable[..., Tensor]]
     _av: ClassVar[Callable[..., Tensor]]
     _fused: ClassVar[Callable[..., Tensor]]
 
-    # Layers pickled by a release before 0.17.4 have no such attribute.
+    # Layers pickled by a release before 0.17.4 do not have this attribute.
     use_experimental_ops = False
 
     def __init__(
@@ -50,7 +50,7 @@ class NeighborhoodAttention(SplitAttentionModule):
         self._build(dim, num_heads, rpb_shape, qkv_bias, qk_scale, attn_drop, proj_drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, axes..., C] to the same shape."""
+        """Maps [B, axes..., C] to the same shape."""
         check_rank(type(self).__name__, self._rank, x)
         window = {
             "kernel_size": self.kernel_size,

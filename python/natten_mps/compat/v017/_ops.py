@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Attention to additional tokens, and merging two attentions."""
+"""Attention to additional tokens, and merging of two attentions."""
 
 from typing import Any
 
@@ -37,6 +37,6 @@ def additional_sdpa(
 def merge_attentions(
     output_fna: Tensor, output_sdpa: Tensor, lse_fna: Tensor, lse_sdpa: Tensor
 ) -> Tensor:
-    """Output [B, axes..., H, D] of one softmax over both attentions' keys."""
+    """Output [B, axes..., H, D] of one softmax over the keys of both attentions."""
     out, _ = merge.merge_attentions([output_fna, output_sdpa], [lse_fna, lse_sdpa])
     return out

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the installation can do, and switches. Only `use_fused_na` changes which operations
-the modules call; the others steer CUDA kernels and are remembered."""
+"""Capabilities of the installation, and switches. Only `use_fused_na` changes which operations the
+modules call; the others tune CUDA kernels in upstream and are only stored here."""
 
 from typing import Any, ClassVar
 
@@ -95,7 +95,7 @@ def use_tf32_in_gemm_na(mode: bool = True) -> bool:
 
 
 def has_fna(device_index: Any = None) -> bool:
-    """The fused operations work on every device."""
+    """Returns True: the fused operations work on every device."""
     return True
 
 
@@ -116,8 +116,8 @@ def use_fused_na(
     use_flex_attention: bool = False,
     force_flex_attention: bool = False,
 ) -> None:
-    """Lets the modules use the fused operations, or not. KV parallelism follows; asking for it
-    raises RuntimeError in deterministic mode."""
+    """Makes the modules use the fused operations, or not. Sets KV parallelism as well; requesting
+    it raises RuntimeError in deterministic mode."""
     _STATE.is_fused_na_enabled = mode
     _STATE.use_flex_attention = mode and (use_flex_attention or force_flex_attention)
     _STATE.force_flex_attention = mode and force_flex_attention
@@ -140,7 +140,7 @@ def force_flex_attention() -> None:
 
 
 def is_autotuner_enabled() -> bool:
-    """Whether it is enabled for either direction."""
+    """Whether the autotuner is enabled for either direction."""
     return bool(_TUNER.enabled_for_forward or _TUNER.enabled_for_backward)
 
 
@@ -154,8 +154,9 @@ def use_autotuner(
     steps_forward: int | None = None,
     steps_backward: int | None = None,
 ) -> None:
-    """Remembered: there is nothing to tune. None leaves a setting as it is. RuntimeError in
-    deterministic mode, ignored with a warning in torch's."""
+    """Stores the settings: there is nothing to tune. None keeps a setting. Enabling the
+    autotuner raises RuntimeError in NATTEN's deterministic mode; in PyTorch's, it only logs a
+    warning."""
     switches = {
         "enabled_for_forward": forward_pass,
         "enabled_for_backward": backward_pass,

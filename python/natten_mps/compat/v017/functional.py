@@ -81,8 +81,8 @@ def _qk(rank: int) -> Callable[..., Tensor]:
         query: Tensor, key: Tensor, kernel_size: Any, dilation: Any = 1,
         additional_keys: MaybeTensor = None, is_causal: Any = False, rpb: MaybeTensor = None,
     ) -> Tensor:  # fmt: skip
-        """Logits [B, H, axes..., W + T] of query and key [B, H, axes..., D], for W positions in
-        the window; -inf where masked. The bias is [H, 2K-1, ...]."""
+        """Logits [B, H, axes..., W + T] of query and key [B, H, axes..., D], for W positions in the
+        window; -inf where masked. The bias is [H, 2K-1, ...]."""
         call = _call(_QK, rank, kernel_size, dilation, is_causal)
         _fused.check_causal_bias(call.window, rpb)
         return checked.qk(call, query, key, rpb, additional_keys)
@@ -95,12 +95,12 @@ def _av(rank: int) -> Callable[..., Tensor]:
         attn: Tensor, value: Tensor, kernel_size: Any, dilation: Any = 1,
         additional_values: MaybeTensor = None, is_causal: Any = False,
     ) -> Tensor:  # fmt: skip
-        """Weights [B, H, axes..., W + T] applied to value [B, H, axes..., D]: as value."""
+        """Weights [B, H, axes..., W + T] applied to value: [B, H, axes..., D], like value."""
         call = _call(_AV, rank, kernel_size, dilation, is_causal)
         return checked.av(call, attn, value, additional_values)
 
     if rank == 3:
-        av.__defaults__ = (None, False)  # upstream gives dilation no default in three axes
+        av.__defaults__ = (None, False)  # upstream has no default for dilation with three axes
     return av
 
 
@@ -140,7 +140,7 @@ def _old_qkrpb(rank: int) -> Callable[..., Tensor]:
     def planar(
         query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size: Any, dilation: Any
     ) -> Tensor:
-        """Until 0.17.4: the logits with a bias."""
+        """Until 0.17.4: logits with a bias."""
         _deprecated(rank, "qkrpb", "qk")
         if rank == 2:
             query, key = transposed.query_and_key(query, key, rpb)
@@ -151,7 +151,7 @@ def _old_qkrpb(rank: int) -> Callable[..., Tensor]:
         query: Tensor, key: Tensor, rpb: MaybeTensor, kernel_size_d: int, kernel_size: int,
         dilation_d: int, dilation: int,
     ) -> Tensor:  # fmt: skip
-        """Until 0.17.4: the logits with a bias."""
+        """Until 0.17.4: logits with a bias."""
         kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
         return planar(query, key, rpb, kernel, dilations)
 
@@ -160,7 +160,7 @@ def _old_qkrpb(rank: int) -> Callable[..., Tensor]:
 
 def _old_qk(rank: int) -> Callable[..., Tensor]:
     def planar(query: Tensor, key: Tensor, kernel_size: Any, dilation: Any) -> Tensor:
-        """Until 0.17.4: the logits."""
+        """Until 0.17.4: logits."""
         _deprecated(rank, "qk", "qk")
         logits: Tensor = _SPLIT[rank][0](query, key, kernel_size, dilation)
         return logits
@@ -169,7 +169,7 @@ def _old_qk(rank: int) -> Callable[..., Tensor]:
         query: Tensor, key: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
         dilation: int,
     ) -> Tensor:  # fmt: skip
-        """Until 0.17.4: the logits."""
+        """Until 0.17.4: logits."""
         kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
         return planar(query, key, kernel, dilations)
 
@@ -178,7 +178,7 @@ def _old_qk(rank: int) -> Callable[..., Tensor]:
 
 def _old_av(rank: int) -> Callable[..., Tensor]:
     def planar(attn: Tensor, value: Tensor, kernel_size: Any, dilation: Any) -> Tensor:
-        """Until 0.17.4: the weights applied to value."""
+        """Until 0.17.4: weighted values."""
         _deprecated(rank, "av", "av")
         if rank == 2:
             value = transposed.values(attn, value)
@@ -189,7 +189,7 @@ def _old_av(rank: int) -> Callable[..., Tensor]:
         attn: Tensor, value: Tensor, kernel_size_d: int, kernel_size: int, dilation_d: int,
         dilation: int,
     ) -> Tensor:  # fmt: skip
-        """Until 0.17.4: the weights applied to value."""
+        """Until 0.17.4: weighted values."""
         kernel, dilations = (kernel_size_d, *(kernel_size,) * 2), (dilation_d, *(dilation,) * 2)
         return planar(attn, value, kernel, dilations)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of tensors without grouped queries; what windows are full attention."""
+"""Tensor checks without grouped queries, and a test for windows that are full attention."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from .._common.gna import arguments, tensors
 
 
 def is_self_attention(input_tensor: Tensor, kernel_size: Any, is_causal: Any) -> bool:
-    """Whether windows are the whole layout and not causal."""
+    """Whether windows cover the whole layout and are not causal."""
     return arguments.is_self_attention(input_tensor, kernel_size, is_causal, True)
 
 
@@ -19,7 +19,7 @@ def _ungrouped(check: Callable[..., bool], name: str) -> Any:
         query: Tensor, key: Tensor, value: Tensor, must_match_head_dims: bool = False,
         raise_error: bool = True, backend_name: str | None = None,
     ) -> bool:  # fmt: skip
-        """Query, key and value fit together, with as many heads each."""
+        """Checks that query, key and value match and have equal numbers of heads."""
         more = (must_match_head_dims, False, raise_error, backend_name)
         return check(query, key, value, *more)
 
@@ -35,6 +35,6 @@ def additional_kv_tensor_checks(
     query: Tensor, key: Tensor, value: Tensor, add_key: Tensor | None = None,
     add_value: Tensor | None = None, must_match_head_dims: bool = False,
 ) -> None:  # fmt: skip
-    """Additional keys and values [B, T, H, D], both or neither, fit the rest."""
+    """Checks that additional keys and values [B, T, H, D], both or neither, match the rest."""
     additional = (add_key, add_value, must_match_head_dims, False)
     tensors.additional_kv_tensor_checks(query, key, value, *additional)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Token permutation, with dilation groups among the heads."""
+"""Token permutation, with dilation groups folded into the heads."""
 
 import torch
 from torch import Tensor
@@ -15,14 +15,14 @@ def _dilation(tile_shape: DimensionType, dilation: DimensionType | None) -> Dime
 def maybe_pad(
     tensor: Tensor, tile_shape: DimensionType, dilation: DimensionType | None = None
 ) -> tuple[Tensor, DimensionType]:
-    """[B, axes..., H, D] padded to multiples of tile * dilation, and the amounts."""
+    """Returns [B, axes..., H, D] padded to multiples of tile * dilation, and the padding."""
     dilation = _dilation(tile_shape, dilation)
     amounts = permute.padding(tensor.shape[1:-2], tile_shape, dilation)
     return permute.pad(tensor, amounts), amounts  # type: ignore[return-value]
 
 
 def maybe_unpad(tensor: Tensor, padding: DimensionType) -> Tensor:
-    """Undoes :func:`maybe_pad`."""
+    """Inverts :func:`maybe_pad`."""
     for axis, amount in enumerate(padding, start=1):
         tensor = tensor.narrow(axis, 0, tensor.shape[axis] - amount)
     return tensor
@@ -34,8 +34,8 @@ def token_permute(
     dilation: DimensionType | None = None,
     flip_tiled_dims: bool = True,
 ) -> tuple[Tensor, DimensionType, DimensionType]:
-    """Padded [B, axes..., H, D] to [B, tokens, groups * H, D]; also the layout of a group, and
-    the number of tiles, per axis."""
+    """Maps padded [B, axes..., H, D] to [B, tokens, groups * H, D]. Also returns the layout of a
+    group and the number of tiles per axis."""
     dilation = _dilation(tile_shape, dilation)
     counts = permute.rest(tensor.shape[1:-2], tile_shape, dilation)
     group = tuple(n * t for n, t in zip(counts, tile_shape, strict=True))
@@ -51,7 +51,7 @@ def token_unpermute(
     dilation: DimensionType | None = None,
     flip_tiled_dims: bool = True,
 ) -> Tensor:
-    """Undoes :func:`token_permute`."""
+    """Inverts :func:`token_permute`."""
     dilation = _dilation(tile_shape, dilation)
     groups = 1
     for d in dilation:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""NATTEN 0.20: what 0.21 has, without grouped queries, causal or packed attention, and with
-outputs only."""
+"""NATTEN 0.20: like 0.21, but without grouped queries and without causal or packed full attention.
+Functions return outputs only."""
 
 from typing import Any
 
@@ -106,8 +106,8 @@ def attention(
 def merge_attentions(
     outputs: list[Tensor], lse_tensors: list[Tensor], torch_compile: bool = True
 ) -> Tensor:
-    """Output [B, S, H, D] of one softmax over all the attentions' keys, of two or more outputs
-    [B, S, H, D] and lses [B, S, H]."""
+    """Output [B, S, H, D] of one softmax over the keys of all attentions, given as two or more
+    outputs [B, S, H, D] and lses [B, S, H]."""
     return newer.merge_attentions(outputs, lse_tensors)[0]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""NATTEN 0.21: as 0.20, with grouped queries, log-sum-exp, causal and packed attention."""
+"""NATTEN 0.21: 0.20 with grouped queries, log-sum-exp, and causal and packed full attention."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Names of upstream's backends that run without CUDA."""
+"""Names of those upstream backends that run without CUDA."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Result = Tensor | tuple[Tensor, Tensor]
 
 
 def choose_backend(query: Tensor, key: Tensor, value: Tensor, torch_compile: bool) -> str:
-    """Upstream's name for what is not CUDA."""
+    """Returns upstream's name for a backend without CUDA."""
     tensors.na_tensor_checks(query, key, value)
     return "flex-fna"
 
@@ -22,7 +22,7 @@ def choose_backend(query: Tensor, key: Tensor, value: Tensor, torch_compile: boo
 def choose_fmha_backend(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool, is_varlen: bool, torch_compile: bool
 ) -> str:
-    """Upstream's name for what is not CUDA."""
+    """Returns upstream's name for a backend without CUDA."""
     tensors.fmha_tensor_checks(query, key, value)
     return "flex-fmha"
 
@@ -30,14 +30,14 @@ def choose_fmha_backend(
 def get_compatible_backends(
     query: Tensor, key: Tensor, value: Tensor, torch_compile: bool
 ) -> list[str]:
-    """Values of `backend` that are upstream's names for what is not CUDA."""
+    """Returns upstream's names for backends without CUDA."""
     return [choose_backend(query, key, value, torch_compile)]
 
 
 def get_compatible_fmha_backends(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool, is_varlen: bool, torch_compile: bool
 ) -> list[str]:
-    """Values of `backend` that are upstream's names for what is not CUDA."""
+    """Returns upstream's names for backends without CUDA."""
     return [choose_fmha_backend(query, key, value, is_causal, is_varlen, torch_compile)]
 
 
@@ -55,7 +55,7 @@ def flex_fna_generic(
     torch_compile: bool = False,
     return_lse: bool = False,
 ) -> Result:
-    """As `neighborhood_attention_generic` with the backend "flex-fna"."""
+    """Same as `neighborhood_attention_generic` with the backend "flex-fna"."""
     return functional.neighborhood_attention_generic(
         query,
         key,
@@ -85,7 +85,7 @@ def reference_fna_generic(
     additional_values: Tensor | None = None,
     return_lse: bool = False,
 ) -> Result:
-    """As `neighborhood_attention_generic`."""
+    """Same as `neighborhood_attention_generic`."""
     return functional.neighborhood_attention_generic(
         query,
         key,
@@ -120,7 +120,7 @@ def flex_fmha(
     max_seqlen_Q: int = 0,
     max_seqlen_KV: int = 0,
 ) -> Result:
-    """As `attention` with the backend "flex-fmha"."""
+    """Same as `attention` with the backend "flex-fmha"."""
     return functional.attention(
         query,
         key,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Which tile shapes there are to choose from: those of "flex", and none of CUDA kernels; and what
-a backend can run."""
+"""Available tile shapes (only those of "flex", because there are no CUDA kernels here), and what a
+backend supports."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ FLEX_FORWARD_TILE_SHAPES = arguments.FLEX_TILES
 
 
 def no_fna_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
-    """There are no CUDA kernels here, so nothing to choose from."""
+    """Returns an empty list: there are no CUDA kernels here."""
     tensors.na_tensor_checks(query, key, value)
     return []
 
 
 def no_fmha_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
-    """There are no CUDA kernels here, so nothing to choose from."""
+    """Returns an empty list: there are no CUDA kernels here."""
     tensors.fmha_tensor_checks(query, key, value)
     return []
 
 
 def no_fna_kernel(query: Tensor, key: Tensor, value: Tensor, raise_error: bool = False) -> bool:
-    """Whether there is such a kernel: no."""
+    """Returns False: there is no such kernel here."""
     if raise_error:
         raise RuntimeError("Can't run CUTLASS FNA; NATTEN was not built with libnatten.")
     return False
@@ -35,7 +35,7 @@ def no_fmha_kernel(
     query: Tensor, key: Tensor, value: Tensor, is_causal: bool, is_varlen: bool,
     raise_error: bool = False,
 ) -> bool:  # fmt: skip
-    """Whether there is such a kernel: no."""
+    """Returns False: there is no such kernel here."""
     if raise_error:
         raise RuntimeError("Can't run CUTLASS FMHA; NATTEN was not built with libnatten.")
     return False
@@ -63,7 +63,7 @@ def can_run_flex_attention(
     is_varlen: bool = False,
     raise_error: bool = False,
 ) -> bool:
-    """Whether the functions of natten.backends.flex take the tensors."""
+    """Whether the functions of natten.backends.flex support the tensors."""
     check = tensors.fmha_tensor_checks if is_varlen else tensors.na_tensor_checks
     return check(query, key, value, raise_error=raise_error)
 
@@ -71,7 +71,7 @@ def can_run_flex_attention(
 def get_configs_for_flex_fna(
     query: Tensor, key: Tensor, value: Tensor, torch_compile: bool = False
 ) -> list[tuple[Any, Any]]:
-    """Pairs (q_tile_shape, kv_tile_shape) that the backend "flex-fna" takes."""
+    """Pairs (q_tile_shape, kv_tile_shape) that the backend "flex-fna" accepts."""
     tensors.na_tensor_checks(query, key, value)
     return get_all_tile_shapes_forward(query)
 
@@ -79,7 +79,7 @@ def get_configs_for_flex_fna(
 def get_configs_for_flex_fmha(
     query: Tensor, key: Tensor, value: Tensor, torch_compile: bool = False
 ) -> list[tuple[int, int]]:
-    """Pairs (q_tile_size, kv_tile_size) that the backend "flex-fmha" takes."""
+    """Pairs (q_tile_size, kv_tile_size) that the backend "flex-fmha" accepts."""
     tensors.fmha_tensor_checks(query, key, value)
     return get_all_tile_sizes_forward(query)
 
@@ -107,7 +107,7 @@ def get_default_forward_tile_sizes(input_tensor: Tensor) -> tuple[int, int]:
 def check_flex_fna_forward_config(
     input_tensor: Tensor, q_tile_shape: Any = None, kv_tile_shape: Any = None
 ) -> tuple[Any, Any]:
-    """The pair, if it is one of the list; the default for None."""
+    """Returns the pair if it is in the list, and the default for None."""
     arguments.check_tiles(input_tensor.dim() - 3, "flex-fna", q_tile_shape, kv_tile_shape)
     if q_tile_shape is None:
         return get_default_forward_tile_shapes(input_tensor)
@@ -117,7 +117,7 @@ def check_flex_fna_forward_config(
 def check_flex_fmha_forward_config(
     input_tensor: Tensor, q_tile_size: Any = None, kv_tile_size: Any = None
 ) -> tuple[int, int]:
-    """The pair; the default for None."""
+    """Returns the pair, and the default for None."""
     arguments.check_tile_sizes(q_tile_size, kv_tile_size)
     if q_tile_size is None:
         return get_default_forward_tile_sizes(input_tensor)

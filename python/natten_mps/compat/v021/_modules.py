@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Layers of 0.20 and 0.21: neighborhood attention with projections before and after.
 
-The ranked classes take what the generic one does without its first argument; the table of
-released signatures makes them so.
+The classes for 1 to 3 axes take the arguments of the generic class without the first one. The table
+of released signatures determines this.
 """
 
 from typing import Any, ClassVar
@@ -56,13 +56,13 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Fills in what a layer pickled by 0.20.0 lacks."""
+        """Adds attributes that a layer pickled by 0.20.0 lacks."""
         super().__setstate__(state)
         self.__dict__.setdefault("embed_dim", self.qkv.in_features)
         self.__dict__.setdefault("expected_input_tensor_rank", self.na_dim + 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, axes..., C] to the same shape."""
+        """Maps [B, axes..., C] to the same shape."""
         if not is_foreign(x):
             self._check(x)
         heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
@@ -93,7 +93,7 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
             )
 
     def extra_repr(self) -> str:
-        """Part of what printing a model shows."""
+        """Extra text for printing a model."""
         names = ("head_dim", "num_heads", "kernel_size", "stride", "dilation", "is_causal")
         return ", ".join(f"{name}={getattr(self, name)}" for name in names)
 

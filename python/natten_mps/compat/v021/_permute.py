@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Token permutation, with dilation groups in the batch."""
+"""Token permutation, with dilation groups folded into the batch."""
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ def token_permute_operation(
     flip_tiled_dims: bool = True,
     use_torch: bool = False,
 ) -> tuple[Tensor, DimensionType, DimensionType]:
-    """[B, axes..., H, D], padded, to [B * groups, tokens, H, D]; also the layout before, and that
-    of a group with its padding. `use_torch` changes nothing."""
+    """Maps padded [B, axes..., H, D] to [B * groups, tokens, H, D]. Also returns the layout before,
+    and the padded layout of a group. `use_torch` has no effect."""
     dilation = (1,) * len(tile_shape) if dilation is None else dilation  # type: ignore[assignment]
     assert dilation is not None
     layout = tuple(tensor.shape[1:-2])
@@ -34,7 +34,7 @@ def token_unpermute_operation(
     flip_tiled_dims: bool = True,
     use_torch: bool = False,
 ) -> Tensor:
-    """Undoes :func:`token_permute_operation`: [B, axes..., H, D] of that layout."""
+    """Inverts :func:`token_permute_operation`: [B, axes..., H, D] with the given layout."""
     dilation = (1,) * len(tile_shape) if dilation is None else dilation  # type: ignore[assignment]
     assert dilation is not None
     amounts = permute.padding(token_layout_shape, tile_shape, dilation)

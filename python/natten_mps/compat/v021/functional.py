@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Neighborhood attention of NATTEN 0.21, heads last.
 
-`stride` lets neighboring queries share a window; outputs have as many positions as queries.
-Arguments from `backend` to `torch_compile` steer CUDA kernels; they are checked, and otherwise
-change nothing.
+`stride` makes neighboring queries share a window; there are as many outputs as queries. The
+arguments from `backend` to `torch_compile` tune CUDA kernels in upstream; here they are checked and
+otherwise ignored.
 """
 
 from typing import Any
@@ -89,8 +89,8 @@ def attention(
     return_lse: bool = False,
 ) -> Result:
     """Full attention of query [B, Sq, H, D], key [B, Skv, Hkv, D] and value [B, Skv, Hkv, Dv]; with
-    lse [B, Sq, H] if `return_lse`. Causal: query i sees the keys j <= i. With lengths [n] or
-    cumulative lengths [n + 1] (int32), B is 1 and sequences are packed along S."""
+    lse [B, Sq, H] if `return_lse`. If causal, query i sees the keys j <= i. With lengths [n] or
+    cumulative lengths [n + 1] (int32), B is 1 and sequences are concatenated along S."""
     tensors.fmha_tensor_checks(query, key, value)
     arguments.check_fmha_steering(backend, q_tile_size, kv_tile_size, kernel_schedule)
     cumulative_Q, cumulative_KV, _, _ = varlen.varlen_tensor_checks(
@@ -120,8 +120,8 @@ def merge_attentions(
     torch_compile: bool = True,
     use_autograd_fix: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Output [B, S, H, D] and lse [B, S, H] of one softmax over all the attentions' keys, of two
-    or more outputs and lses. The gradients are those of the formula in either case."""
+    """Output [B, S, H, D] and lse [B, S, H] of one softmax over the keys of all attentions, given
+    as two or more outputs and lses. Gradients always follow this formula."""
     return merging.merge_attentions(outputs, lse_tensors)
 
 

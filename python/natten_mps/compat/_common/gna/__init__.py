@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What 0.20 and 0.21 share: generalized neighborhood attention, heads last."""
+"""Code shared by 0.20 and 0.21: generalized neighborhood attention, heads last."""

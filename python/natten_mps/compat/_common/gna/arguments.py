@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Arguments that take one value for all axes or one per axis, and schedules and tiles, which
-are checked as upstream checks them although there are no CUDA kernels to steer."""
+"""Checks of arguments that take one value for all axes or one per axis, and of schedules and tiles.
+The latter are checked like upstream does, although there are no CUDA kernels for them here."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ _SCHEDULES = {
 
 
 def check_kernel_schedule(kernel_schedule: Any) -> KernelSchedule | None:
-    """From None, a schedule or its short name."""
+    """Returns the schedule for None, a schedule or its short name."""
     if kernel_schedule is None or isinstance(kernel_schedule, KernelSchedule):
         return kernel_schedule
     if isinstance(kernel_schedule, str) and kernel_schedule in _SCHEDULES:
@@ -51,24 +51,24 @@ def _per_axis(
 
 
 def check_kernel_size_arg(na_dim: int, kernel_size: Any) -> DimensionType:
-    """Kernel size per axis, 2 or more."""
+    """Returns the kernel size per axis, 2 or more."""
     words = "an integer or iterable of integers, all >= 2"
     return _dimension(_per_axis(na_dim, "kernel_size", kernel_size, int, 2, words))
 
 
 def check_input_size_arg(na_dim: int, input_size: Any) -> DimensionType:
-    """Length per axis, 2 or more."""
+    """Returns the length per axis, 2 or more."""
     words = "an integer or iterable of integers, all >= 2"
     return _dimension(_per_axis(na_dim, "input_size", input_size, int, 2, words))
 
 
 def check_stride_arg(na_dim: int, stride: Any) -> DimensionType:
-    """Stride per axis; None means 1."""
+    """Returns the stride per axis; None means 1."""
     return _positive(na_dim, "stride", stride)
 
 
 def check_dilation_arg(na_dim: int, dilation: Any) -> DimensionType:
-    """Dilation per axis; None means 1."""
+    """Returns the dilation per axis; None means 1."""
     return _positive(na_dim, "dilation", dilation)
 
 
@@ -83,7 +83,7 @@ def _dimension(values: tuple[Any, ...]) -> DimensionType:
 
 
 def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
-    """Causality per axis; None means False."""
+    """Returns causality per axis; None means False."""
     value = False if is_causal is None else is_causal
     words = "a boolean or tuple of booleans"
     return _per_axis(na_dim, "is_causal", value, bool, 0, words)
@@ -92,7 +92,7 @@ def check_causal_arg(na_dim: int, is_causal: Any) -> CausalArgType:
 def check_all_args(
     na_dim: int, kernel_size: Any, stride: Any, dilation: Any, is_causal: Any
 ) -> tuple[DimensionType, DimensionType, DimensionType, CausalArgType]:
-    """Kernel size, stride, dilation and causality an axis."""
+    """Returns kernel size, stride, dilation and causality per axis."""
     return (
         check_kernel_size_arg(na_dim, kernel_size),
         check_stride_arg(na_dim, stride),
@@ -103,7 +103,7 @@ def check_all_args(
 
 @Windows
 def window(na_dim: int, *arguments: Any) -> Window:
-    """The window of kernel_size, stride, dilation and is_causal."""
+    """The window for kernel_size, stride, dilation and is_causal."""
     kernel, stride, dilation, causal = check_all_args(na_dim, *arguments)
     return make_window(kernel, dilation, causal, stride)
 
@@ -115,13 +115,13 @@ def check_args_against_input(
     dilation: DimensionType,
     is_causal: CausalArgType,
 ) -> None:
-    """Windows fit the input [B, axes..., H, D], and strides fit windows."""
+    """Checks that windows fit the input [B, axes..., H, D] and strides fit windows."""
     where = make_window(kernel_size, dilation, is_causal, stride)
     inputs = (input_tensor, input_tensor, input_tensor, None, None, None)
     GENERALIZED.check(ATTN, inputs, where)
 
 
-# What `attention_kwargs` may hold: the parameters of `attention` that steer kernels.
+# Allowed keys of `attention_kwargs`: the parameters of `attention` that tune kernels.
 _ATTENTION_KWARGS = frozenset(
     (
         "backend",
@@ -146,7 +146,7 @@ def check_steering(
     kv_tile_shape: Any,
     kernel_schedule: Any,
 ) -> None:
-    """Arguments of `na*d` that choose and steer CUDA kernels."""
+    """Checks the arguments of `na*d` that select and tune CUDA kernels."""
     check_backend(backend)
     check_kernel_schedule(kernel_schedule)
     if query.dim() in (4, 5, 6):
@@ -162,7 +162,7 @@ def check_steering(
 
 
 def check_tile_shape(tile_shape: Any) -> tuple[Any, ...]:
-    """A tile of up to three axes."""
+    """Checks a tile of up to three axes."""
     if (
         isinstance(tile_shape, Sequence)
         and len(tile_shape) <= 3
@@ -181,7 +181,7 @@ def is_self_attention(
     is_causal: CausalArgType,
     has_additional_attention: bool,
 ) -> bool:
-    """Whether windows are the whole layout, so that full attention gives the same."""
+    """Whether windows cover the whole layout, so that full attention gives the same result."""
     lengths = tuple(input_tensor.shape[1 : 1 + len(kernel_size)])
     if tuple(kernel_size) != lengths:
         return False
@@ -196,8 +196,8 @@ FLEX_TILES: dict[int, list[tuple[Any, Any]]] = {
 
 
 def check_tiles(na_dim: int, backend: str | None, q_tile_shape: Any, kv_tile_shape: Any) -> None:
-    """Both or neither; those of "flex-fna" from its list. Other backends' lists belong to CUDA
-    kernels, so that any tile of the right rank passes."""
+    """Checks that both tiles or neither are given, and those of "flex-fna" against its list. The
+    lists of other backends belong to CUDA kernels, so any tile with the right rank is accepted."""
     if (q_tile_shape is None) != (kv_tile_shape is None):
         raise ValueError(
             "Please specify both q_tile_shape and kv_tile_shape, or neither one. Got "
@@ -219,7 +219,7 @@ def check_tiles(na_dim: int, backend: str | None, q_tile_shape: Any, kv_tile_sha
 
 
 def check_tile_sizes(q_tile_size: Any, kv_tile_size: Any) -> None:
-    """Tiles of full attention: both or neither, and positive."""
+    """Checks tiles of full attention: both or neither, and positive."""
     if (q_tile_size is None) != (kv_tile_size is None):
         raise ValueError(
             "Please specify both q_tile_size and kv_tile_size, or neither one. Got "
@@ -239,13 +239,13 @@ FMHA_BACKENDS = ("blackwell-fmha", "hopper-fmha", "cutlass-fmha", "flex-fmha")
 
 
 def check_backend(backend: Any) -> None:
-    """One of upstream's names, or None. All compute the same here."""
+    """Checks for None or one of upstream's names, which all compute the same here."""
     if backend and backend not in BACKENDS:
         raise NotImplementedError(f"Unrecognized NATTEN backend {backend}.")
 
 
 def check_fmha_backend(backend: Any) -> None:
-    """One of upstream's names, or None. All compute the same here."""
+    """Checks for None or one of upstream's names, which all compute the same here."""
     if backend and backend not in FMHA_BACKENDS:
         raise NotImplementedError(f"Unrecognized NATTEN FMHA backend {backend}.")
 
@@ -253,7 +253,7 @@ def check_fmha_backend(backend: Any) -> None:
 def check_fmha_steering(
     backend: Any, q_tile_size: Any, kv_tile_size: Any, kernel_schedule: Any
 ) -> None:
-    """Arguments of `attention` that choose and steer CUDA kernels."""
+    """Checks the arguments of `attention` that select and tune CUDA kernels."""
     check_fmha_backend(backend)
     check_tile_sizes(q_tile_size, kv_tile_size)
     check_kernel_schedule(kernel_schedule)

@@ -25,7 +25,7 @@ def neighborhood_attention(
     additional: tuple[Tensor | None, Tensor | None],
     return_lse: bool,
 ) -> Any:
-    """Output, with lse if `return_lse`; `where` is kernel_size, stride, dilation, is_causal."""
+    """Output, and lse if `return_lse`; `where` is kernel_size, stride, dilation, is_causal."""
     if not query.layout == key.layout == value.layout == _STRIDED or query.is_nested:
         tensors.check_carrier(query, key, value)
     rank = query.dim() - 3

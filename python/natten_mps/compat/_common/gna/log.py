@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loggers of 0.21, which write where NATTEN_LOG_PIPE says: stdout (default), stderr or a file."""
+"""Loggers of 0.21, which write to NATTEN_LOG_PIPE: stdout (default), stderr or a file."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ _STREAMS = {"": "stdout", "stdout": "stdout", "stderr": "stderr"}
 
 
 def _get_log_pipe() -> Any:
-    """A stream, the path of a file that can be written, or None: nothing is logged."""
+    """A stream, the path of a writable file, or None to disable logging."""
     pipe = parse_env_str("NATTEN_LOG_PIPE", "stdout").strip()
     if pipe.lower() in _STREAMS:
         return getattr(sys, _STREAMS[pipe.lower()])
@@ -37,7 +37,7 @@ def _handler() -> logging.Handler:
 
 
 class NattenLogger:
-    """A logger that says nothing while torch.compile is tracing."""
+    """A logger that is silent while torch.compile is tracing."""
 
     def __init__(self, name: str) -> None:
         self.logger = log.make_logger(name, _handler())
@@ -49,15 +49,15 @@ class NattenLogger:
         return not is_torch_compiling()
 
     def __getattr__(self, name: str) -> Any:
-        """The methods of logging.Logger."""
+        """Returns a method of logging.Logger."""
         return getattr(self.logger, name) if self.is_safe_to_log() else _nothing
 
 
 def _nothing(*args: Any, **kwargs: Any) -> None:
-    """Not logged."""
+    """Ignores a log message."""
 
 
 @cache
 def get_logger(name: str) -> NattenLogger:
-    """The logger of that name, at the level of NATTEN_LOG_LEVEL."""
+    """The logger with that name, at the level of NATTEN_LOG_LEVEL."""
     return NattenLogger(name)

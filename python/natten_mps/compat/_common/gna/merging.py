@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of ``merge_attentions``, with upstream's texts."""
+"""``merge_attentions`` with upstream's checks and error messages."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from natten_mps import merge
 def merge_attentions(
     outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Output [B, S, H, D] and lse [B, S, H] of one softmax over all the attentions' keys. The
-    gradients are those of this formula, whichever of the inputs require one."""
+    """Output [B, S, H, D] and lse [B, S, H] of one softmax over the keys of all attentions.
+    Gradients follow this formula, whichever inputs require them."""
     if len(outputs) < 2:
         raise ValueError("`merge_attentions` expects at least two tensors.")
     if len(outputs) != len(lse_tensors):

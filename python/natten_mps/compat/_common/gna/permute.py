@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Token permutation: [B, axes..., H, D] to the order in which tiled kernels read tokens.
+"""Token permutation: from [B, axes..., H, D] to the order in which tiled kernels read tokens.
 
-Each axis splits into (rest, tile, dilation), slowest first. Groups of equal dilation residue go
-to the front, then come the coordinates of tiles and then those inside tiles; with
-`flip_tiled_dims` the first axis is the fastest of either.
+Each axis is split into (rest, tile, dilation), slowest first. The dilation groups (tokens whose
+positions are equal modulo the dilation) move to the front, followed by the coordinates of tiles and
+those inside tiles. With `flip_tiled_dims` the first axis is the fastest of both.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ Shape = tuple[int, ...]
 
 
 def padding(layout: Sequence[int], tile: Sequence[int], dilation: Sequence[int]) -> Shape:
-    """Tokens that an axis lacks to a multiple of tile * dilation."""
+    """Tokens missing on each axis to a multiple of tile * dilation."""
     return tuple(-n % (t * d) for n, t, d in zip(layout, tile, dilation, strict=True))
 
 
 def pad(tensor: Tensor, amounts: Sequence[int]) -> Tensor:
-    """Zeros at the ends of the axes."""
+    """Appends zeros at the ends of the axes."""
     if not any(amounts):
         return tensor
     flat = [0, 0, 0, 0]
@@ -31,13 +31,13 @@ def pad(tensor: Tensor, amounts: Sequence[int]) -> Tensor:
 
 
 def rest(layout: Sequence[int], tile: Sequence[int], dilation: Sequence[int]) -> Shape:
-    """Tiles along each axis of a padded layout."""
+    """Number of tiles along each axis of a padded layout."""
     return tuple(n // (t * d) for n, t, d in zip(layout, tile, dilation, strict=True))
 
 
 def _order(na_dim: int, flip: bool) -> list[int]:
-    """Dimensions of [B, (rest, tile, dilation)..., H, D] in the permuted order, without heads
-    and channels: batch, dilation groups, tiles, places in tiles."""
+    """Dimensions of [B, (rest, tile, dilation)..., H, D] in permuted order, without heads and
+    channels: batch, dilation groups, tiles, positions in tiles."""
     axes = range(na_dim)
     tiled = [*reversed(axes)] if flip else [*axes]
     groups = [3 + 3 * a for a in axes]
@@ -45,7 +45,7 @@ def _order(na_dim: int, flip: bool) -> list[int]:
 
 
 def permute(tensor: Tensor, tile: Shape, dilation: Shape, flip: bool) -> Tensor:
-    """[B, groups, tokens of a group, H, D] of a padded tensor."""
+    """Permutes a padded tensor to [B, groups, tokens per group, H, D]."""
     na_dim = len(tile)
     batch, *layout, heads, dim = tensor.shape
     parts = zip(rest(layout, tile, dilation), tile, dilation, strict=True)
@@ -55,7 +55,7 @@ def permute(tensor: Tensor, tile: Shape, dilation: Shape, flip: bool) -> Tensor:
 
 
 def unpermute(tensor: Tensor, counts: Shape, tile: Shape, dilation: Shape, flip: bool) -> Tensor:
-    """Undoes :func:`permute`: [B, padded axes..., H, D] with `counts` tiles per axis."""
+    """Inverts :func:`permute`: [B, padded axes..., H, D] with `counts` tiles per axis."""
     na_dim = len(tile)
     batch, _, _, heads, dim = tensor.shape
     sizes = [batch, *(n for part in zip(counts, tile, dilation, strict=True) for n in part)]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Switches that steer CUDA kernels and the compilation of Flex Attention. There is neither
-here, so that they are only remembered."""
+"""Switches for CUDA kernels and for compiling Flex Attention. This package has neither, so the
+switches are only stored."""
 
 from typing import Any, ClassVar
 
@@ -35,13 +35,13 @@ globals().update(
 
 
 def allow_flex_compile(mode: bool = True, backprop: bool = False) -> None:
-    """Remembered."""
+    """Stores the setting; has no effect here."""
     _STATE.flex_compile_allowed = mode
     allow_flex_compile_backprop(backprop)
 
 
 def allow_flex_compile_backprop(mode: bool = True) -> None:
-    """Remembered. Allows compiling forward passes as well."""
+    """Stores the setting, and allows compiling forward passes as well; has no effect here."""
     _STATE.flex_compile_backprop_allowed = mode
     _STATE.flex_compile_allowed = _STATE.flex_compile_allowed or mode
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of query, key and value as functions, which programs call as well."""
+"""Checks of query, key and value, which programs may call directly."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from ..split import window
 
 
 def check_carrier(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Ordinary strided tensors."""
+    """Checks that tensors are ordinary strided tensors."""
     for t in (query, key, value):
         if t.is_nested:
             raise NotImplementedError("NATTEN does not support nested tensors.")
@@ -24,12 +24,12 @@ def check_carrier(query: Tensor, key: Tensor, value: Tensor) -> None:
 
 
 def _points(rank: int) -> Window:
-    """Windows of one position, which fit any layout."""
+    """Windows of size 1, which fit any layout."""
     return window((1,) * rank, (1,) * rank)
 
 
 def check_rank(query: Tensor) -> int:
-    """The number of axes of [B, axes..., heads, head dim]."""
+    """Returns the number of axes of [B, axes..., heads, head dim]."""
     if query.dim() not in (4, 5, 6):
         raise ValueError(
             "Expected 4-D, 5-D, or 6-D tensors as inputs (corresponding to NA1D, NA2D, and "
@@ -47,8 +47,8 @@ def na_tensor_checks(
     raise_error: bool = True,
     backend_name: str | None = None,
 ) -> bool:
-    """Query, key and value [B, axes..., heads, head dim] of one to three axes fit together.
-    What no backend could take always raises; `raise_error` matters to the rest."""
+    """Checks that query, key and value [B, axes..., heads, head dim] of one to three axes match.
+    Problems that no backend supports always raise; `raise_error` applies to all others."""
     check_carrier(query, key, value)
     points = _points(check_rank(query))
     GENERALIZED.check(ATTN, (query, key, value, None, None, None), points)
@@ -67,13 +67,13 @@ def fmha_tensor_checks(
     raise_error: bool = True,
     backend_name: str | None = None,
 ) -> bool:
-    """Query, key and value [B, S, heads, head dim] fit together."""
+    """Checks that query, key and value [B, S, heads, head dim] match."""
     check_carrier(query, key, value)
     if query.dim() != 4:
         raise ValueError(f"Expected 4-D tensors as inputs to FMHA, got {query.dim()=}.")
     shapes: dict[str, Any] = {}
     if key.dim() == 4:
-        # Queries may be more or fewer than keys, and either may be none.
+        # There may be more or fewer queries than keys, and either may be empty.
         length = max(1, key.shape[1])
         shapes = {"query": (query.shape[0], length, *query.shape[2:])}
         if key.shape[1] == 0 and value.shape == (*value.shape[:1], 0, *value.shape[2:]):
@@ -99,7 +99,7 @@ def _passes(check: Callable[[], None], raise_error: bool) -> bool:
 def _backend(
     query: Tensor, key: Tensor, value: Tensor, must_match: bool, grouped: bool, name: str | None
 ) -> None:
-    """What some backends do not take."""
+    """Checks restrictions that only some backends have."""
     if must_match and query.shape[-1] != value.shape[-1]:
         raise ValueError(
             f"{name or 'This operation/backend'} does not support different head dims for QK and "
@@ -121,7 +121,7 @@ def additional_kv_tensor_checks(
     must_match_head_dims: bool = False,
     supports_gqa_mqa: bool = True,
 ) -> None:
-    """Additional keys and values [B, T, heads, head dim], both or neither, fit the rest."""
+    """Checks that additional keys and values [B, T, heads, head dim], both or neither, match."""
     for t in (add_key, add_value):
         if t is not None:
             check_carrier(t, t, t)
@@ -132,9 +132,9 @@ def additional_kv_tensor_checks(
 
 
 def check_ungrouped(query: Tensor, key: Tensor, value: Tensor, complaint: str) -> None:
-    """As many key and value heads as query heads, as 0.20 wants."""
+    """Checks that there are as many key and value heads as query heads, as 0.20 requires."""
     if query.is_nested or key.is_nested or value.is_nested:
-        return  # the general checks say what is wrong
+        return  # the general checks raise the error
     if query.dim() == key.dim() == value.dim() and not (
         query.shape[-2] == key.shape[-2] == value.shape[-2]
     ):

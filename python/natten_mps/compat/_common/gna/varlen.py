@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sequences of several lengths packed along one axis, for full attention."""
+"""Full attention on sequences of different lengths, concatenated along one axis."""
 
 import math
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def generate_varlen_parameters(
     seqlens_Q: Tensor | None = None,
     seqlens_KV: Tensor | None = None,
 ) -> Parameters:
-    """(cumulative_seqlen_Q, cumulative_seqlen_KV, max_seqlen_Q, max_seqlen_KV) of lengths [n];
+    """(cumulative_seqlen_Q, cumulative_seqlen_KV, max_seqlen_Q, max_seqlen_KV) for lengths [n];
     (None, None, 0, 0) without lengths."""
     if seqlens_Q is None and seqlens_KV is None:
         return None, None, 0, 0
@@ -102,8 +102,8 @@ def varlen_tensor_checks(
     max_seqlen_Q: int | None = None,
     max_seqlen_KV: int | None = None,
 ) -> Parameters:
-    """Complete parameters from lengths, or else from cumulative lengths and maxima.
-    (None, None, 0, 0) when nothing is given."""
+    """Returns complete parameters from lengths, or from cumulative lengths and maxima;
+    (None, None, 0, 0) if neither is given."""
     given = (seqlens_Q, seqlens_KV, cumulative_seqlen_Q, cumulative_seqlen_KV)
     if all(x is None for x in given) and not max_seqlen_Q and not max_seqlen_KV:
         return None, None, 0, 0
@@ -153,7 +153,7 @@ def _check_maxima(max_seqlen_Q: Any, max_seqlen_KV: Any, total_Q: int, total_KV:
 def _spans(
     cumulative_Q: Tensor, cumulative_KV: Tensor, total_Q: int, total_KV: int
 ) -> Iterator[tuple[slice, slice]]:
-    """Where each sequence's queries and keys are."""
+    """Positions of the queries and keys of each sequence."""
     starts = [cumulative.tolist() for cumulative in (cumulative_Q, cumulative_KV)]
     for values, total, name in zip(starts, (total_Q, total_KV), ("Q", "KV"), strict=True):
         if values[0] != 0 or values[-1] > total or values != sorted(values):
@@ -168,8 +168,8 @@ def attention(
     query: Tensor, key: Tensor, value: Tensor, cumulative_Q: Tensor, cumulative_KV: Tensor,
     scale: Any, is_causal: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Output [1, Sq, H, Dv] and lse [1, Sq, H] of the attention of each sequence to itself;
-    queries after the last sequence get output 0 and lse -infinity."""
+    """Output [1, Sq, H, Dv] and lse [1, Sq, H] of self-attention within each sequence. Queries
+    after the last sequence get output 0 and lse -infinity."""
     if isinstance(scale, Tensor):
         query, scale = query * scale, 1.0
     scale = query.shape[-1] ** -0.5 if scale is None else scale
@@ -197,8 +197,8 @@ def _eager(
     return out, functional.pad(lse, (0, 0, 0, total - end), value=-math.inf)
 
 
-# A compiler cannot follow the lengths, which are values: it gets one operation, and another for
-# its gradients.
+# A compiler cannot trace the lengths, which are data: it gets one operation, and another one for
+# the gradients.
 _LENGTHS = "Tensor cumulative_Q, Tensor cumulative_KV, float scale, bool is_causal"
 _compiled = torch.library.custom_op(
     "natten_mps::packed_attention",
