@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Neighborhood attention for PyTorch on Apple GPUs and CPUs.
 
-Importing this package imports no torch; the first use of a name below does.
+Importing this package does not import torch. The first use of one of the names below does.
 """
 
 from importlib import import_module
@@ -71,7 +71,7 @@ _SUBMODULES = frozenset(
 __all__ = sorted([*_HOME, "__version__"])
 
 
-if not TYPE_CHECKING:  # to a type checker it would make any name right
+if not TYPE_CHECKING:  # a type checker would otherwise accept any name
 
     def __getattr__(name: str) -> Any:
         if name in _HOME:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""include/natten_mps.h in ctypes: structs, constants and the one table of functions."""
+"""ctypes mirror of include/natten_mps.h: structs, constants and the table of functions."""
 
 import ctypes
 from ctypes import (
@@ -55,7 +55,7 @@ BIND_BYTES = 2
 BIND_SCRATCH = 3
 MAX_BINDINGS = 31
 
-#: Fields of `Args` that are tensors, in the order of the header.
+#: Fields of `Args` that are tensors, in header order.
 ROLES = (
     "query", "key", "value", "attn", "rpb", "extra_key", "extra_value", "out", "lse", "d_out",
     "d_lse", "d_attn", "d_query", "d_key", "d_value", "d_rpb", "d_extra_key", "d_extra_value",
@@ -213,8 +213,8 @@ class Dispatch(Structure):
     )
 
 
-#: Name of each exported function -> (result, arguments). `args` and `error` of run are plain
-#: addresses, because it is called with packed bytes (see _plan.py).
+#: Name of each exported function -> (result, arguments). `args` and `error` of run are declared as
+#: plain addresses because it is called with packed bytes (see _plan.py).
 FUNCTIONS = {
     "natten_mps_version": (c_char_p, ()),
     "natten_mps_abi_version": (c_uint32, ()),
@@ -262,7 +262,7 @@ FUNCTIONS = {
 
 
 def declare(library: ctypes.CDLL) -> None:
-    """Give every function of the library its types; AttributeError if one is missing."""
+    """Set the types of all library functions; raise AttributeError if a function is missing."""
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, name)
         function.restype = result
@@ -273,7 +273,7 @@ Kind = TypeVar("Kind", bound=Structure)
 
 
 def new(kind: type[Kind]) -> Kind:
-    """A zeroed struct that states its own size."""
+    """Return a zeroed struct with its size field set."""
     value = kind()
     value.size = ctypes.sizeof(kind)
     return value

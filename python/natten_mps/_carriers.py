@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tensors that nothing here computes with: each is refused by name, with what to do instead."""
+"""Unsupported kinds of tensors: each gets an error that names it and says what to use instead."""
 
 import inspect
 import sys
@@ -17,12 +17,12 @@ from ._layout import Misfit, TypeMisfit, UnsupportedMisfit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Names of arguments that are tensors, or lists of them.
+#: Names of arguments that are tensors or lists of tensors.
 _TENSORS = ("query", "key", "value", "attn")
 _SEVERAL = ("outputs", "lse_tensors")
-#: How the names of functions begin that compute.
+#: Prefixes of the names of functions that compute.
 _COMPUTE = ("na1d", "na2d", "na3d", "natten", "neighborhood", "attention", "merge")
-#: What an error has that says it already.
+#: Texts that show that an error already explains the problem.
 _SAID = (
     " nested tensor",
     " sparse tensor",
@@ -34,12 +34,12 @@ _PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1
 
 
 def is_foreign(value: Any) -> bool:
-    """Whether a value is no tensor but stands for one, as the proxies of torch.fx do."""
+    """Whether a value is not a tensor but stands in for one, like a torch.fx proxy."""
     return not isinstance(value, Tensor) and hasattr(type(value), "__torch_function__")
 
 
 def refuse(tensors: Mapping[str, Any]) -> None:
-    """TypeError for what is no tensor, NotImplementedError for a tensor that nothing computes."""
+    """Raise TypeError for non-tensors and NotImplementedError for unsupported tensors."""
     for name, tensor in tensors.items():
         if tensor is None or is_foreign(tensor):
             continue
@@ -55,7 +55,7 @@ def refuse(tensors: Mapping[str, Any]) -> None:
 
 @contextmanager
 def declining(names: Sequence[str], tensors: Sequence[Any]) -> Iterator[None]:
-    """Names the tensor where a subclass, such as torch.masked's, declines to compute."""
+    """Name the tensor in the error if a subclass, such as torch.masked's, declines to compute."""
     try:
         yield
     except TypeError as error:
@@ -75,7 +75,7 @@ def _is_subclass(value: Any) -> bool:
 
 
 def _carrier(tensor: Tensor) -> tuple[str, str] | None:
-    """What carries the values, and the way out; None for strided tensors."""
+    """How a tensor stores its values, and what to use instead; None for strided tensors."""
     if tensor.is_nested:
         return "a nested tensor", _PACKED
     if tensor.layout == torch._mkldnn:  # type: ignore[attr-defined]
@@ -91,14 +91,14 @@ def _carrier(tensor: Tensor) -> tuple[str, str] | None:
 
 
 def is_distributed(tensor: Any) -> bool:
-    """Whether a tensor is a DTensor, which only the operations themselves compute with."""
+    """Whether a tensor is a DTensor, which only the operations themselves support."""
     distributed = sys.modules.get("torch.distributed.tensor")
     return distributed is not None and isinstance(tensor, getattr(distributed, "DTensor", ()))
 
 
 def one_node(function: Function) -> Function:
-    """To the proxies of torch.fx, which know neither shapes nor what is None, the function is one
-    call."""
+    """Make the function a single call for torch.fx proxies, which have no shapes and cannot be
+    compared with None."""
 
     @wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
@@ -113,8 +113,8 @@ def one_node(function: Function) -> Function:
 
 
 def explained(function: Function) -> Function:
-    """One node to torch.fx; and where the function fails because an argument is no tensor, or one
-    of a kind that nothing computes, the error says that."""
+    """Make the function a single node for torch.fx, and explain a failure that is caused by an
+    argument that is not a tensor or is an unsupported kind of tensor."""
 
     @wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
@@ -128,7 +128,7 @@ def explained(function: Function) -> Function:
 
 
 def _explain(function: Any, arguments: Any, options: Any, error: Exception) -> None:
-    """Raise what is to be said of the arguments; nothing if it is said, or nothing is to say."""
+    """Raise a better error if an argument explains the failure and `error` does not say so."""
     try:
         given = inspect.signature(function).bind(*arguments, **options).arguments
     except TypeError:
@@ -147,7 +147,7 @@ def _explain(function: Any, arguments: Any, options: Any, error: Exception) -> N
 
 
 def guard(module: dict[str, Any]) -> None:
-    """Explain the errors of all functions of a module that compute."""
+    """Wrap the computing functions of a module with `explained`."""
     done: dict[int, Any] = {}
     for name, value in list(module.items()):
         if isinstance(value, FunctionType) and name.startswith(_COMPUTE):
@@ -159,7 +159,7 @@ def _flat(values: Any) -> list[Any]:
 
 
 def describe(tensor: Any) -> str:
-    """What carries the values of a tensor that is not plain."""
+    """Describe how a tensor that is not plain stores its values."""
     found = _carrier(tensor) if isinstance(tensor, Tensor) else None
     if found is not None:
         return found[0]

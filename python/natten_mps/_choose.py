@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which backend computes a problem."""
+"""Selects the backend that computes a problem."""
 
 import warnings
 
@@ -9,7 +9,7 @@ from . import _abi, _lib, _plan, backend
 from ._log import logger
 from ._mps import tiers
 
-#: What "auto" comes to by the kind of device.
+#: The backend that "auto" prefers, by device type.
 _BEST = {"cpu": "native", "mps": "metal"}
 
 
@@ -18,8 +18,10 @@ def in_metal_memory(device: torch.device) -> bool:
 
 
 def choose(problem: _plan.Problem, device: torch.device) -> str:
-    """The backend that computes a problem: the chosen one, or with "auto" the first that takes it,
-    which is `pure` where the library has none. Meta tensors have only shapes, for `pure` to give.
+    """Return the backend that computes a problem; raise NotImplementedError if there is none.
+
+    With "auto" it is the preferred backend of the device, or `pure` if that does not support the
+    problem. Meta tensors have only shapes and always use `pure`.
     """
     chosen = backend.choice
     if chosen == "pure" or device.type == "meta":
@@ -46,26 +48,26 @@ def _against(problem: _plan.Problem, device: torch.device, name: str) -> str | N
         return f"tensors are on {device.type} (want cpu or mps)"
     if all(b["name"] != name for b in _lib.backends()):
         return backend.details(name)
-    # A tier comes first: with torch's stream the library may find a GPU that it had not found.
+    # Select the tier first: through torch's stream the library may find a GPU that it missed.
     no_tier = None
     if problem.memory == _abi.METAL and tiers.choice().stream is None:
         no_tier = tiers.choice().why_not()
     return _plan.reasons_against(problem, name) or no_tier
 
 
-#: How the library says that it replaced kernels, see core/metal/backend.go.
+#: How the library reports that it replaced kernels; see core/metal/backend.go.
 PLAINER = "plainer kernels where the tuned ones were refused: "
 
 _warned: set[str] = set()
 
 
 def warn_once(reason: str, kind: str | None = None) -> None:
-    """Say once of each reason, or kind of reasons, that nobody asked for `pure`."""
+    """Warn once per reason, or per kind of reason, that `pure` is used although not requested."""
     _warn(f"natten_mps computes with 'pure' in this process: {reason}", kind or reason)
 
 
 def warn_of_plainer_kernels() -> None:
-    """Say once that the GPU backend had to replace kernels, if it had."""
+    """Warn once if the GPU backend had to replace kernels."""
     _, replaced, why = backend.details("metal").partition(PLAINER)
     if replaced:
         _warn(f"natten_mps uses {PLAINER}{why}", PLAINER)

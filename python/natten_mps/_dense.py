@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Fused attention of a few tokens, for compilers: every query with every key, then a mask.
+"""Fused attention for small inputs under a compiler: all query-key pairs, then a mask.
 
-A compiler makes one or two loops of it, which cost less than the call of an operation does. It has
-no gathers, whose gradients a compiled program would add up in no fixed order.
+A compiler turns this into one or two loops, which are cheaper than calling an operation. It uses no
+gathers: a compiled program would sum their gradients in a nondeterministic order.
 """
 
 import math
@@ -15,19 +15,21 @@ from torch import Tensor
 from .pure import softmax, to_heads_first, to_heads_last, up, window_start
 from .utils.window import Window
 
-#: Multiply-adds of all queries with all keys and values up to which this is worth while: on two
-#: cores it then takes 25 to 50 us less than the call of an operation, with gradients 100 us.
+#: Upper bound on the multiply-adds of all queries with all keys and values. Below it, on two cores,
+#: this saves 25 to 50 us over calling an operation, and 100 us with gradients.
 MOST = 65536
-#: Compilers up to torch 2.10 cannot trace the question whether a size is known, so that there the
-#: comparison itself becomes a condition of the compiled program.
+#: Compilers up to torch 2.10 cannot trace the query whether a size is statically known, so there
+#: the comparison itself becomes a guard of the compiled program.
 _ASKS = tuple(int(part) for part in torch.__version__.split(".")[:2]) > (2, 10)
 
 
 def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_first: bool) -> bool:
-    """Whether `attn` below shall compute a problem: valid queries, keys and values of one shape and
-    nothing else, and so few tokens, of sizes that are known, that a call costs more than the work.
+    """Whether `attn` below should compute a problem.
 
-    Each function and constant that this reads is looked at again before every compiled call.
+    It does if query, key and value are valid, have the same shape and come without other inputs,
+    and if the sizes are static and so small that a call costs more than the work.
+
+    Every function and constant read here becomes a guard, checked before each compiled call.
     """
     query, key, value, *others = inputs
     kernels, dilations, strides, steps, *_ = window
@@ -39,7 +41,7 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
         from torch.fx.experimental.symbolic_shapes import statically_known_true  # imports sympy
 
         small = statically_known_true(small)
-    if not small:  # apart, because the compiler of torch 2.6 makes no bool of a symbol
+    if not small:  # separate, because the compiler of torch 2.6 cannot convert a symbol to bool
         return False
     return bool(
         window.ranges is None
@@ -61,7 +63,7 @@ def takes(inputs: Sequence[Any], window: Window, scale: float | None, heads_firs
 
 
 def _axis_mask(window: Window, axis: int, length: int, device: torch.device) -> Tensor:
-    """[queries, keys] along one axis: which keys a query sees."""
+    """[queries, keys] along one axis: which keys each query sees."""
     dilation = window.dilation[axis]
     query = torch.arange(0, length, window.query_step[axis], device=device)[:, None]
     key = torch.arange(length, device=device)
@@ -74,7 +76,7 @@ def _axis_mask(window: Window, axis: int, length: int, device: torch.device) -> 
 
 
 def _mask(window: Window, lengths: tuple[int, ...], device: torch.device) -> Tensor:
-    """[queries, keys], both flat."""
+    """[queries, keys], both flattened over the axes."""
     rank, total = len(lengths), None
     for axis, length in enumerate(lengths):
         mask = _axis_mask(window, axis, length, device)
@@ -95,7 +97,7 @@ def attn(
     scale: float | None,
     heads_first: bool,
 ) -> tuple[Tensor, Tensor]:
-    """What ops.attn gives for a problem that `takes` accepts."""
+    """Same result as ops.attn, for a problem that `takes` accepts."""
     q, k, v = (to_heads_last(up(t), heads_first) for t in (query, key, value))
     lengths = tuple(k.shape[1:-2])
     for axis, step in enumerate(window.query_step):
@@ -105,7 +107,7 @@ def attn(
     q, k, v = q.flatten(1, -3)[:, :, None], k.flatten(1, -3)[:, None], v.flatten(1, -3)[:, None]
     visible = _mask(window, lengths, query.device)[None, :, :, None]
     factor = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    # 0 * NaN is NaN: what a query does not see is 0. [B, queries, keys, H, D]
+    # Zero the keys and values that a query does not see: 0 * NaN is NaN. [B, queries, keys, H, D]
     k, v = (t.where(visible[..., None], 0) for t in (k, v))
     logits = ((q * k).sum(-1) * factor).masked_fill(~visible, -math.inf)  # [B, queries, keys, H]
     weights, lse, nothing = softmax(logits.transpose(2, 3))

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""From the package's own functions and modules to the operations: a window, tensors, own words."""
+"""Turns the arguments of the public functions into a window and tensors for the operations, and
+errors of the operations into errors of the public functions."""
 
 from typing import Any
 
@@ -13,7 +14,7 @@ from .ops import call
 from .utils.params import make_window, normalize_offset
 from .utils.window import Ranges, Window
 
-#: query_offset, key_offset and full_size, as a caller gives them.
+#: query_offset, key_offset and full_size, as passed by the caller.
 Parts = tuple[Offsets, Offsets, Offsets]
 _WHOLE = (None, None, None)
 

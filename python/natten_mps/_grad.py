@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Gradients of eager calls: by the library, and those of gradients by `pure`."""
+"""Gradients of eager calls: first order by the library, higher order by `pure`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,14 +31,14 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor | None) -> Any:
-        """One gradient an argument of apply."""
+        """One gradient per argument of apply."""
         wanted = ctx.needs_input_grad[2:]
         if all(d is None for d in d_outputs):
             return (None, None, *(None for _ in wanted))
         saved, n = ctx.saved_tensors, len(wanted)
         if not _plain.is_calm() or any(
             d is not None and _plain.kind_of(d) is None for d in d_outputs
-        ):  # is_grads_batched, say
+        ):  # for example with is_grads_batched
             given = _given(d_outputs, saved[n:])
             rule = ctx.prepared.rule()
             return (None, None, *_transforms.gradients(rule, ctx.sizes, wanted, saved, given))
@@ -53,18 +53,18 @@ class _Differentiable(torch.autograd.Function):
 
 
 class NeighborhoodAttention(_Differentiable):
-    """Fused attention; autograd's graph has the name."""
+    """Fused attention; this class name appears in autograd's graph."""
 
 
 class NeighborhoodLogits(_Differentiable):
-    """Logits of the windows."""
+    """Logits of each window."""
 
 
 class NeighborhoodValues(_Differentiable):
-    """Weighted values of the windows."""
+    """Weighted sums of the values in each window."""
 
 
-#: Name of an operation -> its function.
+#: Operation name -> autograd function.
 FUNCTIONS: dict[str, Any] = {
     "attn": NeighborhoodAttention,
     "qk": NeighborhoodLogits,
@@ -73,7 +73,7 @@ FUNCTIONS: dict[str, Any] = {
 
 
 def _given(d_outputs: Tensors, outputs: Tensors) -> list[Tensor | None]:
-    """Gradients of the outputs; out's is needed even where only lse has one."""
+    """Gradients of the outputs; out's is required even if only lse has one."""
     first, *rest = d_outputs
     if first is None:
         assert outputs[0] is not None
@@ -82,7 +82,7 @@ def _given(d_outputs: Tensors, outputs: Tensors) -> list[Tensor | None]:
 
 
 class Gradient(torch.autograd.Function):
-    """The backward pass as an operation that is differentiable itself."""
+    """The backward pass as an operation that is itself differentiable."""
 
     @staticmethod
     def forward(
@@ -92,7 +92,7 @@ class Gradient(torch.autograd.Function):
         wanted: tuple[bool, ...],
         *tensors: Tensor | None,
     ) -> Any:
-        """`tensors`: inputs, kept outputs, gradients of the outputs."""
+        """`tensors`: inputs, saved outputs and gradients of the outputs."""
         n, m = len(prepared.op.inputs), len(prepared.op.outputs)
         inputs, outputs, d_outputs = tensors[:n], tensors[n:-m], tensors[-m:]
         ctx.prepared, ctx.sizes, ctx.wanted = prepared, sizes, wanted
@@ -103,7 +103,7 @@ class Gradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *dd: Tensor | None) -> Any:
-        """Differentiates the gradients that `pure` gives."""
+        """Differentiate the gradients that `pure` computes."""
         prepared: Prepared = ctx.prepared
         n, saved = len(prepared.op.inputs), ctx.saved_tensors
         again = second_order(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A cache that is bounded by the bytes of what it keeps."""
+"""An LRU cache bounded by the total size of its values in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,9 +11,9 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """Values that were made, of at most `capacity` bytes together; the longest unused goes first.
+    """Cached values of at most `capacity` bytes in total; the least recently used is dropped first.
 
-    A value of more than `capacity` bytes is made again each time.
+    A value larger than `capacity` is not cached and is made again on every call.
     """
 
     def __init__(self, capacity: int, size: Callable[[Value], int]) -> None:
@@ -24,7 +24,7 @@ class Kept(Generic[Value]):
         self._lock = _lib.fork_safe_lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, kept or made now."""
+        """Return the value for a key, making and caching it if needed."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

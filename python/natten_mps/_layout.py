@@ -1,33 +1,34 @@
 # SPDX-License-Identifier: MIT
-"""The one validator: sizes of a problem, read off its tensors, or a Misfit that says what is wrong.
+"""The only validator: reads the sizes of a problem off its tensors, or raises a Misfit that says
+what is wrong.
 
-Kinds of Misfit, with their own facts (`name` and `other` are names of tensors):
+Kinds of Misfit with their facts (`name` and `other` are names of tensors):
 
 | kind | facts | what is wrong |
 | --- | --- | --- |
-| type | name, got | no tensor |
+| type | name, got | not a tensor |
 | dims | name, got, want | the number of dimensions |
 | batch, lengths, head_dim, kv_heads, tokens | name, got, other, want | two tensors differ |
-| heads | heads, kv_heads | kv_heads do not divide heads |
-| slots | name, got, want | weights of one query |
-| empty | name, got | the last dimension has no entries |
-| alone | name, other | extra_key without extra_value, or the other way round |
+| heads | heads, kv_heads | kv_heads does not divide heads |
+| slots | name, got, want | number of weights per query |
+| empty | name, got | the last dimension is empty |
+| alone | name, other | extra_key without extra_value, or vice versa |
 | rpb | got, want | shape of the bias |
 | window | name, got | an entry of the window is less than 1 |
-| kernel, span | axis, kernel, dilation, length | the window, or the dilated one, is too long |
-| stride | axis, stride, kernel | the stride is longer than the window |
-| range | axis, name, got, length | a range is no part of its axis |
-| step | axis, got, step | a range begins with a query that is not computed |
-| held | axis, queries, keys, held | queries of the range see keys that are not held |
-| dtype, device | name, got, other, want | tensors of two kinds |
-| element | name, got | a dtype that nothing computes |
+| kernel, span | axis, kernel, dilation, length | the window, or dilated window, exceeds the axis |
+| stride | axis, stride, kernel | the stride exceeds the window |
+| range | axis, name, got, length | a range is not within its axis |
+| step | axis, got, step | a range starts at a query that is not computed |
+| held | axis, queries, keys, held | queries of the range see keys that the tensors lack |
+| dtype, device | name, got, other, want | tensors differ in dtype or device |
+| element | name, got | unsupported dtype |
 | scale | got | not a finite number |
-| sizes | got, want | shape of the samples' sizes |
-| sizes_dtype | got | dtype of the samples' sizes |
-| size | sample, axis, got, least, most | the size of a sample |
+| sizes | got, want | shape of the sample sizes |
+| sizes_dtype | got | dtype of the sample sizes |
+| size | sample, axis, got, least, most | size of one sample |
 
-Every Misfit of shapes also has the facts `op` (name of the operation), `shapes` (by name of
-tensor), `window`, `heads_first` and `hint`, which is text or empty.
+Every Misfit about shapes also has the facts `op` (operation name), `shapes` (by tensor name),
+`window`, `heads_first` and `hint`, which is text and may be empty.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,7 +48,7 @@ Shape = tuple[int, ...]
 
 
 class Misfit(Exception):  # noqa: N818 - base of the three below
-    """Arguments that do not make a problem. `str()` says so in the package's own words."""
+    """Invalid arguments. `str()` describes them with the names that this package uses."""
 
     def __init__(self, kind: str, text: str, facts: dict[str, Any]) -> None:
         super().__init__(text)
@@ -56,19 +57,19 @@ class Misfit(Exception):  # noqa: N818 - base of the three below
 
 
 class ValueMisfit(Misfit, ValueError):  # noqa: N818
-    """Values or shapes that do not fit."""
+    """Inconsistent or invalid values or shapes."""
 
 
 class TypeMisfit(Misfit, TypeError):  # noqa: N818
-    """What is no tensor."""
+    """An argument that is not a tensor."""
 
 
 class UnsupportedMisfit(Misfit, NotImplementedError):  # noqa: N818
-    """What nothing here computes."""
+    """An unsupported dtype or kind of tensor."""
 
 
 class Layout(NamedTuple):
-    """Sizes of a problem, read off its tensors' shapes."""
+    """Sizes of a problem, read off the shapes of its tensors."""
 
     batch: int
     lengths: Shape  # of the whole axes
@@ -77,7 +78,7 @@ class Layout(NamedTuple):
     head_dim: int
     value_dim: int
     extra: int
-    queries: Shape  # held along each axis, and so the keys
+    queries: Shape  # held by the tensors along each axis; the same for keys
     keys: Shape
 
 
@@ -102,7 +103,7 @@ def outputs_of(lengths: Shape, window: Window) -> Shape:
 
 
 def must(good: bool, kind: str, text: Callable[[], str], **facts: Any) -> None:
-    """`text` is called only on failure: formatting would fix the sizes that are traced."""
+    """Raise unless good. `text` is lazy because formatting would specialize traced sizes."""
     if not good:
         raise ValueMisfit(kind, text(), facts)
 
@@ -120,7 +121,7 @@ def _equal(kind: str, what: str, name: str, got: Any, other: str, want: Any) -> 
 
 
 def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool) -> Layout:
-    """Read the sizes of a problem, checking that the shapes fit one another and the window."""
+    """Read the sizes of a problem, and check that shapes match one another and the window."""
     try:
         return _layout(op, shapes, window, heads_first)
     except Misfit as misfit:
@@ -134,7 +135,7 @@ def layout(op: Operation, shapes: Mapping[str, Shape], window: Window, heads_fir
 def _other_order(
     op: Operation, shapes: Mapping[str, Shape], window: Window, heads_first: bool
 ) -> str:
-    """A hint for shapes that do not fit, where they would with heads at their other place."""
+    """A hint if mismatched shapes would match in the other order of heads and axes."""
     try:
         _layout(op, shapes, window, not heads_first)
     except (Misfit, IndexError):
@@ -343,9 +344,9 @@ def _check_range(axis: int, window: Window, ranges: Ranges, queries: int, keys: 
 
 
 def check_held(sizes: Layout, window: Window, lengths: Shape | None = None) -> None:
-    """Refuse a range whose queries see keys that are not held; `lengths`: those of one sample.
+    """Refuse a range whose queries see keys that the tensors lack; `lengths`: sizes of one sample.
 
-    Apart from `layout`, because it would fix offsets that are traced.
+    Separate from `layout`, because it would specialize traced offsets.
     """
     if window.ranges is None:
         return
@@ -377,12 +378,12 @@ def output_shapes(op: Operation, sizes: Layout, window: Window, heads_first: boo
 
 
 def lse_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Element type of lse and of sums."""
+    """Dtype of lse and of accumulators."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def check_kinds(op: Operation, inputs: Tensors) -> None:
-    """Refuse what is no tensor, and tensors of different or unsupported dtypes or devices."""
+    """Refuse non-tensors and tensors of different or unsupported dtypes or devices."""
     given = [(n, t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None]
     for name, t in given:
         if not isinstance(t, Tensor):
@@ -422,7 +423,7 @@ def check_scale(scale: float | None) -> None:
 
 
 def check_sizes(sizes: Tensor, want: Shape) -> None:
-    """Refuse sizes of samples that are not integers `[B, rank]`."""
+    """Refuse sample sizes that are not integers of shape `[B, rank]`."""
     got = tuple(sizes.shape)
     must(
         got == want,
@@ -440,7 +441,7 @@ def check_sizes(sizes: Tensor, want: Shape) -> None:
 
 
 def check_size(sample: int, axis: int, size: int, least: int, most: int) -> None:
-    """Refuse the size of a sample that holds no window, or more than its padded length."""
+    """Refuse a sample that is shorter than a window or longer than its padded length."""
     must(
         least <= size <= most,
         "size",

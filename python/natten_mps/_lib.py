@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Finds, loads and checks the compiled library, once, on first use. Imports no torch."""
+"""Finds, loads and checks the compiled library once, on first use. Does not import torch."""
 
 import ctypes
 import os
@@ -11,12 +11,12 @@ from . import _abi, _rehearsal
 from ._log import logger
 from .version import __version__
 
-#: Path of a library to use in place of the packaged one.
+#: Path of a library to use instead of the packaged one.
 OVERRIDE = "NATTEN_MPS_LIBRARY"
 
 
 class LibraryError(ImportError):
-    """The compiled library is missing, or is not the one that this package needs."""
+    """The compiled library is missing or does not match this package."""
 
 
 class ForkedError(RuntimeError):
@@ -24,7 +24,7 @@ class ForkedError(RuntimeError):
 
 
 def fork_safe_lock() -> threading.Lock:
-    """A lock of a module, which a forked child finds open: the thread that held it is gone."""
+    """A module-level lock that is unlocked in a forked child, where its owner no longer exists."""
     lock = threading.Lock()
     os.register_at_fork(after_in_child=lock._at_fork_reinit)  # type: ignore[attr-defined]
     return lock
@@ -34,12 +34,12 @@ _lock = fork_safe_lock()
 _library: ctypes.CDLL | None = None
 _failure: LibraryError | None = None
 
-#: Whether this process inherited a started Go runtime by fork(), whose threads are gone.
+#: Whether this process inherited a started Go runtime through fork(), without its threads.
 forked = False
 
 
 def path() -> Path:
-    """Where the library is expected."""
+    """Where the library is expected to be."""
     override = os.environ.get(OVERRIDE)
     if override:
         return Path(override)
@@ -50,8 +50,8 @@ def path() -> Path:
 def library() -> ctypes.CDLL:
     """The loaded library.
 
-    Raises LibraryError (an ImportError) when it is missing or does not match this package, and
-    ForkedError in a child of a process that had loaded it.
+    Raises LibraryError (an ImportError) if it is missing or does not match this package, and
+    ForkedError if the process that loaded it has since forked into this one.
     """
     if forked:
         raise ForkedError(
@@ -146,7 +146,7 @@ _ERRORS = {
 
 
 def raise_for(error: _abi.Error) -> None:
-    """Raise what a failed call's error struct says."""
+    """Raise the exception that an error struct describes."""
     text = error.message.decode("utf-8", "replace")
     raise _ERRORS.get(error.status, RuntimeError)(text)
 
@@ -158,7 +158,7 @@ def check(status: int, error: _abi.Error) -> None:
 
 
 def backends() -> list[dict[str, object]]:
-    """Name, availability and details of each backend of the library, in the order tried."""
+    """Name, availability and details of each backend of the library, in order of preference."""
     found: list[dict[str, object]] = []
     info, error = _abi.new(_abi.BackendInfo), _abi.new(_abi.Error)
     while library().natten_mps_backend(len(found), info, error) == _abi.OK:

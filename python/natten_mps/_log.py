@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The package's logger; NATTEN_LOG_LEVEL (debug, info, warning, error, a number) sets its level."""
+"""The package's logger; NATTEN_LOG_LEVEL (debug, info, warning, error, number) sets its level."""
 
 import logging
 import os

@@ -18,23 +18,23 @@ _OPERATIONS = {op.name: op for op in (_operation.ATTN, _operation.QK, _operation
 
 
 class Layer(NamedTuple):
-    """One attention of a model, in the order in which the model computed it."""
+    """One attention call of a model; layers are listed in the order of the calls."""
 
-    name: str  # path of the innermost module that computed it
+    name: str  # path of the innermost module that made the call
     tokens: tuple[int, ...]  # per axis
     heads: int
     kernel_size: tuple[int, ...]
     dilation: tuple[int, ...]
     is_causal: tuple[bool, ...]
-    seen: float  # keys that a query sees, on average, over the number of tokens
-    reach: tuple[int, ...]  # receptive field of the middle token: span per axis in first tokens
-    receptive_field: float  # share of the first layer's tokens in it
+    seen: float  # keys that a query sees on average, divided by the number of tokens
+    reach: tuple[int, ...]  # span of the middle token's receptive field, in first-layer tokens
+    receptive_field: float  # share of the first layer's tokens in the receptive field
     cost: float  # multiply-adds
-    full_cost: float  # of full attention on the same tokens
+    full_cost: float  # cost of full attention on the same tokens
 
     @property
     def share(self) -> float:
-        """Cost in units of full attention's."""
+        """Cost as a fraction of the cost of full attention."""
         return self.cost / self.full_cost
 
 
@@ -45,11 +45,11 @@ class _Call(NamedTuple):
     heads: int
     window: Window
     samples: int
-    channels: int  # that one pair of a query and a key multiplies
+    channels: int  # multiplied for each query-key pair
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes each attention with the module that computes it."""
+    """Records each attention call together with the module that makes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,20 +69,20 @@ class _Recorder(TorchDispatchMode):
         rule = (tuple(given[part]) for part in Window._fields[:5])
         window = Window(*rule)  # type: ignore[arg-type]  # the sixth has a default
         first, second = (given[n] for n in _OPERATIONS[name].inputs[:2])
-        # The second input is the key, or the value of av: it has a row for every token.
+        # The second input, which is key or, for av, value, has a row for every token.
         tokens = tuple(second.shape[2:-1] if given["heads_first"] else second.shape[1:-2])
         heads = first.shape[1 if given["heads_first"] else -2]
         channels = second.shape[-1] + (given["value"].shape[-1] if name == "attn" else 0)
         call = _Call(name, self.modules[-1], tokens, heads, window, first.shape[0], channels)
         if name == "av" and self.calls and self.calls[-1].operation == "qk":
-            # The second half of the attention whose logits came before.
+            # The second half of an attention whose logits were recorded before.
             call = call._replace(channels=channels + self.calls.pop().channels)
         self.calls.append(call)
 
 
 @contextmanager
 def _watched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Tell the recorder which module is computing; the model is in evaluation mode meanwhile."""
+    """Tell the recorder which module is running; keep the model in evaluation mode meanwhile."""
     training = {module: module.training for module in model.modules()}
     handles = []
     for name, module in model.named_modules():
@@ -105,7 +105,7 @@ def _watched(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 
 def layers(model: nn.Module, inputs: Any) -> list[Layer]:
-    """The attention layers of a model that one call computes."""
+    """The attention layers that one call of a model computes."""
     recorder = _Recorder()
     with _watched(model, recorder), torch.no_grad(), recorder:
         model.eval()
@@ -124,8 +124,8 @@ def layers(model: nn.Module, inputs: Any) -> list[Layer]:
 
 
 def _described(calls: Sequence[_Call]) -> Iterator[Layer]:
-    """Follow the receptive field from layer to layer, one axis at a time: windows are products
-    over the axes, and so are receptive fields."""
+    """Follow the receptive field from layer to layer, one axis at a time: windows, and therefore
+    receptive fields, are products over the axes."""
     first = calls[0].tokens
     fields = [torch.eye(n, dtype=torch.bool) for n in first]
     for call in calls:
@@ -160,14 +160,14 @@ def _described(calls: Sequence[_Call]) -> Iterator[Layer]:
 def _seen(
     length: int, kernel: int, dilation: int, stride: int, query_step: int, causal: bool
 ) -> Tensor:
-    """[queries, keys] along one axis: which keys a query sees."""
+    """[queries, keys] along one axis: which keys each query sees."""
     from .viz import visible_keys
 
     return visible_keys(length, kernel, dilation, stride, causal)[::query_step]
 
 
 def _resized(field: Tensor, length: int) -> Tensor:
-    """Rows for another number of tokens: fewer ones stand for several, more ones share one."""
+    """Resample rows to another number of tokens: fewer tokens merge rows, more repeat them."""
     if field.shape[0] == length:
         return field
     edges = torch.arange(length + 1) * field.shape[0] / length
@@ -211,7 +211,7 @@ def table(described: Sequence[Layer]) -> str:
 
 
 def draw(described: Sequence[Layer], figure: Any) -> None:
-    """Bars of what each layer sees, of the receptive field after it, and of its cost."""
+    """Draw bars of what each layer sees, of the receptive field after it, and of its cost."""
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     places = range(len(described))
     labels = []

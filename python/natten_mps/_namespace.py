@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""torch.ops.natten_mps, which outlives the package's modules: a second import takes it over."""
+"""torch.ops.natten_mps outlives this package's modules: importing them again redefines it."""
 
 import torch
 
-# The namespace is torch's own object, so that what is kept at it survives as long as it does.
+# The namespace is an object of torch, so its attributes live as long as torch does.
 _KEPT = "_libraries_of_the_last_import"
 
 
 def define() -> torch.library.Library:
-    """The library in which this import defines operations; those of one before are taken back."""
+    """Return the library that defines the operations; removes those of an earlier import."""
     held = vars(torch.ops.natten_mps).get(_KEPT, [])
     while held:
         held.pop()._destroy()
@@ -16,7 +16,7 @@ def define() -> torch.library.Library:
 
 
 def extend() -> torch.library.Library:
-    """A library that adds to those operations."""
+    """Return a library that adds to these operations."""
     return _keep(torch.library.Library("natten_mps", "FRAGMENT"))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The three operations: names and order of their tensors, and where each is computed."""
+"""The three operations: names and order of their tensors, and the functions that compute them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from . import _abi, pure
 
 
 class Operation(NamedTuple):
-    """One of the three operations; names are those of the header's tensors."""
+    """One of the three operations; tensors have the names used in the header."""
 
     name: str
     inputs: tuple[str, ...]
@@ -47,5 +47,5 @@ AV = Operation(
     pure.av,
 )
 
-#: By name.
+#: Operations by name.
 OPERATIONS = {op.name: op for op in (ATTN, QK, AV)}

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is positively known to be an ordinary eager call of ordinary tensors.
+"""Recognizes ordinary eager calls on ordinary tensors.
 
 The test fails closed: of everything that torch may wrap around a tensor or a call, only what is
-listed here may go straight to a backend. All else goes through the dispatcher (see _torch_ops).
+listed here goes straight to a backend. All other calls use the dispatcher (see _torch_ops).
 """
 
 import torch
@@ -16,7 +16,7 @@ _keys = torch._C._dispatch_keys
 
 
 def _bits(*names: str) -> int:
-    """Bits of dispatch keys, as far as this version of torch has them."""
+    """Bits of the dispatch keys that this version of torch has."""
     bits = 0
     for name in names:
         key = getattr(DispatchKey, name, None)
@@ -25,12 +25,12 @@ def _bits(*names: str) -> int:
     return bits
 
 
-#: What torch includes for a thread that nothing traces, transforms or watches.
+#: Keys that torch includes for a thread without tracing, transforms or modes.
 _CALM = _bits("BackendSelect", "ADInplaceOrView")
-#: Excluded while autocast is off; the devices that the package's backends compute on.
+#: Keys that are excluded while autocast is off, on the devices that the backends support.
 _AUTOCAST = _bits("AutocastCPU", "AutocastMPS") & ~_bits("CPU", "MPS")
 _DENSE = {_bits("CPU"): "cpu", _bits("MPS"): "mps"}
-#: What a plain tensor has beside its backend, unless it was made in inference mode.
+#: Keys of a plain tensor besides its backend's, unless it was made in inference mode.
 _USUAL = _bits("ADInplaceOrView", "AutocastCPU", "AutocastMPS", "AutogradCPU", "AutogradMPS")
 _BACKENDS = _bits("AutogradCPU") & _bits("CPU") | _bits("AutogradMPS") & _bits("MPS")
 _USUAL &= ~_BACKENDS
@@ -39,7 +39,7 @@ _known: dict[int, str | None] = {}
 
 
 def is_calm() -> bool:
-    """Whether nothing traces, transforms or watches this thread's calls of operations."""
+    """Whether no tracing, transform or mode sees the operations that this thread calls."""
     return (
         not _include().raw_repr() & ~_CALM
         and torch.autograd.forward_ad._current_level < 0
@@ -48,8 +48,8 @@ def is_calm() -> bool:
 
 
 def _only_default_devices() -> bool:
-    """Whether the modes that see calls of functions are those of torch.set_default_device, which
-    matter only to functions that make tensors of nothing."""
+    """Whether the only active function modes are those of torch.set_default_device, which affect
+    only functions that create tensors."""
     from torch.overrides import _get_current_function_mode_stack
     from torch.utils._device import DeviceContext
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Plans of the compiled library, and the cheapest way from tensors to one call of it."""
+"""Plans of the compiled library, and a low-overhead way to run them on tensors."""
 
 import ctypes
 import struct
@@ -24,7 +24,7 @@ _ARGS_BYTES = ctypes.sizeof(_abi.Args)
 
 
 class Problem(NamedTuple):
-    """natten_mps_problem, hashable; `axes` holds (length, kernel, dilation, stride, query_step,
+    """A hashable natten_mps_problem; `axes` holds (length, kernel, dilation, stride, query_step,
     causal) for each axis."""
 
     op: int
@@ -41,7 +41,7 @@ class Problem(NamedTuple):
     ragged: bool
     mask_first: bool
     axes: tuple[tuple[int, int, int, int, int, bool], ...]
-    #: (first query, queries, first key, keys) of each axis; empty: whole axes.
+    #: (first query, queries, first key, keys) of each axis; empty for whole axes.
     ranges: tuple[tuple[int, int, int, int], ...] = ()
 
     def struct(self) -> _abi.Problem:
@@ -66,7 +66,7 @@ class Problem(NamedTuple):
 
 
 def reasons_against(problem: Problem, backend: str) -> str | None:
-    """Why the library's backend does not take the problem; None if it does."""
+    """Why a backend of the library does not support the problem; None if it does."""
     error = _abi.new(_abi.Error)
     status = _lib.library().natten_mps_supports(problem.struct(), backend.encode(), error)
     if status == _abi.UNSUPPORTED:
@@ -75,7 +75,7 @@ def reasons_against(problem: Problem, backend: str) -> str | None:
     return None
 
 
-#: What each operation writes.
+#: Outputs of each operation.
 _WRITES = {
     _abi.ATTN_FORWARD: ("out", "lse"),
     _abi.ATTN_BACKWARD: ("d_query", "d_key", "d_value", "d_rpb", "d_extra_key", "d_extra_value"),
@@ -85,7 +85,7 @@ _WRITES = {
     _abi.AV_BACKWARD: ("d_attn", "d_value", "d_extra_value"),
 }
 
-#: Largest error that CheckedPlan allows, in units of the largest value or of 1.
+#: Largest error that CheckedPlan allows, relative to the largest value or to 1.
 ALLOWED = {
     torch.float64: 1e-9,
     torch.float32: 2e-4,
@@ -95,14 +95,14 @@ ALLOWED = {
 
 
 class Plan:
-    """A prepared problem. Destroyed with its last reference, so that an evicted plan which
-    another thread is about to run stays alive until then."""
+    """A prepared problem. It is destroyed with its last reference, so a plan that is evicted from
+    the cache while another thread is about to run it stays alive."""
 
     def __init__(
         self, problem: Problem, backend: str, roles: Sequence[str], heads_first: bool
     ) -> None:
-        """`roles` names the tensors that `run` will be given, in that order; `heads_first` says how
-        their dimensions are ordered."""
+        """`roles` names the tensors that `run` gets, in this order; `heads_first` says how their
+        dimensions are ordered."""
         library = _lib.library()
         handle, error = ctypes.c_uint64(), _abi.new(_abi.Error)
         status = library.natten_mps_plan_create(
@@ -118,7 +118,7 @@ class Plan:
         self._locate = None if stream is None else stream.locate
         self._destroy = library.natten_mps_plan_destroy
         self._roles, self._heads_first = tuple(roles), heads_first
-        #: In the order of the header: position in `roles`, role, order of dimensions.
+        #: In header order: position in `roles`, role, order of dimensions.
         self._fields = sorted(
             [
                 (i, role, _order(role, len(problem.axes), heads_first))
@@ -134,11 +134,11 @@ class Plan:
 
     @property
     def handle(self) -> int:
-        """The library's number of the plan."""
+        """The library's handle of the plan."""
         return self._handle
 
     def info(self) -> dict[str, object]:
-        """Backend, chosen kernels and borrowed memory."""
+        """Backend, selected kernels and temporary memory."""
         info, error = _abi.new(_abi.PlanInfo), _abi.new(_abi.Error)
         _lib.check(_lib.library().natten_mps_plan_info_get(self._handle, info, error), error)
         return {
@@ -148,11 +148,10 @@ class Plan:
         }
 
     def run(self, tensors: Sequence[Tensor | None], sizes: Tensor | None = None) -> None:
-        """One call of the library, with the GIL released.
+        """Call the library once, with the GIL released.
 
-        `tensors` go by the plan's roles; None is a tensor that the operation can do without. An
-        input is copied only if its last dimension is not dense. `sizes` is a dense int64 host
-        tensor.
+        `tensors` are in the order of the plan's roles; an optional tensor may be None. An input is
+        copied only if its last dimension is not dense. `sizes` is a dense int64 tensor on the CPU.
         """
         if _lib.forked:
             _lib.library()  # raises
@@ -164,7 +163,7 @@ class Plan:
             if tensor is not None:
                 given |= bit
                 strides = tensor.stride()
-                if strides[-1] != 1 and tensor.shape[-1] > 1:  # never an output: see Prepared
+                if strides[-1] != 1 and tensor.shape[-1] > 1:  # never an output; see Prepared
                     tensor = tensor.contiguous()
                     strides = tensor.stride()
                 used[role] = tensor
@@ -188,8 +187,8 @@ class Plan:
         return None
 
     def _packer(self, given: int) -> Callable[..., bytes]:
-        """Writes the args struct of one set of given tensors: their address, byte offset and
-        strides at the fields' fixed places, zeros elsewhere."""
+        """Build a function that packs the args struct for one set of given tensors: address, byte
+        offset and strides at the fields' fixed places, zeros elsewhere."""
         fields = ["64x"] * len(_abi.ROLES)
         for i, (_, role, _) in enumerate(self._fields):
             if given >> i & 1:
@@ -202,11 +201,10 @@ class Plan:
 
 
 class CheckedPlan(Plan):
-    """A plan whose every result is compared with the reference: what NATTEN_MPS_VERIFY=always
-    makes."""
+    """A plan that compares every result with the reference, for NATTEN_MPS_VERIFY=always."""
 
     def run(self, tensors: Sequence[Tensor | None], sizes: Tensor | None = None) -> None:
-        """As Plan.run; ArithmeticError if a result is wrong."""
+        """Like Plan.run; raises ArithmeticError if a result is wrong."""
         super().run(tensors, sizes)
         problem = self.problem._replace(memory=_abi.HOST)
         reference = Plan(problem, "reference", self._roles, self._heads_first)
@@ -239,7 +237,7 @@ _spare_errors: list[_abi.Error] = []
 
 
 def _unaligned(tensor: Tensor | None) -> TypeGuard[Tensor]:
-    """Whether a tensor, as torch.frombuffer may give one, lies between its elements' addresses."""
+    """Whether a tensor is not aligned to its element size, as torch.frombuffer allows."""
     return tensor is not None and tensor.data_ptr() % tensor.element_size() != 0
 
 
@@ -253,7 +251,7 @@ def _dims(role: str, rank: int) -> int:
 
 
 def _order(role: str, rank: int, heads_first: bool) -> tuple[int, ...] | None:
-    """Where the header's dimensions of a role are found in our tensors; None: in place."""
+    """Permutation from our dimensions to the header's order for a role; None: same order."""
     name = role.removeprefix("d_")
     if not heads_first or name == "rpb":
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """torch.ops.natten_mps.na{1,2,3}d_{qk,av,fwd,varlen_fwd}, natten-mps 0.3.3's names.
 
-Each is made of the function of natten_mps.functional, so autograd, meta tensors and compilers see
-the operations of _torch_ops below it.
+Each calls the function of natten_mps.functional, so autograd, meta tensors and compilers see
+the operations of _torch_ops underneath.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def register(
     fused: Callable[..., Any],
     varlen: Callable[..., Any],
 ) -> None:
-    """Register the four operations of a rank in terms of its public functions."""
+    """Register the four operations of a rank, implemented by its public functions."""
     sizes = f"Tensor {_SIZES[rank]}, int[] kernel_size, int[] dilation, float? scale"
     fused_rule = "int[] kernel_size, int[] stride, int[] dilation, bool[] is_causal, float? scale"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prepared problems: every decision taken that does not depend on the data, and their cache."""
+"""Prepared problems: all decisions that do not depend on the data, and a cache of them."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -33,7 +33,7 @@ _NO_LABEL = nullcontext()
 
 
 class Prepared:
-    """A problem with every decision taken that does not depend on the data."""
+    """A problem with all decisions made that do not depend on the data."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Prepared:
         self._sizes_shape = (sizes.batch, len(sizes.lengths))
         self.backend = choose(self._problem, first.device)
         self._auto = backend.choice == "auto"
-        self._fresh = True  # a plan is new, and its first run may find kernels refused
+        self._fresh = True  # the first run of a new plan may find that kernels are refused
         self.plan: _plan.Plan | None = None
         self._backward: _plan.Plan | None = None
         if self.backend != "pure":
@@ -78,19 +78,19 @@ class Prepared:
         return kind(problem, self.backend, roles, self.heads_first)
 
     def _look_back(self) -> None:
-        """After a plan's first run."""
+        """Check for replaced kernels after a plan's first run."""
         self._fresh = False
         if self.backend == "metal":
             warn_of_plainer_kernels()
 
     def _give_up(self, refusal: NotImplementedError) -> None:
-        """Leave to `pure` what the GPU refuses, unless somebody asked for this backend."""
+        """Fall back to `pure` if the GPU refuses the problem, unless this backend was requested."""
         if not self._auto:
             raise refusal
         warn_once(f"backend {self.backend!r} cannot compute this problem: {refusal}", "kernels")
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
-        """The operation in PyTorch's own operations."""
+        """Compute with PyTorch's own operations."""
         if sizes is not None and not sizes.is_meta:
             self._check_sizes(self.host_sizes(sizes))
         with self._label("", "pure"):
@@ -103,18 +103,18 @@ class Prepared:
             )
 
     def rule(self) -> Rule:
-        """The operation for what goes through the dispatcher."""
+        """The operation and its non-tensor arguments, for the dispatcher."""
         return Rule(self.op, self.window, self.scale, self.heads_first)
 
     def host_sizes(self, sizes: Tensor | None) -> Tensor | None:
-        """A checked copy of the sizes, for the library, which nobody changes before backward."""
+        """A checked copy of the sizes for the library, safe from changes before backward."""
         if sizes is None:
             return None
         check_sizes(sizes, self._sizes_shape)
         return sizes.detach().to("cpu", torch.int64, copy=True).contiguous()
 
     def _check_sizes(self, sizes: Tensor | None) -> None:
-        """What the library checks itself."""
+        """Check sizes for `pure`; the library checks them itself."""
         assert sizes is not None
         for sample, lengths in enumerate(sizes.tolist()):
             for axis, (size, rule) in enumerate(zip(lengths, self._problem.axes, strict=True)):
@@ -122,14 +122,14 @@ class Prepared:
             check_held(self._layout, self.window, lengths)
 
     def _label(self, direction: str, name: str | None = None) -> AbstractContextManager[Any]:
-        """Names the work in profiles; nothing where no profiler runs."""
+        """Label the work for profilers; does nothing if no profiler is running."""
         if not torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
             return _NO_LABEL
         what = f"natten_mps::{self.op.name}{direction}[{name or self.backend}]"
         return torch.autograd.profiler.record_function(what)
 
     def forward(self, inputs: Tensors, sizes: Tensor | None, first_only: bool = False) -> Any:
-        """Run the plan: (out, lse), or the only output; with `first_only` no lse is computed."""
+        """Run the plan: (out, lse) or the only output; with `first_only`, lse is not computed."""
         assert self.plan is not None
         device = self._device
         wanted = self.outputs[:1] if first_only else self.outputs
@@ -156,7 +156,7 @@ class Prepared:
         sizes: Tensor | None,
         wanted: Sequence[bool],
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of the inputs that are wanted, None for the others."""
+        """Gradients of the inputs in `wanted`; None for the others."""
         op = self.op
         grads = tuple(
             torch.empty(t.shape, dtype=t.dtype, device=t.device) if t is not None and want else None
@@ -180,7 +180,7 @@ class Prepared:
     def _pure_backward(
         self, inputs: Tensors, d_outputs: Tensors, sizes: Tensor | None, wanted: Tensors
     ) -> Tensors:
-        """Gradients of those inputs that `wanted` has a tensor for."""
+        """Gradients of the inputs for which `wanted` has a tensor."""
         with torch.enable_grad():
             leaves = [
                 None if t is None else t.detach().requires_grad_(want is not None)
@@ -199,7 +199,7 @@ class Prepared:
 
 
 def _fill(outputs: Tensors, results: Any) -> None:
-    """Copy what `pure` gave to the tensors that were promised."""
+    """Copy the results of `pure` into the allocated outputs."""
     several = isinstance(results, (tuple, list))
     for output, result in zip(outputs, results if several else (results,), strict=False):
         if output is not None:
@@ -245,14 +245,14 @@ def _c_ranges(sizes: Layout, window: Window) -> tuple[tuple[int, int, int, int],
     return tuple(zip(query, sizes.queries, key, sizes.keys, strict=True))
 
 
-#: How many problems stay prepared; the oldest is dropped first.
+#: Maximum number of cached problems; the oldest is dropped first.
 CAPACITY = 512
 _prepared: dict[tuple[Any, ...], Prepared] = {}
 _lock = _lib.fork_safe_lock()
 
 
 def kinds_of(inputs: Tensors) -> list[Any]:
-    """What `prepare` tells tensors by: shape, dtype and device of each, or None."""
+    """The part of the key of `prepare` that describes tensors: shape, dtype and device, or None."""
     return [None if t is None else (t.shape, t.dtype, _device(t)) for t in inputs]
 
 
@@ -270,9 +270,9 @@ def prepare(
     ragged: bool,
     heads_first: bool,
 ) -> Prepared:
-    """The prepared problem of these tensors, from the cache if it is there.
+    """Return the prepared problem for these tensors, from the cache if possible.
 
-    `kinds` is kinds_of(inputs). The cache's key holds nothing that anyone can change.
+    `kinds` is kinds_of(inputs). The cache key contains only immutable values.
     """
     key = (
         op.name,

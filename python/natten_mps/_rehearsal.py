@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Whether Go's runtime starts in this process, tried in a child.
+"""Tests in a child process whether Go's runtime can start in this process.
 
-A runtime that cannot start ends the process: it wants some address space and threads, and reads
-variables of the environment. Where any of these is out of the ordinary, a forked child, which
-inherits them all, loads the library first. Elsewhere this costs a few system calls.
+A Go runtime that cannot start kills the process. It needs address space and threads, and it reads
+environment variables. If any of these is unusual, a forked child, which inherits them all, loads
+the library first. Otherwise the check costs a few system calls.
 """
 
 import ctypes
@@ -19,20 +19,20 @@ import time
 import warnings
 from pathlib import Path
 
-#: Variables with which Go's runtime can refuse to start.
+#: Environment variables that can keep Go's runtime from starting.
 VARIABLES = ("GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT")
-#: A limit below this is out of the ordinary.
+#: A limit below this is unusual.
 FEW_THREADS = 4096
-#: What a run may need after the start: bytes of address space, and threads besides one a processor.
+#: What a run may need after startup: bytes of address space, and threads beyond one per processor.
 ROOM, SPARE_THREADS = 256 << 20, 4
-#: Bytes of address space that a trial may take.
+#: Limit on the child's address space, in bytes.
 MOST = (3 << 30) + (os.cpu_count() or 1) * (32 << 20)
-#: Seconds after which a child is given up.
+#: Timeout of the child in seconds.
 PATIENCE = 30.0
 
 
 def why_not(library: Path) -> str | None:
-    """Why Go's runtime does not start here; None if it does, or if nothing suggests otherwise."""
+    """Why Go's runtime does not start here; None if it does or if nothing is unusual."""
     unusual = _unusual()
     if not unusual or not hasattr(os, "fork"):
         return None
@@ -63,7 +63,7 @@ def _user_threads() -> float:
 def group_threads(
     listed: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """The least limit of the control groups that this process is in, of either version."""
+    """The lowest thread limit of this process's control groups (cgroup version 1 or 2)."""
     least = math.inf
     try:
         groups = listed.read_text().splitlines()
@@ -80,7 +80,7 @@ def group_threads(
                 break
             try:
                 least = min(least, float((group / "pids.max").read_text()))
-            except (OSError, ValueError):  # not there, or "max"
+            except (OSError, ValueError):  # missing, or "max"
                 continue
     return least
 
@@ -88,7 +88,7 @@ def group_threads(
 def _try(library: Path) -> str | None:
     heard, speaks = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of fork() beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork() in a process with threads
         child = os.fork()
     if child == 0:
         _play(library, speaks)
@@ -103,7 +103,7 @@ def _try(library: Path) -> str | None:
 
 
 def _listen(heard: int, child: int) -> bytes:
-    """What the child says until it ends, which it is made to do when patience is out."""
+    """Read the child's output until it exits; kill it after the timeout."""
     text, until = b"", time.monotonic() + PATIENCE
     with open(heard, "rb", buffering=0) as pipe:
         while select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
@@ -116,7 +116,7 @@ def _listen(heard: int, child: int) -> bytes:
 
 
 def _bound() -> None:
-    """Let no trial take the machine's memory: a runtime told to start a million threads tries."""
+    """Limit memory: a runtime that is configured to start a million threads would use it all."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
@@ -128,7 +128,7 @@ def _bound() -> None:
 
 
 def _play(library: Path, speaks: int) -> None:
-    """In the child: load the library and take the room that a run may need; never returns."""
+    """In the child: load the library and allocate what a run may need; never returns."""
     status = 1
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
@@ -141,7 +141,7 @@ def _play(library: Path, speaks: int) -> None:
         for _ in range((os.cpu_count() or 1) + SPARE_THREADS):
             threading.Thread(target=done.wait, daemon=True).start()
         status = 0
-    except BaseException as error:  # nothing may get out into the parent's program
+    except BaseException as error:  # no exception may propagate into the parent's program
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
     finally:
         os._exit(status)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Gradients of gradients, by the operations of `pure`."""
+"""Second-order gradients, through the operations of `pure`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ Tensors = Sequence[Tensor | None]
 def second_order(
     function: Any, inputs: Tensors, d_outputs: Tensors, wanted: Sequence[bool], dd: Tensors
 ) -> list[Tensor | None]:
-    """Gradients, for all inputs and d_outputs, of the vector-Jacobian product of `function` at
-    `inputs` with `d_outputs`, given the gradients `dd` of its wanted results."""
+    """Gradients with respect to all inputs and d_outputs of the vector-Jacobian product of
+    `function` at `inputs` with `d_outputs`, given the gradients `dd` of its wanted results."""
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Aliases cut the graph: one input may be computed from another.
+        # Aliases cut the graph between inputs: one may have been computed from another.
         x = [None if t is None else t.view_as(t) for t in inputs]
         d = [None if t is None else t.view_as(t) for t in d_outputs]
         result = function(*x)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The operations as torch.ops.natten_mps.{attn,qk,av} and their *_backward.
 
-This is the way of all calls that are not positively known to be plain: torch.compile, torch.export,
-fake tensors, dispatch modes such as the FLOP counter, subclasses, torch.func. Recorded traces
-(torch.jit.trace), forward mode and second order under torch.func get the operations of `pure`, and
+All calls that are not known to be plain go through here: torch.compile, torch.export, fake tensors,
+dispatch modes such as the FLOP counter, tensor subclasses and torch.func. Recorded traces
+(torch.jit.trace), forward mode and second order under torch.func use the operations of `pure`, and
 tiny problems under torch.compile those of `_dense`.
 """
 
@@ -32,7 +32,7 @@ _RULE = (
     " bool mask_first, float? scale, bool heads_first"
 )
 _RULE_LENGTH = 9
-#: Not of the rule, which older exported programs have in these places: see _transforms.flat_ranges.
+#: Comes after the rule, whose positions programs exported earlier rely on: see flat_ranges.
 _RANGES = "SymInt[]? ranges=None"
 
 
@@ -40,7 +40,7 @@ def _never() -> bool:
     return False
 
 
-#: torch 2.6 has no such function; there a small program is exported as `pure`'s own operations.
+#: torch 2.6 lacks this function; there a small program is exported as the operations of `pure`.
 _is_exporting = getattr(torch.compiler, "is_exporting", _never)
 
 
@@ -64,7 +64,7 @@ def call(
     sizes: Tensor | None,
     heads_first: bool,
 ) -> Any:
-    """The operation for tensors that are traced, transformed, watched or of another kind."""
+    """Compute on tensors that are traced, transformed, observed or not plain."""
     if torch.compiler.is_compiling():
         return _compiled(op, inputs, window, scale, sizes, heads_first)
     refuse(dict(zip(op.inputs, inputs, strict=True)) | {"sizes": sizes})
@@ -94,11 +94,11 @@ def _compiled(
     sizes: Tensor | None,
     heads_first: bool,
 ) -> Any:
-    """The operation for torch.compile and torch.export; values are checked at run."""
+    """Compute under torch.compile and torch.export; values are checked at run time."""
     if (
         op is _operation.ATTN
         and sizes is None
-        and backend.choice in ("auto", "pure")  # else the chosen one is left its work
+        and backend.choice in ("auto", "pure")  # otherwise use the selected backend
         and not _is_exporting()
         and _dense.takes(inputs, window, scale, heads_first)
     ):
@@ -124,8 +124,8 @@ def _window(rule: Sequence[Any], flat: Sequence[int] | None) -> Window:
 
 
 class _Call:
-    """The arguments of a registered operation: tensors, the window rule, `rest` others, ranges,
-    which torch leaves out where they are None."""
+    """The arguments of a registered operation: tensors, the window rule, `rest` further arguments,
+    and ranges, which torch omits if they are None."""
 
     def __init__(
         self, op: Operation, tensors: int, arguments: Sequence[Any], rest: int = 0
@@ -180,7 +180,7 @@ def _forward(op: Operation) -> Callable[..., Any]:
 
 
 def decomposition(op: Operation) -> Callable[..., Any]:
-    """The operation in standard ones; torch.onnx.export finds it by itself."""
+    """The operation in terms of standard ones; torch.onnx.export finds it automatically."""
 
     def decomposition(*arguments: Any) -> Any:
         call = _Call(op, len(op.inputs), arguments)
@@ -236,7 +236,7 @@ _AUTOGRAD_KEYS = (
 
 @contextmanager
 def _autograd_again() -> Iterator[None]:
-    """Autograd inside an operation's implementation, which lies below it."""
+    """Enable autograd inside an operation's implementation, which runs below the autograd key."""
     include = torch._C._dispatch_tls_local_include_set()
     exclude = torch._C._dispatch_tls_local_exclude_set()
     for key in _AUTOGRAD_KEYS:
@@ -268,7 +268,7 @@ def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> T
 
 
 def _dense_rows(tensor: Tensor) -> Tensor:
-    """A dense tensor, in strides too where a dimension is 1: those that fake results have."""
+    """A dense tensor whose strides also match those of fake results in dimensions of size 1."""
     return tensor.contiguous().flatten().view(tensor.shape)
 
 
@@ -384,8 +384,8 @@ def _define(op: Operation) -> None:
 
 
 def _count_flops(op: Operation) -> None:
-    """Multiply-adds of a window's products count as two; the backward passes of the split
-    operations make two such products of one, that of the fused one five of two."""
+    """Count each multiply-add of a window's products as two. The backward pass of a split operation
+    has two products for one in the forward pass, that of the fused operation five for two."""
     n = len(op.inputs)
 
     def products(call: _Call) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The operations under torch.func: reverse mode and vmap stay with the backends.
+"""The operations under torch.func: backends support reverse mode and vmap.
 
-A vmapped dimension is folded into the batch, or where there is a bias, which has no batch, into the
-heads. Forward mode and second order go through `pure`, whose operations PyTorch can transform.
+A vmapped dimension is folded into the batch, or into the heads if there is a bias, which has no
+batch. Forward mode and second order use `pure`, whose operations PyTorch can transform.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,27 +23,27 @@ _HEADS_FIRST = 7
 
 
 def flat(window: Window) -> tuple[Any, ...]:
-    """What the registered operations take of a window before the scale; ranges come last.
+    """The arguments of a registered operation that describe a window. Ranges are passed last.
 
-    By name, because the compiler of torch 2.6 and 2.7 knows no slices of named tuples.
+    Fields are read by name: the compiler of torch 2.6 and 2.7 cannot slice named tuples.
     """
     kernel, dilation, stride, query_step, causal, mask_first, _ = window
     return kernel, dilation, stride, query_step, causal, mask_first
 
 
 def flat_ranges(window: Window) -> list[Any] | None:
-    """Offsets of the queries, of the keys and lengths of whole axes, concatenated."""
+    """Concatenated offsets of the queries, offsets of the keys, and lengths of whole axes."""
     return None if window.ranges is None else [n for part in window.ranges for n in part]
 
 
 def differentiates() -> bool:
-    """Whether a transform of torch.func takes gradients."""
+    """Whether a torch.func transform takes gradients."""
     return TransformType.Grad in _kinds()
 
 
 def beyond_backends() -> bool:
-    """Whether something is wanted that only `pure` has: forward mode, second order, or gradients
-    below torch.func.functionalize."""
+    """Whether only `pure` can do what is requested: forward mode, second order, or gradients below
+    torch.func.functionalize."""
     if torch.autograd.forward_ad._current_level >= 0:
         return True
     kinds = _kinds()
@@ -57,7 +57,7 @@ def _kinds() -> list[TransformType]:
 
 
 class Rule:
-    """An operation and its arguments that are no tensors."""
+    """An operation and its non-tensor arguments."""
 
     def __init__(self, op: Operation, window: Window, scale: float | None, first: bool) -> None:
         """`first`: whether the layout is heads-first."""
@@ -67,22 +67,22 @@ class Rule:
         self.options = {"window": window, "scale": scale, "heads_first": first}
 
     def pure(self, inputs: Tensors, sizes: Tensor | None) -> Any:
-        """The operation in torch's own."""
+        """Compute with PyTorch's own operations."""
         return self.op.pure(*inputs, sizes=sizes, **self.options)
 
     def forward(self, inputs: Tensors, sizes: Tensor | None) -> Any:
-        """The registered operation."""
+        """Call the registered operation."""
         function = getattr(torch.ops.natten_mps, self.op.name)
         return function(*inputs, sizes, *self.arguments, self.ranges)
 
     def backward(self, tensors: Tensors, sizes: Tensor | None, wanted: Sequence[bool]) -> Any:
-        """The registered gradient: those of the wanted inputs."""
+        """Call the registered backward operation: gradients of the wanted inputs."""
         function = getattr(torch.ops.natten_mps, self.op.name + "_backward")
         return tuple(function(*tensors, sizes, *self.arguments, list(wanted), self.ranges))
 
 
 class Transformed(torch.autograd.Function):
-    """An operation below at least one level of reverse mode."""
+    """An operation inside at least one level of reverse mode."""
 
     generate_vmap_rule = True
 
@@ -93,14 +93,14 @@ class Transformed(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep what backward reads."""
+        """Save what backward reads."""
         ctx.rule, sizes, *tensors = inputs
         kept = output if ctx.rule.op.keeps_outputs else ()
         ctx.save_for_backward(sizes, *tensors, *kept)
 
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor) -> Any:
-        """One gradient an argument of apply."""
+        """One gradient per argument of apply."""
         sizes, *tensors = ctx.saved_tensors
         return (
             None,
@@ -116,7 +116,7 @@ def gradients(
     tensors: Tensors,
     d_outputs: Tensors,
 ) -> list[Tensor | None]:
-    """A gradient for each wanted input; `tensors` are inputs and kept outputs."""
+    """Return a gradient for each wanted input; `tensors` are inputs and saved outputs."""
     if not any(wanted):
         return [None] * len(wanted)
     if is_batched(d_outputs):
@@ -126,13 +126,13 @@ def gradients(
 
 
 def is_batched(tensors: Tensors) -> bool:
-    """Whether gradients of the outputs are batches of torch.autograd.grad."""
+    """Whether the output gradients are batched by torch.autograd.grad."""
     return any(_in_batched_gradient(tensor) for tensor in tensors)
 
 
 def _in_batched_gradient(tensor: Tensor | None) -> bool:
-    """Whether a gradient is a batch of torch.autograd.grad(..., is_grads_batched=True), whose vmap
-    is older than that of torch.func and has no rules for operations."""
+    """Whether a gradient is batched by torch.autograd.grad(..., is_grads_batched=True), which
+    uses a vmap that is older than torch.func's and has no rules for operations."""
     return tensor is not None and torch._C._dispatch_keys(tensor).has(_BATCHED)
 
 
@@ -143,7 +143,7 @@ def _batched_gradients(
     tensors: Tensors,
     d_outputs: Tensors,
 ) -> list[Tensor | None]:
-    """The gradients for a batch of gradients of the outputs, folded by the rule of torch.func."""
+    """Gradients for batched output gradients, folded by the rule for torch.func.vmap."""
     level = torch._C._vmapmode_increment_nesting() - 1
     torch._C._vmapmode_decrement_nesting()
     batched = [_in_batched_gradient(d) for d in d_outputs]
@@ -162,7 +162,7 @@ def _batched_gradients(
 
 
 class TransformedBackward(torch.autograd.Function):
-    """The backward pass, differentiable once more where no transform is left."""
+    """The backward pass, differentiable once more if no transform is left."""
 
     generate_vmap_rule = True
 
@@ -170,18 +170,18 @@ class TransformedBackward(torch.autograd.Function):
     def forward(
         rule: Rule, wanted: tuple[bool, ...], sizes: Tensor | None, *tensors: Tensor | None
     ) -> Any:
-        """`tensors`: inputs, kept outputs, gradients of the outputs."""
+        """`tensors`: inputs, saved outputs and gradients of the outputs."""
         return rule.backward(tensors, sizes, wanted)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep what backward reads."""
+        """Save what backward reads."""
         ctx.rule, ctx.wanted, sizes, *tensors = inputs
         ctx.save_for_backward(sizes, *tensors)
 
     @staticmethod
     def backward(ctx: Any, *dd: Tensor) -> Any:
-        """Differentiates the gradients that `pure` gives."""
+        """Differentiate the gradients that `pure` computes."""
         sizes, *tensors = ctx.saved_tensors
         op: Operation = ctx.rule.op
         n, m = len(op.inputs), len(op.outputs)
@@ -200,8 +200,8 @@ class TransformedBackward(torch.autograd.Function):
 def vmap_rule(
     name: str, tensors: Sequence[str], results: Callable[[Sequence[Any]], Sequence[str]]
 ) -> Any:
-    """The rule of a registered operation: names of its tensors, and `results(rest)` of its
-    results, where `rest` follows the sizes."""
+    """The vmap rule of a registered operation, from the names of its tensors and of its results,
+    `results(rest)`, where `rest` is the arguments after the sizes."""
     count = len(tensors)
 
     def rule(info: Any, in_dims: Any, *arguments: Any) -> Any:
@@ -229,14 +229,14 @@ def vmap_rule(
 
 
 def _front(tensor: Tensor | None, dim: int | None, size: int) -> Tensor | None:
-    """The vmapped dimension in front, which tensors without one repeat."""
+    """Move the vmapped dimension to the front; repeat a tensor that does not have it."""
     if tensor is None:
         return None
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 def _axis(name: str, heads_first: bool) -> int:
-    """The heads of a tensor, or where its vmapped dimension is once the two are apart."""
+    """Dimension of a tensor's heads, or of the vmapped dimension after unfolding."""
     name = name.removeprefix("d_")
     if name == "rpb":
         return 0
@@ -246,7 +246,7 @@ def _axis(name: str, heads_first: bool) -> int:
 
 
 def _fold(tensor: Tensor | None, axis: int) -> Tensor | None:
-    """The dimension in front into the one behind `axis`."""
+    """Fold the leading dimension into the one that follows `axis`."""
     if tensor is None:
         return None
     axis %= tensor.dim()
@@ -261,7 +261,7 @@ def _unfold(tensor: Tensor, axis: int, size: int) -> Tensor:
 def _loop(
     function: Any, front: Sequence[Tensor | None], sizes: Any, rest: Sequence[Any], size: int
 ) -> Any:
-    """One call a sample."""
+    """Make one call per sample."""
     found = [
         function(*[None if t is None else t[i] for t in front], sizes[i], *rest)
         for i in range(size)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Types of the public functions. What they return depends on `return_lse`, which a function can
-only say with one signature for each value; here those of all ranks stand once."""
+"""Types of the public functions. The return type depends on `return_lse`, which takes one overload
+per value; the overloads for all ranks are defined once, here."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, SupportsIndex, overload
@@ -9,9 +9,9 @@ from torch import Tensor
 
 #: One integer, or one per axis.
 Ints = SupportsIndex | Sequence[SupportsIndex]
-#: One integer from 0 on, or one per axis, or nothing.
+#: A nonnegative integer, one per axis, or None.
 Offsets = Ints | None
-#: One truth value, or one per axis.
+#: A bool, or one per axis.
 Bools = bool | Sequence[bool]
 #: Kernel size, dilation, stride, is_causal and window stride.
 Rules = tuple[Ints, Ints, Ints, Bools, Ints]
@@ -282,7 +282,7 @@ class Packed(Protocol):
 
 
 def fused(function: Any) -> Fused:
-    """A decorator that gives a function its type and nothing else, like the three below."""
+    """Give a function its static type and nothing else; so do the three decorators below."""
     return function
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which backend computes: the choice of the user and of the environment (NATTEN_BACKEND)."""
+"""Backend selection, by function calls or by the environment variable NATTEN_BACKEND."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 from . import _lib
 from ._log import logger
 
-#: What a user may choose. `reference` (slow, float64) is for tests.
+#: Valid choices. `reference` (slow, float64) is for tests.
 NAMES = ("auto", "pure", "metal", "native", "reference")
 _OPS = ("na1d", "na2d", "na3d", "split_qk_av")
 _CONSTRAINTS = {
@@ -39,15 +39,15 @@ def _canonical(name: str) -> str:
 
 
 def set_backend(name: str) -> None:
-    """Choose what computes from now on, in all threads.
+    """Select the backend for all threads from now on.
 
     Args:
-        name: `"auto"`: the best that takes a problem; `"metal"`: Apple GPUs; `"native"` (or
-            `"nanobind"`): the compiled CPU engine; `"pure"`: PyTorch operations only;
-            `"reference"`: slow and exact.
+        name: `"auto"`: the best backend that supports a problem; `"metal"`: Apple GPUs;
+            `"native"` (or `"nanobind"`): the compiled CPU engine; `"pure"`: PyTorch operations
+            only; `"reference"`: slow and exact.
 
     Raises:
-        ValueError: if there is no backend of that name.
+        ValueError: if there is no backend with that name.
         NotImplementedError: if the backend cannot run on this machine, with the reason.
 
     Example:
@@ -68,16 +68,16 @@ def set_backend(name: str) -> None:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Choose what computes inside a `with` block, or of a function that this decorates.
+    """Select the backend inside a `with` block or, as a decorator, inside a function.
 
     Args:
-        name: as for `set_backend`. Like there, the choice is that of all threads.
+        name: as for `set_backend`. The selection applies to all threads here, too.
 
     Yields:
-        Nothing. Afterwards the choice is what it was before, also after an exception.
+        Nothing. On exit, also by an exception, the previous selection is restored.
 
     Raises:
-        ValueError: if there is no backend of that name.
+        ValueError: if there is no backend with that name.
         NotImplementedError: if the backend cannot run on this machine, with the reason.
 
     Example:
@@ -96,10 +96,10 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def get_backend() -> str:
-    """The backend that the current choice comes to on this machine, never `"auto"`.
+    """Return the backend that the current selection resolves to on this machine, never `"auto"`.
 
     Returns:
-        A name that `set_backend` takes.
+        A name that `set_backend` accepts.
 
     Example:
         >>> from natten_mps import get_backend, use_backend
@@ -116,10 +116,10 @@ def available(name: str) -> bool:
     """Whether a backend can run on this machine.
 
     Args:
-        name: as for `set_backend`, but for `"auto"`.
+        name: as for `set_backend`, except `"auto"`.
 
     Returns:
-        Whether it can.
+        Whether it can run.
     """
     if name == "pure" or any(b["name"] == name and b["available"] for b in _found()):
         return True
@@ -127,13 +127,13 @@ def available(name: str) -> bool:
 
 
 def details(name: str) -> str:
-    """What a backend found on this machine, or why it cannot run.
+    """Describe what a backend found on this machine, or why it cannot run.
 
     Args:
-        name: as for `set_backend`, but for `"auto"`.
+        name: as for `set_backend`, except `"auto"`.
 
     Returns:
-        A line of text.
+        One line of text.
     """
     if name == "pure":
         return "PyTorch operations"
@@ -149,13 +149,13 @@ def details(name: str) -> str:
 
 
 def _tensors_refused() -> str | None:
-    """Why MPS tensors cannot be computed by the GPU backend, if that has been found out."""
+    """Why the GPU backend cannot use MPS tensors, if that is known already."""
     tiers = sys.modules.get(f"{__package__}._mps.tiers")
     return None if tiers is None else tiers.refused()
 
 
 def _torch_finds_the_gpu() -> bool:
-    """Whether the library has a GPU through torch's stream, where it finds none itself."""
+    """Whether the library finds a GPU through torch's stream after finding none by itself."""
     if not (_found() and has_mps()):
         return False
     from ._mps import tiers
@@ -175,7 +175,7 @@ def has_metal() -> bool:
     """Whether the Metal backend can run here.
 
     Returns:
-        False wherever there is no library, or no Apple GPU.
+        False if there is no compiled library or no Apple GPU.
     """
     return available("metal")
 
@@ -184,7 +184,7 @@ def has_mps() -> bool:
     """Whether PyTorch has an MPS device here.
 
     Returns:
-        What `torch.backends.mps.is_available()` says.
+        The result of `torch.backends.mps.is_available()`.
     """
     import torch
 
@@ -192,12 +192,12 @@ def has_mps() -> bool:
 
 
 def get_support_matrix() -> dict[str, dict[str, Any]]:
-    """What each backend can do on this machine.
+    """Describe what each backend can do on this machine.
 
     Returns:
-        For `"pure"`, `"metal"` and `"native"` each: `available`, `details` (what it found, or why
-        it cannot run), the operations of `forward`, `backward`, `varlen` and `fusion` that it has,
-        and `constraints`.
+        For each of `"pure"`, `"metal"` and `"native"`: `available`, `details` (what it found, or
+        why it cannot run), the operations it supports for `forward`, `backward`, `varlen` and
+        `fusion`, and `constraints`.
 
     Example:
         >>> from natten_mps import get_support_matrix

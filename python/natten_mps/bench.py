@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m natten_mps.bench`: times of forward and backward passes, backends side by side."""
+"""`python -m natten_mps.bench`: times forward and backward passes and compares backends."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ class Row(NamedTuple):
     name: str
     shape: tuple[int, ...]
     kernel: int | tuple[int, ...]
-    options: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    options: dict[str, Any] = {}  # noqa: RUF012 - never modified
 
     @property
     def rank(self) -> int:
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 _CAUSAL_2D = {"is_causal": (True, True)}
 _CAUSAL_3D = {"is_causal": (True, True, True)}
 
-#: The rows of natten-mps's own benchmark; the first six are those of its README.
+#: The rows of the benchmark of natten-mps; its README lists the first six.
 ROWS = (
     Row("1D L=256 K=7", (4, 256, 8, 64), 7),
     Row("1D L=1024 K=7", (4, 1024, 8, 64), 7),
@@ -66,13 +66,13 @@ QUICK = 6
 
 
 def synchronize(device: str) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished all submitted work."""
     if device == "mps":
         torch.mps.synchronize()
 
 
 def milliseconds(work: Callable[[], object], device: str, warmup: int, repeats: int) -> float:
-    """Median time of one call."""
+    """Median time of one call in milliseconds."""
     for _ in range(warmup):
         work()
     times = []
@@ -111,12 +111,12 @@ def time_row(row: Row, name: str, options: argparse.Namespace) -> dict[str, floa
     return found
 
 
-#: A problem so small that a call costs nothing but the call: [B, L, H, D] and the window.
+#: A problem so small that only the call overhead matters: [B, L, H, D] and the window.
 SMALL, SMALL_KERNEL = (1, 16, 1, 8), 7
 
 
 def overhead(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Microseconds of one call on a tiny problem, per backend: the least of many."""
+    """Call overhead in microseconds on a tiny problem, per backend: the minimum of many runs."""
     q = torch.randn(SMALL).to(options.device)
     leaf = q.clone().requires_grad_()
     module = modules.NeighborhoodAttention1D(SMALL[-1], SMALL[-2], SMALL_KERNEL).to(options.device)
@@ -137,7 +137,7 @@ def overhead(options: argparse.Namespace) -> dict[str, dict[str, float]]:
 
 
 def _least_microseconds(call: Callable[[], object], options: argparse.Namespace) -> float:
-    """Of means over 20 calls each; the first ones also compile."""
+    """The smallest of several means over 20 calls each; the first calls also compile."""
     least = float("inf")
     for _ in range(options.warmup + 2 * options.repeats):
         synchronize(options.device)
@@ -150,7 +150,7 @@ def _least_microseconds(call: Callable[[], object], options: argparse.Namespace)
 
 
 def overhead_table(found: dict[str, dict[str, float]]) -> str:
-    """The overheads as text."""
+    """Format the overheads as text."""
     lines = [f"one call of na1d, {list(SMALL)}, K={SMALL_KERNEL}; least, us"]
     lines.append(f"{'':<20}" + "".join(f"{name:>12}" for name in found))
     for what in next(iter(found.values())):
@@ -159,14 +159,14 @@ def overhead_table(found: dict[str, dict[str, float]]) -> str:
 
 
 class Progress:
-    """A bar on stderr, where that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
 
     def __init__(self, total: int) -> None:
         self._total, self._done = total, 0
         self._shown = sys.stderr.isatty()
 
     def step(self, what: str) -> None:
-        """Show that `what` begins."""
+        """Show that `what` has started."""
         if self._shown:
             filled = 24 * self._done // self._total
             bar = "#" * filled + "-" * (24 - filled)
@@ -181,7 +181,7 @@ class Progress:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Time all chosen rows on all chosen backends."""
+    """Time all selected rows on all selected backends."""
     rows = [r for r in ROWS[: None if options.all else QUICK] if options.filter in r.name]
     if not rows:
         raise SystemExit(f"bench: no row contains {options.filter!r} (see --list)")
@@ -207,7 +207,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(report: dict[str, Any], backends: list[str]) -> str:
-    """The report as text: a column a backend and direction, and how much faster the first is."""
+    """Format the report: one column per backend and direction, and the speedup of the first."""
     passes = list(report["rows"][0]["times_ms"][backends[0]])
     heads = [f"{b} {p}" for p in passes for b in backends]
     if len(backends) > 1:
@@ -228,7 +228,7 @@ def table(report: dict[str, Any], backends: list[str]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command-line parser."""
     p = argparse.ArgumentParser(
         prog="python -m natten_mps.bench",
         description="Time neighborhood attention, backends side by side in one run.",

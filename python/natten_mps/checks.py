@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the functions of natten-mps refuse, in its words, and what only they refuse."""
+"""Argument checks of natten-mps's functions that the operations lack, and natten-mps's messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ Shape = tuple[int, ...]
 
 LAYOUTS = {1: "[B, L, H, D]", 2: "[B, H, W, heads, dim]", 3: "[B, D, H, W, heads, dim]"}
 _ATTN_LAYOUTS = {1: "[B, L, H, K]", 2: "[B, H, W, heads, K]", 3: "[B, D, H, W, heads, K]"}
-#: Arguments of the functions by the operations' names.
+#: Operation argument -> argument of the public functions.
 _NAMES = {"extra_key": "additional_keys", "extra_value": "additional_values"}
 _BOTH = "additional_keys and additional_values must"
 
 
 def in_own_words(misfit: Misfit, name: str) -> Misfit:
-    """The same Misfit as the public function `name` puts it."""
+    """Return the same Misfit with the message of the public function `name`."""
     tell = _WORDS.get(misfit.kind)
     text = tell(name, misfit.facts) if tell is not None else None
     if text is None:
@@ -50,7 +50,7 @@ def _dims(name: str, facts: Any) -> str | None:
 
 
 def _unequal(name: str, facts: Any) -> str | None:
-    """Where one sentence stands for all differences of the first tensors."""
+    """One message for any difference between the shapes of the first tensors."""
     if facts.get("name") in _NAMES:
         return None
     if facts["op"] == "qk":
@@ -125,7 +125,7 @@ def _span(name: str, facts: Any) -> str:
     )
 
 
-#: kind of Misfit -> (name of the function, facts) -> text; None, or no text: the Misfit's own.
+#: Misfit kind -> (function name, facts) -> message; without one, the Misfit's own message is used.
 _WORDS: dict[str, Callable[[str, Any], str | None]] = {
     "type": _type,
     "dims": _dims,
@@ -146,13 +146,13 @@ _WORDS: dict[str, Callable[[str, Any], str | None]] = {
 
 
 def _must(good: bool, text: Callable[[], str]) -> None:
-    """`text` is called only on failure: formatting would fix the sizes that are traced."""
+    """Raise unless good. `text` is lazy because formatting would specialize traced sizes."""
     if not good:
         raise ValueError(text())
 
 
 def tensors(name: str, **given: Any) -> None:
-    """Refuse what is no tensor, and the kinds of tensors that nothing computes."""
+    """Refuse non-tensors and unsupported kinds of tensors."""
     try:
         _carriers.refuse(given)
     except TypeMisfit as misfit:
@@ -160,7 +160,7 @@ def tensors(name: str, **given: Any) -> None:
 
 
 def element(x: Tensor) -> None:
-    """Refuse the input of a module that is not floating-point."""
+    """Refuse a module input that is not floating-point."""
     if not x.is_floating_point():
         raise NotImplementedError(
             f"x is {x.dtype} (want one of float16, bfloat16, float32, float64)"
@@ -168,18 +168,18 @@ def element(x: Tensor) -> None:
 
 
 def _readable(name: str, given: Tensor) -> None:
-    """Refuse sizes without values, where something is to be computed."""
+    """Refuse sizes that have no values when something has to be computed."""
     _must(not given.is_meta, lambda: f"{name} is on meta (want a device whose values can be read).")
 
 
 def sizes(name: str, given: Tensor, query: Tensor, window: Window) -> Tensor:
-    """seq_lens `[B]` or spatial_sizes `[B, rank]`, checked, as `[B, rank]`."""
+    """Check seq_lens `[B]` or spatial_sizes `[B, rank]`, and return them as `[B, rank]`."""
     rank = len(window.kernel)
     argument = "seq_lens" if rank == 1 else "spatial_sizes"
     tensors("varlen", **{argument: given})
     tensors(name, query=query)
     if _carriers.is_foreign(given) or _carriers.is_foreign(query) or query.dim() != rank + 3:
-        return given.reshape(-1, rank)  # the operation refuses a query of another rank
+        return given.reshape(-1, rank)  # the operation refuses a query with another rank
     if not query.is_meta:
         _readable(argument, given)
     batch, spatial, shape = query.shape[0], query.shape[1:-2], tuple(given.shape)
@@ -205,7 +205,7 @@ def sizes(name: str, given: Tensor, query: Tensor, window: Window) -> Tensor:
 
 
 def _is_traced(tensor: Tensor) -> bool:
-    """Whether a tensor's values are not there, or not to be read; those are checked at run."""
+    """Whether a tensor's values are missing or must not be read; they are checked at run time."""
     return torch.compiler.is_compiling() or _plain.kind_of(tensor) is None or not _plain.is_calm()
 
 
@@ -226,7 +226,7 @@ def _size_range(axis: int, low: int, high: int, spatial: Shape, window: Window) 
 
 
 def packed(query: Shape, key: Shape, value: Shape, cumulative: Tensor) -> tuple[Tensor, Tensor]:
-    """Begins and lengths of the sequences of na1d_packed."""
+    """Starts and lengths of the sequences of na1d_packed."""
     _must(
         len(query) == len(key) == len(value) == 3 and query[0] == key[0] == value[0],
         lambda: (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""get_support_matrix, under the name that natten-mps has for its home."""
+"""get_support_matrix, in the module where natten-mps 0.3.3 has it."""
 
 from .backend import get_support_matrix
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The nine Function classes of natten-mps, whose `apply` is all that anyone calls.
+"""The nine autograd Function classes of natten-mps; only `apply` is supported.
 
-Gradients come with the operations themselves, so that these hold no state and no backward.
+The operations themselves are differentiable, so these classes have no state and no backward.
 """
 
 from collections.abc import Callable

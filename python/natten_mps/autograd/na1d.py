@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The 1-D Function classes, under the name that natten-mps 0.3.3 has for their home."""
+"""The 1-D Function classes, in the module where natten-mps 0.3.3 has them."""
 
 from . import NA1DAVFunction, NA1DQKFunction, NeighborhoodAttention1DFunction
 

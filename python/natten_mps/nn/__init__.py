@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The modules, under the name that natten-mps has for their home."""
+"""The modules, in the package where natten-mps 0.3.3 has them."""
 
 from ..modules import NeighborhoodAttention1D, NeighborhoodAttention2D, NeighborhoodAttention3D
 

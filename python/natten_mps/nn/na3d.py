@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The 3-D module, under the name that natten-mps 0.3.3 has for its home."""
+"""The 3-D module, where natten-mps 0.3.3 has it."""
 
 from ..modules import NeighborhoodAttention3D
 
