@@ -2,34 +2,35 @@
 
 package flash
 
-// band says which items of a tile meet which keys of a row: an interval of keys for each
-// position, whose ends never decrease. It holds one span of keys at a time, so that long
-// rows take no memory.
+// band says which keys of a row the items of a tile meet: an interval of keys per position, and
+// neither end of it decreases from position to position. A band examines one span of keys at a
+// time, so its memory does not grow with the row.
 type band struct {
 	lo, hi []int // [position] keys lo <= n < hi
 	items  int
-	each   int // items at a position
-	lanes  int // of a vector
-	most   int // vectors of a group
-	spans  int // that the keys are cut into, of up to piece of them
+	each   int // items per position
+	lanes  int // items per vector
+	most   int // maximum number of vectors per group
+	spans  int // number of spans, of up to piece keys each
 
-	number   int // of the span in hand, or -1
-	from, to int // its keys
+	number   int // index of the current span, or -1
+	from, to int // its keys, from <= n < to
 	groups   []group
 	met      []interval // [key of the span] positions that meet it
 }
 
-// interval is positions from <= p < to.
+// interval is the positions from <= p < to.
 type interval struct{ from, to int }
 
-// group is vectors of items and the keys of a span that any of them meets.
+// group is some vectors of items and the range of keys of the span that any of the items meets.
 type group struct {
-	first, vectors int // of vectors
-	from, to       int // keys
-	whole          bool
+	first, vectors int  // the first vector and the number of vectors
+	from, to       int  // keys from <= n < to
+	whole          bool // every item meets all these keys
 }
 
-// set takes the intervals of the positions. An empty one may be anywhere.
+// set sets the intervals of the positions. Empty intervals may have any value; set moves them so
+// that the ends never decrease.
 func (b *band) set(lo, hi []int) {
 	b.lo, b.hi = append(b.lo[:0], lo...), append(b.hi[:0], hi...)
 	last := 0
@@ -39,14 +40,14 @@ func (b *band) set(lo, hi []int) {
 		}
 		last = b.hi[i]
 	}
-	for i := len(b.lo) - 2; i >= 0; i-- { // empty ones in front
+	for i := len(b.lo) - 2; i >= 0; i-- { // leading empty intervals
 		if b.hi[i] == 0 {
 			b.lo[i], b.hi[i] = b.lo[i+1], b.lo[i+1]
 		}
 	}
 }
 
-// all lets every position meet all of so many keys.
+// all makes every position meet all keys.
 func (b *band) all(positions, keys int) {
 	b.lo, b.hi = b.lo[:0], b.hi[:0]
 	for range positions {
@@ -54,18 +55,19 @@ func (b *band) all(positions, keys int) {
 	}
 }
 
-// lay cuts the keys into spans for so many items at each position, which come in groups of
-// up to most vectors of lanes.
+// lay divides the keys into spans. There are each items per position, and groups have up to
+// most vectors of lanes items.
 func (b *band) lay(each, lanes, most int) {
 	b.each, b.lanes, b.most, b.items = each, lanes, most, len(b.lo)*each
 	low, high := b.keys()
 	b.spans, b.number = (high-low+piece-1)/piece, -1
 }
 
-// keys are the first key that an item meets, and the one behind the last.
+// keys returns the range [low, high) of keys that any item meets.
 func (b *band) keys() (low, high int) { return b.lo[0], b.hi[len(b.hi)-1] }
 
-// take takes a span in hand. Vectors are grouped while they meet much the same keys.
+// take makes a span the current one. A vector joins a group if it widens the group's range of
+// keys by at most a fifth.
 func (b *band) take(number int) {
 	if b.number == number {
 		return
@@ -106,5 +108,5 @@ func (b *band) group(first, vectors int) group {
 	return g
 }
 
-// meeting returns the positions that meet a key of the span in hand.
+// meeting returns the positions that meet a key of the current span.
 func (b *band) meeting(key int) interval { return b.met[key-b.from] }

@@ -12,38 +12,38 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// segment is keys of one row, those of the span that its band has in hand, as part of a
-// piece.
+// segment is the part of a piece that comes from one row of keys: the keys of its band's
+// current span.
 type segment struct {
 	m0, m1, member int
 	of             *band
-	at             int // of its first key in the piece
+	at             int // index of its first key in the piece
 
 	qk, vo kern.Source
 }
 
-// met is a piece: segments of keys that are met at once.
+// met is a piece: segments of keys that are processed together.
 type met struct {
 	segments           []segment
 	keys               int
 	weights, gradients []float32 // [key][item]
-	qk, vo             []float32 // [key][channel], of keys that are not read where they are
-	lse, delta         []float32 // [key] inverse walk
-	finite             []float32 // [key][channel] with rows of zeros for those with infinities
+	qk, vo             []float32 // [key][channel], converted copies if kernels cannot read the tensors
+	lse, delta         []float32 // [key], inverse walk
+	finite             []float32 // [key][channel], with rows that are not finite set to 0
 }
 
-// meetRow adds the keys of a row to pieces.
+// meetRow adds the keys of a row to the piece, and finishes pieces as they become full.
 func (w *worker) meetRow(s segment) {
 	for number := range s.of.spans {
 		if s.of.spans > 1 {
-			w.finishPiece() // which needs the span in hand
+			w.finishPiece() // it needs the current span, which take replaces
 		}
 		s.of.take(number)
 		w.meet(s)
 	}
 }
 
-// meet adds a segment to the piece, after the piece before is done if there is no room.
+// meet adds a segment to the piece. If there is no room it finishes the piece first.
 func (w *worker) meet(s segment) {
 	m := &w.met
 	n := s.of.to - s.of.from
@@ -55,7 +55,7 @@ func (w *worker) meet(s segment) {
 	m.segments = append(m.segments, s)
 }
 
-// finishPiece computes with the keys of the piece.
+// finishPiece processes the keys of the piece and empties it.
 func (w *worker) finishPiece() {
 	m, x := &w.met, &w.items
 	if m.keys == 0 {
@@ -88,8 +88,8 @@ func (w *worker) finishPiece() {
 	m.segments, m.keys = m.segments[:0], 0
 }
 
-// readKeys finds the channels of the keys, and reads those that kernels cannot take from
-// where they are.
+// readKeys locates the channels of the keys, and copies those that kernels cannot read
+// directly.
 func (w *worker) readKeys() {
 	m, inverse := &w.met, w.kind.Inverse()
 	qk, vo := w.at.MetRoles()
@@ -109,7 +109,7 @@ func (w *worker) readKeys() {
 	}
 }
 
-// readable is the channels of a segment as float32, in whole vectors.
+// readable returns a segment's channels as float32 in whole vectors, in a copy if necessary.
 func (w *worker) readable(s *segment, role core.Role, channels int, copies *[]float32) kern.Source {
 	from := w.at.Source(role, s.m0, s.m1, s.of.from, w.at.MetHead(s.member), channels)
 	depth := w.plan.padded(channels)
@@ -122,10 +122,10 @@ func (w *worker) readable(s *segment, role core.Role, channels int, copies *[]fl
 	return kern.Source{P: kern.AddressOf(&to[0]), Step: depth * kern.Float32Bytes, Channels: channels, DType: core.Float32}
 }
 
-// row is the number of a key in the piece.
+// row is the index of a key in the piece.
 func (s *segment) row(key int) int { return s.at + key - s.of.from }
 
-// score takes the inner products of keys and items.
+// score computes the dot products of a segment's keys with the items.
 func (w *worker) score(s *segment, scores []float32, from kern.Source, items []float32) {
 	x, lanes := &w.items, w.plan.kernels.Dense.Lanes
 	for _, g := range s.of.groups {
@@ -139,7 +139,7 @@ func (w *worker) score(s *segment, scores []float32, from kern.Source, items []f
 	}
 }
 
-// mask puts a value where items do not meet keys.
+// mask sets the elements of items that do not meet the key to a value.
 func (w *worker) mask(s *segment, of []float32, value float32) {
 	x, lanes := &w.items, w.plan.kernels.Dense.Lanes
 	each := x.rows * x.heads
@@ -167,7 +167,7 @@ func fill(s []float32, value float32) {
 	}
 }
 
-// eachColumns calls a kernel for the columns of all groups, on their rows of all segments.
+// eachColumns calls a kernel for each group of each segment.
 func (w *worker) eachColumns(kernel func(c *abi.Columns)) {
 	x, m, c := &w.items, &w.met, &w.columns
 	for i := range m.segments {
@@ -221,7 +221,7 @@ func (w *worker) softmax() {
 	w.eachColumns(k.Exp)
 }
 
-// probabilities turns logits into softmax weights by the known lse.
+// probabilities turns logits into softmax weights, using the known lse.
 func (w *worker) probabilities() {
 	kernel := w.plan.kernels.Dense.Exp
 	if w.kind.Inverse() {
@@ -242,11 +242,11 @@ func (w *worker) logitGradients() {
 	}
 	w.eachColumns(kernel)
 	for i := range m.segments {
-		w.mask(&m.segments[i], m.gradients, 0) // what is not met may be no number
+		w.mask(&m.segments[i], m.gradients, 0) // elements that are not met may be NaN
 	}
 }
 
-// sum adds the channels of keys, times weights, to the items' sums.
+// sum adds the keys' channels (QK if qk is true, else VO), times weights, to the items' sums.
 func (w *worker) sum(weights, sums []float32, qk bool) {
 	x, k := &w.items, w.plan.kernels.Dense
 	for i := range w.met.segments {
@@ -275,9 +275,9 @@ func (w *worker) sum(weights, sums []float32, qk bool) {
 	}
 }
 
-// finite returns the keys' channels without those keys that some item of the group does
-// not meet and that hold infinities or NaN: 0 times them is no 0. What they add to the
-// items that meet them is added here.
+// finite returns the keys' channels with zeros in place of keys that hold infinities or NaN and
+// that some item of the group does not meet, because 0 times infinity is NaN. It adds the
+// contributions of these keys to the items that meet them.
 func (w *worker) finite(s *segment, g *group, weights, sums []float32, from kern.Source) kern.Source {
 	x, m := &w.items, &w.met
 	depth, lanes, each := w.plan.padded(from.Channels), w.plan.kernels.Dense.Lanes, x.rows*x.heads

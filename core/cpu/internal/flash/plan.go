@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// Package flash is the engine for windows with long rows, up to all of the input. A tile
-// of items meets the union of their windows piece by piece: scores are a matrix product,
-// the softmax follows its maximum from piece to piece, and what is summed up is a matrix
-// product again (FlashAttention, Dao et al. 2022, with a band of keys).
+// Package flash is the engine for windows with long rows, up to the whole input. It processes
+// the union of the windows of a tile of items piece by piece, as FlashAttention does (Dao et
+// al. 2022), with a mask for keys outside an item's window: scores are a matrix product, the
+// softmax keeps a running maximum across pieces, and the weighted sums are another matrix
+// product.
 //
-// Scores stand in columns, [key][item]: a vector holds neighboring items, so that the
-// softmax needs no sums across lanes, and keys and values are read where the tensors have
-// them.
+// Scores are stored as [key][item], so a vector holds neighboring items. The softmax thus needs
+// no reduction across lanes, and keys and values are read directly from the tensors.
 package flash
 
 import (
@@ -22,15 +22,15 @@ import (
 )
 
 const (
-	mostItems = 96  // of a tile
-	fewItems  = 48  // of a tile where there are few tiles
-	fewTiles  = 64  // of mostItems
-	piece     = 192 // keys that are met at once, at most
+	mostItems = 96  // items per tile
+	fewItems  = 48  // items per tile if there are fewer than fewTiles tiles
+	fewTiles  = 64  // counted in tiles of mostItems
+	piece     = 192 // maximum number of keys per piece
 )
 
 // Engine is the flash engine.
 type Engine struct {
-	Everywhere bool // also where windows have short rows: for tests
+	Everywhere bool // also take windows with short rows; for tests
 }
 
 // Name implements engine.Engine.
@@ -53,14 +53,14 @@ func (e Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (eng
 	return newPlan(p, pass, kernels), ""
 }
 
-// workers are those that no run has, of all plans.
+// workers pools the idle workers of all plans.
 var workers sync.Pool
 
 // plan is a pass in dense tiles.
 type plan struct {
 	walk    *walk.Walk
 	kernels *kern.Set
-	items   int // of a tile, at most, but for more query heads than that at one position
+	items   int // maximum number of items per tile; a group with more query heads exceeds it
 }
 
 func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
@@ -81,16 +81,16 @@ func (l *plan) Walk() *walk.Walk { return l.walk }
 // Variant implements engine.Plan.
 func (l *plan) Variant() string { return fmt.Sprintf(", dense tiles of %d", l.walk.Tile*l.walk.Member) }
 
-// rows is the number of rows of items that are taken together if they meet the same keys.
+// rows is the number of rows of items that are processed together if they meet the same keys.
 func (l *plan) rows() int { return max(l.items/(l.walk.Tile*l.walk.Member), 1) }
 
-// width is a number of items as whole vectors.
+// width rounds a number of items up to whole vectors.
 func (l *plan) width(items int) int {
 	lanes := l.kernels.Dense.Lanes
 	return kern.CeilDiv(items, lanes) * lanes
 }
 
-// padded is a number of channels as whole vectors of every kernel.
+// padded rounds a number of channels up to whole vectors of every kernel.
 func (l *plan) padded(channels int) int {
 	lanes := max(l.kernels.Dense.Lanes, 8)
 	return kern.CeilDiv(channels, lanes) * lanes

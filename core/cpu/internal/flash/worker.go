@@ -14,9 +14,9 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// worker is the state of one goroutine in dense tiles. Items are the positions of the tile
-// times rows that meet the same keys times the query heads of the group: item
-// (position*rows + row)*heads + head.
+// worker is the state of one goroutine. The items of a tile are its positions, times rows that
+// meet the same keys, times query heads of the group; item (position*rows + row)*heads + head
+// is one of them.
 type worker struct {
 	*scratch.Memory
 	plan     *plan
@@ -26,7 +26,7 @@ type worker struct {
 	at       walk.Cursor
 	move     kern.Rows[float32]
 	band     band
-	tokens   band // of the additional tokens
+	tokens   band // the additional tokens
 
 	items items
 	met   met
@@ -36,17 +36,17 @@ type worker struct {
 	columns abi.Columns
 }
 
-// items are the items in hand.
+// items are the items that are currently computed.
 type items struct {
-	rows, heads, count, width int // count is those of all rows and heads, width that as whole vectors
+	rows, heads, count, width int // count is the number of items; width is count rounded up to vectors
 	row                       int // the first row
 
 	qk, vo       []float32 // [item][channel]
 	qkT, voT     []float32 // [channel][item]
 	sumQK, sumVO []float32 // [item][channel]
-	max, sum     []float32 // [item] of the softmax
+	max, sum     []float32 // [item] running maximum and sum of the softmax
 	before       []float32 // [item] max before the piece
-	offset       []float32 // [item] max, or 0 for -infinity
+	offset       []float32 // [item] max, or 0 if max is -infinity
 	lse, delta   []float32 // [item]
 	number       []float32
 }
@@ -93,7 +93,8 @@ func (w *worker) Column(from, to [3]int) {
 	}
 }
 
-// alike computes the rows from n1 on that meet the same keys, and returns their number.
+// alike computes the consecutive rows from n1 on, below end, that meet the same keys as row n1,
+// and returns their number.
 func (w *worker) alike(n0, n1, end int) int {
 	lo0, hi0, _ := w.at.Span(0, n0)
 	lo1, hi1, _ := w.at.Span(1, n1)
@@ -124,7 +125,7 @@ func (w *worker) alike(n0, n1, end int) int {
 	return rows
 }
 
-// lay arranges the items of so many rows.
+// lay sets the layout of items for the given number of rows.
 func (w *worker) lay(rows int) {
 	x, k := &w.items, w.plan.kernels.Dense
 	if x.rows == rows && x.heads == w.at.MembersInHand() {
@@ -140,14 +141,14 @@ func (w *worker) lay(rows int) {
 	}
 }
 
-// source is the channels of a role for the items of a row and a head.
+// source describes a role's channels for the items of one row and one head.
 func (w *worker) source(role core.Role, row, head, channels int) kern.Source {
 	i := &w.at.Index
 	return w.at.Source(role, i[0], i[1]+row, i[2], w.at.ItemHead(head), channels)
 }
 
-// loadItems loads the items' channels, those of queries and keys times scale, and clears
-// their sums.
+// loadItems loads the items' channels, with QK channels multiplied by the scale, and
+// initializes their sums.
 func (w *worker) loadItems() {
 	x, qk, vo := &w.items, core.Query, core.DOut
 	if w.kind.Inverse() {
@@ -189,8 +190,8 @@ func (w *worker) eachItem(f func(i, row, head, position int)) {
 	}
 }
 
-// numbersOf is what to take off the logits of a query, its lse, and delta, the part of its
-// logits' gradients that all keys share: d_out . out - d_lse.
+// numbersOf returns a query's lse, which is subtracted from its logits, and its delta =
+// d_out . out - d_lse, the term that the gradients of all its logits share.
 func (w *worker) numbersOf(n0, n1, n2, head int) (lse, delta float32) {
 	channels := int(w.problem.ValueDim)
 	delta = w.move.Dot(w.at.Source(core.Out, n0, n1, n2, head, channels), w.at.Source(core.DOut, n0, n1, n2, head, channels))
@@ -199,7 +200,7 @@ func (w *worker) numbersOf(n0, n1, n2, head int) (lse, delta float32) {
 	}
 	lse = w.number(core.LSE, n0, n1, n2, head)
 	if math.IsInf(float64(lse), -1) {
-		lse = float32(math.Inf(1)) // then all weights are 0
+		lse = float32(math.Inf(1)) // makes all weights 0
 	}
 	return lse, delta
 }
@@ -216,7 +217,7 @@ func (w *worker) zeros(s *[]float32, n int) {
 	clear(*s)
 }
 
-// loadRole loads channels of the items, and transposes them.
+// loadRole loads the items' channels of a role, times factor, and transposes them.
 func (w *worker) loadRole(rows, transposed *[]float32, role core.Role, channels int, factor float32) {
 	x, depth := &w.items, kern.Padded(channels)
 	scratch.Grow(w.Memory, rows, x.width*depth)
@@ -232,7 +233,7 @@ func (w *worker) loadRole(rows, transposed *[]float32, role core.Role, channels 
 	}
 }
 
-// storeItems writes what was summed up for the items.
+// storeItems stores the items' results.
 func (w *worker) storeItems() {
 	x, d, dv := &w.items, int(w.problem.HeadDim), int(w.problem.ValueDim)
 	x.number = append(x.number[:0], w.scale, 1)
@@ -265,7 +266,7 @@ func (w *worker) storeAttention(channels int) {
 	w.storeRole(core.Out, x.sumVO, channels, x.sum, 1)
 }
 
-// storeRole writes the items' channels times their factors, which are step elements apart.
+// storeRole stores the items' channels times their factors, which are step elements apart.
 func (w *worker) storeRole(role core.Role, src []float32, channels int, factors []float32, step int) {
 	if !w.at.Run.Given(role) {
 		return
