@@ -11,8 +11,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// loadItems loads the items' channels, those of queries and keys times scale, and clears
-// their sums.
+// loadItems loads the items' channels, with QK channels multiplied by the scale, and
+// initializes their sums.
 func (w *worker[T]) loadItems() {
 	qk, vo := w.at.ItemRoles()
 	s, d, dv := &w.s, kern.Padded(int(w.problem.HeadDim)), kern.Padded(int(w.problem.ValueDim))
@@ -60,7 +60,7 @@ func (w *worker[T]) loadRole(dst []T, role core.Role, channels int, factor T) {
 	}
 }
 
-// storeRole writes the items' channels times their factors, which are step elements
+// storeRole stores the items' channels times their factors, which are step elements
 // apart.
 func (w *worker[T]) storeRole(role core.Role, src []T, channels int, factors []T, step int) {
 	if !w.at.Run.Given(role) {
@@ -77,7 +77,7 @@ func (w *worker[T]) storeRole(role core.Role, src []T, channels int, factors []T
 	}
 }
 
-// storeItems writes what was summed up for the items.
+// storeItems stores the items' results.
 func (w *worker[T]) storeItems() {
 	d, dv := int(w.problem.HeadDim), int(w.problem.ValueDim)
 	w.factors = append(w.factors[:0], T(w.problem.Scale), 1)

@@ -9,22 +9,22 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// keyRow is one row of keys: all lanes of a tile at one place of the slow axes. In the
-// inverse walk it is one of queries, of one query head.
+// keyRow is one row of keys: all lanes of a tile at one position of the slow axes. In an
+// inverse walk it is a row of queries of one query head.
 type keyRow struct {
 	n0, n1 int
 	member int // query head of the group, inverse walk only
 	slot   int
 }
 
-// packed is rows of keys, in slots of width lanes. What unused lanes and channels hold
-// is undefined.
+// packed is a panel: rows of keys in slots of width lanes. The contents of unused lanes and
+// channels are undefined.
 type packed[T kern.Number] struct {
 	slots, width int
-	qkT, voT     []T   // [channel][slot][lane], to score with
-	qk, vo       []T   // [slot][lane][padded channel], to sum up
+	qkT, voT     []T   // [channel][slot][lane], for scores
+	qk, vo       []T   // [slot][lane][padded channel], for sums
 	lse, delta   []T   // [slot][lane], inverse walk of fused attention
-	tags         []int // [slot] number of the row along the ring that is packed, or -1
+	tags         []int // [slot] index on axis 1 of the packed row, or -1
 }
 
 func (b *packed[T]) size(memory *scratch.Memory, slots, width, qk, vo int, products walk.Products, scalars bool) {
@@ -57,7 +57,7 @@ func (b *packed[T]) forget() {
 	}
 }
 
-// pack fills the slot of a row.
+// pack packs a row into its slot.
 func (w *worker[T]) pack(r *keyRow) {
 	b := w.s.panel
 	qk, vo := w.at.MetRoles()
@@ -72,13 +72,13 @@ func (w *worker[T]) pack(r *keyRow) {
 	}
 }
 
-// keys is the row's channels in a role's tensor.
+// keys describes a row's channels in a role's tensor.
 func (w *worker[T]) keys(role core.Role, r *keyRow, channels int) kern.Source {
 	return w.at.Source(role, r.n0, r.n1, w.from, w.at.MetHead(r.member), channels)
 }
 
-// packChannels fills a slot of rows and of transposed with the lanes of a source. rows is
-// packed only if it is wanted or needed on the way to transposed.
+// packChannels packs the lanes of a source into a slot of transposed (if score) and of rows (if
+// sum, or as an intermediate step).
 func (w *worker[T]) packChannels(transposed, rows []T, slot int, from kern.Source, score, sum bool) {
 	b, lanes := w.s.panel, w.to-w.from
 	first, depth, pitch := slot*b.width, kern.Padded(from.Channels), b.slots*b.width
@@ -95,7 +95,7 @@ func (w *worker[T]) packChannels(transposed, rows []T, slot int, from kern.Sourc
 	}
 }
 
-// packScalars packs lse and delta of queries.
+// packScalars packs lse and delta of a row of queries.
 func (w *worker[T]) packScalars(r *keyRow) {
 	b, lanes := w.s.panel, w.to-w.from
 	at, lse := r.slot*b.width, w.keys(core.LSE, r, 1)
@@ -105,8 +105,8 @@ func (w *worker[T]) packScalars(r *keyRow) {
 	}
 }
 
-// deltaOf is the part of a query's logit gradients that all its keys share:
-// d_out . out - d_lse.
+// deltaOf is d_out . out - d_lse of a query, the term that the gradients of all its logits
+// share.
 func (w *worker[T]) deltaOf(n0, n1, n2, head int) T {
 	channels := int(w.problem.ValueDim)
 	sum := w.move.Dot(w.at.Source(core.Out, n0, n1, n2, head, channels), w.at.Source(core.DOut, n0, n1, n2, head, channels))
@@ -118,8 +118,8 @@ func (w *worker[T]) deltaOf(n0, n1, n2, head int) T {
 	return sum
 }
 
-// prefetch asks for what the next row of the tile will touch first: its items and the
-// keys that come into its window.
+// prefetch prefetches what row n1 of the tile, the next one, reads first: its items and the
+// last row of keys of its windows.
 func (w *worker[T]) prefetch(n0, n1 int) {
 	if !w.move.Prefetches() || w.plan.walk.Pass.Tokens {
 		return
@@ -164,7 +164,7 @@ func (w *worker[T]) prefetchItems(role core.Role, channels int) {
 	}
 }
 
-// item is where a role's tensor has what item r has.
+// item is the address of item r in a role's tensor.
 func (w *worker[T]) item(role core.Role, r int) core.Address {
 	return w.at.Address(role, w.at.Index[0], w.at.Index[1], w.at.Index[2]+w.s.position(r), w.at.ItemHead(r%w.s.heads))
 }

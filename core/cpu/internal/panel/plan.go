@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Package panel is the engine that takes every pass. Items are the positions of a tile
-// times the query heads of a group; the rows of keys that they meet are packed into a
-// panel, transposed to be scored with and by rows to be summed up. What does not fit the
-// panel is taken piece by piece, with an online softmax.
+// Package panel is the engine that takes every pass, except the single pass for all gradients.
+// Items are the positions of a tile times the query heads of a group. The rows of keys that
+// they meet are packed into a panel, transposed for scores and by rows for sums. Windows that
+// do not fit the panel are processed piece by piece with an online softmax.
 package panel
 
 import (
@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	panelBytes  = 1 << 19 // of packed keys that a goroutine holds
+	panelBytes  = 1 << 19 // limit of a goroutine's packed keys
 	widestPanel = 128     // lanes
-	rowTile     = 10      // positions, when windows have several rows
-	leastTile   = 8       // positions; for fewer packing costs more than a window in pieces
+	rowTile     = 10      // positions per tile if windows have several rows
+	leastTile   = 8       // positions; with fewer per tile, packing costs more than splitting the window
 )
 
 // Engine is the panel engine.
@@ -41,8 +41,8 @@ func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engin
 	return newPlan[float32](p, pass, kernels, &singles), ""
 }
 
-// singles and doubles are workers that no run has: all plans share them, so that many
-// plans hold little memory.
+// singles and doubles pool idle workers. All plans share them, so that many plans hold little
+// memory.
 var singles, doubles sync.Pool
 
 // plan is a pass in panels.
@@ -50,9 +50,9 @@ type plan[T kern.Number] struct {
 	walk    *walk.Walk
 	kernels *kern.Set // nil: portable Go
 	workers *sync.Pool
-	width   int // lanes of a slot
-	depth   int // planes of keys that the panel holds
-	ring    int // rows of keys of a plane that it holds
+	width   int // lanes per slot
+	depth   int // planes of keys in the panel; 0 if windows do not fit it
+	ring    int // rows of keys per plane in the panel; 0 if windows do not fit it
 }
 
 func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, workers *sync.Pool) *plan[T] {
@@ -63,10 +63,10 @@ func newPlan[T kern.Number](p *core.Problem, pass walk.Pass, kernels *kern.Set, 
 	return l
 }
 
-// chooseTile picks the lanes of a slot and the positions of a tile. Wide slots
-// share the packing of neighboring windows between more items; slots of several
-// rows are kept so narrow that the transposed keys of a window stay near the core.
-// Windows of which hardly more than one fits a slot are taken in pieces.
+// chooseTile chooses the lanes per slot and the positions per tile. Wide slots share the
+// packing of neighboring windows between more items. If windows have several rows, slots are
+// kept narrow, so that the transposed keys of a window stay in the core's cache. If a slot
+// would hold few more keys than one window, windows are processed in pieces.
 func (l *plan[T]) chooseTile() {
 	w := l.walk
 	spare := walk.LongestTile - 1
@@ -85,7 +85,7 @@ func (l *plan[T]) chooseTile() {
 	w.Tile = (w.Extent[2] + tiles - 1) / max(tiles, 1)
 }
 
-// rowBytes is the size of a lane in the panel.
+// rowBytes is the number of bytes per lane in the panel.
 func (l *plan[T]) rowBytes() int {
 	return 2 * int(l.walk.Problem.HeadDim+l.walk.Problem.ValueDim) * kern.SizeOf[T]()
 }
@@ -106,7 +106,7 @@ func (l *plan[T]) choosePanel() {
 	}
 }
 
-// slots of the panel of the token layout.
+// slots is the number of slots of the panel for keys of the token layout.
 func (l *plan[T]) slots() int {
 	if l.ring > 0 {
 		if l.walk.Pass.Kind.Inverse() {

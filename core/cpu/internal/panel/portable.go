@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 )
 
-// portable is the arithmetic in Go.
+// portable implements arithmetic in Go.
 type portable[T kern.Number] struct{ *scores[T] }
 
 func (portable[T]) Narrows() bool { return false }

@@ -7,34 +7,35 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// scores are the weights of items and the packed keys that they meet.
+// scores holds the scores of items with the packed keys that they meet.
 type scores[T kern.Number] struct {
-	items, heads       int // items, and those of one position
+	items, heads       int // number of items, and of items per position
 	rows               []keyRow
 	segments           []segment // of rows
 	panel              *packed[T]
-	clips              []clip // [item], and one behind them
-	clipKey            [4]int // what clips were computed from
-	pitch              int    // elements of an item in weights and gradients
+	clips              []clip // [item], with an empty one at the end
+	clipKey            [4]int // the state from which clips were computed
+	pitch              int    // elements per item in weights and gradients
 	weights, gradients []T    // see clip
-	fresh              bool   // no keys were taken yet
+	fresh              bool   // no keys have been processed yet
 }
 
-// segment is a sequence of slots in use.
+// segment is a sequence of neighboring slots in use.
 type segment struct{ slot, count int }
 
-// clip is what an item meets of the packed keys, and where its weights are:
-// those of a slot and lane are at weights[item*pitch+slot*width+lane-base]. The
-// items of a pair have the same base and width, which cover the lanes of both.
+// clip is the lanes that an item meets, and the position of its weights: the weight of a slot
+// and lane is weights[item*pitch+slot*width+lane-base]. The two items of a pair have the same
+// base and width, which cover the lanes of both.
 type clip struct {
-	from, to    int // lanes that the item meets
+	from, to    int // lanes from <= lane < to that the item meets
 	base, width int // width is 4 or a multiple of 8, or 0 if the pair meets nothing
 }
 
-// position is the number of item r's position in the tile.
+// position is the index of item r's position in the tile.
 func (s *scores[T]) position(r int) int { return r / s.heads }
 
-// lanes returns the lanes that item r meets of a row, in weights or gradients.
+// lanes returns the elements of item r and a row of keys in weights or gradients, one for each
+// lane that the item meets.
 func (s *scores[T]) lanes(of []T, r int, row *keyRow) []T {
 	k := &s.clips[r]
 	at := r*s.pitch + row.slot*k.width + k.from - k.base
@@ -93,7 +94,7 @@ func (w *worker[T]) clipped(r int) (from, to int) {
 	return from, to
 }
 
-// join gives the items of a pair a common base and width; with narrow that may be 4.
+// join gives the items of a pair a common base and width. The width may be 4 only if narrow.
 func (s *scores[T]) join(a, b *clip, narrow bool) {
 	from, to := min(a.from, b.from), max(a.to, b.to)
 	switch {

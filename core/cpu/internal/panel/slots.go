@@ -11,7 +11,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// clearSlots fills the items' window slots with what masked slots hold.
+// clearSlots fills the items' window slots with the value of masked slots, if there can be any.
 func (w *worker[T]) clearSlots(role core.Role) {
 	a := &w.problem.Axes
 	if !a[0].Causal && !a[1].Causal && !a[2].Causal {
@@ -26,8 +26,8 @@ func (w *worker[T]) clearSlots(role core.Role) {
 	}
 }
 
-// slotOf is the number of the attention slot of item r and the first key of a row that it
-// meets in the forward walk; those of the next keys follow.
+// slotOf is the index in attn for item r, a query, and the first key of a row that it meets. The
+// indices of the row's next keys follow.
 func (w *worker[T]) slotOf(r int, row *keyRow) int {
 	if w.at.Tokens {
 		return int(w.problem.WindowSize()) + w.from
@@ -37,7 +37,7 @@ func (w *worker[T]) slotOf(r int, row *keyRow) int {
 	return n*int(a[2].Kernel) + w.from + from - w.at.Start[w.s.position(r)]
 }
 
-// writeSlots writes values of the lanes that items meet to their slots.
+// writeSlots stores the values of the lanes that items meet in the slots of a role's tensor.
 func (w *worker[T]) writeSlots(role core.Role, values []T) {
 	size := int(w.problem.DType.Size())
 	for r := range w.s.items {
@@ -51,7 +51,7 @@ func (w *worker[T]) writeSlots(role core.Role, values []T) {
 	}
 }
 
-// readSlots reads the weights of the lanes that items meet from their slots.
+// readSlots loads the weights of the lanes that items meet from the slots of a role's tensor.
 func (w *worker[T]) readSlots(role core.Role) {
 	if w.inverse {
 		w.gatherSlots(role)
@@ -69,8 +69,8 @@ func (w *worker[T]) readSlots(role core.Role) {
 	}
 }
 
-// gatherSlots reads, for keys as items, their slots in the windows of the queries that
-// they meet.
+// gatherSlots is readSlots for an inverse walk. The items are keys, and it loads their slots
+// from the windows of the queries that they meet.
 func (w *worker[T]) gatherSlots(role core.Role) {
 	a, size := &w.problem.Axes, int(w.problem.DType.Size())
 	for i := range w.s.rows {
@@ -98,8 +98,8 @@ func (w *worker[T]) gatherSlots(role core.Role) {
 	}
 }
 
-// biasAt returns the number of the bias entry of item r and the first key of a row that it
-// meets on each axis.
+// biasAt returns the index on each axis of the bias entry of item r and the first key of a row
+// that it meets.
 func (w *worker[T]) biasAt(r int, row *keyRow) (entry [3]int) {
 	items, met := w.at.Index, [3]int{row.n0, row.n1, w.from + w.s.clips[r].from}
 	items[2] += w.s.position(r)
@@ -136,7 +136,7 @@ func (w *worker[T]) addBias() {
 	}
 }
 
-// binGradients adds gradients of logits to those of the bias.
+// binGradients adds the gradients of logits to the gradients of the bias.
 func (w *worker[T]) binGradients() {
 	a := &w.problem.Axes
 	n1, n2 := int(2*a[1].Kernel-1), int(2*a[2].Kernel-1)

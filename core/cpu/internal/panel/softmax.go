@@ -8,29 +8,30 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
 )
 
-// arithmetic is what is computed on scores: by the kernels of an instruction set, or in
-// portable Go for both types of sums.
+// arithmetic is the set of computations on scores. It is implemented by the kernels of an
+// instruction set and, for both types of sums, in portable Go.
 type arithmetic[T kern.Number] interface {
-	// Narrows reports whether clips of up to 4 lanes may take 4.
+	// Narrows reports whether clips may have a width of 4 instead of 8.
 	Narrows() bool
-	// Clipped is called when there are new clips.
+	// Clipped is called when the clips have changed.
 	Clipped()
-	// Score takes the inner products of all items with the lanes of keys that they meet.
+	// Score computes the dot products of all items with the keys that they meet.
 	Score(dst, items, keys []T, channels int)
-	// Accumulate adds the rows that the items meet, times their weights.
+	// Accumulate adds the rows of keys that the items meet, times their weights, to sums.
 	Accumulate(sums, rows []T, channels int)
-	// Softmax turns logits into weights, if it can do so for all items at once.
+	// Softmax turns the logits of all items into weights. It returns false, having done
+	// nothing, if it cannot do so in one step.
 	Softmax(maxima, sums []T) bool
-	// Top is the maximum of the logits of item r and of a number; NaN if one of them is.
+	// Top is the maximum of than and the logits of item r, or NaN if one of them is NaN.
 	Top(r int, than T) T
-	// ExpSum replaces the logits of item r by e**(logit-offset) and returns the sum.
+	// ExpSum replaces the logits of item r by e**(logit-offset) and returns their sum.
 	ExpSum(r int, offset T) T
-	// ExpLanes is ExpSum with an offset for every lane: the panel's lse.
+	// ExpLanes is ExpSum with an offset per lane, the panel's lse, and without the sum.
 	ExpLanes(r int)
-	// Gradients turns weights of item r and their gradients into gradients of logits, by
-	// the item's delta.
+	// Gradients replaces the weights of item r by the gradients of its logits, which it
+	// computes from the weights, their gradients and the item's delta.
 	Gradients(r int, delta T)
-	// GradientLanes is Gradients with a delta for every lane: the panel's.
+	// GradientLanes is Gradients with a delta per lane, from the panel.
 	GradientLanes(r int)
 }
 
@@ -71,7 +72,7 @@ func (w *worker[T]) softmax() {
 	}
 }
 
-// probabilities turns logits into softmax weights by the known lse.
+// probabilities turns logits into softmax weights, using the known lse.
 func (w *worker[T]) probabilities() {
 	for r := range w.s.items {
 		switch c := &w.s.clips[r]; {

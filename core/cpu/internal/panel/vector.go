@@ -10,15 +10,15 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// vector is the arithmetic by the kernels of an instruction set, which take two items at
-// a time.
+// vector implements arithmetic with the kernels of an instruction set, which process two items
+// at a time.
 type vector struct {
 	*scores[float32]
 	kernels    *kern.PanelKernels
 	groups     []group
 	scorePairs []abi.ScorePair
 	sumPairs   []abi.SumPair
-	masks      []uint32 // [item][eight lanes of the panel's width][lane] all ones for lanes that the item meets
+	masks      []uint32 // [item][lane from the clip's base], panel width apart: all ones if the item meets the lane
 }
 
 // group is a sequence of items whose pairs have the same width.
@@ -42,7 +42,8 @@ func (x *vector) Clipped() {
 	}
 }
 
-// mask writes the masks of item r; those of a width of 4 are there twice.
+// mask writes the masks of item r. For a width of 4 they are repeated, as a vector of 8 lanes
+// holds two slots.
 func (x *vector) mask(r int) {
 	c := &x.clips[r]
 	masks := x.masks[r*x.panel.width:][:kern.Padded(c.width)]
@@ -81,8 +82,9 @@ func (x *vector) pair(r int) {
 	g.pairsEnd, g.sumsEnd = len(x.scorePairs), len(x.sumPairs)
 }
 
-// addSums adds lanes of the pair of items that begins with r: from first on, lanes of the
-// first item only, then lanes that both share, then lanes of the second only.
+// addSums adds a range of lanes, beginning with first, for the pair of items that begins with
+// r: firstOnly lanes of the first item, then lanes that both share, then secondOnly lanes of
+// the second item.
 func (x *vector) addSums(r, first, firstOnly, shared, secondOnly int) {
 	c, lanes := &x.clips[r], firstOnly+shared+secondOnly
 	if lanes == 0 {
@@ -95,7 +97,8 @@ func (x *vector) addSums(r, first, firstOnly, shared, secondOnly int) {
 	})
 }
 
-// vectors returns how many slots of how many eights of lanes hold the weights of a segment.
+// vectors returns the number of slots, and of vectors of 8 lanes per slot, of a segment's
+// weights. With a width of 4, two slots share a vector.
 func (c *clip) vectors(s segment) (slots, eights int) {
 	if c.width == 4 {
 		return (s.count + 1) / 2, 1
@@ -144,7 +147,8 @@ func (x *vector) scoreGroup(dst, items, keys []float32, channels int, g *group, 
 	}
 }
 
-// fillHalf puts -infinity into the half vector behind an odd number of them.
+// fillHalf sets the unused second half of the last vector to -infinity, if the number of half
+// vectors is odd.
 func (x *vector) fillHalf(dst []float32, g *group, s segment) {
 	for r := g.item; r < g.item+g.items; r++ {
 		rest := dst[r*x.pitch+(s.slot+s.count)*4:][:4]
@@ -183,15 +187,15 @@ func (x *vector) Softmax(maxima, sums []float32) bool {
 	return true
 }
 
-// at is where the weights or gradients of item r and a segment are.
+// at is the address of the weights or gradients of item r and a segment.
 func (x *vector) at(of []float32, r int, s segment) unsafe.Pointer {
 	return unsafe.Pointer(&of[r*x.pitch+s.slot*x.clips[r].width])
 }
 
 func (x *vector) maskOf(r int) unsafe.Pointer { return unsafe.Pointer(&x.masks[r*x.panel.width]) }
 
-// lanesOf are numbers of the panel's lanes that belong to those of item r in a segment, and
-// the bytes from a slot's last to the next slot's first.
+// lanesOf locates the per-lane numbers (lse or delta) for item r in a segment. skip is the
+// number of bytes between the last lane of a slot and the first lane of the next slot.
 func (x *vector) lanesOf(numbers []float32, r int, s segment) (p unsafe.Pointer, skip int) {
 	c := &x.clips[r]
 	return unsafe.Pointer(&numbers[s.slot*x.panel.width+c.base]), (x.panel.width - c.width) * kern.Float32Bytes

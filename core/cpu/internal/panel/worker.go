@@ -11,10 +11,9 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// worker is the state of one goroutine in a walk: the items of a tile with their
-// sums, and the rows of keys that they meet. An item is a position along the fastest
-// axis and, in the forward walk, a query head of the group; items of one position
-// follow one another.
+// worker is the state of one goroutine in a walk: the items of a tile with their sums, and the
+// rows of keys that they meet. An item is a position along the fastest axis and, except in an
+// inverse walk, a query head of the group. Items of the same position are neighbors.
 type worker[T kern.Number] struct {
 	*scratch.Memory
 	plan     *plan[T]
@@ -25,19 +24,19 @@ type worker[T kern.Number] struct {
 	at       walk.Cursor
 	move     kern.Rows[T]
 	do       arithmetic[T]
-	vector   *vector // made when it is first needed
+	vector   *vector // allocated on first use
 
-	start        [2]int // first window slots on the slow axes, forward walk
+	start        [2]int // keys of the first window slot on the slow axes, not in an inverse walk
 	qk, vo       []T    // [item][channel]
-	sumQK, sumVO []T
-	max, sum     []T // [item] of the online softmax
-	lse, delta   []T // [item] forward walk of gradients
-	factors      []T // scale and 1
+	sumQK, sumVO []T    // [item][channel]
+	max, sum     []T    // [item] running maximum and sum of the online softmax
+	lse, delta   []T    // [item] in the pass for query gradients
+	factors      []T    // scale and 1
 	bias         []T
 	bins         []T          // d_rpb of the group's heads, or nil
-	panels       [2]packed[T] // of the token layout and of additional tokens
-	from, to     int          // the keys along the fastest axis that are packed
-	s            scores[T]    // of the items with the packed keys
+	panels       [2]packed[T] // keys of the token layout, and additional tokens
+	from, to     int          // range [from, to) of the packed keys along the fastest axis
+	s            scores[T]    // scores of the items with the packed keys
 }
 
 // Begin implements engine.Worker.
@@ -56,7 +55,7 @@ func (w *worker[T]) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sc
 	}
 }
 
-// arithmetic is that of the plan's kernels.
+// arithmetic returns the implementation that uses the plan's kernels.
 func (w *worker[T]) arithmetic() arithmetic[T] {
 	s, single := any(&w.s).(*scores[float32])
 	if !single || w.plan.kernels == nil {
@@ -106,7 +105,7 @@ func (w *worker[T]) Column(from, to [3]int) {
 	}
 }
 
-// row computes the items of the tile at one place of the slow axes.
+// row computes the items of the tile at one position of the slow axes.
 func (w *worker[T]) row(n0, n1 int) {
 	w.at.Index[0], w.at.Index[1] = n0, n1
 	lo0, hi0, start0 := w.at.Span(0, n0)
@@ -125,8 +124,8 @@ func (w *worker[T]) row(n0, n1 int) {
 	w.storeItems()
 }
 
-// resident packs what is not packed yet of a window that fits the panel, and
-// computes with all of it at once.
+// resident processes a window that fits the panel. It packs the rows that are not packed yet,
+// and computes with the whole window at once.
 func (w *worker[T]) resident(lo0, hi0, lo1, hi1 int) {
 	s, ring := &w.s, w.plan.ring
 	s.rows = s.rows[:0]
@@ -158,7 +157,7 @@ func (w *worker[T]) resident(lo0, hi0, lo1, hi1 int) {
 	w.compute()
 }
 
-// stream computes with a window that is larger than the panel, piece by piece.
+// stream processes a window that is larger than the panel, piece by piece.
 func (w *worker[T]) stream(lo0, hi0, lo1, hi1 int) {
 	s := &w.s
 	s.panel.forget()
@@ -181,7 +180,7 @@ func (w *worker[T]) stream(lo0, hi0, lo1, hi1 int) {
 	}
 }
 
-// extra computes with the additional tokens.
+// extra processes the additional tokens.
 func (w *worker[T]) extra() {
 	s := &w.s
 	w.at.Tokens, s.panel = true, &w.panels[1]
@@ -197,7 +196,7 @@ func (w *worker[T]) extra() {
 	}
 }
 
-// compute takes the packed keys into the sums of all items.
+// compute adds the packed keys to the results of all items.
 func (w *worker[T]) compute() {
 	s := &w.s
 	if len(s.rows) == 0 {
