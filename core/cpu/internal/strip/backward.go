@@ -9,21 +9,20 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// The gradients of a strip take one pass: it computes the weights of the queries that are
-// stored and of all that meet the keys that are, so that the gradients of both can be
-// summed up. Stored are the positions that no other strip stores.
+// One pass computes all gradients of a strip. It stores the gradients of the strip's own
+// positions only, which no other strip stores. For them it computes the weights of the strip's
+// own queries and of all other queries that meet the strip's keys.
 
-// stored is what is stored of a strip.
+// stored is the positions whose gradients a strip stores.
 type stored struct {
-	first, count       int       // queries, as seen from the strip's first one
+	first, count       int       // queries, counted from the strip's first item
 	firstKey, keyCount int       // keys
-	keys               []stretch // of them, whose "keys" are the queries that meet them
-	lo, hi             []int     // [stored key] queries that meet it
+	keys               []stretch // stretches of keys, in which a key's "window" is the queries that meet it
+	lo, hi             []int     // [stored key] queries lo <= n < hi that meet it
 }
 
-// planGradients sets the positions that are stored, those of the keys n <= number < n+count,
-// and the items to all queries that are needed for them. Not every position of a range's
-// keys has a query.
+// planGradients makes the stored positions those of the keys n to n+count-1, and makes the items
+// all queries that these need. With ranges, some keys have no query at their position.
 func (w *worker[T]) planGradients(n, count int) {
 	o, l := &w.stored, &w.at.Lines[2]
 	o.lo, o.hi = kern.Grow(o.lo, count), kern.Grow(o.hi, count)
@@ -44,8 +43,8 @@ func (w *worker[T]) planGradients(n, count int) {
 	w.planItems(from, to-from)
 }
 
-// backward computes the gradients of the stored positions for one key head. Those of its
-// keys are summed up over the query heads of its group.
+// backward computes the gradients of the stored positions for one key head. The gradients of
+// keys and values are sums over the query heads of its group.
 func (w *worker[T]) backward() {
 	given, o := &w.at.Run.Tensors, &w.stored
 	d, dv, items, n, keys := int(w.problem.HeadDim), int(w.problem.ValueDim), w.at.Index[2], w.at.Index[2]+o.first, w.at.High-w.at.Low
@@ -97,8 +96,8 @@ func (w *worker[T]) weigh(head int, query, key, dOut, value view) {
 	}
 }
 
-// deltas computes for all queries the part of the logits' gradients that their keys
-// share: d_out . out - d_lse.
+// deltas computes delta = d_out . out - d_lse, the term that the gradients of all logits of a
+// query share, for all items.
 func (w *worker[T]) deltas(head int, dOut view) {
 	size, dv, count := kern.SizeOf[T](), int(w.problem.ValueDim), w.at.Positions
 	out := w.read(w.rows(core.Out, w.at.Index[2], head, dv), count, &w.loaded[4])
@@ -120,8 +119,9 @@ func (w *worker[T]) deltas(head int, dOut view) {
 	}
 }
 
-// sumQueries adds up for stored keys the rows of the queries that meet them, times their
-// weights and a factor; the query heads of a group come on top of one another.
+// sumQueries computes, for each stored key, the sum of the rows of the queries that meet it,
+// times their weights and a factor. It adds to dst for every query head of a group after the
+// first.
 func (w *worker[T]) sumQueries(dst view, weights []T, queries view, channels int, factor *T) {
 	size, pitch, o, first := kern.SizeOf[T](), w.pitch(), &w.stored, w.at.Index[2]
 	for i := range o.keys {

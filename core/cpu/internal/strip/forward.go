@@ -27,8 +27,8 @@ func (w *worker[T]) forward() {
 	}
 }
 
-// score takes the inner products of items with the keys of their windows.
-// Those of item i and a key are at dst[i*pitch+key-low].
+// score computes the dot products of items with the keys of their windows. The product of item
+// i and a key is dst[i*pitch+key-low].
 func (w *worker[T]) score(dst *[]T, items, keys view, channels int, factor *T) {
 	size, pitch, low := kern.SizeOf[T](), w.pitch(), w.at.Low
 	scratch.Grow(w.Memory, dst, w.at.Positions*pitch+w.at.High-low+kern.Slack)
@@ -44,8 +44,8 @@ func (w *worker[T]) score(dst *[]T, items, keys view, channels int, factor *T) {
 	}
 }
 
-// sumKeys adds up the rows of the keys of stored items' windows times their weights,
-// which are where score has them, and times the items' factors.
+// sumKeys computes, for each stored item, the sum of the rows of its window's keys, times their
+// weights and the item's factor. weights has the layout of score.
 func (w *worker[T]) sumKeys(dst view, weights []T, keys view, channels int, factors *T, factorStep int) {
 	size, pitch, low, o := kern.SizeOf[T](), w.pitch(), w.at.Low, &w.stored
 	for i := range w.stretches {
@@ -64,8 +64,8 @@ func (w *worker[T]) sumKeys(dst view, weights []T, keys view, channels int, fact
 	}
 }
 
-// softmax turns logits into weights without their common factors, which it leaves in
-// w.sum, and finds lse.
+// softmax turns logits into weights that are not yet normalized, and computes lse. It leaves the
+// normalizing factor of each item in w.sum.
 func (w *worker[T]) softmax() {
 	count, pitch := kern.Padded(w.at.Positions), w.pitch()
 	scratch.Grow(w.Memory, &w.max, count)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // Package strip is the engine for fused attention whose windows are single rows of few
-// keys. It walks strips: tiles whose kernels read rows of channels where the tensors have
-// them, because there is too little arithmetic to pay for packing. One pass gives all
+// keys. It processes strips: tiles whose kernels read channels directly from the tensors,
+// because there is too little arithmetic to make packing worthwhile. One pass computes all
 // gradients of a strip's positions.
 package strip
 
@@ -19,7 +19,7 @@ import (
 
 const (
 	tile     = 32 // positions
-	mostKeys = 64 // of a window
+	mostKeys = 64 // per window
 )
 
 // Engine is the strip engine.
@@ -39,7 +39,7 @@ func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engin
 	return newPlan[float32](p, pass, kernels, &singles), ""
 }
 
-// refuses returns why a pass is not walked in strips.
+// refuses returns why a pass cannot be computed in strips, or "".
 func refuses(p *core.Problem, pass walk.Pass) string {
 	a := &p.Axes
 	switch {
@@ -57,7 +57,7 @@ func refuses(p *core.Problem, pass walk.Pass) string {
 	return ""
 }
 
-// singles and doubles are workers that no run has, of all plans.
+// singles and doubles pool the idle workers of all plans.
 var singles, doubles sync.Pool
 
 // plan is a pass in strips.
@@ -87,8 +87,9 @@ func (l *plan[T]) Variant() string { return fmt.Sprintf(", strips of %d", l.walk
 
 // Scratch implements engine.Plan.
 //
-// Gradients take the queries that meet a tile's keys, which are within a window on either
-// side of it, as are the keys that these meet. Rows are held if they had to be converted.
+// Gradients need all queries that meet the tile's keys, and all keys that those queries meet.
+// Each extends the tile by at most two kernel sizes on either side. Rows of channels need memory
+// only if they are converted.
 func (l *plan[T]) Scratch() int {
 	p, kernel, queries := l.walk.Problem, int(l.walk.Problem.Axes[2].Kernel), l.walk.Tile
 	if l.walk.Pass.Kind == walk.AttnGradients {
@@ -105,7 +106,7 @@ func (l *plan[T]) Scratch() int {
 	return bytes
 }
 
-// direct reports whether kernels can read rows of channels where they are.
+// direct reports whether kernels can access rows of channels directly in the tensors.
 func (l *plan[T]) direct(channels int) bool {
 	return int(l.walk.Problem.DType.Size()) == kern.SizeOf[T]() && channels%8 == 0
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/walk"
 )
 
-// Every window of every kind of axis falls into one stretch, in order.
+// For every kind of axis the stretches contain each window exactly once, in order.
 func TestStretchesCoverWindows(t *testing.T) {
 	r := rand.New(rand.NewPCG(21, 22))
 	for range 200 {

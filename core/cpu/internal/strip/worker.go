@@ -13,7 +13,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// worker is the state of one goroutine in strips.
+// worker is the state of one goroutine.
 type worker[T kern.Number] struct {
 	*scratch.Memory
 	plan       *plan[T]
@@ -25,9 +25,9 @@ type worker[T kern.Number] struct {
 	stored     stored
 	factors    [2]T   // scale and 1
 	loaded     [5][]T // rows of channels that had to be converted
-	unfinished [3][]T // rows of channels before their conversion
+	unfinished [3][]T // results that are not yet converted
 
-	weights, gradients []T // of item i and a key at i*pitch+key-low
+	weights, gradients []T // for item i and a key: index i*pitch+key-low
 	max, sum           []T // [item]
 	lse, delta         []T // [item]
 }
@@ -43,7 +43,7 @@ func (w *worker[T]) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sc
 // Task implements engine.Worker.
 func (w *worker[T]) Task(n int64) { w.at.Task(n, w) }
 
-// Rows implements engine.Worker. No rows of strips are taken by others.
+// Rows implements engine.Worker. It is not called, as strips publish their rows as a whole.
 func (w *worker[T]) Rows(r *walk.Rows, from, end int) { w.at.Stolen(r, from, end, w) }
 
 // Release implements engine.Worker.
@@ -64,7 +64,7 @@ func (w *worker[T]) Plan(n, count int) {
 	w.planItems(n, count)
 }
 
-// planItems sets the items of the strip, n <= number < n+count.
+// planItems makes the items of the strip the queries n to n+count-1.
 func (w *worker[T]) planItems(n, count int) {
 	w.at.SetTile(n, count)
 	w.stretches = findStretches(w.stretches, w.at.Lo, w.at.Hi)
@@ -90,11 +90,11 @@ func (w *worker[T]) Column(from, to [3]int) {
 	}
 }
 
-// stretch is a sequence of items whose windows have the same number of keys and
-// are the same distance apart.
+// stretch is a sequence of items whose windows have the same number of keys, and whose first
+// keys are advance apart.
 type stretch struct{ item, items, low, keys, advance int }
 
-// findStretches parts items with the windows lo <= key < hi into stretches.
+// findStretches divides items with the windows lo <= key < hi into stretches.
 func findStretches(to []stretch, lo, hi []int) []stretch {
 	to = to[:0]
 	for i := range lo {
@@ -115,7 +115,7 @@ func findStretches(to []stretch, lo, hi []int) []stretch {
 	return to
 }
 
-// within is the part of a stretch of the items from <= i < to.
+// within returns the part of a stretch with the items from <= i < to.
 func (s stretch) within(from, to int) stretch {
 	from, to = max(from, s.item), min(to, s.item+s.items)
 	s.low += (from - s.item) * s.advance
@@ -123,23 +123,23 @@ func (s stretch) within(from, to int) stretch {
 	return s
 }
 
-// view is rows of whole eights of channels.
+// view is rows whose number of channels is a multiple of 8.
 type view struct {
 	p     core.Address
-	step  int
-	ahead int // bytes from a row to the next strip's, which kernels prefetch
+	step  int // bytes to the next row
+	ahead int // bytes from a row to its counterpart in the next strip, which kernels prefetch
 }
 
 func (v view) row(n int) core.Address { return v.p.Add(n * v.step) }
 
-// lineRows is the rows of a role's tensor from one of a line on.
+// lineRows is the rows of a role's tensor from some position of a line to its end.
 type lineRows struct {
 	kern.Source
-	count int // up to the end of the line
+	count int // rows to the end of the line
 }
 
-// rows is the rows of a role's tensor from the n2-th query or key on. A row of queries
-// meets its own row of keys only.
+// rows returns the rows of a role's tensor from query or key n2 on. Windows are single rows, so
+// the keys are at the queries' own positions on the slow axes.
 func (w *worker[T]) rows(role core.Role, n2, head, channels int) lineRows {
 	l, n0, n1 := &w.at.Lines, w.at.Index[0], w.at.Index[1]
 	count := l[2].Queries
@@ -151,7 +151,7 @@ func (w *worker[T]) rows(role core.Role, n2, head, channels int) lineRows {
 	return lineRows{w.at.Source(role, n0, n1, n2, head, channels), count - n2}
 }
 
-// read returns count rows of a source, converted to buffer if they have to be.
+// read returns count rows of a source, either in place or converted into buffer.
 func (w *worker[T]) read(s lineRows, count int, buffer *[]T) view {
 	if w.plan.direct(s.Channels) {
 		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
@@ -168,8 +168,8 @@ func (w *worker[T]) read(s lineRows, count int, buffer *[]T) view {
 	return view{kern.AddressOf(unsafe.SliceData(*buffer)), depth * kern.SizeOf[T](), 0}
 }
 
-// target returns where kernels write count rows that are to be stored in s: there
-// or, if they have to be converted, in buffer.
+// target returns the rows to which kernels write count results for s: s itself or, if they
+// must be converted, buffer.
 func (w *worker[T]) target(s lineRows, count int, buffer *[]T) view {
 	if w.plan.direct(s.Channels) {
 		return view{s.P, s.Step, w.plan.walk.Tile * s.Step}
@@ -180,7 +180,7 @@ func (w *worker[T]) target(s lineRows, count int, buffer *[]T) view {
 	return view{kern.AddressOf(unsafe.SliceData(*buffer)), depth * kern.SizeOf[T](), 0}
 }
 
-// prefetchNext asks for the rows of the next strip, which follow count rows of this one.
+// prefetchNext prefetches the rows of the next strip, which follow count rows of this one.
 func (w *worker[T]) prefetchNext(s lineRows, count int) {
 	if next := min(w.plan.walk.Tile, s.count-count); next > 0 {
 		s.P = s.P.Add(count * s.Step)
@@ -188,7 +188,7 @@ func (w *worker[T]) prefetchNext(s lineRows, count int) {
 	}
 }
 
-// finish stores what kernels wrote to the target of s.
+// finish converts and stores the results in buffer if target(s) returned buffer.
 func (w *worker[T]) finish(s lineRows, count int, buffer []T) {
 	if !w.plan.direct(s.Channels) {
 		w.move.Store(s.Source, buffer, kern.Padded(s.Channels), count, w.factors[1:], 0)
