@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Package stencil is the engine for forward attention whose windows are several rows of
-// few keys in all. Its kernels take a query's whole window: they read the rows of channels
-// of its keys where the tensors have them, at a table of offsets.
+// Package stencil is the engine for forward attention with small windows, in one or several
+// rows. Its kernels process the whole window of a query. They read the keys' channels directly
+// from the tensors, at the offsets of a table.
 package stencil
 
 import (
@@ -18,8 +18,8 @@ import (
 
 const (
 	tile      = 32      // positions
-	leastWork = 1 << 18 // multiply-adds of a task: nothing is packed for it
-	mostKeys  = 32      // of a window up to which that pays
+	leastWork = 1 << 18 // multiply-adds per task, which can be few as tasks pack nothing
+	mostKeys  = 32      // largest window, in keys, for which not packing is faster
 )
 
 // Engine is the stencil engine.
@@ -47,7 +47,7 @@ func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engin
 
 func windowKeys(p *core.Problem) int64 { return p.WindowSize() }
 
-// vectorful is the number of vectors of channels of a row, or 0 if there is no kernel for it.
+// vectorful is the number of vectors per row of channels, or 0 if there is no kernel for it.
 func vectorful(channels int64, kernels *kern.Set) int {
 	lanes := int64(kernels.Stencil.Lanes)
 	switch n := channels / lanes; n {
@@ -59,18 +59,18 @@ func vectorful(channels int64, kernels *kern.Set) int {
 	return 0
 }
 
-// workers are those that no run has, of all plans.
+// workers pools the idle workers of all plans.
 var workers sync.Pool
 
 // plan is a pass in stencils.
 type plan struct {
 	walk        *walk.Walk
 	kernels     *kern.Set
-	prefetchMet bool // keys: rows of the next plane are too many
+	prefetchMet bool // prefetch keys; only if windows have one plane, as there are too many rows otherwise
 }
 
-// newPlan makes a plan. All heads of a row are taken before the next row, as they are
-// neighbors in memory.
+// newPlan makes a plan. Tasks process all their heads in one row before the next row, as the
+// heads are neighbors in memory.
 func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
 	w := walk.New(p, pass)
 	w.Member = 1

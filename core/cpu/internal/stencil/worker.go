@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
-// worker is the state of one goroutine in stencils.
+// worker is the state of one goroutine.
 type worker struct {
 	*scratch.Memory
 	plan         *plan
@@ -29,7 +29,7 @@ type worker struct {
 	max, sum, lse []float32 // [item]
 }
 
-// itemRun is neighboring items whose windows have the same number of keys along axis 2.
+// itemRun is a run of neighboring items whose windows have the same number of keys along axis 2.
 type itemRun struct{ first, count, keys int }
 
 // Begin implements engine.Worker.
@@ -86,8 +86,8 @@ func (w *worker) Column(from, to [3]int) {
 	}
 }
 
-// prefetch asks for what the next row of the tile will touch first: its items and the
-// keys that come into its window.
+// prefetch prefetches what row n1 of the tile, the next one, reads first: its items and the
+// last row of keys of its windows.
 func (w *worker) prefetch(n0, n1 int) {
 	if !w.move.Prefetches() {
 		return
@@ -105,7 +105,7 @@ func (w *worker) prefetch(n0, n1 int) {
 	}
 }
 
-// compute computes the tile at one place of the slow axes for one query head.
+// compute computes the tile at one position of the slow axes for one query head.
 func (w *worker) compute() {
 	lo0, hi0, _ := w.at.Span(0, w.at.Index[0])
 	lo1, hi1, _ := w.at.Span(1, w.at.Index[1])
@@ -149,14 +149,14 @@ func (w *worker) compute() {
 	}
 }
 
-// table is where the keys of windows are, in bytes.
+// table locates the keys of windows. All numbers except shape are in bytes.
 type table struct {
 	shape, steps [3]int
-	offsets      []int // from the first key of the window, up to a multiple of 4 keys: the last one again
-	starts       []int // [item] from the first key of the tile to the first of the item's window
+	offsets      []int // [key] from the first key of the window; repeats the last key to fill a multiple of 4
+	starts       []int // [item] from the first key of the tile to the first key of the item's window
 }
 
-// begin readies the table for a tile.
+// begin prepares the table for a tile.
 func (x *table) begin(at *walk.Cursor, role core.Role) {
 	l, strides := &at.Lines, &at.Run.Tensors[role].Strides
 	x.shape = [3]int{}
@@ -167,7 +167,7 @@ func (x *table) begin(at *walk.Cursor, role core.Role) {
 	}
 }
 
-// lay makes the table of windows of a shape.
+// lay computes the offsets for windows of a shape.
 func (x *table) lay(shape [3]int) {
 	if x.shape == shape {
 		return
