@@ -32,7 +32,7 @@ verb_build() {
     echo "built ${library#"$root"/} in $((SECONDS - started)) s"
 }
 
-## clean                 remove what build and test made
+## clean                 remove what build and test created
 verb_clean() {
     rm -rf -- build dist python/natten_mps/lib
     find python tests -type d \( -name __pycache__ -o -name .pytest_cache \) -prune -exec rm -rf -- {} +
@@ -42,7 +42,7 @@ verb_clean() {
 
 test_parts=(go exported abi py metal)
 
-## test [go|exported|abi|py|metal]  run all tests, or those of one part; makes .venv if there is none
+## test [go|exported|abi|py|metal]  run all tests, or those of one part; creates .venv if there is none
 verb_test() {
     local part parts=("$@")
     [[ $# -gt 0 ]] || parts=("${test_parts[@]}")
@@ -95,7 +95,7 @@ test_metal() {
     tests/metalsim/test.sh quick
 }
 
-## mutate [AREA [TEXT|--every N]]  break our sources (metal, python) in one place after another; a test has to fail each time
+## mutate [AREA [TEXT|--every N]]  break our sources (metal, python) in one place at a time; a test has to fail each time
 verb_mutate() {
     local area=${1:-metal} choice=(--only "${2:-}")
     [[ ${2:-} != --every ]] || choice=("${@:2}")
@@ -126,7 +126,7 @@ test_slow() {
     packages test
 }
 
-## dispatch              the engine's Go tests on emulated processors, with each one's kernels required
+## dispatch              run the engine's Go tests on emulated processors, and require the kernels of each
 verb_dispatch() {
     if [[ $goos == darwin ]]; then
         echo "== dispatch: skipped, programs of other processors run under qemu-user, which needs Linux"
@@ -142,14 +142,14 @@ verb_dispatch() {
         go test -short -timeout 60m -exec qemu-aarch64 ./core ./core/cpu/...
 }
 
-## proof [OPTIONS]       prove the window rule of core and shaders with z3 (see ./build.sh proof --help)
+## proof [OPTIONS]       prove the window rule of core and of the shaders with z3 (see ./build.sh proof --help)
 verb_proof() {
     verb_setup
     .venv/bin/python tests/proof/window.py "$@"
     [[ $# -gt 0 ]] || .venv/bin/python -m pytest -q tests/proof
 }
 
-## fuzz [N]              N inputs (default 20000) to each fuzz target
+## fuzz [N]              run each fuzz target on N inputs (default 20000)
 verb_fuzz() {
     local count=${1:-20000} row
     verb_build
@@ -173,7 +173,7 @@ host_python() {
     fail "Python 3.10 or newer is needed (set PYTHON to name one)"
 }
 
-## setup                 make .venv with this package (editable), PyTorch and what demo and test need
+## setup                 create .venv with this package (editable), PyTorch and what demo and test need
 verb_setup() {
     local stamp=.venv/natten-mps.stamp wanted python
     wanted=$(cksum pyproject.toml setup.py)
@@ -188,7 +188,7 @@ verb_setup() {
     echo "$wanted" >"$stamp"
 }
 
-## upstream              install NATTEN 0.21.7 below build, for the tests that compare with it
+## upstream              install NATTEN 0.21.7 under build, for the tests that compare with it
 verb_upstream() {
     local folder=build/upstream/natten-0.21.7
     verb_setup
@@ -196,22 +196,22 @@ verb_upstream() {
         --no-build-isolation --target "$folder" natten==0.21.7
 }
 
-## clients               install programs that use natten below build, for the tests that run them
+## clients               install programs that use natten under build, for the tests that run them
 verb_clients() {
     verb_setup
     tests/downstream/setup.sh
 }
 
-## demo [denoise|dinat|digits] [--readme]  the demonstration, or parts of it; pictures go to build/demo
+## demo [denoise|dinat|digits] [--readme]  run the demonstration, or parts of it; pictures go to build/demo
 verb_demo() {
     verb_setup
     verb_build
     PYTHONPATH=tests .venv/bin/python tests/demo/run.py "$@"
 }
 
-## bench [OPTIONS]       time native against pure in one run (see ./build.sh bench --help);
-##                       bench gpu: shaders against their naive twin, on an NVIDIA GPU if there is one
-##                       bench call: what a call costs, beside natten-mps 0.3.3
+## bench [OPTIONS]       time native and pure in one run (see ./build.sh bench --help);
+##                       bench gpu: shaders against their naive versions, on an NVIDIA GPU if there is one
+##                       bench call: what a call costs, compared with natten-mps 0.3.3
 ##                       bench compare bits|speed OLD NEW: two builds of the library
 verb_bench() {
     if [[ ${1:-} == compare ]]; then
@@ -238,7 +238,7 @@ bench_call() {
     PYTHONPATH=tests .venv/bin/python tests/bench/overhead.py --peer "$folder" "$@"
 }
 
-## docs                  the reference and the guides as pages in build/docs
+## docs                  build the reference and the guides as web pages in build/docs
 verb_docs() {
     verb_setup
     .venv/bin/python -m pip install -q --disable-pip-version-check -e '.[docs]'
@@ -259,7 +259,7 @@ verb_shadercov() { tests/metalsim/test.sh shadercov; }
 
 # ------------------------------------------------------------------ quality --
 
-## gen                   write the generated assembly anew
+## gen                   regenerate the assembly
 verb_gen() {
     local generator
     while IFS= read -r generator; do
@@ -320,7 +320,7 @@ vet() {
     go vet -tags simulator ./capi
 }
 
-## lint                  vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (and what tools installed)
+## lint                  run vet, format checks, ruff, mypy, pydoclint, vermin, shellcheck (and what tools installed)
 verb_lint() {
     verb_setup
     echo "== go vet, gofmt"
@@ -362,14 +362,14 @@ verb_tools() {
     done
 }
 
-## slow                  the tests that check adds to those of test
+## slow                  run the tests that check adds to those of test
 verb_slow() {
     verb_setup
     verb_build
     test_slow
 }
 
-## check                 everything: regenerate, lint, documentation, all tests with the slow ones, other processors
+## check                 run everything: regenerate, lint, documentation, all tests with the slow ones, other processors
 verb_check() {
     verb_tools
     verb_gen
@@ -388,7 +388,7 @@ fail() {
     exit 2
 }
 
-## help                  this list
+## help                  print this list
 verb_help() {
     echo "usage: ./build.sh VERB [ARGUMENTS]"
     sed -n 's/^## /  /p' build.sh capi/packaging/packages.sh tests/metalsim/test.sh
