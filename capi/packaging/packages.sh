@@ -10,7 +10,7 @@ cd -- "$root"
 # shellcheck source=capi/packaging/compile.sh
 source "$root/capi/packaging/compile.sh"
 
-## install PREFIX        header, library, pkg-config file and CMake package for C and C++
+## install PREFIX        install the header, library, pkg-config file and CMake package for C and C++
 verb_install() {
     [[ $# -eq 1 ]] || {
         echo "build.sh: install wants one argument: the prefix, such as /usr/local" >&2
@@ -57,7 +57,7 @@ wheel() {
         "$root/.venv/bin/python" -m pip wheel -q --no-deps -w "$root/dist" .)
 }
 
-## wheel [all|linux-x86_64|linux-aarch64|macos-arm64]  wheels in dist, cross-compiled; default: this machine's
+## wheel [all|linux-x86_64|linux-aarch64|macos-arm64]  build wheels into dist, cross-compiled; default: this machine's
 verb_wheel() {
     local wanted=${1:-} row fields
     ./build.sh setup
@@ -75,7 +75,7 @@ verb_wheel() {
 # The time stamp of files in packages: the commit's, so that builds are reproducible.
 epoch() { git log -1 --format=%ct; }
 
-## sdist                 the source distribution in dist
+## sdist                 build the source distribution into dist
 verb_sdist() {
     ./build.sh setup
     .venv/bin/python -m build --sdist >/dev/null
@@ -83,7 +83,7 @@ verb_sdist() {
     echo "written: dist/natten_mps-$(version).tar.gz"
 }
 
-## release               everything that is published, in dist: packages, checksums, SBOM, recipes, notes
+## release               build everything that is published into dist: packages, checksums, SBOM, recipes, notes
 verb_release() {
     rm -rf -- dist
     verb_wheel all

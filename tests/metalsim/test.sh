@@ -64,7 +64,7 @@ slow_on_simulator() {
     tests/metalsim/arm64/run.sh full
 }
 
-## shadercov             line coverage of the shaders by the tests of core/metal, 95 % wanted of each file
+## shadercov             measure line coverage of the shaders by the tests of core/metal; each file needs 95 %
 #                       (Linux only)
 shader_coverage() {
     local folder=$root/build/shadercov
