@@ -10,11 +10,12 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// MaskBits is the most elements of a quad's lanes in a group: those of a mask.
+// MaskBits is the number of bits of a mask, and thus the maximum number of elements that the
+// lanes of a quad take in a group.
 const MaskBits = 32
 
-// BlockTwins are the kernels for quads in Go, element by element, for vectors of any
-// number of lanes.
+// BlockTwins returns the Go twins of the kernels for quads, for vectors of any number of lanes.
+// They compute element by element.
 func BlockTwins(lanes int) *BlockKernels {
 	return &BlockKernels{
 		Lanes: lanes, MostGroups: 4,
@@ -43,10 +44,10 @@ func number(p unsafe.Pointer, bytes int) *float32 { return (*float32)(unsafe.Add
 
 func quadsOf(c *abi.Block) []abi.Quad { return unsafe.Slice((*abi.Quad)(c.Quads), c.Count) }
 
-// itemOf is where item q of quad i is among vectors of channels.
+// itemOf is the offset in bytes of item q of quad i in Vectors.
 func itemOf(c *abi.Block, i, q int) int { return (2*i+q%2)*c.Item + q/2*c.Row }
 
-// prefetchStreams moves the streams on, two rows per quad; kernels prefetch these rows.
+// prefetchStreams advances the streams by two rows per quad. Kernels also prefetch these rows.
 func prefetchStreams(c *abi.Block) {
 	streams := unsafe.Slice((*abi.Stream)(c.Ahead), c.Streams)
 	for i := range streams {
@@ -54,16 +55,16 @@ func prefetchStreams(c *abi.Block) {
 	}
 }
 
-// ScoreQuads is
+// ScoreQuads computes
 //
 //	for i, b := range quads { for q := range 4 { for g := range groups { for lane := range lanes {
 //		weights[(4*i+q)*weightItem+g*groupStep+lane] = sum over n < channels of
 //			vectors[item q of quad i][n] * panel[b.panel+offsets[g]+n*pitch+lane] } } } }
 //
-// It takes one vector of each group, and up to MostGroups of them. If upper is not 0, only the
-// first row of items meets the first group, if lower is not 0, only the second the last: what
-// the others would have of them may be left undefined. Before every quad it prefetches two rows
-// of each stream.
+// It processes one vector per group, for up to MostGroups groups. If upper is not 0, only the
+// first row of items meets the first group, and if lower is not 0, only the second row of items
+// meets the last group; the scores of the other row with that group may be left undefined.
+// Before every quad it prefetches two rows of each stream.
 func ScoreQuads(c *abi.Block) {
 	prefetchStreams(c)
 	offsets := unsafe.Slice((*int)(c.Offsets), c.Groups)
@@ -79,9 +80,8 @@ func ScoreQuads(c *abi.Block) {
 	}
 }
 
-// eachElement calls f for the elements of an item's groups, with whether the masks let
-// them through: with both b.masks[q%2] and masks[g][q/2], one bit per element. That of
-// the second is repeated every lanes bits.
+// eachElement calls f for the elements of an item's groups. met is true if the element's bit is
+// set both in b.masks[q%2] and in masks[g][q/2]; the latter repeats its bits every lanes bits.
 func eachElement(c *abi.Block, b *abi.Quad, q int, f func(at, g int, met bool)) {
 	masks := unsafe.Slice((*[2]uint32)(c.Masks), c.Groups)
 	for g := range c.Groups {
@@ -91,11 +91,12 @@ func eachElement(c *abi.Block, b *abi.Quad, q int, f func(at, g int, met bool)) 
 	}
 }
 
-// SoftmaxQuads is, for each item q of each quad i,
+// SoftmaxQuads computes, for each item q of each quad i, where "met" elements are those of
+// eachElement,
 //
 //	x := the lanes*wide weights of the item at every g*groupStep
-//	max := the maximum of x in the mask
-//	x = e**(x-max) in the mask, otherwise 0; a maximum of -infinity counts as 0
+//	max := the maximum of the elements of x that are met
+//	x = e**(x-max) if met, else 0; here a maximum of -infinity counts as 0
 //	lse[q/2*numberRow+2*i+q%2] = max + log(sum of x)
 //	lse[(2+q/2)*numberRow+2*i+q%2] = Inverse(sum of x)
 func SoftmaxQuads(c *abi.Block) {
@@ -124,14 +125,14 @@ func SoftmaxQuads(c *abi.Block) {
 	logSumExpQuads(c)
 }
 
-// logSumExpQuads ends SoftmaxQuads, where maxima are in the place of lse and sums in that of
-// their inverse.
+// logSumExpQuads is the last step of SoftmaxQuads. It replaces the maxima by lse and the sums
+// by their inverses.
 func logSumExpQuads(c *abi.Block) {
 	for row := range 2 {
 		maxima := unsafe.Slice((*float32)(unsafe.Add(c.LSE, row*c.NumberRow)), 2*c.Count)
 		sums := unsafe.Slice((*float32)(unsafe.Add(c.LSE, (2+row)*c.NumberRow)), 2*c.Count)
 		for i, sum := range sums {
-			if sum != 0 { // NaN stays
+			if sum != 0 { // true for NaN too, which propagates
 				maxima[i] += log32(sum)
 			}
 			sums[i] = Inverse(sum)
@@ -146,11 +147,12 @@ func weight(x, offset float32, met bool) float32 {
 	return exp32(x - offset)
 }
 
-// GradientItems is, with x and y of weights and gradients and the mask as in SoftmaxQuads,
-// and a number of lse and of delta for every item, at q/2*numberRow+2*i+q%2,
+// GradientItems computes, for the elements x of weights and y of gradients, as in SoftmaxQuads,
 //
-//	x = e**(x-lse) in the mask, otherwise 0
-//	y = x * (y-delta) in the mask, otherwise undefined
+//	x = e**(x-lse) if met, else 0
+//	y = x * (y-delta) if met, else undefined
+//
+// lse and delta have one number per item, at q/2*numberRow+2*i+q%2.
 func GradientItems(c *abi.Block) {
 	for i, b := range quadsOf(c) {
 		for q := range 4 {
@@ -164,8 +166,8 @@ func GradientItems(c *abi.Block) {
 	}
 }
 
-// GradientLanes is GradientItems with numbers of lse and delta for every lane, as in one
-// channel of a score panel: at b.panel+offsets[g].
+// GradientLanes is GradientItems with lse and delta per lane. They have the layout of one
+// channel of a score panel: those of group g begin at b.panel+offsets[g].
 func GradientLanes(c *abi.Block) {
 	offsets := unsafe.Slice((*int)(c.Offsets), c.Groups)
 	for i, b := range quadsOf(c) {
@@ -181,7 +183,8 @@ func GradientLanes(c *abi.Block) {
 	}
 }
 
-// eachMetLane calls f for the items q of quads i, the rows that they meet, and the lanes.
+// eachMetLane calls f for each item q of each quad i, each row of keys that it meets, and each
+// lane of the row that it meets.
 func eachMetLane(c *abi.Block, f func(i, q, lane int, b *abi.Quad, row abi.MetRow)) {
 	rows := unsafe.Slice((*abi.MetRow)(c.Rows), c.Upper+c.Both+c.Lower)
 	for i, b := range quadsOf(c) {
@@ -202,9 +205,10 @@ func eachMetLane(c *abi.Block, f func(i, q, lane int, b *abi.Quad, row abi.MetRo
 	}
 }
 
-// AccumulateQuads adds the lanes that each item meets in rows of the panel: first upper
-// rows that only the first row of items meets, then both rows, then lower rows that only
-// the second meets. Channels come in whole vectors.
+// AccumulateQuads adds the panel's lanes that an item meets, times their weights, to the item's
+// sums. The list of rows begins with upper rows that only the first row of items meets, followed
+// by both rows that both meet and lower rows that only the second one meets. Channels are a
+// whole number of vectors.
 //
 //	for i, b := range quads { for q := range 4 { for each row r and lane l that item q meets { for n := range channels {
 //		vectors[item q of quad i][n] += weights[(4*i+q)*weightItem+r.weights+l*column] * panel[b.rows+r.panel+l*lane+n] } } } }
@@ -220,8 +224,8 @@ func AccumulateQuads(c *abi.Block) {
 	})
 }
 
-// ScatterQuads is AccumulateQuads the other way round: it adds the items to the lanes of
-// the panel that they meet.
+// ScatterQuads is the transpose of AccumulateQuads: it adds the items, times the weights, to the
+// lanes of the panel that they meet.
 //
 //	panel[b.rows+r.panel+l*lane+n] += weights[(4*i+q)*weightItem+r.weights+l*column] * vectors[item q of quad i][n]
 func ScatterQuads(c *abi.Block) {

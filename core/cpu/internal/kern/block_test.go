@@ -20,7 +20,7 @@ func needBlocks(t *testing.T) (k *BlockKernels, r *rand.Rand) {
 	return active.Block, rand.New(rand.NewPCG(21, 22))
 }
 
-// streams are two of them, and what they are after so many quads.
+// streams returns two streams of rows at p.
 func streams(p unsafe.Pointer) [2]abi.Stream {
 	return [2]abi.Stream{{Row: core.AddressOf(p), Step: 64, Lines: 1}, {Row: core.AddressOf(p), Step: -8, Lines: 3}}
 }
@@ -65,7 +65,7 @@ func TestScoreQuads(t *testing.T) {
 				})
 				require.Equal(t, movedOn(items.p(), count), ahead)
 			}
-			for i := range 4 * count { // what is undefined
+			for i := range 4 * count { // ignore results that are undefined
 				if i%4 >= 2 && upper == 1 {
 					copy(want.v[i*weightItem:][:k.Lanes], got.v[i*weightItem:])
 				}
@@ -79,7 +79,8 @@ func TestScoreQuads(t *testing.T) {
 	}
 }
 
-// weightsCall draws a call on weights and gradients, with masks of quads and of rows.
+// weightsCall draws the argument of a kernel for weights, with random masks of quads and rows,
+// and returns the number of elements that weights needs.
 func weightsCall(r *rand.Rand, lanes int) (c abi.Block, size int) {
 	c = abi.Block{Lanes: lanes, Count: 1 + r.IntN(3), Groups: 1 + r.IntN(9), Wide: 1 + r.IntN(MaskBits/lanes)}
 	c.GroupStep = 4 * (lanes*c.Wide + r.IntN(3))
@@ -151,7 +152,8 @@ func TestScatterQuads(t *testing.T) {
 	checkMetLanes(t, r, k.Lanes, k.Scatter, ScatterQuads, false)
 }
 
-// checkMetLanes compares a kernel, which writes vectors or the panel, with its twin.
+// checkMetLanes compares a kernel with its twin. The kernel writes either the vectors or the
+// panel.
 func checkMetLanes(t *testing.T, r *rand.Rand, width int, kernel, twin func(*abi.Block), writesVectors bool) {
 	for _, n := range []int{1, 2, 3, 4, 5, 7, 8} {
 		for shape := range 27 {

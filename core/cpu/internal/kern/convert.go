@@ -9,11 +9,11 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Load is
+// Load computes
 //
 //	for i := range dst { dst[i] = from[i*stride] }
 //
-// with the conversion from dtype; stride is in bytes.
+// and converts from dtype.
 func Load[T Number](dst []T, from core.Address, stride int, dtype core.DType) {
 	if len(dst) == 0 {
 		return
@@ -43,8 +43,8 @@ func Load[T Number](dst []T, from core.Address, stride int, dtype core.DType) {
 	}
 }
 
-// LoadLSE is Load of what logits are taken relative to. -infinity is lse of a row that sees
-// nothing but logits of -infinity: as +infinity all weights of the row become 0.
+// LoadLSE is Load for lse, which is subtracted from logits. It replaces -infinity, the lse of a
+// row whose logits are all -infinity, by +infinity, so that all weights of the row become 0.
 func LoadLSE[T Number](dst []T, from core.Address, stride int, dtype core.DType) {
 	Load(dst, from, stride, dtype)
 	for i, v := range dst {
@@ -54,11 +54,11 @@ func LoadLSE[T Number](dst []T, from core.Address, stride int, dtype core.DType)
 	}
 }
 
-// Store is
+// Store computes
 //
 //	for i := range src { to[i*stride] = src[i] * factor }
 //
-// with the conversion to dtype; stride is in bytes.
+// and converts to dtype.
 func Store[T Number](to core.Address, stride int, dtype core.DType, src []T, factor T) {
 	if len(src) == 0 {
 		return
@@ -84,9 +84,11 @@ func Store[T Number](to core.Address, stride int, dtype core.DType, src []T, fac
 	}
 }
 
-// Fill is
+// Fill computes
 //
 //	for i := range n { p[i*stride] = v }
+//
+// and converts to dtype.
 func Fill(p core.Address, stride, n int, dtype core.DType, v float64) {
 	value := [1]float64{v}
 	for i := range n {

@@ -9,18 +9,18 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// DenseKernels are those of package flash: matrix products, and the softmax of scores
-// that stand in columns.
+// DenseKernels are the kernels of package flash: matrix products, and the softmax of scores
+// stored as [key][item].
 type DenseKernels struct {
-	Lanes       int // of a vector
-	MostVectors int // of a row that one call of Product takes
+	Lanes       int // elements of a vector
+	MostVectors int // maximum number of vectors per row in one call of Product
 
 	Product                      func(call *abi.Product)
 	Max, Exp, ExpRows, Gradients func(call *abi.Columns)
 	GradientRows                 func(call *abi.Columns)
 }
 
-// DenseTwins are the dense kernels in Go.
+// DenseTwins returns the Go twins of the dense kernels.
 func DenseTwins(lanes int) *DenseKernels {
 	return &DenseKernels{
 		Lanes: lanes, MostVectors: 4,
@@ -33,12 +33,12 @@ func DenseTwins(lanes int) *DenseKernels {
 	}
 }
 
-// float32s is n numbers at an address.
+// float32s returns the n numbers at an address.
 func float32s(at core.Address, n int) []float32 {
 	return unsafe.Slice((*float32)(at.Pointer()), n)
 }
 
-// product is, with c += instead of c = if add is not 0,
+// product computes, with += instead of = if add is not 0,
 //
 //	for m := range rows { for n := range vectors*lanes { c[m*cRow+n] =
 //		sum over k < depth of a[m*aRow+k*aDepth] * b[k*bDepth+n] } }
@@ -58,11 +58,11 @@ func product(call *abi.Product, lanes int) {
 	}
 }
 
-// maxColumns is
+// maxColumns computes
 //
 //	for r := range rows { for n := range vectors*lanes { max[n] = the larger of max[n] and weights[r*row+n] } }
 //
-// A weight that is not a number may count or not.
+// Kernels may ignore or propagate a weight of NaN.
 func maxColumns(call *abi.Columns, lanes int) {
 	most := float32s(call.Max, call.Vectors*lanes)
 	for r := range call.Rows {
@@ -74,7 +74,7 @@ func maxColumns(call *abi.Columns, lanes int) {
 	}
 }
 
-// expColumns is
+// expColumns computes
 //
 //	for r := range rows { for n := range vectors*lanes {
 //		weights[r*row+n] = e**(weights[r*row+n] - offsets[n]); sums[n] += weights[r*row+n] } }
@@ -89,7 +89,7 @@ func expColumns(call *abi.Columns, lanes int) {
 	}
 }
 
-// expRows is
+// expRows computes
 //
 //	for r := range rows { for n := range vectors*lanes { weights[r*row+n] = e**(weights[r*row+n] - offsets[r]) } }
 func expRows(call *abi.Columns, lanes int) {
@@ -101,7 +101,7 @@ func expRows(call *abi.Columns, lanes int) {
 	}
 }
 
-// gradientColumns is
+// gradientColumns computes
 //
 //	for r := range rows { for n := range vectors*lanes {
 //		gradients[r*row+n] = weights[r*row+n] * (gradients[r*row+n] - deltas[n]) } }

@@ -52,7 +52,8 @@ func TestProduct(t *testing.T) {
 	}
 }
 
-// columnsTrial is a call on memory of random sizes, and the same call on copies.
+// columnsTrial returns an argument with memory of random sizes, and the same argument with
+// copies of the memory.
 func columnsTrial(r *rand.Rand, rows, vectors int) (c, twin *abi.Columns, memory [4]numbers, copies [4]numbers) {
 	width := vectors * active.Dense.Lanes
 	row := width + r.IntN(9)
@@ -92,7 +93,7 @@ func TestColumns(t *testing.T) {
 	}
 }
 
-// What is masked weighs nothing, what is not a number stays so.
+// Masked scores get weight 0, and NaN stays NaN.
 func TestExpOfExtremes(t *testing.T) {
 	needDense(t)
 	k := active.Dense

@@ -64,8 +64,8 @@ func Log[T Number](x T) T {
 	return T(math.Log(float64(x)))
 }
 
-// Inverse is the factor of a row whose weights have that sum: 1/sum, and 0 if it is 0
-// because the row sees nothing but logits of -infinity.
+// Inverse is the factor that normalizes a row with the given sum of weights: 1/sum, or 0 if the
+// sum is 0 because all logits of the row are -infinity.
 func Inverse[T Number](sum T) T {
 	if sum == 0 {
 		return 0

@@ -16,7 +16,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// sentinel is what memory that a kernel must leave alone holds.
+// sentinel is the value of memory that a kernel must not change.
 const sentinel = -12345.5
 
 func TestDisabledInstructionSets(t *testing.T) {
@@ -37,7 +37,7 @@ func needKernels(t testing.TB) *rand.Rand {
 	return rand.New(rand.NewPCG(11, 12))
 }
 
-// numbers are n random numbers between guards, at one of 8 alignments.
+// numbers holds random numbers v between guards, at one of 8 alignments.
 type numbers struct{ all, v []float32 }
 
 func guarded(r *rand.Rand, n int, f func() float32) numbers {
@@ -59,10 +59,10 @@ func untouched() float32 { return sentinel }
 
 func (x numbers) p() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(x.v)) }
 
-// held is memory that only addresses lead to, of the test that runs.
+// held keeps memory alive that is reachable only through integer addresses.
 var held []any
 
-// hold returns the address of the first element.
+// hold returns the address of the first element and keeps the slice alive.
 func hold[T any](s []T) core.Address {
 	held = append(held, s)
 	return core.AddressOf(unsafe.Pointer(unsafe.SliceData(s)))
@@ -76,7 +76,7 @@ func (x numbers) copy() numbers {
 	return numbers{all, all[before : before+len(x.v)]}
 }
 
-// same compares everything, guards included.
+// same compares all numbers, including the guards.
 func same(t *testing.T, want, got numbers, tolerance float64, format string, args ...any) {
 	t.Helper()
 	for i, w := range want.all {
@@ -210,7 +210,7 @@ func TestTransposeAndDot(t *testing.T) {
 	require.Zero(t, active.Dot(nil, nil, 0))
 }
 
-// logits are numbers as before a softmax, some of them special.
+// logits draws inputs of a softmax, including special values.
 func logits(r *rand.Rand) func() float32 {
 	special := []float32{float32(math.Inf(-1)), -87.2, -87.4, -1000, 0}
 	return func() float32 {
@@ -333,7 +333,7 @@ func TestLanesAndGradients(t *testing.T) {
 	}
 }
 
-// halves are bits of 16-bit numbers between guards.
+// halves returns n 16-bit numbers v between guards.
 func halves(r *rand.Rand, n int) (all, v []uint16) {
 	before := 8 + r.IntN(8)
 	all = make([]uint16, before+n+8)

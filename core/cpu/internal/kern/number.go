@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Number is a type in which sums are taken.
+// Number is a type in which engines accumulate.
 type Number interface{ float32 | float64 }
 
 // Float32Bytes is the size of a float32.
@@ -17,11 +17,11 @@ const Float32Bytes = 4
 // LineBytes is the size of a cache line.
 const LineBytes = 64
 
-// Slack is the number of elements behind every panel that kernels may read, so that a
-// vector of lanes need not end where the panel does.
+// Slack is the number of extra elements after every panel. Kernels read whole vectors, which may
+// extend past the end of the panel.
 const Slack = 16
 
-// SizeOf is the number of bytes of a T.
+// SizeOf is the size of a T in bytes.
 func SizeOf[T Number]() int {
 	var x T
 	return int(unsafe.Sizeof(x))
@@ -33,16 +33,17 @@ func At[T Number](p unsafe.Pointer, i int) unsafe.Pointer {
 	return unsafe.Add(p, i*int(unsafe.Sizeof(t)))
 }
 
-// AddressOf returns the address of scratch, which is a worker's and stays where it is.
+// AddressOf returns the address of scratch memory, which does not move and which its worker
+// keeps alive.
 func AddressOf[T any](p *T) core.Address { return core.Address(unsafe.Pointer(p)) }
 
-// Padded is a number of channels or lanes rounded up to eights.
+// Padded rounds a number of channels or lanes up to a multiple of 8.
 func Padded(channels int) int { return (channels + 7) &^ 7 }
 
 // CeilDiv is n/size, rounded up.
 func CeilDiv[T int | int64](n, size T) T { return (n + size - 1) / size }
 
-// Grow returns s with length n, newly made if it is too small. What it holds is
+// Grow returns s with length n, reallocated if its capacity is too small. The contents are
 // undefined.
 func Grow[T any](s []T, n int) []T {
 	if cap(s) < n {

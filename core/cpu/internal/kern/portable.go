@@ -4,10 +4,11 @@ package kern
 
 import "unsafe"
 
-// The two products of the panel engine in portable Go. Panels hold the keys of a tile
-// transposed ([channel][slot][lane]) and by rows ([slot][lane][channel]).
+// This file has the two products of the panel engine in portable Go. A panel holds the keys of
+// a tile transposed, [channel][slot][lane], and by rows, [slot][lane][channel]. All steps are in
+// elements.
 
-// scoreRow is
+// scoreRow computes
 //
 //	for lane := range lanes { dst[lane] = sum over c of vector[c] * panel[c*pitch+lane] }
 func scoreRow[T Number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int) {
@@ -52,7 +53,7 @@ func score4[T Number](dst, vector, panel unsafe.Pointer, depth, pitch, lanes int
 	copy(unsafe.Slice((*T)(dst), lanes), sums[:])
 }
 
-// AccumulateRows is
+// AccumulateRows computes
 //
 //	for c := range depth { sum[c] += sum over j < rows, lane < lanes of
 //		weights[j*step+lane] * panel[(j*width+lane)*depth+c] }
@@ -86,8 +87,8 @@ func accumulate8[T Number](sum, weights, panel unsafe.Pointer, depth, rows, step
 	x[4], x[5], x[6], x[7] = x[4]+a4, x[5]+a5, x[6]+a6, x[7]+a7
 }
 
-// ScoreRows is scoreRow for rows panels that are width lanes, and destinations
-// that are step lanes apart.
+// ScoreRows is scoreRow for several rows. Their panels are width elements apart and their
+// results step elements.
 func ScoreRows[T Number](dst, vector, panel unsafe.Pointer, depth, pitch, rows, step, width, lanes int) {
 	for j := range rows {
 		scoreRow[T](At[T](dst, j*step), vector, At[T](panel, j*width), depth, pitch, lanes)

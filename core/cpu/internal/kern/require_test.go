@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestRequiredKernels fails when NATTEN_TEST_REQUIRE names kernels that were not
-// selected, so that CI cannot pass on the portable ones unnoticed.
+// TestRequiredKernels fails if NATTEN_TEST_REQUIRE names kernels that were not
+// selected, so that CI cannot silently fall back to portable Go.
 func TestRequiredKernels(t *testing.T) {
 	selected := "generic"
 	if active != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Source is rows of channels in a tensor, Step bytes apart.
+// Source describes rows of channels in a tensor. They are Step bytes apart.
 type Source struct {
 	P        core.Address
 	Step     int
@@ -16,7 +16,8 @@ type Source struct {
 	DType    core.DType
 }
 
-// Rows moves rows of channels between tensors and memory of sums.
+// Rows moves rows of channels between tensors and memory with elements of type T, and converts
+// them.
 type Rows[T Number] struct {
 	Set    *Set // nil: portable Go
 	factor []T
@@ -24,7 +25,7 @@ type Rows[T Number] struct {
 	a, b   []T
 }
 
-// Load is, with pitch in elements,
+// Load computes, with pitch in elements,
 //
 //	for r := range rows { for c := range s.Channels { dst[r*pitch+c] = s[r][c] * factor } }
 func (x *Rows[T]) Load(dst []T, pitch int, s Source, rows int, factor T) {
@@ -49,7 +50,7 @@ func (x *Rows[T]) Load(dst []T, pitch int, s Source, rows int, factor T) {
 	}
 }
 
-// Store is, with pitch and step in elements,
+// Store computes, with pitch and step in elements,
 //
 //	for r := range rows { for c := range s.Channels { s[r][c] = src[r*pitch+c] * factors[r*step] } }
 func (x *Rows[T]) Store(s Source, src []T, pitch, rows int, factors []T, step int) {
@@ -67,8 +68,8 @@ func (x *Rows[T]) Store(s Source, src []T, pitch, rows int, factors []T, step in
 	}
 }
 
-// Add is Store on top of what is there, which has the type of sums; channels come in
-// eights.
+// Add is Store that adds to s instead of overwriting it. The elements of s must be of type T and
+// its channels a multiple of 8.
 func (x *Rows[T]) Add(s Source, src []T, pitch, rows int, factors []T, step int) {
 	size := SizeOf[T]()
 	x.factor = append(x.factor[:0], 1)
@@ -79,7 +80,7 @@ func (x *Rows[T]) Add(s Source, src []T, pitch, rows int, factors []T, step int)
 	x.add.Sums()
 }
 
-// Dot is the inner product of the first rows of two sources.
+// Dot is the dot product of the first rows of two sources.
 func (x *Rows[T]) Dot(a, b Source) (sum T) {
 	n := a.Channels
 	if x.Set != nil && a.DType == core.Float32 && n%8 == 0 {
@@ -94,7 +95,7 @@ func (x *Rows[T]) Dot(a, b Source) (sum T) {
 	return sum
 }
 
-// Transpose is, with rows depth elements apart,
+// Transpose computes, with pitch in elements,
 //
 //	for c := range depth { for lane := range 8 { dst[c*pitch+lane] = rows[lane*depth+c] } }
 func (x *Rows[T]) Transpose(dst, rows []T, depth, pitch int) {
@@ -111,8 +112,8 @@ func (x *Rows[T]) Transpose(dst, rows []T, depth, pitch int) {
 	}
 }
 
-// TransposeSource is Transpose of lanes rows of a source, eight or more, if there is a
-// kernel that reads them where they are.
+// TransposeSource is Transpose of lanes rows of a source, directly from the tensor. It returns
+// false, having done nothing, if no kernel can do this; there must be at least 8 lanes.
 func (x *Rows[T]) TransposeSource(dst []T, s Source, lanes, pitch int) bool {
 	if x.Set == nil || s.DType != core.Float32 || s.Channels%8 != 0 || lanes < 8 {
 		return false
@@ -127,13 +128,13 @@ func (x *Rows[T]) TransposeSource(dst []T, s Source, lanes, pitch int) bool {
 // Prefetches reports whether Prefetch does anything.
 func (x *Rows[T]) Prefetches() bool { return x.Set != nil && x.Set.Prefetch != nil }
 
-// Prefetch asks for rows of a source that are needed soon: those of heads-last tensors
-// are too far apart for the processor to foresee them.
+// Prefetch prefetches rows of a source that are needed soon. Rows of heads-last tensors are too
+// far apart for the hardware prefetcher.
 func (x *Rows[T]) Prefetch(s Source, rows int) {
 	if x.Prefetches() {
 		x.Set.Prefetch(s.P.Pointer(), rows, s.Step, s.Lines())
 	}
 }
 
-// Lines is the number of cache lines of a row.
+// Lines is the number of cache lines per row.
 func (s *Source) Lines() int { return CeilDiv(s.Channels*int(s.DType.Size()), LineBytes) }

@@ -44,7 +44,8 @@ var avx2 = Set{
 	Dot: dotAVX2, Prefetch: prefetchAVX2, Peak: peakAVX2, PeakLanes: 12 * 8,
 }
 
-// avx512 is avx2, blocks, stencils, and strips of an even number of eights of channels.
+// avx512 is avx2 with wider kernels for blocks, matrix products, stencils, and strips whose
+// channels are a multiple of 16.
 var avx512 = func() Set {
 	s := avx2
 	s.Name = "avx512"
@@ -65,7 +66,8 @@ var avx512 = func() Set {
 	return s
 }()
 
-// widened is a strip kernel that uses wide registers where channels fill them.
+// widened returns a strip kernel that calls wide if the channels fill its registers, else
+// narrow.
 func widened(wide, narrow func(call *abi.Strip)) func(call *abi.Strip) {
 	return func(call *abi.Strip) {
 		if call.Eights%2 == 0 {
@@ -76,8 +78,8 @@ func widened(wide, narrow func(call *abi.Strip)) func(call *abi.Strip) {
 	}
 }
 
-// sets returns the sets that this processor has, the best first. The kernels of avx2
-// also convert half precision: processors with AVX2 and FMA have F16C.
+// sets returns the sets that this processor supports, the best first. The avx2 kernels also use
+// F16C, which every processor with AVX2 and FMA has.
 func sets() []*Set {
 	x := &cpu.X86
 	switch {

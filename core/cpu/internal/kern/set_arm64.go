@@ -55,5 +55,5 @@ var neon = Set{
 	Dot: dotNEON, Peak: peakNEON, PeakLanes: 24 * 4,
 }
 
-// sets returns the sets that this processor has. NEON is part of the armv8-a baseline.
+// sets returns the sets that this processor supports. NEON is part of the armv8-a baseline.
 func sets() []*Set { return []*Set{&neon} }

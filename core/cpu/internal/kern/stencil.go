@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// StencilTwins are the stencil kernels in Go.
+// StencilTwins returns the Go twins of the stencil kernels.
 func StencilTwins(lanes int) *StencilKernels {
 	return &StencilKernels{
 		Lanes: lanes,
@@ -17,12 +17,12 @@ func StencilTwins(lanes int) *StencilKernels {
 	}
 }
 
-// stencilDots is
+// stencilDots computes
 //
 //	for i := range items { for j := range count { dst[i*dstStep+j] = *factors *
 //		sum over c < lanes*vectorful of vectors[i*vectorStep+c] * rows[starts[i]+offsets[j]+c] } }
 //
-// with a multiple of 4 as count. A kernel may write whole vectors of dst.
+// where count is a multiple of 4. A kernel may write dst up to a whole vector.
 func stencilDots(c *abi.Stencil, lanes int) {
 	offsets, channels := unsafe.Slice((*int)(c.Offsets.Pointer()), c.Count), lanes*c.Vectorful
 	for i, start := range unsafe.Slice((*int)(c.Starts.Pointer()), c.Items) {
@@ -38,7 +38,7 @@ func stencilDots(c *abi.Stencil, lanes int) {
 	}
 }
 
-// stencilSums is
+// stencilSums computes
 //
 //	for i := range items { for c := range lanes*vectorful { dst[i*dstStep+c] = factors[i*factorStep] *
 //		sum over j < count of vectors[i*vectorStep+j] * rows[starts[i]+offsets[j]+c] } }

@@ -17,7 +17,8 @@ func needStencils(t *testing.T) *rand.Rand {
 	return r
 }
 
-// stencilTrial is a call on memory of random sizes, and the same call on a copy of dst.
+// stencilTrial returns an argument with memory of random sizes, and the same argument with a
+// copy of dst.
 func stencilTrial(r *rand.Rand, parts, count, vector, written int) (c, twin *abi.Stencil, got, want numbers) {
 	items, depth := 1+r.IntN(5), active.Stencil.Lanes*parts
 	var starts, offsets []int
@@ -51,7 +52,7 @@ func TestStencilDots(t *testing.T) {
 			c.FactorStep, twin.FactorStep = 0, 0
 			active.Stencil.Dots(c)
 			stencilDots(twin, lanes)
-			for i := range c.Items { // whole vectors are written
+			for i := range c.Items { // kernels may write whole vectors
 				at := i * c.DstStep / 4
 				copy(want.v[at+count:at+whole], got.v[at+count:at+whole])
 			}

@@ -12,11 +12,11 @@ import (
 // Strips runs the kernels for windows that are single rows.
 type Strips[T Number] struct {
 	Set   *Set      // nil: portable Go
-	Call  abi.Strip // of Dots and Sums
+	Call  abi.Strip // arguments of Dots and Sums
 	masks []uint32  // [lane] all ones for the keys of a window
 }
 
-// Dots takes inner products; see dots.
+// Dots computes dot products; see dots.
 func (s *Strips[T]) Dots() {
 	if s.Set != nil {
 		s.Set.Strip.Dots(&s.Call)
@@ -25,7 +25,7 @@ func (s *Strips[T]) Dots() {
 	dots[T](&s.Call)
 }
 
-// Sums adds up rows times weights; see sums.
+// Sums computes weighted sums of rows; see sums.
 func (s *Strips[T]) Sums() {
 	if s.Set != nil {
 		s.Set.Strip.Sums(&s.Call)
@@ -34,14 +34,14 @@ func (s *Strips[T]) Sums() {
 	sums[T](&s.Call)
 }
 
-// Softmax is, with x as weights[i*step:][:keys] and steps in elements,
+// Softmax computes, with x = weights[i*step:][:keys] and step in elements,
 //
 //	for i := range items {
 //		max[i] = maximum of x
 //		x = e**(x-max[i]); a maximum of -infinity counts as 0
 //		sum[i] = sum of x }
 //
-// It writes whole eights of weights.
+// It may write weights up to a multiple of 8 keys.
 func (s *Strips[T]) Softmax(weights, max, sum []T, items, keys, step int) {
 	if s.Set != nil && keys > 0 {
 		s.Set.Panel.Softmax(unsafe.Pointer(&weights[0]), s.KeyMask(keys), unsafe.Pointer(&max[0]),
@@ -64,8 +64,8 @@ func (s *Strips[T]) Softmax(weights, max, sum []T, items, keys, step int) {
 	}
 }
 
-// Gradients turns logits into weights by their lse and gradients of weights into those of
-// logits; see stripGradients. It writes whole eights of both.
+// Gradients replaces logits by weights, using lse, and gradients of weights by gradients of
+// logits; see stripGradients. It may write both up to a multiple of 8 keys.
 func (s *Strips[T]) Gradients(weights, gradients, lse, delta []T, items, keys, step int) {
 	if s.Set == nil {
 		stripGradients(weights, gradients, lse, delta, items, keys, step)
@@ -75,7 +75,8 @@ func (s *Strips[T]) Gradients(weights, gradients, lse, delta []T, items, keys, s
 		unsafe.Pointer(&lse[0]), unsafe.Pointer(&delta[0]), items, Padded(keys)/8, step*SizeOf[T]())
 }
 
-// LogSumExp ends a softmax of items; see logSumExp. All have room for whole eights.
+// LogSumExp is the last step of a softmax; see logSumExp. The slices must have room for a
+// multiple of 8 items.
 func (s *Strips[T]) LogSumExp(lse, max, sum []T, items int) {
 	if s.Set == nil {
 		logSumExp(lse[:items], max, sum)
@@ -84,7 +85,7 @@ func (s *Strips[T]) LogSumExp(lse, max, sum []T, items int) {
 	s.Set.Strip.LogSumExp(unsafe.Pointer(&lse[0]), unsafe.Pointer(&max[0]), unsafe.Pointer(&sum[0]), Padded(items)/8)
 }
 
-// KeyMask returns a mask for the first keys of whole eights of lanes.
+// KeyMask returns a mask for the given number of keys, padded to a multiple of 8 lanes.
 func (s *Strips[T]) KeyMask(keys int) unsafe.Pointer {
 	s.masks = Grow(s.masks, Padded(keys))
 	for i := range s.masks {
@@ -96,7 +97,7 @@ func (s *Strips[T]) KeyMask(keys int) unsafe.Pointer {
 	return unsafe.Pointer(unsafe.SliceData(s.masks))
 }
 
-// dots is
+// dots computes
 //
 //	for i := range items { for j := range count {
 //		dst[i*dstStep+j] = factors[i*factorStep] * (vectors[i*vectorStep:] . rows[i*advance+j*step:]) } }
@@ -123,7 +124,7 @@ func dots[T Number](c *abi.Strip) {
 	}
 }
 
-// sums is
+// sums computes
 //
 //	for i := range items { dst[i*dstStep:] = factors[i*factorStep] *
 //		sum over j < count of vectors[i*vectorStep+j*weightStep] * rows[i*advance+j*step:]
@@ -151,7 +152,7 @@ func sums[T Number](c *abi.Strip) {
 	}
 }
 
-// stripGradients is
+// stripGradients computes
 //
 //	for i := range items { for lane := range count {
 //		rows[i*step+lane] = e**(rows[i*step+lane]-lses[i])
@@ -166,7 +167,7 @@ func stripGradients[T Number](rows, gradients, lses, deltas []T, items, count, s
 	}
 }
 
-// logSumExp is
+// logSumExp computes
 //
 //	for i := range lses { lses[i] = max[i] + log(sums[i]); sums[i] = Inverse(sums[i]) }
 func logSumExp[T Number](lses, max, sums []T) {

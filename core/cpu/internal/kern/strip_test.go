@@ -11,8 +11,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// stripTrial is a call of dots or sums on memory of random sizes, and the same
-// call on a copy of dst.
+// stripTrial returns an argument of dots or sums with memory of random sizes, and the
+// same argument with a copy of dst.
 func stripTrial(r *rand.Rand, eights, count, vector, written int) (c, twin *abi.Strip, got, want numbers) {
 	items, depth := 1+r.IntN(4), 8*eights
 	advance, step := r.IntN(2)*(depth+r.IntN(9)), depth+r.IntN(9)
@@ -39,7 +39,7 @@ func TestDots(t *testing.T) {
 			c, twin, got, want := stripTrial(r, eights, count, 8*eights, Padded(count))
 			active.Strip.Dots(c)
 			dots[float32](twin)
-			for i := range c.Items { // whole vectors are written
+			for i := range c.Items { // kernels may write whole vectors
 				at := i * c.DstStep / 4
 				copy(want.v[at+count:at+Padded(count)], got.v[at+count:at+Padded(count)])
 			}

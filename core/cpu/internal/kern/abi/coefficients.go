@@ -2,14 +2,14 @@
 
 package abi
 
-// Exp has what e**x in single precision is computed from, after Cephes' expf: with n the
-// integer nearest to x*Log2E, found by adding and subtracting Magic, and the remainder
-// r = x - n*High - n*Low, it is 2**n times the polynomial of r, the highest power first.
+// Exp has the coefficients of e**x in single precision, after expf of Cephes. Let n be the
+// integer nearest to x*Log2E, found by adding and subtracting Magic, and let r = x - n*High -
+// n*Low. Then e**x = 2**n * polynomial(r), with the highest power first in Terms.
 var Exp = struct {
 	Lowest, Highest, Log2E, Magic, High, Low float32
 	Terms                                    [8]float32
 }{
-	Lowest: -87.3, Highest: 88.3, // the result is 0 below, and stays finite
+	Lowest: -87.3, Highest: 88.3, // below Lowest the result is 0; x is clamped to Highest to stay finite
 	Log2E: 1.4426950408889634,
 	Magic: 12582912, // 1.5 * 2**23: adding it rounds to an integer
 	High:  0.693359375, Low: -2.12194440e-4,
@@ -18,12 +18,12 @@ var Exp = struct {
 	},
 }
 
-// Log has what the logarithm of x in single precision is computed from, after Cephes'
-// logf: with x = 2**k * m and m from the square root of 1/2 up, it is
-// f - f*f/2 + f**3 * polynomial(f) + k*High + k*Low, where f = m - 1.
+// Log has the coefficients of the natural logarithm in single precision, after logf of Cephes.
+// Let x = 2**k * m with sqrt(1/2) <= m < sqrt(2), and let f = m - 1. Then
+// log(x) = f - f*f/2 + f**3 * polynomial(f) + k*High + k*Low.
 var Log = struct {
-	Root, Mantissa  uint32 // bits: of the least m, and of what is the mantissa in a number
-	Largest, Least  uint32 // bits of the normal numbers' ends
+	Root, Mantissa  uint32 // bits of sqrt(1/2); mask of the mantissa
+	Largest, Least  uint32 // bits of the largest and the smallest normal number
 	Half, High, Low float32
 	Terms           [9]float32
 }{
