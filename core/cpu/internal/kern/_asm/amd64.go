@@ -24,10 +24,10 @@ type amd64 struct {
 	*build.Context
 	labels           int
 	negativeInfinity operand.Mem
-	call             *layout                // of the struct that the function gets, or nil
-	locals           map[string]operand.Mem // its fields that are in the function's frame
-	quads            quadWidth              // of the kernels for quads that are written
-	typed            []string               // functions that get structs, each with the type
+	call             *layout                // layout of the function's argument struct, or nil
+	locals           map[string]operand.Mem // its fields that were copied to the function's frame
+	quads            quadWidth              // width of the kernels for quads being written
+	typed            []string               // functions with argument structs, each with the struct's type
 }
 
 func writeAMD64() {
@@ -79,7 +79,7 @@ func (g *amd64) write(name string) {
 	write(name+".go", "!noasm", bytes.ReplaceAll(importing(body(stubs)), []byte("*byte"), []byte("unsafe.Pointer")))
 }
 
-// body drops the printer's own first line, which write replaces.
+// body drops the first line of avo's output, which write replaces.
 func body(text []byte) []byte {
 	_, rest, _ := bytes.Cut(text, []byte("\n"))
 	return rest
@@ -97,27 +97,28 @@ func (g *amd64) function(name, signature string, doc ...string) {
 	g.call = nil
 	g.Function(name)
 	g.Attributes(attr.NOSPLIT)
-	g.SignatureExpr(strings.ReplaceAll(signature, "unsafe.Pointer", "*byte")) // avo knows no unsafe
+	g.SignatureExpr(strings.ReplaceAll(signature, "unsafe.Pointer", "*byte")) // avo does not support unsafe.Pointer
 	g.Doc(doc...)
 	g.Pragma("noescape")
 }
 
-// leave returns to code that may use SSE instructions, which dirty upper halves of
-// the vector registers slow down.
+// leave returns from the function. It clears the upper halves of the vector registers first, as
+// they would slow down SSE instructions of the caller.
 func (g *amd64) leave() {
 	g.VZEROUPPER()
 	g.RET()
 }
 
-// functionOf begins a function that gets a struct, whose fields are its arguments.
+// functionOf begins a function whose only argument is a struct; arg and parameter then refer to
+// its fields.
 func (g *amd64) functionOf(call *layout, name string, doc ...string) {
 	g.function(name, "func(call unsafe.Pointer)", doc...)
 	g.call, g.locals = call, map[string]operand.Mem{}
 	g.typed = append(g.typed, name, "abi."+call.name)
 }
 
-// copyFields copies fields of the struct to the function's frame, from where they are one
-// load away: loops have no register for the struct.
+// copyFields copies fields of the struct to the function's frame, where they take one load.
+// Loops have no register to spare for the address of the struct.
 func (g *amd64) copyFields(names ...string) {
 	call := g.arg("call")
 	for _, name := range names {
@@ -143,7 +144,7 @@ func (g *amd64) arg(name string) reg.GPVirtual {
 	return r
 }
 
-// parameter is where the argument of that name is in memory.
+// parameter returns the memory operand of the argument with that name.
 func (g *amd64) parameter(name string) operand.Mem {
 	if local, ok := g.locals[name]; ok && g.call != nil {
 		return local
@@ -155,13 +156,13 @@ func (g *amd64) parameter(name string) operand.Mem {
 	return at.Addr
 }
 
-// label returns a name that no other label of the file has.
+// label returns a name that is unique among the labels of the file.
 func (g *amd64) label(name string) string {
 	g.labels++
 	return fmt.Sprintf("%s%d", name, g.labels)
 }
 
-// repeat runs a loop count times, count > 0 being in a register that it uses up.
+// repeat runs a loop count times. The register must hold count > 0; it is decremented to 0.
 func (g *amd64) repeat(count reg.Register, loop func()) {
 	top := g.label("loop")
 	g.Label(top)
@@ -179,7 +180,7 @@ func (g *amd64) repeatIfAny(count reg.Register, loop func()) {
 	g.Label(done)
 }
 
-// registers takes n registers of a width.
+// registers allocates n registers.
 func (g *amd64) registers(n int, register func() reg.VecVirtual) []reg.VecVirtual {
 	v := make([]reg.VecVirtual, n)
 	for i := range v {
@@ -194,8 +195,8 @@ func (g *amd64) zero(v []reg.VecVirtual) {
 	}
 }
 
-// multiple returns registers with step times 1, 3, 5, 7 and 9, as far as needed
-// to address row n-1.
+// multiples returns registers with those of step times 1, 3, 5, 7 and 9 that are needed to
+// address rows 0 to n-1.
 func (g *amd64) multiples(step reg.Register, n int) map[int]reg.Register {
 	m := map[int]reg.Register{1: step}
 	for i := 3; i < n; i += 2 {
@@ -208,7 +209,7 @@ func (g *amd64) multiples(step reg.Register, n int) map[int]reg.Register {
 	return m
 }
 
-// at addresses base + n*step.
+// at returns the memory operand base + n*step.
 func at(base reg.Register, m map[int]reg.Register, n int) operand.Mem {
 	if n == 0 {
 		return operand.Mem{Base: base}

@@ -9,17 +9,18 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// dense is what the dense kernels of an instruction set are made with.
+// dense has the parameters of the dense kernels of an instruction set.
 type dense struct {
 	suffix      string
-	bytes       int // of a vector
+	bytes       int // per vector
 	mostVectors int
-	sums        int // registers for them
+	sums        int // registers for sums
 	register    func() reg.VecVirtual
 	exp         func(x reg.VecVirtual) // replaces x by e**x
 }
 
-// denses writes the kernels for one instruction set. constants is called at the begin of those that take exponentials.
+// denses writes the dense kernels of one instruction set. constants is called at the beginning of
+// kernels that compute exponentials.
 func (g *amd64) denses(d *dense, constants func()) {
 	g.product(d)
 	g.columns(d, "max", "maxColumns", nil, func(w *column) {
@@ -72,8 +73,8 @@ func (g *amd64) denses(d *dense, constants func()) {
 	})
 }
 
-// product writes the kernel for matrix products: a loop over tiles of rows for each number
-// of vectors.
+// product writes the kernel for matrix products. It has a loop over tiles of rows for each
+// number of vectors.
 func (g *amd64) product(d *dense) {
 	name := "product" + d.suffix
 	g.functionOf(productCall, name, fmt.Sprintf("%s is product with %d lanes and up to %d vectors.", name, d.bytes/4, d.mostVectors))
@@ -99,7 +100,7 @@ func (g *amd64) product(d *dense) {
 	}
 }
 
-// productTile computes some rows of vectors and moves a and c behind them.
+// productTile computes a tile of rows and advances a and c past it.
 func (g *amd64) productTile(d *dense, vectors, rows int, a, c reg.Register) {
 	sums := g.registers(vectors*rows, d.register)
 	step, fresh, ready := g.multiples(g.arg("CRow"), rows), g.label("fresh"), g.label("ready")
@@ -160,7 +161,7 @@ type column struct {
 	at                 reg.Register // bytes from the first vector
 }
 
-// columns writes a kernel that goes down the rows of one vector after the other.
+// columns writes a kernel that, for one vector of columns after another, loops over the rows.
 func (g *amd64) columns(d *dense, name, twin string, constants func(), body func(w *column)) {
 	name += d.suffix
 	g.functionOf(columnsCall, name, fmt.Sprintf("%s is %s with %d lanes.", name, twin, d.bytes/4))
@@ -179,7 +180,7 @@ func (g *amd64) columns(d *dense, name, twin string, constants func(), body func
 	g.leave()
 }
 
-// numbers is the vector of numbers of the columns in hand.
+// numbers returns the operand of a field's numbers for the current columns.
 func (w *column) numbers(field string) operand.Mem { return sum(w.g.arg(field), w.at) }
 
 func (w *column) load(from operand.Mem) reg.VecVirtual {
@@ -188,7 +189,7 @@ func (w *column) load(from operand.Mem) reg.VecVirtual {
 	return x
 }
 
-// eachRow goes down the rows. The vectors of the fields are in registers meanwhile.
+// eachRow loops over the rows, with the current vectors of the fields in registers.
 func (w *column) eachRow(f func(at, by operand.Mem, state []reg.VecVirtual), fields ...string) {
 	g := w.g
 	state := g.registers(len(fields), w.d.register)

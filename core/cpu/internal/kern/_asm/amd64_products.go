@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	mostRows   = 7  // of scoreRowsAVX2: 2 items x 7 rows and 2 broadcasts fill the registers
+	mostRows   = 7  // rows of scoreRowsAVX2: sums of 2 items x 7 rows and 2 broadcasts fill the registers
 	mostHalves = 10 // rows of scoreHalvesAVX2
 )
 
-// scores writes the forms of score. All take two items at a time; they differ in
-// what they multiply them with.
+// scores writes the score kernels. All process two items at a time and differ in the shape of
+// the keys.
 func (g *amd64) scores() {
 	const signature = "func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, step, rows, dstStep, dstItem, vectorItem int)"
 	g.function("scoreRowsAVX2", signature,
@@ -51,7 +51,7 @@ func (g *amd64) scoreVariants(most int, half bool) {
 	}
 }
 
-// scaled returns the argument of that name plus a number in memory times a register.
+// scaled returns a named argument plus a number in memory times a register.
 func (g *amd64) scaled(name string, number operand.Mem, factor reg.Register) reg.GPVirtual {
 	r := g.GP64()
 	g.MOVQ(number, r)
@@ -61,7 +61,7 @@ func (g *amd64) scaled(name string, number operand.Mem, factor reg.Register) reg
 	return r
 }
 
-// moved returns the argument of that name plus a number in memory.
+// moved returns a named argument plus a number in memory.
 func (g *amd64) moved(name string, offset operand.Mem) reg.GPVirtual {
 	r := g.arg(name)
 	g.ADDQ(offset, r)
@@ -129,7 +129,7 @@ func (g *amd64) storeScores(dst, other, step reg.Register, first, second reg.Vec
 	g.ADDQ(step, other)
 }
 
-// scorePairs writes the form for layouts whose windows are a single short row.
+// scorePairs writes the score kernel for windows that are single short rows.
 func (g *amd64) scorePairs() {
 	g.function("scorePairsAVX2",
 		"func(dst, vectors, panel, pairs unsafe.Pointer, count, depth, pitch, dstItem, vectorItem int)",
@@ -169,7 +169,7 @@ func (g *amd64) scorePairs() {
 	g.leave()
 }
 
-// accumulate writes the second primitive.
+// accumulate writes the kernel for weighted sums.
 func (g *amd64) accumulate() {
 	g.function("accumulateAVX2",
 		"func(sums, weights, panel, pairs unsafe.Pointer, count, channels, slots, sumItem, weightItem int)",
@@ -209,7 +209,7 @@ func (g *amd64) accumulate() {
 	g.leave()
 }
 
-// accumulateBlock does n vectors of channels.
+// accumulateBlock computes n vectors of channels.
 func (g *amd64) accumulateBlock(n int, pairs, sum0, sum1, panel, row reg.Register) {
 	a, b := g.registers(n, g.YMM), g.registers(n, g.YMM)
 	for i := range n {
@@ -262,7 +262,7 @@ func (g *amd64) accumulateBlock(n int, pairs, sum0, sum1, panel, row reg.Registe
 	}
 }
 
-// transpose writes the packer of dimension-major panels.
+// transpose writes the kernel that packs rows into transposed panels.
 func (g *amd64) transpose() {
 	g.function("transposeAVX2", "func(dst, src unsafe.Pointer, blocks, pitch, step int)",
 		"transposeAVX2 is, with strides in bytes,",
@@ -282,7 +282,8 @@ func (g *amd64) transpose() {
 	g.leave()
 }
 
-// squares transposes 8 lanes of 8 channels; lane is where half the channels of one are.
+// squares transposes 8 lanes of 8 channels. lane returns the operand of half the channels of a
+// lane.
 func (g *amd64) squares(dst reg.Register, pitches map[int]reg.Register, lane func(n, half int) operand.Mem) {
 	for half := range 2 {
 		r := g.registers(4, g.YMM)
@@ -303,7 +304,7 @@ func (g *amd64) squares(dst reg.Register, pitches map[int]reg.Register, lane fun
 	}
 }
 
-// dot writes the inner product of two vectors.
+// dot writes the dot product of two vectors.
 func (g *amd64) dot() {
 	g.function("dotAVX2", "func(a, b unsafe.Pointer, blocks int) float32",
 		"dotAVX2 is",
@@ -334,7 +335,7 @@ func (g *amd64) fold(v reg.VecVirtual, combine func(ops ...operand.Op)) {
 	combine(t.AsX(), v.AsX(), v.AsX())
 }
 
-// prefetch writes the hint that rows will be needed.
+// prefetch writes the kernel that prefetches rows.
 func (g *amd64) prefetch() {
 	g.function("prefetchAVX2", "func(p unsafe.Pointer, rows, step, lines int)",
 		"prefetchAVX2 asks for lines of 64 bytes of rows that are step bytes apart.")
@@ -351,7 +352,8 @@ func (g *amd64) prefetch() {
 	g.RET()
 }
 
-// peak writes the loop that benchmarks measure an instruction set's arithmetic against.
+// peak writes the loop with which benchmarks measure the peak arithmetic rate of an instruction
+// set.
 func (g *amd64) peak(set string, lanes int, register func() reg.VecVirtual) {
 	g.function("peak"+set, "func(rounds int)",
 		fmt.Sprintf("peak%s does 12 multiply-adds of %d lanes per round, in registers only.", set, lanes))

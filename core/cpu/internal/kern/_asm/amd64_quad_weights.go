@@ -34,10 +34,10 @@ func (g *amd64) newWideExponent(e *exponent) (w wideExponent) {
 	return w
 }
 
-// wideExp replaces the lanes of x in the mask by e**x, the others by 0.
+// wideExp replaces the lanes of x by e**x if they are in the mask, else by 0.
 func (g *amd64) wideExp(e *wideExponent, x reg.VecVirtual, mask reg.Register) {
 	keep, n, p := g.K(), g.ZMM(), g.ZMM()
-	g.VCMPPS(operand.U8(5), e.lowest, x, mask, keep) // not less than, or not a number
+	g.VCMPPS(operand.U8(5), e.lowest, x, mask, keep) // not less than, or unordered (NaN)
 	g.VMOVAPS(e.magic, n)
 	g.VFMADD231PS(e.log2e, x, n)
 	g.VSUBPS(e.magic, n, n)
@@ -50,13 +50,13 @@ func (g *amd64) wideExp(e *wideExponent, x reg.VecVirtual, mask reg.Register) {
 	g.VSCALEFPS_Z(n, p, keep, x)
 }
 
-// quadVectors goes through the vectors of a quad's four items.
+// quadVectors is a loop over the vectors of a quad's four items.
 type quadVectors struct {
 	quads, scores reg.Register
-	gradients     reg.Register                                     // of the four items too, or nil
-	next          func()                                           // begins with the next vector of every item; may be nil
-	column        func(column int)                                 // begins with a column of it; may be nil
-	each          func(q int, x, y operand.Mem, mask reg.Register) // x in scores, y in gradients; may use the mask up
+	gradients     reg.Register                                     // same layout as scores, or nil
+	next          func()                                           // called before each group; may be nil
+	column        func(column int)                                 // called before each vector of a group; may be nil
+	each          func(q int, x, y operand.Mem, mask reg.Register) // x in scores, y in gradients; may overwrite the mask
 }
 
 func (g *amd64) eachQuadVector(w quadVectors) {
@@ -112,8 +112,8 @@ func (g *amd64) eachQuadVectorOf(columns int, w quadVectors) {
 	})
 }
 
-// foldQuad combines the lanes of each of four vectors; the quarter i of the
-// result has the result of v[i] in all its lanes.
+// foldQuad reduces each of four vectors to one number. All lanes of quarter i of the result
+// hold the number of v[i].
 func (g *amd64) foldQuad(v []reg.VecVirtual, combine func(ops ...operand.Op)) reg.VecVirtual {
 	pair := func(a, b reg.VecVirtual, low, high int) reg.VecVirtual {
 		s, t := g.ZMM(), g.ZMM()
@@ -173,8 +173,8 @@ func (g *amd64) wideLog(l *logarithm, x reg.VecVirtual) reg.VecVirtual {
 	return p
 }
 
-// storePairs stores the first two lanes of v to a place and the next two to the row
-// behind it, and returns the place in the row behind that.
+// storePairs stores the first two lanes of v at an address and the next two a row later. It
+// returns the address another row later.
 func (g *amd64) storePairs(v reg.VecVirtual, to, row reg.Register) reg.GPVirtual {
 	next := g.GP64()
 	g.VMOVLPS(v.AsX(), mem(to, 0))
@@ -225,7 +225,7 @@ func (g *amd64) softmaxQuads(e *exponent) {
 		}})
 		total, one := g.foldQuad(totals, g.VADDPS), g.ZMM()
 		g.VADDPS(g.wideLog(&logs, total), lse, lse)
-		seen := g.ZMM() // the sums, and infinity for items that see nothing
+		seen := g.ZMM() // the sums, or infinity for items that see nothing, so that the inverse is 0
 		g.VMOVAPS(endless, seen)
 		g.VMOVAPS(total, some, seen)
 		g.VPERMPS(lse, order, lse)
@@ -240,7 +240,7 @@ func (g *amd64) softmaxQuads(e *exponent) {
 	g.leave()
 }
 
-// gradientBlocks writes the gradient of the softmax.
+// gradientQuads writes the gradient of the softmax.
 func (g *amd64) gradientQuads(e *exponent) {
 	g.functionOf(block, "gradientItemsAVX512", "gradientItemsAVX512 is GradientItems with 16 lanes.")
 	g.copyFields("Weights", "Gradients", "Quads", "Masks", "LSE", "Delta", "Count", "Groups", "Wide", "GroupStep", "WeightItem", "NumberRow")
@@ -313,7 +313,7 @@ func (g *amd64) gradientQuads(e *exponent) {
 	g.leave()
 }
 
-// nextQuad moves on to the next quad.
+// nextQuad advances to the next quad.
 func (g *amd64) nextQuad(quads reg.Register, of ...reg.Register) {
 	item := g.arg("WeightItem")
 	for _, p := range of {

@@ -10,16 +10,16 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Kernels for quads: 2 x 2 items, two neighbors on the fastest axis in two
-// neighboring rows; see abi.Quad and abi.Block.
+// This file has the kernels for quads: 2 x 2 items, two neighbors on the fastest axis in two
+// neighboring rows. See abi.Quad and abi.Block.
 
 const wide = 64 // bytes of 16 float32 lanes
 
-// quadWidth is a size of registers, and how many of them the kernels for quads use.
+// quadWidth is a register size, with the numbers of registers that the kernels for quads use.
 type quadWidth struct {
 	width
-	groups  int   // of the score: 4 sums each
-	vectors []int // of channels: 4 sums each
+	groups  int   // groups per score kernel, with 4 sums each
+	vectors []int // vectors of channels per loop, with 4 sums each
 	classes []scoreClass
 }
 
@@ -46,7 +46,7 @@ func (g *amd64) blocks() {
 	g.denseAVX512(&e)
 }
 
-// prefetchStreams prefetches two rows of each stream and moves the streams on. See abi.Stream.
+// prefetchStreams prefetches two rows of each stream and advances the streams. See abi.Stream.
 func (g *amd64) prefetchStreams() {
 	ahead := g.arg("Ahead")
 	g.repeatIfAny(g.arg("Streams"), func() {
@@ -162,19 +162,19 @@ func (g *amd64) scoreQuadsOf(n int, class scoreClass) {
 	g.leave()
 }
 
-// accumulateQuads writes the second primitive for quads.
+// accumulateQuads writes the kernel for weighted sums of quads.
 func (g *amd64) accumulateQuads() {
 	g.functionOf(block, "accumulateQuads"+g.quads.isa, g.quads.doc("accumulateQuads", "AccumulateQuads")+".")
 	g.eachQuad(metLanes{sums: true, lane: g.accumulateLane})
 }
 
-// metLanes is what a kernel does with the lanes that quads of items meet in rows of a panel.
+// metLanes says what a kernel does with the lanes that quads meet in rows of a panel.
 type metLanes struct {
-	sums bool // the items' vectors are sums: stored again
+	sums bool // the items' vectors are sums, which are stored again
 	lane func(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual)
 }
 
-// eachQuad goes through quads, and their channels by up to four vectors.
+// eachQuad loops over quads and, up to four vectors at a time, over their channels.
 func (g *amd64) eachQuad(k metLanes) {
 	g.copyFields("Vectors", "Weights", "Panel", "Quads", "Rows", "Ahead", "Streams", "Count", "Channels", "Upper", "Both", "Lower",
 		"Lane", "Column", "WeightItem", "Item", "Row")
@@ -210,14 +210,14 @@ func (g *amd64) eachQuad(k metLanes) {
 	g.leave()
 }
 
-// kept is a copy of a register in the function's frame.
+// kept copies a register to the function's frame.
 func (g *amd64) kept(r reg.Register) operand.Mem {
 	m := g.AllocLocal(8)
 	g.MOVQ(r, m)
 	return m
 }
 
-// quadItems runs f for the sums of the four items.
+// quadItems calls f for each of the four items, with the operand of its sums.
 func (g *amd64) quadItems(at operand.Mem, f func(q int, at operand.Mem)) {
 	to, second, item := g.GP64(), g.GP64(), g.arg("Item")
 	g.MOVQ(at, to)
@@ -228,7 +228,7 @@ func (g *amd64) quadItems(at operand.Mem, f func(q int, at operand.Mem)) {
 	}
 }
 
-// eachMetLane goes through the lanes that a block meets, for n vectors of channels.
+// eachMetLane loops over the lanes that a quad meets, for n vectors of channels.
 func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, quads reg.Register) {
 	var sums [4][]reg.VecVirtual
 	g.quadItems(to, func(q int, at operand.Mem) {
@@ -284,12 +284,13 @@ func (g *amd64) eachMetLane(k metLanes, n int, to operand.Mem, weights, panel, q
 	})
 }
 
-// accumulateLane adds one lane to the sums of some items, whose weights are at of.
+// accumulateLane adds one lane to the sums of some items. The operands of their weights are in
+// of.
 func (g *amd64) accumulateLane(n int, p reg.Register, of []operand.Mem, items []int, sums *[4][]reg.VecVirtual) {
 	g.loadLane(n, p, of, items, func(q, i int, x, weight reg.VecVirtual) { g.VFMADD231PS(x, weight, sums[q][i]) })
 }
 
-// loadLane loads one lane and runs product for each vector of it and each of the items.
+// loadLane loads one lane and calls product for each of its vectors and each item.
 func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, product func(q, i int, x, weight reg.VecVirtual)) []reg.VecVirtual {
 	x := g.registers(n, g.quads.register)
 	for i := range n {
@@ -305,7 +306,7 @@ func (g *amd64) loadLane(n int, p reg.Register, of []operand.Mem, items []int, p
 	return x
 }
 
-// transposeWide writes the packer of score panels.
+// transposeWide writes the kernel that packs rows into score panels.
 func (g *amd64) transposeWide() {
 	g.function("transposeAVX512", "func(dst, rows unsafe.Pointer, blocks, pitch int)",
 		"transposeAVX512 is, with rows as 16 addresses and pitch in bytes,",
@@ -340,8 +341,8 @@ func (g *amd64) transposeWide() {
 		}
 		for quad := range z {
 			r, t := z[quad], g.registers(4, g.ZMM)
-			// Rows lane, lane+4, ... of a lane group are in the quarters: as lanes
-			// 4i..4i+3 are wanted in quarter i, r[k] has rows k, k+4, k+8, k+12.
+			// Lanes 4i to 4i+3 of the result belong in quarter i of a register. The quarters of
+			// r[k] therefore hold rows k, k+4, k+8 and k+12.
 			g.VUNPCKLPS(r[1], r[0], t[0])
 			g.VUNPCKHPS(r[1], r[0], t[1])
 			g.VUNPCKLPS(r[3], r[2], t[2])
@@ -358,7 +359,7 @@ func (g *amd64) transposeWide() {
 	g.leave()
 }
 
-// dotRows writes the inner products of rows.
+// dotRows writes the dot products of rows.
 func (g *amd64) dotRows() {
 	g.function("dotRows"+g.quads.isa, "func(dst, a, b unsafe.Pointer, rows, blocks, step, aStep, bStep int)",
 		g.quads.doc("dotRows", "DotRows of BlockTwins")+".")

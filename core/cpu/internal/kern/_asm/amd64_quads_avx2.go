@@ -8,7 +8,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// blocksAVX2 writes the kernels for quads of AVX2: sums take 12 of 16 registers at most.
+// blocksAVX2 writes the kernels for quads for AVX2. Sums take at most 12 of 16 registers.
 func (g *amd64) blocksAVX2(e *exponent) {
 	g.quads = quadWidth{width{g.YMM, "AVX2", vector}, 3, []int{3, 2, 1}, scoreClasses}
 	g.scoreQuads()
@@ -25,7 +25,7 @@ func (g *amd64) blocksAVX2(e *exponent) {
 	g.gradientQuadsAVX2(e, bits)
 }
 
-// transposeLanes writes the packer of score panels.
+// transposeLanes writes the kernel that packs rows into score panels.
 func (g *amd64) transposeLanes() {
 	g.function("transposeLanesAVX2", "func(dst, rows unsafe.Pointer, blocks, pitch int)", g.quads.doc("transposeLanes", "Transpose of BlockTwins")+".")
 	dst, rows, blocks := g.arg("dst"), g.arg("rows"), g.arg("blocks")
@@ -43,13 +43,13 @@ func (g *amd64) transposeLanes() {
 	g.leave()
 }
 
-// itemVectors goes through the vectors of one item of a quad.
+// itemVectors is a loop over the vectors of one item of a quad.
 type itemVectors struct {
 	quads  reg.Register
-	places []reg.Register // of the item's vectors; used up
+	places []reg.Register // addresses of the item's vectors, which the loop advances
 	q      int
-	next   func()                                     // begins with the next group; may be nil
-	each   func(at []operand.Mem, bits reg.GPVirtual) // the lowest bits are the mask's
+	next   func()                                     // called before each group; may be nil
+	each   func(at []operand.Mem, bits reg.GPVirtual) // the lowest bits are the mask
 }
 
 func (g *amd64) eachItemVector(w itemVectors) {
@@ -83,7 +83,7 @@ func (g *amd64) eachItemVector(w itemVectors) {
 	})
 }
 
-// laneMask is the mask of 8 lanes by the lowest bits of a register.
+// laneMask returns the mask of 8 lanes given by the lowest bits of a register.
 func (g *amd64) laneMask(bits reg.GPVirtual, lanes operand.Mem) reg.VecVirtual {
 	m := g.YMM()
 	g.VMOVD(bits, m.AsX())
@@ -93,7 +93,8 @@ func (g *amd64) laneMask(bits reg.GPVirtual, lanes operand.Mem) reg.VecVirtual {
 	return m
 }
 
-// numberOf is where an item's number is, rows of items being a register apart.
+// numberOf returns the operand of an item's number. The register row is the distance between
+// rows of items.
 func (g *amd64) numberOf(numbers reg.Register, row, q int) operand.Mem {
 	p := g.copied(numbers)
 	for range row {

@@ -49,7 +49,7 @@ func (g *amd64) newExponent() exponent {
 // exp replaces the lanes of x by e**x; see exp32.
 func (g *amd64) exp(e *exponent, x reg.VecVirtual) {
 	keep, n, r, p := g.YMM(), g.YMM(), g.YMM(), g.YMM()
-	g.VCMPPS(operand.U8(5), e.lowest, x, keep) // not less than, or not a number
+	g.VCMPPS(operand.U8(5), e.lowest, x, keep) // not less than, or unordered (NaN)
 	g.VMOVUPS(e.highest, r)
 	g.VMINPS(x, r, r)
 	g.VMOVUPS(e.magic, n)
@@ -67,7 +67,7 @@ func (g *amd64) exp(e *exponent, x reg.VecVirtual) {
 	g.VANDPS(keep, p, x)
 }
 
-// eachVector runs f for the vectors of slots*columns, with the mask of each.
+// eachVector calls f for each of slots*columns vectors, with its mask.
 func (g *amd64) eachVector(row reg.Register, f func(mask operand.Mem, column reg.Register), nextSlot func()) {
 	slots := g.arg("slots")
 	g.repeat(slots, func() {
@@ -83,7 +83,7 @@ func (g *amd64) eachVector(row reg.Register, f func(mask operand.Mem, column reg
 	})
 }
 
-// exponentials writes the softmax row passes.
+// exponentials writes the passes of the softmax over one row.
 func (g *amd64) exponentials(e *exponent) {
 	g.function("maxRowAVX2", "func(row, masks unsafe.Pointer, slots, columns int) float32",
 		"maxRowAVX2 is the maximum of the lanes of slots x columns vectors of 8 that masks,",
@@ -140,7 +140,7 @@ func (g *amd64) exponentials(e *exponent) {
 	g.leave()
 }
 
-// softmax writes both passes for many items.
+// softmax writes the kernel with both passes of the softmax, for many items.
 func (g *amd64) softmax(e *exponent) {
 	g.function("softmaxAVX2",
 		"func(rows, masks, max, sums unsafe.Pointer, items, slots, columns, rowStep, maskStep int)",
@@ -190,7 +190,7 @@ func (g *amd64) softmax(e *exponent) {
 	g.leave()
 }
 
-// eachMasked is eachVector with masks that begin at a register.
+// eachMasked is eachVector with masks at the address in a register.
 func (g *amd64) eachMasked(row, first reg.Register, f func(mask operand.Mem)) {
 	g.repeat(g.arg("slots"), func() {
 		masks := g.GP64()
@@ -243,7 +243,7 @@ func (g *amd64) gradients() {
 	g.leave()
 }
 
-// conversions writes loads and stores of rows of blocks of 8 channels.
+// conversions writes loads and stores of rows whose channels are a multiple of 8.
 func (g *amd64) conversions() {
 	quiet, round, one := g.constant("bfloatQuiet", 0x00400000), g.constant("bfloatRound", 0x7fff), g.constant("bfloatOne", 1)
 	g.convert("loadFloat32AVX2", 4, 4, func(src, dst operand.Mem, x reg.VecVirtual, factor reg.VecVirtual) {

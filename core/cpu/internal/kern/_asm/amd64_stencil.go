@@ -10,7 +10,7 @@ import (
 // stencilWidths are the numbers of registers that may hold the channels of a row.
 var stencilWidths = []int{1, 2, 4, 8}
 
-// stencils writes the kernels of windows of several rows of few keys.
+// stencils writes the kernels for small windows.
 func (g *amd64) stencils() {
 	g.stencilKernel("stencilDotsAVX512", []string{
 		"\tfor i := range items { for j := range count { dst[i*dstStep+j] = *factors *",
@@ -56,8 +56,7 @@ func (g *amd64) stencilKernel(name string, formula []string, item func(parts int
 	}
 }
 
-// stencilDots takes the inner products of an item with the keys of its window, 16 at a
-// time.
+// stencilDots computes the dot products of an item with the keys of its window, 16 at a time.
 func (g *amd64) stencilDots(parts int, w *stencilItem) {
 	q, factor := g.registers(parts, g.ZMM), g.ZMM()
 	g.VBROADCASTSS(mem(w.factors, 0), factor)
@@ -86,7 +85,7 @@ func (g *amd64) stencilDots(parts int, w *stencilItem) {
 	g.Label(done)
 }
 
-// stencilGroup writes the inner products of q with n rows.
+// stencilGroup computes the dot products of q with n rows.
 func (g *amd64) stencilGroup(n int, q []reg.VecVirtual, rows, offsets, dst reg.Register) {
 	sums := g.registers(n, g.ZMM)
 	for j := range sums {
@@ -116,7 +115,7 @@ func (g *amd64) stencilGroup(n int, q []reg.VecVirtual, rows, offsets, dst reg.R
 	for j := 0; j < n; j += 2 {
 		pairs = append(pairs, combine(g.VUNPCKLPS, g.VUNPCKHPS, sums[j], sums[j+1]))
 	}
-	for j := 0; j < len(pairs); j += 2 { // the quarters of these are sums of quarters
+	for j := 0; j < len(pairs); j += 2 { // each quarter of these holds sums over that quarter
 		fours = append(fours, combine(g.VUNPCKLPD, g.VUNPCKHPD, pairs[j], pairs[j+1]))
 	}
 	for j := 0; j < len(fours); j += 2 {
@@ -125,7 +124,7 @@ func (g *amd64) stencilGroup(n int, q []reg.VecVirtual, rows, offsets, dst reg.R
 	g.VMOVUPS(combine(quarters(0x88), quarters(0xdd), eights[0], eights[len(eights)-1]), mem(dst, 0))
 }
 
-// stencilSums adds up the rows of an item's window times their weights.
+// stencilSums computes the weighted sum of the rows of an item's window.
 func (g *amd64) stencilSums(parts int, w *stencilItem) {
 	const together = 4 // keys
 	chains := [2][]reg.VecVirtual{g.registers(parts, g.ZMM), g.registers(parts, g.ZMM)}

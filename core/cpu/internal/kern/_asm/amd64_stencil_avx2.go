@@ -7,17 +7,17 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// stencilsAVX2 writes the kernels of windows of several rows of few keys for AVX2. A vector of
-// theirs is two registers: 16 lanes, as those of AVX-512, so that the same channels are taken.
+// stencilsAVX2 writes the kernels for small windows for AVX2. A vector is two registers, 16
+// lanes as with AVX-512, so that both support the same numbers of channels.
 func (g *amd64) stencilsAVX2() {
 	g.stencilKernel("stencilDotsAVX2", nil, g.stencilDotsAVX2)
 	g.stencilKernel("stencilSumsAVX2", nil, g.stencilSumsAVX2)
 }
 
-// mostKept is the registers of an item's channels that are kept from key to key.
+// mostKept is the number of registers that keep an item's channels from key to key.
 const mostKept = 8
 
-// stencilDotsAVX2 takes the inner products of an item with the keys of its window, 4 at a time.
+// stencilDotsAVX2 computes the dot products of an item with the keys of its window, 4 at a time.
 func (g *amd64) stencilDotsAVX2(parts int, w *stencilItem) {
 	registers := 2 * parts
 	var kept []reg.VecVirtual
@@ -59,7 +59,7 @@ func (g *amd64) stencilDotsAVX2(parts int, w *stencilItem) {
 	})
 }
 
-// stencilSumsAVX2 adds up the rows of an item's window times their weights, up to 8 registers
+// stencilSumsAVX2 computes the weighted sum of the rows of an item's window, up to 8 registers
 // of channels at a time.
 func (g *amd64) stencilSumsAVX2(parts int, w *stencilItem) {
 	for first := 0; first < 2*parts; first += mostKept {

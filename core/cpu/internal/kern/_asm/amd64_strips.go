@@ -20,17 +20,17 @@ const (
 	cursorItems
 )
 
-// cursor is where a cursor is in a call.
+// cursor is the offset of a cursor in abi.Strip.
 func cursor(n int) int { return strip.at("Cursors") + 8*n }
 
-// width is a size of registers.
+// width is a register size.
 type width struct {
 	register func() reg.VecVirtual
 	isa      string
 	bytes    int
 }
 
-// note says what is special about kernels of a width.
+// note describes what is special about kernels of this width.
 func (w *width) note() []string {
 	if w.bytes == vector {
 		return nil
@@ -57,7 +57,7 @@ func (g *amd64) parts(w *width, call reg.Register) reg.GPVirtual {
 	return blocks
 }
 
-// strips writes the kernels of windows that are single rows.
+// strips writes the kernels for windows that are single rows.
 func (g *amd64) strips(e *exponent) {
 	for _, w := range []width{{g.YMM, "AVX2", vector}, {g.ZMM, "AVX512", 2 * vector}} {
 		g.dots(&w)
@@ -116,7 +116,7 @@ func (g *amd64) dots(w *width) {
 	g.leave()
 }
 
-// eachItem runs f for every item of a call, with the item's cursors.
+// eachItem calls f for every item of a call, with the item's cursors.
 func (g *amd64) eachItem(call reg.Register, f func()) {
 	for i, from := range []int{strip.at("Dst"), strip.at("Vectors"), strip.at("Rows"), strip.at("Factors"), strip.at("Items")} {
 		g.MOVQ(g.field(call, from), mem(call, cursor(i)))
@@ -131,7 +131,7 @@ func (g *amd64) eachItem(call reg.Register, f func()) {
 	g.JNZ(operand.LabelRef(top))
 }
 
-// dotGroup takes the inner products of a vector with n rows.
+// dotGroup computes the dot products of a vector with n rows.
 func (g *amd64) dotGroup(w *width, n int, call, dst, rows reg.Register, steps map[int]reg.Register) {
 	sums := g.zeroes(w, n)
 	q, r := g.field(call, cursor(cursorVectors)), g.copied(rows)
@@ -217,7 +217,7 @@ func (g *amd64) sums(w *width) {
 	g.leave()
 }
 
-// sumBlock does n registers of channels.
+// sumBlock computes n registers of channels.
 func (g *amd64) sumBlock(w *width, n int, call, dst, rows reg.Register) {
 	sums := g.zeroes(w, n)
 	weights, r := g.field(call, cursor(cursorVectors)), g.copied(rows)
@@ -299,7 +299,7 @@ func (g *amd64) stripGradients(e *exponent) {
 	g.leave()
 }
 
-// logSumExp writes what ends a softmax.
+// logSumExp writes the last step of a softmax.
 func (g *amd64) logSumExp() {
 	g.function("logSumExpAVX2", "func(lses, max, sums unsafe.Pointer, vectors int)",
 		"logSumExpAVX2 is",

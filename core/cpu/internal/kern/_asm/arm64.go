@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// encodings are the vector instructions that Go's assembler does not have or
-// spells differently, with zeros for registers and immediates: 4 lanes of 32 bits
-// unless said. arm64_test.go compares them with another assembler's.
+// encodings has the vector instructions that Go's assembler lacks or spells
+// differently, with zeros for registers and immediates. They have 4 lanes of 32 bits
+// unless noted otherwise. arm64_test.go compares them with LLVM's disassembler.
 var encodings = map[string]uint32{
 	"FADD": 0x4e20d400, "FSUB": 0x4ea0d400, "FMUL": 0x6e20dc00, "FMLA": 0x4e20cc00, "FMLS": 0x4ea0cc00,
 	"FMAX": 0x4e20f400, "FMIN": 0x4ea0f400, "FMAXNM": 0x4e20c400, "FCMEQ": 0x4e20e400, "FCMGT": 0x6ea0e400,
@@ -36,7 +36,7 @@ var encodings = map[string]uint32{
 type arm64 struct {
 	text, stubs strings.Builder
 	arguments   map[string]int
-	call        *layout // of the struct that the function gets in R0, or nil
+	call        *layout // layout of the argument struct, whose address is in R0, or nil
 	labels      int
 }
 
@@ -63,7 +63,7 @@ func (g *arm64) op(format string, args ...any) { fmt.Fprintf(&g.text, "\t"+forma
 
 func (g *arm64) word(code uint32, comment string) { g.op("WORD $0x%08x // %s", code, comment) }
 
-// function begins a function whose arguments are all 8 bytes long.
+// function begins a function. All arguments must be 8 bytes long.
 func (g *arm64) function(name string, pointers, numbers []string, result bool, doc string) {
 	g.arguments = map[string]int{}
 	for i, a := range append(append([]string{}, pointers...), numbers...) {
@@ -84,7 +84,8 @@ func (g *arm64) function(name string, pointers, numbers []string, result bool, d
 	g.begin(name, signature, returns, doc, size)
 }
 
-// functionOf begins a function that gets a struct, whose address is in R0 then.
+// functionOf begins a function whose only argument is the address of a struct, and loads it into
+// R0.
 func (g *arm64) functionOf(call *layout, name, doc string) {
 	g.call, g.arguments = call, map[string]int{"call": 0}
 	g.begin(name, "call *abi."+call.name, "", doc, 8)
@@ -109,7 +110,7 @@ func (g *arm64) label(name string) string {
 
 func (g *arm64) at(label string) { fmt.Fprintf(&g.text, "%s:\n", label) }
 
-// repeat runs a loop as often as a register says, at least once.
+// repeat runs a loop as often as a register says, which must be at least 1.
 func (g *arm64) repeat(r int, loop func()) {
 	top := g.label("loop")
 	g.at(top)
@@ -148,12 +149,12 @@ func (g *arm64) element(d, n, m, lane int) {
 	g.word(code, fmt.Sprintf("FMLA V%d, V%d, V%d[%d]", d, n, m, lane))
 }
 
-// quad loads or stores 16 bytes at register base + 16*n.
+// quad loads or stores 16 bytes at base + 16*n.
 func (g *arm64) quad(name string, v, base, n int) {
 	g.word(encodings[name]|uint32(n)<<10|uint32(base)<<5|uint32(v), fmt.Sprintf("%s V%d, %d(R%d)", name, v, 16*n, base))
 }
 
-// pair loads 32 bytes at register base + 32*n.
+// pair loads 32 bytes at base + 32*n.
 func (g *arm64) pair(v, w, base, n int) {
 	g.word(encodings["LDPQ"]|uint32(2*n)<<15|uint32(w)<<10|uint32(base)<<5|uint32(v), fmt.Sprintf("LDP V%d, V%d, %d(R%d)", v, w, 32*n, base))
 }
@@ -163,7 +164,7 @@ func (g *arm64) single(name string, v, base int) {
 	g.word(encodings[name]|uint32(base)<<5|uint32(v), fmt.Sprintf("%s V%d, (R%d)", name, v, base))
 }
 
-// broadcast puts the 4 bytes at a register in all lanes and moves it on by another.
+// broadcast loads the 4 bytes at base into all lanes and adds step to base.
 func (g *arm64) broadcast(v, base, step int) {
 	g.word(encodings["LD1RP"]|uint32(step)<<16|uint32(base)<<5|uint32(v), fmt.Sprintf("LD1R V%d, (R%d)(R%d)", v, base, step))
 }
@@ -173,7 +174,7 @@ func (g *arm64) indexed(v, base, index int) {
 	g.word(encodings["LDRSR"]|uint32(index)<<16|uint32(base)<<5|uint32(v), fmt.Sprintf("LDR S%d, (R%d)(R%d)", v, base, index))
 }
 
-// list is n vector registers for instructions that load or store all.
+// list names n consecutive vector registers, for instructions that load or store all of them.
 func list(v, n int) string {
 	names := make([]string, n)
 	for i := range names {
@@ -213,13 +214,13 @@ func (g *arm64) zero(from, to int) {
 	}
 }
 
-// constant puts a float32 or its bits in all lanes.
+// constant puts 32 bits, such as those of a float32, in all lanes.
 func (g *arm64) constant(v int, bits uint32) {
 	g.op("MOVD $0x%x, R26", bits)
 	g.op("VDUP R26, V%d.S4", v)
 }
 
-// fold combines the 4 lanes of v into its first by a pairwise instruction.
+// fold reduces the 4 lanes of v into its first lane with a pairwise instruction.
 func (g *arm64) fold(name string, v int) {
 	g.three(name, v, v, v)
 	g.three(name, v, v, v)

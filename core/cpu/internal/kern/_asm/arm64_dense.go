@@ -4,7 +4,7 @@ package main
 
 import "fmt"
 
-// A vector of the dense kernels is two registers: 8 lanes, as for AVX2.
+// In the dense kernels a vector is two registers: 8 lanes, as with AVX2.
 const denseVectors = 2
 
 // dense writes the kernels of package flash.
@@ -56,13 +56,13 @@ func (g *arm64) dense() {
 	})
 }
 
-// both is an instruction for the two registers of a vector.
+// both writes an instruction for each of the two registers of a vector.
 func (g *arm64) both(name string, d, n, m int) {
 	g.three(name, d, n, m)
 	g.three(name, d+1, n+1, m+1)
 }
 
-// weigh multiplies weights and gradients less the deltas in V6 and another register.
+// weigh computes weights * (gradients - deltas), with deltas in V6 and a second register.
 func (g *arm64) weigh(second int) {
 	g.load(0, 2, 4, "")
 	g.load(2, 2, 3, "R6")
@@ -72,7 +72,8 @@ func (g *arm64) weigh(second int) {
 	g.store(0, 2, 4, "R6")
 }
 
-// columns writes a kernel that goes down the rows of one vector after the other. Registers:
+// columns writes a kernel that, for one vector of columns after another, loops over the rows.
+// Registers:
 // R1 vectors left, R2 bytes from the first vector, R3 weights, R4 gradients, R5 rows left,
 // R6 bytes of a row; body may use R7 and up.
 func (g *arm64) columns(name, twin string, exponent bool, body func()) {
@@ -95,14 +96,14 @@ func (g *arm64) columns(name, twin string, exponent bool, body func()) {
 	g.op("RET")
 }
 
-// numbers loads those of the columns in hand, and leaves their address in R7.
+// numbers loads a field's numbers for the current columns, and leaves their address in R7.
 func (g *arm64) numbers(field string, v int) {
 	g.get(field, 7)
 	g.op("ADD R2, R7")
 	g.load(v, 2, 7, "")
 }
 
-// rowNumbers readies R7 and R8 for broadcasts of numbers of rows.
+// rowNumbers prepares R7 and R8 for broadcasts of a field's numbers per row.
 func (g *arm64) rowNumbers(field string) {
 	g.get(field, 7)
 	g.op("MOVD $4, R8")
@@ -113,10 +114,10 @@ func (g *arm64) eachRow(f func()) {
 	g.repeatIfAny(5, f)
 }
 
-// product writes the kernel for matrix products: a loop over tiles of rows for each number
-// of vectors. Registers: R1 A, R2 C, R3 rows left, R4 B, R5 depth left, R6 bytes from the
-// first factor of a row, R7 from one to the next, R19 bytes of a row of B, R20 of A, R21 of
-// C, R8... the rows of A.
+// product writes the kernel for matrix products. It has a loop over tiles of rows for each
+// number of vectors. Registers: R1 A, R2 C, R3 rows left, R4 B, R5 depth left, R6 offset in
+// bytes from the first factor of a row, R7 bytes from one factor to the next, R19, R20 and R21
+// bytes per row of B, A and C, R8... the rows of A.
 func (g *arm64) product() {
 	g.functionOf(productCall, "productNEON", fmt.Sprintf(" is product with 8 lanes and up to %d vectors.", denseVectors))
 	g.get("ADepth", 7)

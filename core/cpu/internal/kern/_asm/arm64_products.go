@@ -2,8 +2,8 @@
 
 package main
 
-// scoreRows writes the first primitive. Two items times 7 rows of 8 lanes take 28
-// registers, two of the panel and two of the vectors the rest.
+// scoreRows writes the score kernel. Sums of two items times 7 rows of 8 lanes take 28
+// registers; the panel and the vectors take two each.
 func (g *arm64) scoreRows() {
 	g.function("scoreRowsNEON", []string{"dst", "vectors", "panel", "pairs"},
 		[]string{"count", "depth", "pitch", "step", "rows", "dstStep", "dstItem", "vectorItem"}, false,
@@ -89,7 +89,7 @@ func (g *arm64) scorePair(n int) {
 	}
 }
 
-// accumulate writes the second primitive. Registers: R0 pairs, R1 pairs left, R2
+// accumulate writes the kernel for weighted sums. Registers: R0 pairs, R1 pairs left, R2
 // R3 sums, R4 panel, R5 bytes of a row, R6 channels left, R7 weights, R8 distance
 // to the second item's, R9 slots left, R10 panel at the lane, R11 skip of the
 // panel, R12 skip of the weights, R13 lanes left.
@@ -130,7 +130,7 @@ func (g *arm64) accumulate() {
 	g.op("RET")
 }
 
-// accumulateBlock does n vectors of 4 channels: sums of the first item in V0...,
+// accumulateBlock computes n vectors of 4 channels: sums of the first item in V0...,
 // of the second in V8..., the panel in V16..., weights in V24 and V25.
 func (g *arm64) accumulateBlock(n int) {
 	for i := range n {
@@ -182,7 +182,7 @@ func (g *arm64) accumulateBlock(n int) {
 	}
 }
 
-// transpose writes the packer of dimension-major panels, in squares of 4 by 4.
+// transpose writes the kernel that packs rows into transposed panels, in squares of 4 by 4.
 func (g *arm64) transpose() {
 	g.function("transposeNEON", []string{"dst", "src"}, []string{"blocks", "pitch", "step"}, false,
 		" is transposeAVX2; see the prototype for amd64.")
@@ -218,7 +218,7 @@ func (g *arm64) transpose() {
 	g.op("RET")
 }
 
-// dot writes the inner product of two vectors.
+// dot writes the dot product of two vectors.
 func (g *arm64) dot() {
 	g.function("dotNEON", []string{"a", "b"}, []string{"blocks"}, true, " is dotAVX2; see the prototype for amd64.")
 	g.arg("a", 0)
@@ -236,7 +236,7 @@ func (g *arm64) dot() {
 	g.result(0)
 }
 
-// peak writes the loop that benchmarks measure arithmetic against.
+// peak writes the loop with which benchmarks measure the peak arithmetic rate.
 func (g *arm64) peak() {
 	g.function("peakNEON", nil, []string{"rounds"}, false, " does 24 multiply-adds of 4 lanes per round, in registers only.")
 	g.arg("rounds", 0)

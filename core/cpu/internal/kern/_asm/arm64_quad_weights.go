@@ -4,10 +4,10 @@ package main
 
 import "fmt"
 
-// bitsOfLanes is the first of two registers with the bits of a mask's lanes.
+// bitsOfLanes is the first of two registers in which each lane has its own bit of a mask set.
 const bitsOfLanes = 12
 
-// loadBits loads the bits of the lanes.
+// loadBits loads the registers of bitsOfLanes.
 func (g *arm64) loadBits() {
 	for lane := range 8 {
 		g.op("MOVD $%d, R26", 1<<lane)
@@ -15,18 +15,18 @@ func (g *arm64) loadBits() {
 	}
 }
 
-// laneMasks puts the masks of 8 lanes into V10 and V11 by the lowest bits of a register.
+// laneMasks expands the lowest 8 bits of a register to masks of 8 lanes in V10 and V11.
 func (g *arm64) laneMasks(bits int) {
 	g.op("VDUP R%d, V10.S4", bits)
 	g.three("CMTST", 11, 10, bitsOfLanes+1)
 	g.three("CMTST", 10, 10, bitsOfLanes)
 }
 
-// eachQuadVector goes through the vectors of an item: f gets the mask of a vector's lanes in
-// R11 and moves the places in R7 and R14 on by what R9 has; nothing, unless it is nil, runs
-// instead for groups of which the item meets nothing, and does the same. Registers: R8 groups
-// left, R9 from a vector to the next, R10 vectors of a group, R6 masks, R5 the item's mask;
-// nextGroup may be nil.
+// eachQuadVector loops over the vectors of an item. f gets the mask of a vector's lanes in R11
+// and must add R9 to the addresses in R7 and R14. For groups of which the item meets nothing,
+// nothing is called instead, unless it is nil, and must advance the addresses too. nextGroup may
+// be nil. Registers: R8 groups left, R9 bytes from a vector to the next, R10 vectors per group,
+// R6 masks, R5 the item's mask.
 func (g *arm64) eachQuadVector(q int, nextGroup, f, nothing func()) {
 	g.op("MOVWU %d(R1), R5", quad.at("Masks")+4*(q%2))
 	g.get("Masks", 6)
@@ -74,9 +74,9 @@ func (g *arm64) eachQuadVector(q int, nextGroup, f, nothing func()) {
 	})
 }
 
-// quadWeights begins a function for the weights of quads and runs item for each item of them
-// and quad, which may be nil, before: R1 quads, R2 those left, R3 weights, R4 from an item's to
-// the next, R10 as eachQuadVector wants it.
+// quadWeights begins a function for the weights of quads. It calls next, unless that is nil, for
+// each quad and then item for each of its items. Registers: R1 quads, R2 quads left, R3 weights,
+// R4 bytes from an item's weights to the next item's, R10 vectors per group.
 func (g *arm64) quadWeights(name, twin string, item func(q int), next func()) {
 	g.functionOf(block, name+"NEON", fmt.Sprintf(" is %s with 8 lanes.", twin))
 	g.loadExponent()

@@ -4,7 +4,8 @@ package main
 
 import "fmt"
 
-// Kernels for quads with 8 lanes, two registers a vector; see abi.Quad and abi.Block.
+// This file has the kernels for quads with 8 lanes, two registers per vector. See abi.Quad and
+// abi.Block.
 
 func (g *arm64) blocks() {
 	g.scoreQuads()
@@ -16,10 +17,11 @@ func (g *arm64) blocks() {
 	g.dotRows()
 }
 
-// mostGroups is how many groups scoreQuads takes: 4 items times 3 groups are 24 registers.
+// mostGroups is the maximum number of groups of scoreQuads: sums of 4 items times 3 groups take
+// 24 registers.
 const mostGroups = 3
 
-// prefetchStreams prefetches two rows of each stream and moves the streams on. It uses R5
+// prefetchStreams prefetches two rows of each stream and advances the streams. It uses R5
 // to R10.
 func (g *arm64) prefetchStreams() {
 	g.get("Ahead", 5)
@@ -32,7 +34,7 @@ func (g *arm64) prefetchStreams() {
 			g.op("MOVD R7, R9")
 			g.op("MOVD %d(R5), R10", stream.at("Lines"))
 			g.at(again)
-			g.op("PRFM (R9), PLDL2KEEP") // two at once, if need be one more than asked for
+			g.op("PRFM (R9), PLDL2KEEP") // two lines at a time, so there may be one too many
 			g.op("PRFM 64(R9), PLDL2KEEP")
 			g.op("ADD $128, R9")
 			g.op("SUBS $2, R10")
@@ -44,7 +46,7 @@ func (g *arm64) prefetchStreams() {
 	})
 }
 
-// scoreQuads keeps quads in R1, those left in R2, weights in R3 and items in R4.
+// scoreQuads keeps quads in R1, quads left in R2, weights in R3 and items in R4.
 func (g *arm64) scoreQuads() {
 	g.functionOf(block, "scoreQuadsNEON", fmt.Sprintf(" is ScoreQuads with 8 lanes and up to %d groups.", mostGroups))
 	for n := mostGroups; n >= 1; n-- {
@@ -149,11 +151,11 @@ func (g *arm64) scoreQuad(n int, class scoreClass) {
 	g.op("ADD $%d, R1", quad.size)
 }
 
-// metQuads writes a kernel for the lanes that quads meet in rows of a panel: items get sums of
-// them, or they of the items. Registers: R1 quads, R2 those left, R3 items, R4 weights, R5
-// panel, R6 items at the channels in hand, R7 channels left, R9 rows, R10 bytes of a lane, R11
-// from a lane's weight to the next, R15 from an item's weights to the next; what R12 to R14 and
-// R23 to R25 are is written at quadPieces.
+// metQuads writes a kernel for the lanes that quads meet in rows of a panel. With sums the lanes
+// are added to the items, else the items to the lanes. Registers: R1 quads, R2 quads left, R3
+// items, R4 weights, R5 panel, R6 items at the current channels, R7 channels left, R9 rows, R10
+// bytes per lane, R11 bytes from a lane's weight to the next lane's, R15 bytes from an item's
+// weights to the next item's. For R12 to R14 and R23 to R25 see quadPieces.
 func (g *arm64) metQuads(name string, sums bool) {
 	doc := map[bool]string{true: " is AccumulateQuads with 8 lanes.", false: " is ScatterQuads with 8 lanes."}[sums]
 	g.functionOf(block, name+"NEON", doc)
@@ -192,14 +194,16 @@ func (g *arm64) metQuads(name string, sums bool) {
 	g.op("RET")
 }
 
-// quadTails are the last lanes that a quad meets, those of both items and of the right one. Their
-// place in the list, from 1 on, is what quadPieces leaves in R24.
+// quadTails lists the possible remainders of the lanes that a quad meets: lanes of both items and
+// of the right item. quadPieces leaves the index in this list, counted from 1, in R24.
 var quadTails = []struct{ both, right int }{{3, 1}, {3, 0}, {1, 1}, {2, 1}, {2, 0}, {1, 0}}
 
-// quadPieces cuts the lanes that a quad meets, those of the left item, of both, of the right,
-// into single ones and up to four whose weights are neighbors in memory: R12 single ones of the
-// left, R13 one of the left and three of both or nothing, R14 fours of both, R24 the tail, R23
-// single ones of both where weights are no neighbors, R25 single ones of the right.
+// quadPieces divides the lanes that a quad meets (of the left item, of both items, of the right
+// item) into single lanes and pieces of up to four lanes whose weights are adjacent in memory.
+// It leaves these counts: R12 single lanes of the left item, R13 whether there is a piece with
+// one lane of the left item and three of both, R14 pieces of four lanes of both, R24 the tail
+// (see quadTails), R23 single lanes of both if weights are not adjacent, R25 single lanes of the
+// right item.
 func (g *arm64) quadPieces() {
 	fours, done := g.label("fours"), g.label("done")
 	g.op("MOVD %d(R1), R12", quad.at("Left"))
@@ -237,7 +241,7 @@ func (g *arm64) quadPieces() {
 	g.at(done)
 }
 
-// quadItems runs f for the four items' channels, whose address is in R8.
+// quadItems calls f for each of the four items, with the address of its channels in R8.
 func (g *arm64) quadItems(f func(q int)) {
 	g.get("Item", 9)
 	g.get("Row", 16)
@@ -251,7 +255,7 @@ func (g *arm64) quadItems(f func(q int)) {
 	f(3)
 }
 
-// metBlock goes through the lanes for n registers of channels of the four items in V0...
+// metBlock loops over the lanes for n registers of channels of the four items, in V0...
 func (g *arm64) metBlock(n int, sums bool) {
 	g.quadItems(func(q int) { g.load(q*n, n, 8, "") })
 	g.get("Rows", 9)
@@ -267,10 +271,12 @@ func (g *arm64) metBlock(n int, sums bool) {
 	}
 }
 
-// weightsAt is the register with the address of item 0's weights; those of the others follow.
+// weightsAt is the register with the address of item 0's weights; the registers of the other
+// items follow.
 const weightsAt = 19
 
-// metRow goes through the lanes of a row, which is at R17, for some rows of items.
+// metRow loops over the lanes of a row of keys for some rows of items. R17 is the address of the
+// lane.
 func (g *arm64) metRow(n int, sums bool, rows []int) {
 	g.op("MOVD %d(R9), R17", metRow.at("Panel"))
 	g.op("ADD R5, R17, R17")
@@ -297,14 +303,14 @@ func (g *arm64) metRow(n int, sums bool, rows []int) {
 		g.op("CBZ R%d, %s", count, done)
 		g.op("MOVD R%d, R26", count)
 		g.repeat(26, func() {
-			for _, i := range both { // all weights move on
+			for _, i := range both { // advance all weights
 				g.broadcast(24+i, weightsAt+i, 11)
 			}
 			g.metLane(n, sums, q, 0)
 		})
 		g.at(done)
 	}
-	lanes := func(of ...[]int) { // whose weights are loaded by four
+	lanes := func(of ...[]int) { // loads four weights at a time
 		step := ""
 		if len(of) == 4 {
 			step = "16"
@@ -337,7 +343,7 @@ func (g *arm64) metRow(n int, sums bool, rows []int) {
 				of = append(of, right)
 			}
 			lanes(of...)
-			if tail.right == 0 { // more may follow
+			if tail.right == 0 { // more lanes may follow
 				for _, i := range both {
 					g.op("ADD $%d, R%d", 4*tail.both, weightsAt+i)
 				}
@@ -372,7 +378,7 @@ func (g *arm64) metLane(n int, sums bool, items []int, lane int) {
 	}
 }
 
-// transposeLanes writes the packer of score panels, in squares of 4 by 4.
+// transposeLanes writes the kernel that packs rows into score panels, in squares of 4 by 4.
 func (g *arm64) transposeLanes() {
 	g.function("transposeLanesNEON", []string{"dst", "rows"}, []string{"vectors", "pitch"}, false,
 		" is Transpose of BlockTwins with 8 lanes.")
@@ -395,7 +401,7 @@ func (g *arm64) transposeLanes() {
 			g.three("ZIP2", 17, v, v+2)
 			g.three("ZIP1", 18, v+1, v+3)
 			g.three("ZIP2", 19, v+1, v+3)
-			g.three("ZIP1", 20+half, 16, 18) // channel c in V(20 + 2c) and the next
+			g.three("ZIP1", 20+half, 16, 18) // channel c is in V(20+2c) and V(21+2c)
 			g.three("ZIP2", 22+half, 16, 18)
 			g.three("ZIP1", 24+half, 17, 19)
 			g.three("ZIP2", 26+half, 17, 19)
@@ -407,7 +413,7 @@ func (g *arm64) transposeLanes() {
 	g.op("RET")
 }
 
-// dotRows writes the inner products of rows.
+// dotRows writes the dot products of rows.
 func (g *arm64) dotRows() {
 	g.function("dotRowsNEON", []string{"dst", "a", "b"}, []string{"rows", "vectors", "step", "aStep", "bStep"}, false,
 		" is DotRows of BlockTwins with 8 lanes.")

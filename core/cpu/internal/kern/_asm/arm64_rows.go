@@ -8,8 +8,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// Constants of exp in V16 and up, in the order of exponentConstants. That which rounds to an
-// integer adds the bias of exponents too.
+// constants is the first of the registers with the constants of exp, in the order of
+// exponentConstants. The constant that rounds to an integer also adds the exponent bias.
 const constants = 16
 
 var exponentConstants = append([]float32{
@@ -33,7 +33,8 @@ func (g *arm64) exp(x int) {
 	g.three("FSUB", k, n, constants+3)
 	g.three("FMLS", x, k, constants+4)
 	g.three("FMLS", x, k, constants+5)
-	// The polynomial in pairs of terms, which copy an addend each; V5 is x squared.
+	// The polynomial in pairs of terms, each of which begins with a copy of its addend. V5 is x
+	// squared.
 	g.three("FMUL", k, x, x)
 	p := constants + 6
 	for i, term := range []int{7, 9, 11} {
@@ -52,8 +53,8 @@ func (g *arm64) exp(x int) {
 	g.three("BIC", x, x, small)
 }
 
-// eachHalf runs f for all half vectors of 4 lanes of a row, with the mask in V1;
-// R0 is the row, R1 the masks, R5 to R8 are used.
+// eachHalf calls f for each half vector of 4 lanes of a row, with its mask in V1. R0 is the
+// row and R1 the masks; R5 to R8 are used.
 func (g *arm64) eachHalf(f func(), nextSlot func()) {
 	g.arg("slots", 5)
 	g.repeat(5, func() {
@@ -86,7 +87,7 @@ func (g *arm64) exponential(offset func()) {
 	g.quad("STRQ", 0, 0, 0)
 }
 
-// rows writes the softmax row passes and their gradients.
+// rows writes the passes of the softmax over one row, and their gradients.
 func (g *arm64) rows() {
 	same := func(name string) string { return " is " + name + "AVX2; see the prototype for amd64." }
 	byOffset := func() { g.three("FSUB", 0, 0, 6) }
@@ -196,8 +197,8 @@ func (g *arm64) gradients(same func(string) string) {
 	g.op("RET")
 }
 
-// conversions writes loads and stores of rows of blocks of 8 channels, which pass
-// V0 and V1; V2 holds the factor.
+// conversions writes loads and stores of rows whose channels are a multiple of 8. They pass
+// through V0 and V1; V2 holds the factor.
 func (g *arm64) conversions() {
 	load := func(p int) { g.op("VLD1.P 32(R%d), [V0.S4, V1.S4]", p) }
 	times := func() {
@@ -234,7 +235,7 @@ func (g *arm64) conversions() {
 	g.convert("storeBFloat16", func() {
 		load(9)
 		times()
-		for v := range 2 { // round to nearest even, but keep what is not a number
+		for v := range 2 { // round to nearest even, but keep NaN
 			g.three("FCMEQ", 4, v, v)
 			g.two("USHR16", 5, v)
 			g.three("AND", 5, 5, 17)

@@ -2,16 +2,16 @@
 
 package main
 
-// stencils writes the kernels of windows of several rows of few keys. A vector of theirs is
-// four registers: 16 lanes, as those of AVX-512, so that the same channels are taken.
+// stencils writes the kernels for small windows. A vector is four registers, 16 lanes as with
+// AVX-512, so that both support the same numbers of channels.
 func (g *arm64) stencils() {
 	g.stencilKernel("stencilDots", g.stencilDots)
 	g.stencilKernel("stencilSums", g.stencilSums)
 }
 
-// stencilKernel begins a function of an abi.Stencil and runs item for every item and each
-// number of vectors. Registers: R0 the call, R1 items left, R2 dst, R3 vectors, R4 rows at the
-// item's first, R5 factors, R6 starts, R7 offsets, R8 keys left.
+// stencilKernel begins a function of an abi.Stencil. It calls item once per supported number of
+// vectors, within a loop over items. Registers: R0 the call, R1 items left, R2 dst, R3 vectors,
+// R4 first row of the item, R5 factors, R6 starts, R7 offsets, R8 keys left.
 func (g *arm64) stencilKernel(name string, item func(registers int)) {
 	g.functionOf(stencil, name+"NEON", " is "+name+" with 16 lanes and 1, 2, 4 or 8 vectors.")
 	for i, parts := range stencilWidths {
@@ -44,10 +44,10 @@ func (g *arm64) stencilKernel(name string, item func(registers int)) {
 	}
 }
 
-// stencilRows are the registers with the places of keys' rows.
-var stencilRows = []int{12, 13, 14, 15, 16, 17, 19, 20} // R18 is the platform's
+// stencilRows are the registers with the addresses of keys' rows.
+var stencilRows = []int{12, 13, 14, 15, 16, 17, 19, 20} // R18 is reserved by the platform
 
-// nextRows finds the rows of the next n keys.
+// nextRows computes the addresses of the next n keys' rows.
 func (g *arm64) nextRows(n int) {
 	for _, r := range stencilRows[:n] {
 		g.op("MOVD.P 8(R7), R%d", r)
@@ -55,7 +55,7 @@ func (g *arm64) nextRows(n int) {
 	}
 }
 
-// stencilDots takes the inner products of an item with the keys of its window, 8 or 4 at a
+// stencilDots computes the dot products of an item with the keys of its window, 8 or 4 at a
 // time: sums in V0..., the item in V16 and V17, rows in V18 to V25 in turn, the factor in V28.
 func (g *arm64) stencilDots(registers int) {
 	group := func(n int) {
@@ -94,7 +94,7 @@ func (g *arm64) stencilDots(registers int) {
 	g.ifAny(8, func() { group(4) })
 }
 
-// stencilSums adds up the rows of an item's window times their weights, up to 16 registers of
+// stencilSums computes the weighted sum of the rows of an item's window, up to 16 registers of
 // channels at a time: sums in V0..., rows in V16 to V23 in turn, weights in V24.
 func (g *arm64) stencilSums(registers int) {
 	for first := 0; first < registers; first += 16 {

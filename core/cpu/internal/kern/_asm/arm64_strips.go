@@ -2,7 +2,7 @@
 
 package main
 
-// strips writes the kernels of windows that are single rows.
+// strips writes the kernels for windows that are single rows.
 func (g *arm64) strips() {
 	g.dots()
 	g.sums()
@@ -12,7 +12,7 @@ func (g *arm64) strips() {
 // field loads a field of the structure at R0 into a general register.
 func (g *arm64) field(at, r int) { g.op("MOVD %d(R0), R%d", at, r) }
 
-// stripCall begins a function of an abi.Strip and runs f for every item. Registers:
+// stripCall begins a function of an abi.Strip with f as the body of a loop over items. Registers:
 // R0 the call, R1 items left, R2 dst, R3 vectors, R4 rows, R5 factors, R6 count,
 // R7 blocks, R8 step; f may use R9 and up.
 func (g *arm64) stripCall(name string, f func()) {
@@ -58,10 +58,10 @@ func (g *arm64) dots() {
 	})
 }
 
-// dotGroup takes the inner products of a vector with n rows: two sums per row in
+// dotGroup computes the dot products of a vector with n rows: two sums per row in
 // V0..., the vector in V16 and V17, rows in V18...
 func (g *arm64) dotGroup(n int) {
-	rows := []int{12, 13, 14, 15, 16, 17, 19, 20}[:n] // R18 is the platform's
+	rows := []int{12, 13, 14, 15, 16, 17, 19, 20}[:n] // R18 is reserved by the platform
 	g.op("MOVD R10, R12")
 	for i := 1; i < n; i++ {
 		g.op("ADD R8, R%d, R%d", rows[i-1], rows[i])
@@ -116,7 +116,7 @@ func (g *arm64) sums() {
 	})
 }
 
-// sumBlock does n vectors of 4 channels: sums in V0..., rows in V16..., the weight
+// sumBlock computes n vectors of 4 channels: sums in V0..., rows in V16..., the weight
 // in V30, the factor in V31.
 func (g *arm64) sumBlock(n int) {
 	g.zero(0, n)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// spelled are the encodings as llvm-mc -disassemble spells them, with d = V4, n = V3
+// spelled has the encodings as llvm-mc -disassemble spells them, with d = V4, n = V3
 // or R3, and m = V5.
 var spelled = map[string]string{
 	"FADD":     "fadd v4.4s, v3.4s, v5.4s",
@@ -58,7 +58,8 @@ var spelled = map[string]string{
 	"FMLAELEM": "fmla v4.4s, v3.4s, v5.s[0]",
 }
 
-// register fields of an encoding by what its spelling mentions.
+// operands returns the register fields of an encoding for the operands that its spelling
+// mentions.
 func operands(name string) uint32 {
 	word := uint32(3<<5 | 4)
 	switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu/internal/kern/abi"
 )
 
-// layout is the offsets of a struct's fields by name, and its size.
+// layout has the size of a struct and the offsets of its fields by name.
 type layout struct {
 	name   string
 	fields map[string]int
@@ -27,7 +27,7 @@ func layoutOf(x any) *layout {
 	return l
 }
 
-// at is where a field is.
+// at is the offset of a field in bytes.
 func (l *layout) at(field string) int {
 	offset, ok := l.fields[field]
 	if !ok {
@@ -36,7 +36,7 @@ func (l *layout) at(field string) int {
 	return offset
 }
 
-// The structs that kernels get.
+// The structs that kernels take as arguments.
 var (
 	scorePair = layoutOf(abi.ScorePair{})
 	sumPair   = layoutOf(abi.SumPair{})
@@ -51,8 +51,8 @@ var (
 	columnsCall = layoutOf(abi.Columns{})
 )
 
-// writeLayout writes what does not compile when a struct of abi is no longer what the
-// assembly was written for.
+// writeLayout writes declarations that do not compile if a struct of abi differs from the one
+// for which the assembly was written.
 func writeLayout() {
 	var b strings.Builder
 	b.WriteString("package kern\n\nimport (\n\"unsafe\"\n\n" + abiImport + ")\n")

@@ -5,7 +5,7 @@ package main
 // scoreClass says whether only one row of items meets the first or the last group.
 type scoreClass struct{ upper, lower bool }
 
-// scoreClasses are all, those that ask for more first.
+// scoreClasses lists all classes, the most restrictive first.
 var scoreClasses = []scoreClass{{true, true}, {true, false}, {false, true}, {}}
 
 // meets reports whether an item meets group k of n.
