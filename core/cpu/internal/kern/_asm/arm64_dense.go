@@ -149,8 +149,8 @@ func (g *arm64) product() {
 	}
 }
 
-// productTile computes rows of n registers and moves R1 and R2 behind them. Sums are in
-// V0..., a row of B in V24..., factors in V28 to V31 in turn.
+// productTile computes a tile of rows of n registers and advances R1 and R2 past it. Sums are
+// in V0..., a row of B in V24..., factors in V28 to V31 in turn.
 func (g *arm64) productTile(n, rows int) {
 	fresh, ready := g.label("fresh"), g.label("ready")
 	g.get("Add", 4)

@@ -74,9 +74,10 @@ func (g *arm64) eachQuadVector(q int, nextGroup, f, nothing func()) {
 	})
 }
 
-// quadWeights begins a function for the weights of quads. It calls next, unless that is nil, for
-// each quad and then item for each of its items. Registers: R1 quads, R2 quads left, R3 weights,
-// R4 bytes from an item's weights to the next item's, R10 vectors per group.
+// quadWeights writes a function for the weights of quads: a loop over quads, with item as the code
+// for each of its four items. next, unless it is nil, writes code before the loop. Registers: R1
+// quads, R2 quads left, R3 weights, R4 bytes from an item's weights to the next item's, R10
+// vectors per group.
 func (g *arm64) quadWeights(name, twin string, item func(q int), next func()) {
 	g.functionOf(block, name+"NEON", fmt.Sprintf(" is %s with 8 lanes.", twin))
 	g.loadExponent()

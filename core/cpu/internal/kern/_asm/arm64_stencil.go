@@ -9,8 +9,8 @@ func (g *arm64) stencils() {
 	g.stencilKernel("stencilSums", g.stencilSums)
 }
 
-// stencilKernel begins a function of an abi.Stencil. It calls item once per supported number of
-// vectors, within a loop over items. Registers: R0 the call, R1 items left, R2 dst, R3 vectors,
+// stencilKernel writes a function of an abi.Stencil: for each supported number of vectors a loop
+// over items, with item as its body. Registers: R0 the call, R1 items left, R2 dst, R3 vectors,
 // R4 first row of the item, R5 factors, R6 starts, R7 offsets, R8 keys left.
 func (g *arm64) stencilKernel(name string, item func(registers int)) {
 	g.functionOf(stencil, name+"NEON", " is "+name+" with 16 lanes and 1, 2, 4 or 8 vectors.")

@@ -12,7 +12,7 @@ func (g *arm64) strips() {
 // field loads a field of the structure at R0 into a general register.
 func (g *arm64) field(at, r int) { g.op("MOVD %d(R0), R%d", at, r) }
 
-// stripCall begins a function of an abi.Strip with f as the body of a loop over items. Registers:
+// stripCall writes a function of an abi.Strip with f as the body of a loop over items. Registers:
 // R0 the call, R1 items left, R2 dst, R3 vectors, R4 rows, R5 factors, R6 count,
 // R7 blocks, R8 step; f may use R9 and up.
 func (g *arm64) stripCall(name string, f func()) {
