@@ -62,7 +62,7 @@ func (w *worker) loadBias() {
 }
 
 // binGradients adds the gradients of scores, of the rows of items from n1 on, to the gradients
-// of the bias. nth is the index of the query head among the members in hand.
+// of the bias. nth is the index of the query head, counted from the cursor's Member.
 func (w *worker) binGradients(n0, n1, rows, nth int) {
 	if w.bins == nil {
 		return

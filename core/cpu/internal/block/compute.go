@@ -11,7 +11,7 @@ import (
 )
 
 // compute adds the keys that the rows of items from n1 on meet to the items' sums. nth is the
-// index of the query head among the members in hand.
+// index of the query head, counted from the cursor's Member.
 func (w *worker) compute(n0, n1, rows, nth int) {
 	d, dv, k := int(w.problem.HeadDim), int(w.problem.ValueDim), w.plan.kernels.Block
 	products, done := 0, 0
