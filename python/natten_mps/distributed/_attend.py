@@ -19,8 +19,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def in_graph(function: Function) -> Function:
-    """torch.compiler.allow_in_graph, with a type: a compiler's front end leaves the function whole,
-    and what traces operations sees those that it calls."""
+    """torch.compiler.allow_in_graph with a type annotation: Dynamo does not trace into the
+    function; later stages of the compiler see the operations that it calls."""
     return cast("Function", torch.compiler.allow_in_graph(function))
 
 
@@ -31,8 +31,8 @@ def attend(
     scale: Any,
     group: dist.ProcessGroup,
 ) -> tuple[Tensor, ...]:
-    """The outputs of this process. Inputs are local, heads-last, in the operation's order; those
-    without positions (bias, additional tokens) are whole. Every process of the group takes part."""
+    """The outputs of this process. Inputs are local, heads-last and in the operation's order; those
+    without positions (bias, additional tokens) are complete. The whole group must call."""
     mine = share(partition, dist.get_rank(group))
     call = _Call(op, inputs, partition, scale, mine)
     if mine.lonely:
@@ -40,7 +40,7 @@ def attend(
     exchange = Exchange(mine, group, call.roles, call.travelling)
     flat, *parts = Start.apply(exchange, *call.travelling)
     inner, n = None, len(call.roles)
-    if mine.inner is not None:  # while rows are on their way
+    if mine.inner is not None:  # computed while rows are in transit
         inner = call.block(mine.inner, parts[:n])
         parts = parts[n:]
     token, *slabs = Finish.apply(exchange, flat, *parts)
@@ -52,7 +52,7 @@ def attend(
 
 
 def _assembled(inner: Any, mine: Share, found: Any) -> tuple[Tensor, ...]:
-    """The inner block's outputs with those around it, which come in the order of mine.rims."""
+    """Join the inner block's outputs with the blocks around it, given in the order of mine.rims."""
     outputs = inner
     axes = reversed(range(len(mine.own)))
     for axis, (before, behind) in zip(axes, mine.rim, strict=False):
@@ -66,14 +66,14 @@ def _assembled(inner: Any, mine: Share, found: Any) -> tuple[Tensor, ...]:
 
 
 class _Call:
-    """One call's tensors by what travels."""
+    """The tensors of one call, grouped by how they are exchanged."""
 
     def __init__(
         self, op: Operation, inputs: Tensors, partition: Partition, scale: Any, mine: Share
     ) -> None:
         self.op, self.inputs, self.scale = op, inputs, scale
         self.partition, self.mine = partition, mine
-        # Weights of av are cut as the outputs are, and so never travel.
+        # The weights of av are split like the outputs, and are therefore never exchanged.
         places = {"query": "queries", "key": "keys", "value": "keys"}
         self.names = [name for name in op.inputs if name in places]
         self.roles = tuple(places[name] for name in self.names)
@@ -81,13 +81,13 @@ class _Call:
         self.travelling: list[Any] = [given[name] for name in self.names]
 
     def cut(self, block: Block) -> tuple[Tensor, ...]:
-        """The outputs of a block, of which this process holds all."""
+        """The outputs of a block for which this process holds all inputs."""
         wants = (getattr(block, role) for role in self.roles)
         cut = [_cut(t, w, self.mine.own) for t, w in zip(self.travelling, wants, strict=True)]
         return self.block(block, cut)
 
     def block(self, block: Block, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The outputs of a block, from tensors that hold just its queries and keys."""
+        """The outputs of a block, from tensors that hold only its queries and keys."""
         given = dict(zip(self.op.inputs, self.inputs, strict=True))
         given.update(zip(self.names, tensors, strict=True))
         if self.op is AV:
@@ -100,7 +100,7 @@ class _Call:
         return result if isinstance(result, tuple) else (result,)
 
     def nothing(self) -> tuple[Tensor, ...]:
-        """Outputs without a position, through which gradients still take part."""
+        """Outputs without positions, which keep this process in the backward pass."""
         first = self.inputs[0]
         assert first is not None
         sizes = [len(part) for part in self.mine.outputs]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The operations on DTensors.
 
-Each dimension of the mesh cuts the batch, the heads or an axis of positions, or nothing. Batch and
-heads need no communication, positions an exchange over the processes that differ in them.
+Each mesh dimension splits the batch, the heads, an axis of positions, or nothing. Splitting batch
+or heads needs no communication; splitting positions needs an exchange among those processes.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ from ._attend import attend, in_graph
 from ._geometry import Partition, Ranges, chunks
 
 Tensors = tuple[Tensor | None, ...]
-#: What a dimension of the mesh cuts: "batch", "heads", the number of an axis, or None.
+#: What a mesh dimension splits: "batch", "heads", the number of an axis, or None.
 Cut = str | int | None
 
-#: Names of tensors with positions, of those of keys and values, and of those with a batch.
+#: Tensors with positions, tensors of keys and values, and tensors with a batch.
 _PLACED = ("query", "key", "value", "attn")
 _OF_KEYS = ("key", "value", "extra_key", "extra_value")
 _BATCHED = (*_PLACED, *_OF_KEYS)
@@ -51,12 +51,12 @@ def call(
     sizes: Tensor | None,
     heads_first: bool,
 ) -> Any:
-    """The outputs of an operation of which some input is a DTensor, as DTensors."""
+    """The outputs, as DTensors, of an operation with at least one DTensor among its inputs."""
     plain = (*window[:6], window.ranges)
     return _in_graph(op.name, plain, scale, sizes is not None, heads_first, *inputs)
 
 
-@in_graph  # who sends what to whom is for no compiler to trace
+@in_graph  # a compiler must not trace the planning of the exchange
 def _in_graph(
     name: str,
     plain: tuple[Any, ...],
@@ -96,14 +96,14 @@ class _Call:
         )
         self.cuts = [self._cut(i) for i in range(self.mesh.ndim)]
         across = self._across("heads")
-        #: Whether each process's heads share one head of keys, so that processes share these.
+        #: Whether all heads of a process use one key head, which several processes then share.
         self.shared = bool(found.kv_heads % across) and across % found.kv_heads == 0
         if found.heads % across or (found.kv_heads % across and not self.shared):
             self.cuts = [None if cut == "heads" else cut for cut in self.cuts]
             self.shared = False
 
     def _cut(self, dim: int) -> Cut:
-        """What a dimension of the mesh cuts, by the first tensor that it cuts."""
+        """What a mesh dimension splits, according to the first tensor that it splits."""
         for name, tensor in self.given.items():
             if name not in _PLACED or not isinstance(tensor, DTensor):
                 continue
@@ -120,7 +120,7 @@ class _Call:
         return None
 
     def _heads_of(self, name: str) -> int:
-        """The dimension of a tensor that its heads are."""
+        """The heads dimension of a tensor."""
         if name == "rpb":
             return 0
         if self.heads_first:
@@ -128,7 +128,7 @@ class _Call:
         return 2 if name.startswith("extra") else self.rank + 1
 
     def _across(self, what: Cut) -> int:
-        """The number of parts of what is cut."""
+        """Number of parts into which `what` is split."""
         return prod(self.mesh.size(i) for i, cut in enumerate(self.cuts) if cut == what)
 
     def _placements(self, name: str) -> list[Placement]:
@@ -144,7 +144,7 @@ class _Call:
         return Replicate()
 
     def _local(self, name: str) -> Tensor:
-        """This process's part of a tensor; of what every process has, the gradient is a sum."""
+        """This process's part of a tensor; gradients of a replicated tensor are partial sums."""
         tensor, mesh = self.given[name], self.mesh
         if not isinstance(tensor, DTensor):
             tensor = DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
@@ -161,7 +161,7 @@ class _Call:
         return local
 
     def _index(self, what: Cut) -> int:
-        """Which part of what is cut is this process's."""
+        """Index of this process's part of `what`."""
         place, index = self.mesh.get_coordinate(), 0
         assert place is not None
         for dim, cut in enumerate(self.cuts):
@@ -170,7 +170,7 @@ class _Call:
         return index
 
     def outputs(self) -> Any:
-        """Output and lse, or the only output."""
+        """Return output and lse, or the only output."""
         locals_ = {name: self._local(name) for name in self.given}
         spatial = [i for i, cut in enumerate(self.cuts) if isinstance(cut, int)]
         inputs = tuple(locals_.get(name) for name in self.op.inputs)
@@ -193,7 +193,7 @@ class _Call:
         first = self.heads_first
         names = zip(self.op.inputs, inputs, strict=True)
         last = tuple(t if t is None or n == "rpb" else to_heads_last(t, first) for n, t in names)
-        with _disable_current_modes():  # the mesh's own tensor is of numbers, also for a compiler
+        with _disable_current_modes():  # the mesh's own tensor is plain, also for a compiler
             group, places = _group(self.mesh, spatial)
         sizes = self.found.lengths
         owners, outputs = (
@@ -207,7 +207,7 @@ class _Call:
         return (to_heads_first(out, True), *(t.movedim(-1, 1).contiguous() for t in lse))
 
     def _box(self, sizes: Sequence[int], place: Sequence[int], spatial: list[int]) -> Ranges:
-        """The positions of a process; dimensions of the mesh that cut one axis do so in turn."""
+        """The positions of a process; mesh dimensions that split the same axis apply in order."""
         box = [range(n) for n in sizes]
         for dim, at in zip(spatial, place, strict=True):
             axis = self.cuts[dim]
@@ -220,15 +220,15 @@ def _dense(shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
-#: Groups over several dimensions of a mesh, made once for each.
+#: Process groups that span several mesh dimensions, created once.
 _groups: WeakKeyDictionary[DeviceMesh, dict[tuple[int, ...], dist.ProcessGroup]] = (
     WeakKeyDictionary()
 )
 
 
 def _group(mesh: DeviceMesh, dims: list[int]) -> tuple[dist.ProcessGroup, list[list[int]]]:
-    """The processes that differ from this one in some dimensions of the mesh only, and the place of
-    each in these, by its rank in the group."""
+    """The group of processes that differ from this one only in the given mesh dimensions, and the
+    coordinates of each in these dimensions, in the order of the group's ranks."""
     here = mesh.get_coordinate()
     assert here is not None
     index = tuple(slice(None) if dim in dims else here[dim] for dim in range(mesh.ndim))
@@ -245,12 +245,12 @@ def _group(mesh: DeviceMesh, dims: list[int]) -> tuple[dist.ProcessGroup, list[l
 
 
 def _new_group(mesh: DeviceMesh, dims: list[int], ranks: Tensor) -> dist.ProcessGroup:
-    """The group of these ranks. All processes make the groups of all of them, in one order."""
+    """The group of these ranks. All processes create all such groups in the same order."""
     if ranks.numel() == dist.get_world_size():
         assert dist.group.WORLD is not None
         return dist.group.WORLD
     backend, mine = dist.get_backend(mesh.get_group(dims[0])), None
-    alone = mesh.size() != dist.get_world_size()  # others do not come to help
+    alone = mesh.size() != dist.get_world_size()  # processes outside the mesh do not take part
     others = [dim for dim in range(mesh.ndim) if dim not in dims]
     for row in mesh.mesh.permute(*others, *dims).reshape(-1, ranks.numel()).tolist():
         if not alone or dist.get_rank() in row:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""One all-to-all that brings a process the rows it needs, and its gradients back.
+"""One all-to-all that fetches the rows a process needs, and returns their gradients.
 
-Both directions are linear, and each of the four halves below is the adjoint of another, so that
-gradients exist to any order. A half that starts a collective gives a tensor that is not there yet;
-the half that needs it waits. Autograd runs the last half first: gradients of foreign rows leave
-before those of the inner queries are computed, and are added after them, rank by rank.
+Both directions are linear, and each of the four halves below is the adjoint of another, so
+gradients of any order exist. A half that starts a collective returns a tensor that is not complete
+yet; the half that needs it waits. Autograd runs the last half first: gradients of remote rows are
+sent before the gradients of the inner queries are computed, and are added after them, rank by rank.
 
-A block of outputs that needs foreign rows gets a slab of keys and queries of its own, so that what
-is copied is the rim and not the whole.
+A block of outputs that needs remote rows gets its own slab of keys and queries, so that only the
+rim is copied, not everything.
 """
 
 from bisect import bisect_left
@@ -24,8 +24,8 @@ Shape = tuple[int, ...]
 
 
 class Exchange:
-    """The exchange of one call. Tensors are `[B, *own, heads, dim]`: those at `roles` "keys" (keys
-    and values) and "queries"."""
+    """The exchange of one call. Tensors are `[B, *own, heads, dim]`; `roles` says which are "keys"
+    (keys and values) and which are "queries"."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Exchange:
         roles: tuple[str, ...],
         tensors: Sequence[Tensor],
     ) -> None:
-        """For these tensors, or others of their shapes."""
+        """Set up the exchange for these tensors, or others with the same shapes."""
         self.share, self.roles = share, roles
         self.group_name = group.group_name
         self.staged = tensors[0].device.type not in {d.type for d in group._device_types}
@@ -42,7 +42,7 @@ class Exchange:
         rank = len(share.own)
         self._ends = [(t.shape[0], *t.shape[1 + rank :]) for t in tensors]
         self.locals = [tuple(t.shape) for t in tensors]
-        #: Elements of the messages to and from each process.
+        #: Number of elements of the messages to and from each process.
         self.sent, self.received = self._sizes(share.sends), self._sizes(share.receives)
 
     def _rows(self, transfer: Transfer | None, role: str) -> Box | None:
@@ -50,7 +50,7 @@ class Exchange:
         return box if box is not None and count(box) else None
 
     def _sizes(self, transfers: Sequence[Transfer | None]) -> list[int]:
-        """Elements of each message."""
+        """Number of elements of each message."""
         sizes = []
         for transfer in transfers:
             total = 0
@@ -61,13 +61,13 @@ class Exchange:
         return sizes
 
     def _padding(self, *, back: bool) -> int:
-        """What a process sends to itself, so that as much arrives there as arrives back: autograd
-        wants a gradient to be of its tensor's size."""
+        """Elements that a process sends to itself so that both directions have the same total size:
+        autograd requires a gradient to have the size of its tensor."""
         more = sum(self.sent) - sum(self.received)
         return max(-more if back else more, 0)
 
     def launch(self, flat: Tensor, *, back: bool) -> Tensor:
-        """Start the all-to-all; the result is there after `arrived`."""
+        """Start the all-to-all; the result is complete after `arrived`."""
         to, of = list(self.sent), list(self.received)
         if back:
             to, of = of, to
@@ -88,7 +88,7 @@ class Exchange:
     def _messages(
         self, flat: Tensor, transfers: Sequence[Transfer | None], *, back: bool
     ) -> Iterator[tuple[int, Box, Tensor]]:
-        """Of concatenated messages: tensor, rows and a view of them."""
+        """Tensor, rows and a view for each of the concatenated messages."""
         begin = 0
         for rank, transfer in enumerate(transfers):
             for i, (role, end) in enumerate(zip(self.roles, self._ends, strict=True)):
@@ -103,7 +103,7 @@ class Exchange:
                 begin += self._padding(back=back)
 
     def pack(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Own rows that others need, concatenated by message."""
+        """Local rows that others need, concatenated by message."""
         pieces = [tensors[0].new_empty(0)]
         for rank, transfer in enumerate(self.share.sends):
             for role, tensor in zip(self.roles, tensors, strict=True):
@@ -116,19 +116,19 @@ class Exchange:
         return torch.cat(pieces)
 
     def collect(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """The adjoint of `pack`: add rows that have come back, in the order of ranks."""
+        """The adjoint of `pack`: add returned rows in the order of ranks."""
         for i, rows, piece in self._messages(flat, self.share.sends, back=True):
             tensors[i][_places(rows, self.share.own, piece.device)] += piece
 
     def scatter(self, flat: Tensor, slabs: Sequence[Tensor]) -> None:
-        """Add foreign rows to the slabs of blocks."""
+        """Add remote rows to the slabs of blocks."""
         for i, rows, piece in self._messages(flat, self.share.receives, back=False):
             for slab, held in self._slabs(i, slabs):
                 if (both := _meet(rows, held)) is not None:
                     slab[_places(both, held, slab.device)] += piece[_run(both, rows)]
 
     def gather(self, slabs: Sequence[Tensor]) -> Tensor:
-        """The adjoint of `scatter`: sums over the blocks, as messages that go back."""
+        """The adjoint of `scatter`: sum over the blocks, packed as messages to return."""
         flat = slabs[0].new_zeros(sum(self.received) + self._padding(back=True))
         for i, rows, piece in self._messages(flat, self.share.receives, back=True):
             for slab, held in self._slabs(i, slabs):
@@ -137,13 +137,13 @@ class Exchange:
         return flat
 
     def _slabs(self, i: int, slabs: Sequence[Tensor]) -> Iterator[tuple[Tensor, Ranges]]:
-        """The slab of each block of one tensor, and the positions that it holds."""
+        """The slab of each block for one tensor, and the positions that it holds."""
         for block, slab in zip(self.share.rims, slabs[i :: len(self.roles)], strict=True):
             yield slab, getattr(block, self.roles[i])
 
     def split(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Own rows of the inner block as views, and of each block as a slab, 0 where they are
-        foreign: each for all tensors, concatenated."""
+        """Views of the local rows of the inner block, and a slab for each block, 0 in remote rows;
+        each for all tensors, concatenated."""
         parts = []
         inner = self.share.inner
         if inner is not None:
@@ -185,13 +185,13 @@ class Exchange:
 
 
 def _meet(rows: Box, held: Sequence[range]) -> Box | None:
-    """The rows that are held; None: none."""
+    """The rows that are held; None if there are none."""
     both = tuple(common(part, own) for part, own in zip(rows, held, strict=True))
     return both if count(both) else None
 
 
 def _run(some: Box, rows: Box) -> Any:
-    """The index of ascending rows of a box in a tensor [B, *rows, ...] of all of them."""
+    """The index of ascending rows of a box in a tensor [B, *rows, ...] that holds all of them."""
     begins = [bisect_left(whole, part[0]) for part, whole in zip(some, rows, strict=True)]
     slices = (slice(b, b + len(part)) for b, part in zip(begins, some, strict=True))
     return (slice(None), *slices)
@@ -213,28 +213,28 @@ def _places(box: Box, held: Sequence[range], device: torch.device) -> Any:
 
 
 class Start(torch.autograd.Function):
-    """apply(exchange, *tensors) -> rows on their way to this process, parts of own rows."""
+    """apply(exchange, *tensors) -> rows in transit to this process, parts of local rows."""
 
     @staticmethod
     def forward(ctx: Any, exchange: Exchange, *tensors: Tensor) -> Any:
-        """Send own rows."""
+        """Send local rows."""
         ctx.exchange = exchange
         flat = exchange.launch(exchange.pack(tensors), back=False)
         return (flat, *exchange.split(tensors))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Receive gradients of own rows."""
+        """Receive gradients of local rows."""
         return (None, *Return.apply(ctx.exchange, *grads))
 
 
 class Return(torch.autograd.Function):
-    """The adjoint of Start: apply(exchange, rows on their way back, parts of own rows) ->
+    """The adjoint of Start: apply(exchange, returning rows in transit, parts of local rows) ->
     tensors."""
 
     @staticmethod
     def forward(ctx: Any, exchange: Exchange, flat: Tensor, *parts: Tensor) -> Any:
-        """Receive gradients of own rows."""
+        """Receive gradients of local rows."""
         ctx.exchange = exchange
         tensors = exchange.unite(parts)
         exchange.collect(exchange.arrived(flat), tensors)
@@ -242,17 +242,17 @@ class Return(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Send own rows."""
+        """Send local rows."""
         return (None, *Start.apply(ctx.exchange, *grads))
 
 
 class Finish(torch.autograd.Function):
-    """apply(exchange, rows on their way to this process, *slabs) -> token, *slabs. The token has
-    no element, and is there because every process has to send gradients back."""
+    """apply(exchange, rows in transit to this process, *slabs) -> token, *slabs. The token is
+    empty; it exists because every process has to take part in returning gradients."""
 
     @staticmethod
     def forward(ctx: Any, exchange: Exchange, flat: Tensor, *slabs: Tensor) -> Any:
-        """Put foreign rows beside own ones."""
+        """Add remote rows to the slabs."""
         ctx.exchange = exchange
         there = exchange.arrived(flat)
         full = [slab.clone() for slab in slabs]
@@ -261,35 +261,36 @@ class Finish(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, token: Tensor, *slabs: Tensor) -> Any:
-        """Send gradients of foreign rows back."""
+        """Return gradients of remote rows."""
         return (None, *Send.apply(ctx.exchange, token, *slabs))
 
 
 class Send(torch.autograd.Function):
-    """The adjoint of Finish: apply(exchange, token, *slabs) -> rows on their way back, *slabs."""
+    """The adjoint of Finish: apply(exchange, token, *slabs) -> returning rows in transit,
+    *slabs."""
 
     @staticmethod
     def forward(ctx: Any, exchange: Exchange, token: Tensor, *slabs: Tensor) -> Any:
-        """Send gradients of foreign rows back."""
+        """Return gradients of remote rows."""
         ctx.exchange = exchange
         flat = exchange.gather(slabs or (token,))
         return (exchange.launch(flat, back=True), *(slab.clone() for slab in slabs))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        """Put foreign rows beside own ones."""
+        """Add remote rows to the slabs."""
         return (None, *Finish.apply(ctx.exchange, *grads))
 
 
 class Tie(torch.autograd.Function):
-    """apply(token, *tensors) -> the tensors, whose gradients then reach the token too."""
+    """apply(token, *tensors) -> the tensors; makes their gradients depend on the token, too."""
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, *tensors: Tensor) -> Any:
-        """Nothing but views."""
+        """Return views."""
         return tuple(t.view_as(t) for t in tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        """A gradient without an element."""
+        """Return an empty gradient for the token."""
         return (grads[0].new_empty(0), *grads)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""na1d, na2d and na3d over local tensors and a process group."""
+"""na1d, na2d and na3d on local tensors and a process group."""
 
 from collections.abc import Sequence
 from math import prod
@@ -20,7 +20,7 @@ from ._geometry import Partition, grid_boxes
 
 
 def partition_of(window: Window, sizes: Sequence[int], grid: Sequence[int]) -> Partition:
-    """A problem cut over a grid of processes as torch.chunk cuts."""
+    """A problem split over a grid of processes as by torch.chunk."""
     plain = window._replace(ranges=None)
     outputs = [-(-n // step) for n, step in zip(sizes, window.query_step, strict=True)]
     return Partition(plain, tuple(sizes), grid_boxes(sizes, grid), grid_boxes(outputs, grid))
@@ -50,7 +50,7 @@ def fused(
     return (out, lse) if return_lse else out
 
 
-@in_graph  # who sends what to whom is for no compiler to trace
+@in_graph  # a compiler must not trace the planning of the exchange
 def _in_graph(
     rank: int,
     rules: tuple[Any, ...],

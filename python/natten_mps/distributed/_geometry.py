@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which process needs which keys. Numbers only: no tensor, no process group.
+"""Computes which process needs which keys, using only numbers: no tensors, no process groups.
 
-A box is one set of positions per axis, in positions of the whole axis: a range, or ascending
-positions where a dilation leaves gaps. Keys and queries are cut as torch.chunk cuts them, and so
-are the outputs, of which there are fewer where queries are left out.
+A box is one set of positions per axis, numbered on the whole axis: a range, or ascending positions
+where a dilation leaves gaps. Keys, queries and outputs are split as by torch.chunk; there are fewer
+outputs than queries if some queries are skipped.
 """
 
 from bisect import bisect_left
@@ -20,7 +20,7 @@ Ranges = tuple[range, ...]
 
 
 def chunks(whole: range, parts: int) -> list[range]:
-    """The parts that torch.chunk makes, the last ones smaller or empty."""
+    """The chunks that torch.chunk makes; the last ones may be smaller or empty."""
     size = -(-len(whole) // parts)
     return [
         whole[min(i * size, len(whole)) : min((i + 1) * size, len(whole))] for i in range(parts)
@@ -28,7 +28,7 @@ def chunks(whole: range, parts: int) -> list[range]:
 
 
 def grid_boxes(sizes: Sequence[int], grid: Sequence[int]) -> tuple[Ranges, ...]:
-    """The part of each process of a grid, the last axis fastest."""
+    """The box of each process of a grid, with the last axis fastest."""
     boxes: list[Ranges] = [()]
     for size, parts in zip(sizes, grid, strict=True):
         boxes = [(*box, part) for box in boxes for part in chunks(range(size), parts)]
@@ -36,7 +36,7 @@ def grid_boxes(sizes: Sequence[int], grid: Sequence[int]) -> tuple[Ranges, ...]:
 
 
 def _tight(positions: Sequence[int]) -> Positions:
-    """Ascending positions as a range, if they are one."""
+    """Convert ascending positions to a range if they form one."""
     if not positions:
         return range(0)
     if positions[-1] - positions[0] + 1 == len(positions):
@@ -45,7 +45,7 @@ def _tight(positions: Sequence[int]) -> Positions:
 
 
 def common(positions: Positions, held: range) -> Positions:
-    """Those positions that are held."""
+    """The positions that are in `held`."""
     if isinstance(positions, range):
         first = bisect_left(positions, held.start)
         return positions[first : bisect_left(positions, held.stop)]
@@ -53,19 +53,19 @@ def common(positions: Positions, held: range) -> Positions:
 
 
 def count(box: Box) -> int:
-    """Positions of a box."""
+    """Number of positions in a box."""
     return prod(len(part) for part in box)
 
 
 @lru_cache(maxsize=4096)
 def keys_seen(window: Window, axis: int, length: int, outputs: range) -> Positions:
-    """Exactly the keys that the queries of these outputs see along an axis."""
+    """The exact keys that the queries of these outputs see along an axis."""
     step, dilation = window.query_step[axis], window.dilation[axis]
     kernel, stride = window.kernel[axis], window.stride[axis]
     if not outputs:
         return range(0)
-    cycle = dilation // gcd(dilation, step)  # outputs of one dilation group are so far apart
-    # Windows of a group overlap or touch, unless both kinds of strides leave keys out.
+    cycle = dilation // gcd(dilation, step)  # distance between outputs in the same dilation group
+    # The windows of a group overlap or touch, unless both kinds of strides skip keys.
     touching = step == 1 or (stride == 1 and step // gcd(dilation, step) <= kernel)
     seen: set[int] = set()
     for first in outputs[: cycle if touching else None]:
@@ -86,7 +86,7 @@ def _inner(window: Window, axis: int, length: int, outputs: range, own: range) -
     cycle = dilation // gcd(dilation, step)
     low, high = outputs.start, outputs.stop
     for first in outputs[:cycle]:
-        group = range(first, outputs.stop, cycle)  # along which both ends of windows rise
+        group = range(first, outputs.stop, cycle)  # both ends of the windows increase along it
         early = bisect_left(
             group, own.start, key=lambda o: extent(window, axis, length, o * step)[0]
         )
@@ -95,7 +95,7 @@ def _inner(window: Window, axis: int, length: int, outputs: range, own: range) -
             low = max(low, group[early - 1] + 1)
         if late < len(group):
             high = min(high, group[late])
-    while low < high:  # keys_of counts queries between the computed ones
+    while low < high:  # keys_of includes queries between the computed ones
         keys = keys_of(window, axis, length, low * step, (high - 1 - low) * step + 1)
         if own.start <= keys.start and keys.stop <= own.stop:
             return range(low, high)
@@ -104,14 +104,14 @@ def _inner(window: Window, axis: int, length: int, outputs: range, own: range) -
 
 
 class Transfer(NamedTuple):
-    """Rows that go from one process to another: of keys and values, and of queries."""
+    """Rows that one process sends to another: rows of keys and values, and rows of queries."""
 
     keys: Box
     queries: Box
 
 
 class Partition(NamedTuple):
-    """A problem cut over the processes of a group; boxes are by rank of the group."""
+    """A problem split over the processes of a group; boxes are indexed by rank in the group."""
 
     window: Window  # without ranges
     lengths: tuple[int, ...]
@@ -119,7 +119,7 @@ class Partition(NamedTuple):
     outputs: tuple[Ranges, ...]
 
     def keys_of(self, rank: int) -> Box:
-        """Exactly the keys that a process needs."""
+        """The exact keys that a process needs."""
         axes = enumerate(zip(self.lengths, self.outputs[rank], strict=True))
         return tuple(keys_seen(self.window, axis, n, part) for axis, (n, part) in axes)
 
@@ -129,7 +129,7 @@ class Partition(NamedTuple):
         return tuple(range(p.start * step, p.stop * step, step) for p, step in parts)
 
     def transfer(self, source: int, target: int) -> Transfer | None:
-        """What one process sends to another; None: nothing."""
+        """What one process sends to another; None if nothing."""
         if source == target or not all(self.outputs[target]):
             return None
         held = self.owners[source]
@@ -141,7 +141,7 @@ class Partition(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Outputs that one call computes, and the smallest intervals of queries and keys for it."""
+    """Outputs computed by one call, and the smallest intervals of queries and keys they need."""
 
     outputs: Ranges
     queries: Ranges
@@ -162,7 +162,7 @@ class Share:
     """What one process of a partition sends, receives and computes."""
 
     def __init__(self, partition: Partition, rank: int) -> None:
-        """For the process of this rank."""
+        """Compute the share of the process with this rank."""
         self.partition, self.rank = partition, rank
         self.own, self.outputs = partition.owners[rank], partition.outputs[rank]
         peers = range(len(partition.owners))
@@ -183,21 +183,21 @@ class Share:
 
     @cached_property
     def lonely(self) -> bool:
-        """Whether every process of the group holds all that it needs."""
+        """Whether every process of the group holds everything that it needs."""
         every = zip(self.partition.owners, self.partition.outputs, strict=True)
         return all(_within(self._block(outputs), own) for own, outputs in every)
 
     @cached_property
     def inner(self) -> Block | None:
-        """The outputs that need nothing from elsewhere."""
+        """The outputs that need nothing from other processes."""
         axes = enumerate(zip(self.partition.lengths, self.outputs, self.own, strict=True))
         found = (_inner(self.partition.window, a, n, out, own) for a, (n, out, own) in axes)
         return self._block(tuple(found))
 
     @cached_property
     def rim(self) -> list[tuple[Block | None, Block | None]]:
-        """For each axis, from the last to the first, what is before and what is behind the inner
-        block and the blocks of later axes. Without an inner block all is before it."""
+        """For each axis, from last to first, the blocks before and after the inner block extended
+        by the blocks of later axes. Without an inner block everything is before it."""
         if self.inner is None:
             return [(self.block, None)]
         pairs = []
@@ -213,11 +213,11 @@ class Share:
 
     @cached_property
     def rims(self) -> list[Block]:
-        """The blocks that need what is elsewhere."""
+        """The blocks that need rows from other processes."""
         return [block for pair in self.rim for block in pair if block is not None]
 
 
 @lru_cache(maxsize=256)
 def share(partition: Partition, rank: int) -> Share:
-    """The share of a process, remembered."""
+    """The share of a process, cached."""
     return Share(partition, rank)

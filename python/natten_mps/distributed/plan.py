@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What a grid of processes sends for a problem, and whether computation hides it.
+"""Computes what a grid of processes sends for a problem, and whether computation hides it.
 
     python -m natten_mps.distributed.plan 64x128x128 7 2x4x4
 
-The numbers are those of one forward pass: rows and messages exactly as natten_mps.distributed
-sends them, the time of a message by the usual model of a network, latency + bytes / bandwidth. The
-backward pass sends as much back and computes two and a half times as much.
+All numbers are for one forward pass. Rows and messages are exactly those of natten_mps.distributed;
+the time of a message is modeled as latency + bytes / bandwidth. The backward pass sends as many
+bytes back and computes two and a half times as much.
 """
 
 import argparse
@@ -26,21 +26,21 @@ NETWORKS = {
 
 
 class Rows(NamedTuple):
-    """Bytes of one position: of keys and values together, and of a query."""
+    """Bytes per position: of keys and values together, and of a query."""
 
     keys: int
     queries: int
 
 
 class Traffic(NamedTuple):
-    """What arrives at, or leaves, one process."""
+    """What one process receives or sends."""
 
     bytes: int
     messages: int
 
 
 def traffic(partition: Partition, rank: int, rows: Rows, *, sent: bool = False) -> Traffic:
-    """What one process receives, or sends, in a forward pass."""
+    """What one process receives or sends in a forward pass."""
     total = messages = 0
     for peer in range(len(partition.owners)):
         pair = (rank, peer) if sent else (peer, rank)
@@ -52,13 +52,13 @@ def traffic(partition: Partition, rank: int, rows: Rows, *, sent: bool = False) 
 
 
 class Estimate(NamedTuple):
-    """One process in the middle of a grid."""
+    """Estimate for a process in the middle of a grid."""
 
     grid: tuple[int, ...]
     traffic: Traffic
-    seconds: float  # of computation, forward
+    seconds: float  # of computation in the forward pass
     network: float  # seconds of the exchange
-    hidden: float  # share of the exchange during which inner queries are computed
+    hidden: float  # fraction of the exchange that overlaps with computing inner queries
 
 
 def estimate(
@@ -74,7 +74,7 @@ def estimate(
     flops: float = 1e12,
     network: tuple[float, float] = NETWORKS["10gbe"],
 ) -> Estimate:
-    """The process that has most neighbors; `flops`: what one process computes in a second."""
+    """Estimate the process with the most neighbors; `flops`: operations per second per process."""
     from ._geometry import share
 
     window = make_window(len(sizes), tuple(kernel), dilation, 1, causal)
@@ -93,7 +93,7 @@ def estimate(
 
 
 def grids(processes: int, axes: int) -> Iterator[tuple[int, ...]]:
-    """All ways to arrange processes."""
+    """All arrangements of the processes along the axes."""
     if axes == 1:
         yield (processes,)
         return
@@ -122,7 +122,7 @@ def _line(e: Estimate) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what a grid sends, and the grid of as many processes that sends least."""
+    """Print what a grid sends, and the grid with the same number of processes that sends least."""
     parser = argparse.ArgumentParser(prog="python -m natten_mps.distributed.plan")
     parser.add_argument("size", type=_numbers, help="of the whole axes, like 64x128x128")
     parser.add_argument("kernel", type=_numbers, help="one number, or one per axis")
