@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""How tensors of torch's MPS device reach the library.
+"""Passes tensors on torch's MPS device to the library.
 
-- `device`: the device as the library sees it: where its buffers are, or what tests put in its place
-- `tiers`: in which order with torch's own work the library's runs, decided once a process
+- `device`: the device as the library sees it, where its buffers are, and its replacement in tests
+- `tiers`: how the library's work is ordered with torch's own, decided once per process
 - `launcher`: the tier in which torch launches the library's kernels
-- `selftest`, `verdict`: whether a tier computes rightly here, and the memory of it
+- `selftest`, `verdict`: test whether a tier computes correctly here, and store the result
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Torch's MPS device as the compiled library sees it, and what tests put in its place."""
+"""Torch's MPS device as the compiled library sees it, and its replacement in tests."""
 
 import ctypes
 import importlib
@@ -14,48 +14,48 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-#: natten_mps_run, or what stands for it: plan, packed args, address of an error struct -> status.
+#: natten_mps_run or a replacement: plan, packed args, address of an error struct -> status.
 Run = Callable[[int, bytes, int], int]
 
-#: Path of a simulated Metal. Its carrier is the module natten_mps_simulator of tests/metalsim.
+#: Path of a simulated Metal; tests/metalsim has its Carrier, the module natten_mps_simulator.
 SIMULATOR = "NATTEN_MPS_SIMULATOR"
 
 
 class Carrier(Protocol):
-    """A device whose tensors lie in Metal memory."""
+    """A device whose tensors are in Metal memory."""
 
-    #: What torch calls the device.
+    #: Torch's name for the device.
     device: str
 
     def why_not(self) -> str | None:
         """Why there is no device; None if there is one."""
 
     def probe(self) -> str | None:
-        """Why tensors do not lead to an MTLBuffer; None if they do. Called before `locate`."""
+        """Why tensors do not lead to an MTLBuffer; None if they do. Call it before `locate`."""
 
     def locate(self, tensor: Tensor) -> tuple[int, int]:
-        """The MTLBuffer under a tensor, and the tensor's offset in it in bytes."""
+        """The MTLBuffer of a tensor, and the tensor's offset in it in bytes."""
 
     def synchronize(self) -> None:
         """Wait for torch's work."""
 
     def settled(self, run: Run) -> Run:
-        """`run`, or what makes its results visible to torch."""
+        """`run`, or a wrapper that makes its results visible to torch."""
 
     def torch_version(self) -> tuple[int, int]:
         """Major and minor version."""
 
     def torch_library(self) -> str:
-        """Path of libtorch_cpu, which holds the streams."""
+        """Path of libtorch_cpu, which contains the streams."""
 
     def has_shaders(self) -> bool:
-        """Whether there is a torch.mps.compile_shader."""
+        """Whether torch.mps.compile_shader exists."""
 
     def compile_shader(self, source: str) -> Any:
         """torch.mps.compile_shader."""
 
     def identity(self) -> str:
-        """The system and machine, for which a self-test's verdict is valid."""
+        """The system and machine for which a self-test's verdict is valid."""
 
 
 class Device:
@@ -81,9 +81,9 @@ class Device:
     def probe(self) -> str | None:
         """Find out where torch keeps the MTLBuffer.
 
-        A buffer's object is in malloc's memory; the address of its contents, which later versions
-        of torch may give instead, is not. Only a fresh tensor is looked at, since the pointer of a
-        view leads nowhere.
+        A buffer object is in memory from malloc; the address of a buffer's contents, which later
+        versions of torch may return instead, is not. Only a fresh tensor is tested, because the
+        pointer of a view does not lead to the buffer.
         """
         malloc_size = ctypes.CDLL("/usr/lib/libSystem.B.dylib").malloc_size
         malloc_size.argtypes, malloc_size.restype = (ctypes.c_void_p,), ctypes.c_size_t
@@ -100,11 +100,11 @@ class Device:
         torch.mps.synchronize()
 
     def settled(self, run: Run) -> Run:
-        """`run`: torch orders its own work behind ours and waits when somebody looks."""
+        """Return `run`: torch orders its work after ours, and waits when results are read."""
         return run
 
     def has_shaders(self) -> bool:
-        """Since torch 2.7."""
+        """Whether torch is 2.7 or later."""
         return hasattr(torch.mps, "compile_shader")
 
     def torch_version(self) -> tuple[int, int]:
@@ -126,13 +126,13 @@ class Device:
 
 
 def by_storage(tensor: Tensor) -> tuple[int, int]:
-    """What torch calls the storage's pointer is the MTLBuffer, in all versions so far."""
+    """In all versions so far, the storage's data pointer in torch is the MTLBuffer."""
     offset = int(tensor.storage_offset())
     return tensor.untyped_storage().data_ptr(), offset * tensor.element_size()
 
 
 class _DLTensor(ctypes.Structure):
-    """The head of DLManagedTensor, of the DLPack standard."""
+    """The first fields of DLManagedTensor in the DLPack standard."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -146,7 +146,7 @@ class _DLTensor(ctypes.Structure):
 
 
 def by_dlpack(tensor: Tensor) -> tuple[int, int]:
-    """DLPack's standard says that a Metal tensor's data is the MTLBuffer."""
+    """By the DLPack standard, the data pointer of a Metal tensor is the MTLBuffer."""
     capsule = tensor.detach().__dlpack__()
     get = ctypes.pythonapi.PyCapsule_GetPointer
     get.argtypes, get.restype = (ctypes.py_object, ctypes.c_char_p), ctypes.c_void_p
@@ -156,7 +156,7 @@ def by_dlpack(tensor: Tensor) -> tuple[int, int]:
 
 @cache
 def carrier() -> Carrier:
-    """Torch's MPS device, or where the environment names one the simulator's."""
+    """Torch's MPS device or, if the environment names a simulator, the simulated device."""
     if os.environ.get(SIMULATOR) and sys.platform != "darwin":
         simulator: Carrier = importlib.import_module("natten_mps_simulator").Carrier()
         return simulator

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tier 2: the library says what to launch, and torch.mps.compile_shader launches it."""
+"""Tier 2: the library describes the launches, and torch.mps.compile_shader executes them."""
 
 import ctypes
 import threading
@@ -12,8 +12,8 @@ from torch import Tensor
 from .. import _abi, _lib
 from .device import Carrier
 
-#: Constant arguments are kept as tensors: problems have few, and each upload costs as much as a
-#: launch. The oldest is dropped first.
+#: Number of constant arguments that stay cached as tensors: a problem has few, and each upload
+#: costs as much as a launch. The oldest is dropped first.
 CONSTANTS = 256
 _FIRST_CAPACITY = 1 << 12
 
@@ -28,7 +28,7 @@ class Launcher:
         self._lock = threading.Lock()
 
     def launch(self, plan: int, args: bytes, error: int, tensors: Mapping[str, Tensor]) -> int:
-        """What natten_mps_run does, with a status like its."""
+        """Do what natten_mps_run does, and return the same kind of status."""
         library = _lib.library()
         dispatch = _abi.new(_abi.Dispatch)
         constants = ctypes.create_string_buffer(_FIRST_CAPACITY)
@@ -93,7 +93,7 @@ class Launcher:
 
 
 def functions(plan: int, args: bytes) -> list[bytes]:
-    """The kernels that the plan would launch with these packed arguments."""
+    """Names of the kernels that the plan would launch with these packed arguments."""
     library = _lib.library()
     dispatch, error = _abi.new(_abi.Dispatch), _abi.new(_abi.Error)
     constants = ctypes.create_string_buffer(_FIRST_CAPACITY)
@@ -110,7 +110,7 @@ def functions(plan: int, args: bytes) -> list[bytes]:
 
 
 def source(plan: int, function: bytes) -> str:
-    """The MSL text of a kernel that natten_mps_plan_launch named."""
+    """The MSL source of a kernel that natten_mps_plan_launch returned."""
     library, error, length = _lib.library(), _abi.new(_abi.Error), ctypes.c_uint64()
     text, capacity = None, 0
     while True:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""`python -m natten_mps._mps.selftest`: run the tier that NATTEN_MPS_TIER names between torch's own
-operations, as a program would, and compare with the CPU. Its status is 0, or verdict.WRONG_STATUS
-where numbers are wrong, and what is wrong is the last line of standard error."""
+"""`python -m natten_mps._mps.selftest`: run the tier in NATTEN_MPS_TIER between torch operations,
+as a program would, and compare the results with the CPU. The exit status is 0, or
+verdict.WRONG_STATUS for wrong numbers, which the last line of standard error then describes."""
 
 import sys
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from . import tiers, verdict
 from .device import carrier
 
 ROUNDS = 50
-#: Absolute error of out allowed in float32, where values are at most 1; measured: 2e-7.
+#: Allowed absolute error of out in float32, for values of at most 1; 2e-7 was measured.
 TOLERANCE = 1e-5
 
 
@@ -65,7 +65,7 @@ def _gradients(inputs: list[Tensor], attn: Callable[..., Any], rank: int) -> lis
 
 
 def interleave(device: str, i: int) -> None:
-    """One round: torch writes what we read, reads what we write, reuses memory that we read."""
+    """One round: torch writes our inputs, reads our outputs, and reuses memory that we read."""
     shape, n = (1, 16, 2, 8), 256
     whole = torch.arange(3 + 3 * n, dtype=torch.float32).mul_(0.01).add_(i).sin_()
     expected = _sandwich(whole, 3, n, shape, pure.attn)
@@ -76,7 +76,7 @@ def interleave(device: str, i: int) -> None:
 def _sandwich(
     whole: Tensor, start: int, n: int, shape: tuple[int, ...], attn: Callable[..., Any]
 ) -> Tensor:
-    whole = whole * 2  # leaves an encoder of torch's open
+    whole = whole * 2  # leaves one of torch's encoders open
     q, k, v = (whole[start + j * n : start + (j + 1) * n].view(shape) for j in range(3))
     out, _ = attn(q, k, v, window=_window(1))
     q.copy_(out)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""In which order with torch's own work the library's runs on MPS tensors.
+"""Selects how the library's work on MPS tensors is ordered with torch's own work.
 
-The ways of running are called tiers, from the best to the plainest:
+There are several ways, called tiers, from the fastest to the simplest:
 
-- `1-block`: into the open encoder of torch's current stream, inside a command block
-- `1-queue`: into the same encoder, inside the dispatch queue of torch's default stream
+- `1-block`: in the open encoder of torch's current stream, inside a command block
+- `1-queue`: in the same encoder, inside the dispatch queue of torch's default stream
 - `2`: the library's kernels, launched by torch.mps.compile_shader
-- `3`: a queue of the library's own, after waiting for torch, and to its end
+- `3`: on a queue of the library's own: wait for torch before, and for the result after each run
 
-One is chosen at first use; NATTEN_MPS_TIER names it instead ("1" is the better of the two). Each
-is tested before it is used (see `verdict`). One that computes wrongly speaks against all, since
-they run the same kernels.
+One is selected at first use, unless NATTEN_MPS_TIER names it ("1" is the better of the first two).
+Each is tested before it is used (see `verdict`). If one computes wrong numbers, none is used, since
+all run the same kernels.
 """
 
 import os
@@ -27,12 +27,12 @@ from .device import Carrier, Run, carrier
 
 OVERRIDE = "NATTEN_MPS_TIER"
 
-#: Versions of torch whose wheels for macOS were examined, first and last, and the first with what
-#: a tier needs; see tests/downstream/torch_symbols.py.
+#: First and last version of torch whose macOS wheels were examined, and the first version with what
+#: each tier needs; see tests/downstream/torch_symbols.py.
 EXAMINED = ((2, 8), (2, 15))
 FIRST_WITH = {"1-block": (2, 10), "1-queue": (2, 8)}
 
-#: What each tier does, for people.
+#: Descriptions of the tiers for users.
 MEANING = {
     "1-block": "in torch's current stream, in a command block (the best)",
     "1-queue": "in torch's default stream, in its dispatch queue",
@@ -43,16 +43,16 @@ MEANING = {
 STREAMS = {
     "1-block": _abi.STREAM_TORCH,
     "1-queue": _abi.STREAM_TORCH_QUEUE,
-    "2": _abi.STREAM_OWN,  # of what the library runs by itself: nothing
+    "2": _abi.STREAM_OWN,  # unused: in this tier the library runs nothing itself
     "3": _abi.STREAM_OWN,
 }
 
-#: A Run for a tier that needs the tensors themselves, by their names in natten_mps_args.
+#: A Run for a tier that needs the tensors themselves, by their field names in natten_mps_args.
 Launch = Callable[[int, bytes, int, Mapping[str, Tensor]], int]
 
 
 class Stream(NamedTuple):
-    """How plans on Metal memory run."""
+    """How to run plans on Metal memory."""
 
     tier: str
     locate: Callable[[Tensor], tuple[int, int]]
@@ -61,13 +61,13 @@ class Stream(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The stream, or None, and why each tier that was considered before it is not used."""
+    """The stream, or None, and why each better tier was not selected."""
 
     stream: Stream | None
     refused: dict[str, str]
 
     def why_not(self) -> str:
-        """The reasons in one line, one reason for all said once."""
+        """The reasons in one line; a reason that all tiers share is listed once."""
         if len(set(self.refused.values())) == 1:
             return next(iter(self.refused.values()))
         return "; ".join(f"tier {tier}: {reason}" for tier, reason in self.refused.items())
@@ -76,12 +76,12 @@ class Choice(NamedTuple):
 _lock = _lib.fork_safe_lock()
 _choice: Choice | None = None
 
-#: Whether tiers are used without a test, as in the process that is the test.
+#: Whether to use tiers without a test, as the self-test process does.
 trusted = False
 
 
 def choice() -> Choice:
-    """The tier of this process, decided at the first call."""
+    """The tier of this process, decided on the first call."""
     global _choice
     if _choice is None:
         with _lock:
@@ -98,12 +98,12 @@ def forget() -> None:
 
 
 def refused() -> str | None:
-    """Why no tier is used, if that has been decided."""
+    """Why no tier is used, if that is decided already."""
     return _choice.why_not() if _choice is not None and _choice.stream is None else None
 
 
 def stream() -> Stream:
-    """The chosen stream; NotImplementedError with the reasons where there is none."""
+    """The selected stream; raises NotImplementedError with the reasons if there is none."""
     found = choice()
     if found.stream is None:
         raise NotImplementedError(found.why_not())
@@ -111,7 +111,7 @@ def stream() -> Stream:
 
 
 def plays(device: torch.device) -> bool:
-    """Whether tensors of a device lie in Metal memory."""
+    """Whether tensors on a device are in Metal memory."""
     return device.type == carrier().device
 
 
@@ -146,9 +146,9 @@ def _choose(device: Carrier) -> Choice:
 
 
 def _refusal(tier: str, device: Carrier) -> str | None:
-    """Why a tier is not to be used; when that is None the library is set to it.
+    """Why a tier cannot be used; if this is None, the library is now configured for it.
 
-    Through torch's stream the library finds torch's GPU, even where it has found none itself.
+    Through torch's stream the library finds torch's GPU, even if it found none by itself.
     """
     first = FIRST_WITH.get(tier)
     if first is not None and device.torch_version() < first:

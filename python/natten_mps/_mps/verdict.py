@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Whether a tier passes its self-test here: asked of a process of its own, since a failed assertion
-inside Metal ends the process, and remembered for this version of torch, system and library."""
+"""Runs the self-test of a tier in a child process, because a failed assertion in Metal kills the
+process, and stores the verdict for this version of torch, system and library."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from .device import Carrier
 #: Whether tiers and kernels are tested before their first use: "off", "first" (the default), or
 #: "always", which also compares every result with the library's reference.
 VERIFY = "NATTEN_MPS_VERIFY"
-#: What the self-test ends with where it found wrong numbers, and how such a verdict begins.
+#: Exit status of a self-test with wrong numbers, and the prefix of such a verdict.
 WRONG_STATUS = 3
 _WRONG = "computes wrongly: "
-#: Folder of remembered verdicts.
+#: Folder of the stored verdicts.
 FOLDER = "NATTEN_MPS_CACHE"
-#: Tells a frozen program to be a self-test (see _pyinstaller).
+#: Makes a frozen program run the self-test instead (see _pyinstaller).
 FROZEN = "NATTEN_MPS_SELF_TEST"
-#: Seconds that a self-test may take: it imports torch and compiles kernels.
+#: Timeout of a self-test in seconds; it imports torch and compiles kernels.
 LIMIT = 180
 
 
 def mode() -> str:
-    """What NATTEN_MPS_VERIFY says."""
+    """The value of NATTEN_MPS_VERIFY."""
     wanted = os.environ.get(VERIFY, "").strip() or "first"
     if wanted not in ("off", "first", "always"):
         raise ValueError(f"{VERIFY} is {wanted!r} (want off, first or always)")
@@ -38,12 +38,12 @@ def mode() -> str:
 
 
 def is_wrong(reason: str) -> bool:
-    """Whether a verdict says that numbers are wrong."""
+    """Whether a verdict reports wrong numbers."""
     return reason.startswith(_WRONG)
 
 
 def path() -> Path:
-    """The file of verdicts."""
+    """The file that stores the verdicts."""
     folder = os.environ.get(FOLDER)
     if folder:
         return Path(folder) / "verdicts.json"
@@ -91,7 +91,7 @@ def _write(known: dict[str, str]) -> None:
 
 
 def _ask(tier: str) -> str:
-    """An empty text if the self-test passed, else why not."""
+    """Run the self-test; returns an empty string if it passed, and the reason otherwise."""
     environment = {
         **os.environ,
         "NATTEN_MPS_TIER": tier,

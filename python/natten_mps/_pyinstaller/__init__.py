@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""For PyInstaller, which finds this folder by an entry point of the package."""
+"""PyInstaller support; PyInstaller finds this folder through an entry point of the package."""
 
 from pathlib import Path
 
 
 def get_hook_dirs() -> list[str]:
-    """Where PyInstaller finds hooks."""
+    """The folders in which PyInstaller finds hooks."""
     return [str(Path(__file__).parent)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a frozen program needs of natten_mps: modules that are imported by name, data, library."""
+"""What natten_mps needs in a frozen program: modules imported by name, data, and the library."""
 
 from PyInstaller.utils.hooks import collect_data_files, collect_dynamic_libs, collect_submodules
 

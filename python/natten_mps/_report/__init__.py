@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What `python -m natten_mps.doctor --report FILE` does: try everything on this machine's GPU, and
-write down what came of it.
+"""Implements `python -m natten_mps.doctor --report FILE`: tests everything on this machine's GPU
+and writes the results to FILE.
 
-- `items`: what is tried, each thing on its own
-- `worker`: the process that tries, and writes FILE after each item
-- `supervisor`: starts workers until all is done or the time is over; one that a failed assertion
-  of Metal ends, or that hangs, costs one item
-- `summary`: the report for people
+- `items`: the individual tests
+- `worker`: a process that runs tests and updates FILE after each item
+- `supervisor`: starts workers until everything is done or time is up; if a failed assertion in
+  Metal kills a worker, or a worker hangs, one item is lost
+- `summary`: the report as text
 """

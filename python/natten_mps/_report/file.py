@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The file of a report: a JSON object whose `items` are named SECTION/NAME."""
+"""The file format of a report: a JSON object whose `items` are named SECTION/NAME."""
 
 import json
 import os
@@ -8,16 +8,16 @@ from typing import Any
 
 FORMAT = 1
 
-#: What became of an item. One that is `started` when a worker begins has ended the one before.
+#: Status of an item. If one is `started` when a worker begins, it killed the previous worker.
 STARTED, OK, FAILED, CRASHED, HUNG = "started", "ok", "failed", "crashed", "hung"
 
 
 class ReportError(ValueError):
-    """A file that cannot take a report."""
+    """A file that cannot be used for a report."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The report in a file, an empty one where there is no file."""
+    """Read the report in a file; an empty report if there is no file."""
     try:
         text = path.read_text()
     except FileNotFoundError:
@@ -34,14 +34,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write(path: Path, report: dict[str, Any]) -> None:
-    """Replace the file in one step."""
+    """Replace the file atomically."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.write_text(json.dumps(report, indent=1))
     partial.replace(path)
 
 
 def close_started(report: dict[str, Any], status: str, why: str) -> None:
-    """Say what became of the item that was under way."""
+    """Set the status of the item that was running."""
     for item in report["items"].values():
         if item["status"] == STARTED:
             item.update(status=status, why=why)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a report tries. Each item raises what went wrong, or returns what it found."""
+"""The items of a report. Each returns its findings or raises an error."""
 
 import argparse
 import getpass
@@ -24,25 +24,25 @@ from ..utils.window import Window
 from ..version import __version__
 from .kernels import kernels
 
-#: Problems of each tier, drawn from seeds 0, 1, ...
+#: Number of random problems per tier, with seeds 0, 1, ...
 SEEDS = 24
 
 
 class Item(NamedTuple):
-    """One thing to try."""
+    """One test."""
 
     name: str  # SECTION/NAME
     run: Callable[[], dict[str, Any]]
-    first: bool = False  # part of every report, however short its time
+    first: bool = False  # included in every report, however little time there is
 
 
 def identity() -> list[str]:
-    """What a report that goes on must have in common with its beginning."""
+    """Properties that must not change between parts of a report."""
     return [__version__, torch.__version__, platform.platform(), carrier().identity()]
 
 
 def items() -> list[Item]:
-    """All of them, what tells most first, and the tiers in turn."""
+    """All items, the most informative first, alternating between tiers."""
     found = [Item("facts/machine", _machine, True), Item("facts/doctor", _doctor, True)]
     found += [Item(f"tier {tier}/choice", partial(_choose, tier), True) for tier in tiers.STREAMS]
     found += [Item(f"tier {tier}/order", partial(_order, tier), True) for tier in tiers.STREAMS]
@@ -62,7 +62,7 @@ def _in_turn(*lists: list[Item]) -> Iterator[Item]:
 
 
 def _machine() -> dict[str, Any]:
-    """The system, without names of people, machines or folders."""
+    """Facts about the system, without names of people, machines or folders."""
     facts = {"system": platform.platform(), "python": platform.python_version()}
     facts["torch"] = torch.__version__
     if sys.platform == "darwin":
@@ -86,7 +86,7 @@ def _doctor() -> dict[str, Any]:
 
 
 def _choose(tier: str) -> dict[str, Any]:
-    """Take a tier; RuntimeError with the reason where it cannot be."""
+    """Select a tier; raises RuntimeError with the reason if that is not possible."""
     os.environ[tiers.OVERRIDE] = tier
     tiers.trusted = True
     tiers.forget()
@@ -98,7 +98,7 @@ def _choose(tier: str) -> dict[str, Any]:
 
 
 class _On:
-    """A backend, in a tier where it is the GPU's."""
+    """Select a backend and, for the GPU backend, a tier."""
 
     def __init__(self, name: str, tier: str | None = None) -> None:
         self._name, self._tier = name, tier
@@ -113,7 +113,7 @@ class _On:
 
 
 def _order(tier: str) -> dict[str, Any]:
-    """The self-test: torch's work between ours."""
+    """Run the self-test, which interleaves torch's work with ours."""
     with _On("metal", tier):
         selftest.compare(carrier().device)
         for i in range(selftest.ROUNDS):
@@ -122,7 +122,7 @@ def _order(tier: str) -> dict[str, Any]:
 
 
 class Drawn(NamedTuple):
-    """A problem drawn from a seed."""
+    """A random problem."""
 
     name: str
     call: Callable[..., Any]
@@ -131,7 +131,7 @@ class Drawn(NamedTuple):
 
 
 def draw(seed: int) -> Drawn:
-    """The problem of a seed, the same on every machine."""
+    """The problem for a seed; the same on every machine."""
     r = random.Random(seed)
     rank = 1 + seed % 3
     dtype = (torch.float32, torch.float16, torch.bfloat16)[seed // 3 % 3]
@@ -185,7 +185,7 @@ def _results(drawn: Drawn, device: str) -> list[Tensor]:
 
 
 def _problem(tier: str, seed: int) -> dict[str, Any]:
-    """A problem with its gradients, compared with the reference; ArithmeticError if they differ."""
+    """Compare a problem and its gradients with the reference; ArithmeticError if they differ."""
     drawn = draw(seed)
     with _On("metal", tier):
         found = _results(drawn, carrier().device)
@@ -203,7 +203,7 @@ def _problem(tier: str, seed: int) -> dict[str, Any]:
 
 
 def _rows() -> list[bench.Row]:
-    """Those of the benchmark; small ones where the GPU is simulated, whose times say nothing."""
+    """Rows of the benchmark; a small one on a simulated GPU, whose times mean nothing."""
     if carrier().device == "mps":
         return list(bench.ROWS[: bench.QUICK])
     return [bench.Row("simulated 2D 8x8 K=3", (1, 8, 8, 1, 16), 3)]

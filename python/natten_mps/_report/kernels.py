@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every kind of kernel, compiled: by the library as its plans do, and by torch for its limits."""
+"""Compiles every kind of kernel, by the library as in its plans, and by torch to get limits."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,16 +15,16 @@ from .._mps import launcher
 from .._mps.device import carrier
 from .._operation import Operation
 
-#: How tensors lie: at multiples of 16 bytes, at odd elements, and so far apart that offsets need
+#: Memory layouts of tensors: aligned to 16 bytes, at odd elements, and so large that offsets need
 #: 64 bits.
 LAYOUTS = ("aligned", "unaligned", "wide")
-#: Windows by rank, and such as have 100 slots, from which on there are other kernels.
+#: Windows by rank, including windows with 100 slots, the threshold for other kernels.
 _KERNELS = {"small": {1: 3, 2: 3, 3: 3}, "large": {1: 101, 2: 11, 3: 5}}
 _DIM = 64
 
 
 def kernels() -> list[tuple[str, Callable[[], dict[str, Any]]]]:
-    """Names, and what compiles the kernels of a plan."""
+    """Names, and functions that compile the kernels of a plan."""
     return [
         (name, partial(_compile, *what))
         for dtype in (torch.float32, torch.float16, torch.bfloat16)
@@ -55,7 +55,7 @@ def _compile(
     rpb: bool,
     layout: str,
 ) -> dict[str, Any]:
-    """Compile a plan's kernels; RuntimeError with the compiler's text."""
+    """Compile a plan's kernels; raises RuntimeError with the compiler's message."""
     kernel = _KERNELS[size][rank]
     problem = _plan.Problem(
         op=op.backward if backward else op.forward,
@@ -89,7 +89,7 @@ _known_refusals: set[str] = set()
 
 
 def _limits(source: str, function: bytes) -> dict[str, Any]:
-    """Compile time in ms by torch, maxTotalThreadsPerThreadgroup and threadExecutionWidth."""
+    """Compile time with torch in ms, maxTotalThreadsPerThreadgroup and threadExecutionWidth."""
     return _limits_of(function, source) if carrier().has_shaders() else {}
 
 
@@ -104,7 +104,7 @@ def _limits_of(function: bytes, source: str) -> dict[str, Any]:
 
 
 def _args(op: Operation, backward: bool, problem: _plan.Problem, layout: str) -> bytes:
-    """Tensors that nobody will touch, as a layout has them."""
+    """Packed arguments for tensors with a memory layout; the tensors are never accessed."""
     args = _abi.new(_abi.Args)
     names: Sequence[str] = (*op.inputs, *op.outputs)
     if backward:

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""A report for people."""
+"""A report as text for people."""
 
 from typing import Any
 
 from . import file
 
-#: How many failures are told.
+#: Maximum number of failures to list.
 MOST = 12
 
 
 def sections(report: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """How many items of each section ended how."""
+    """Number of items by status, for each section."""
     found: dict[str, dict[str, int]] = {}
     for name, item in report["items"].items():
         counts = found.setdefault(name.partition("/")[0], {})
@@ -19,7 +19,7 @@ def sections(report: dict[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def failures(report: dict[str, Any]) -> dict[str, str]:
-    """What did not work, and why."""
+    """The failures and their reasons."""
     return {
         name: f"{item['status']}: {item.get('why', '')}"
         for name, item in report["items"].items()
@@ -28,7 +28,7 @@ def failures(report: dict[str, Any]) -> dict[str, str]:
 
 
 def is_good(report: dict[str, Any]) -> bool:
-    """Whether there is something and nothing failed; tiers may be refused, but not all."""
+    """Whether there are results and no failures. Tiers may be refused, but not all of them."""
     wrong = failures(report)
     tiers = [name for name in report["items"] if name.endswith("/choice")]
     refused = {name.partition("/")[0] for name in tiers if name in wrong}
@@ -58,12 +58,12 @@ def text(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-#: Where reports go.
+#: Where users send reports.
 ISSUES = "https://github.com/natten-mps/natten-mps/issues/new?template=bug.yml"
 
 
 def what_next(report: dict[str, Any], name: str) -> str:
-    """What the person at the machine does with a report's file of that name."""
+    """What the user should do with a report's file."""
     left = report.get("not_reached")
     lines = [f"Written: {name} and {name}.txt."]
     if not report["finished"]:

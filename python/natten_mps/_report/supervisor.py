@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs workers until a report is whole or its time is over."""
+"""Starts workers until a report is complete or its time is up."""
 
 import os
 import subprocess
@@ -11,15 +11,15 @@ from typing import Any
 from .._mps import verdict
 from . import file, summary
 
-#: Seconds after which no item begins, and those that the last one may take; ten minutes together.
+#: Seconds in which items may start, and seconds for the last one; ten minutes in total.
 SECONDS, GRACE = 470, 120
-#: How many items may end a worker before the rest is left.
+#: Number of items that may kill a worker before the rest is skipped.
 CRASHES = 12
 
 
 def run(name: str, seconds: float = SECONDS) -> int:
-    """Write the report to a file, and beside it a summary; 1 if anything failed, 2 for a file that
-    is something else."""
+    """Write the report and, next to it, a summary; returns 1 if anything failed, and 2 if the file
+    exists and is not a report."""
     path = Path(name)
     try:
         file.read(path)
@@ -45,7 +45,7 @@ def run(name: str, seconds: float = SECONDS) -> int:
 
 
 def _worked(path: Path, seconds: float) -> bool:
-    """Whether a worker came to its end."""
+    """Whether a worker ran to its end."""
     command = [sys.executable, "-m", f"{__package__}.worker", str(path), str(seconds)]
     environment = {**os.environ, verdict.VERIFY: "off", "PYTHONPATH": _python_path()}
     worker = subprocess.Popen(command, env=environment)

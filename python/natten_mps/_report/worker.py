@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m natten_mps._report.worker FILE SECONDS`: try what FILE does not know yet."""
+"""`python -m natten_mps._report.worker FILE SECONDS`: run the items that FILE lacks."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ from .items import Item, identity, items
 
 
 def work(path: Path, seconds: float) -> None:
-    """Try one item after the other until the time is over."""
+    """Run one item after another until time is up."""
     deadline = time.monotonic() + seconds
     report = file.read(path)
     file.close_started(report, file.CRASHED, "the process ended")
@@ -39,7 +39,7 @@ def _tried(item: Item) -> dict[str, object]:
     started = time.perf_counter()
     try:
         result = {"status": file.OK, **item.run()}
-    except Exception as error:  # whatever it is, it is what the report is for
+    except Exception as error:  # the report records every kind of failure
         result = {"status": file.FAILED, "why": f"{type(error).__name__}: {error}"[:2000]}
     return {**result, "seconds": round(time.perf_counter() - started, 3)}
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Runs before a frozen program. A process of its own for the self-test of a tier can only be the
-program itself, which here is told to be that instead (see _mps/verdict.py)."""
+"""Runs before a frozen program. Only the program itself can serve as the child process of a tier's
+self-test, so this hook makes it run the self-test instead (see _mps/verdict.py)."""
 
 import os
 import sys
