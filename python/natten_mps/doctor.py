@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`python -m natten_mps.doctor`: what this installation found, what it chose and why."""
+"""`python -m natten_mps.doctor`: what this installation found, what it selected, and why."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ def report() -> dict[str, Any]:
         "torch": _torch(),
         "mps": _mps(),
         "self_check": _self_check(),
-        "backends": _backends(),  # after the check, because a GPU says what it has refused
+        "backends": _backends(),  # after the self-check, in which a GPU reports refused kernels
         "chosen": backend.get_backend(),
     }
     return {**found, "problems": _problems(found)}
@@ -77,7 +77,7 @@ def _backends() -> list[dict[str, Any]]:
 
 
 def _mps() -> dict[str, Any]:
-    """Which tier MPS tensors use, and why not a better one."""
+    """Which tier MPS tensors use, and why no better one."""
     from ._mps import tiers, verdict
 
     try:
@@ -95,7 +95,7 @@ def _mps() -> dict[str, Any]:
 
 
 def _problems(found: dict[str, Any]) -> list[str]:
-    """What should work and does not: the command's status is 1 if there is any."""
+    """Things that should work and do not; the exit status is 1 if there are any."""
     problems = []
     if not found["library"]["loaded"]:
         problems.append(f"the library does not load: {found['library']['reason']}")
@@ -117,14 +117,14 @@ def _problems(found: dict[str, Any]) -> list[str]:
 
 
 def _reasons(refused: dict[str, str]) -> str:
-    """Why tiers are refused, one reason for all said once."""
+    """Why tiers are refused; a reason that all share is listed once."""
     if len(set(refused.values())) == 1:
         return next(iter(refused.values()))
     return "; ".join(f"{tier}: {reason}" for tier, reason in refused.items())
 
 
 def _self_check() -> dict[str, str]:
-    """The largest difference from `pure`, of each backend that computes here, or its failure."""
+    """The largest difference from `pure` for each available backend, or its failure."""
     import torch
 
     from ._mps import selftest
@@ -145,7 +145,7 @@ def _self_check() -> dict[str, str]:
 
 
 def text(found: dict[str, Any]) -> str:
-    """The report for people."""
+    """Format the report as text."""
     library, torch, lines = found["library"], found["torch"], []
     lines.append(f"natten_mps  {found['natten_mps']}, Python {found['python']}, {found['system']}")
     lines.append(f"torch       {_torch_line(torch)}")
@@ -206,7 +206,7 @@ def _mps_lines(mps: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; its status is 1 if something that should work does not."""
+    """Run the command; the exit status is 1 if something that should work does not."""
     parser = argparse.ArgumentParser(
         prog="python -m natten_mps.doctor",
         description="Print what natten_mps found on this machine: the compiled library and its "

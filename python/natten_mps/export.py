@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""For programs that leave PyTorch: the operations as standard ones."""
+"""For exporting programs from PyTorch: the operations in terms of standard ones."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from . import _operation, _torch_ops
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """What each operation of `torch.ops.natten_mps` is in operations of PyTorch.
+    """Return a decomposition into PyTorch operations for each operation of `torch.ops.natten_mps`.
 
     Returns:
-        A table for `torch.export.ExportedProgram.run_decompositions`, by itself or as part of
-        another. torch.onnx.export finds the same by itself, and recorded traces (torch.jit.trace)
-        need none.
+        A table for `torch.export.ExportedProgram.run_decompositions`, to use alone or merged into
+        another. torch.onnx.export finds it automatically, and recorded traces (torch.jit.trace) do
+        not need it.
 
     Example:
         >>> import torch

@@ -56,21 +56,21 @@ def na1d(
         query: `[B, L, heads, dim]`.
         key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, L, kv_heads, value_dim]`.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
         stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
-        dilation: distance between the keys of a window.
-        is_causal: whether a query sees no key after its own position.
+        dilation: step between neighboring keys of a window.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: `dim ** -0.5`.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -78,13 +78,13 @@ def na1d(
         bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
 
     Returns:
-        `[B, L', heads, value_dim]`, with return_lse also the natural log-sum-exp
-        `[B, L', heads]`, through which gradients flow too.
+        `[B, L', heads, value_dim]`; with return_lse, also the natural log-sum-exp
+        `[B, L', heads]`, which is differentiable too.
 
     Raises:
-        TypeError: if query, key or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -135,21 +135,21 @@ def na2d(
         query: `[B, H, W, heads, dim]`.
         key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, H, W, kv_heads, value_dim]`.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
         stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
-        dilation: distance between the keys of a window.
-        is_causal: whether a query sees no key after its own position.
+        dilation: step between neighboring keys of a window.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: `dim ** -0.5`.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -157,13 +157,13 @@ def na2d(
         bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
 
     Returns:
-        `[B, H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
-        `[B, H', W', heads]`, through which gradients flow too.
+        `[B, H', W', heads, value_dim]`; with return_lse, also the natural log-sum-exp
+        `[B, H', W', heads]`, which is differentiable too.
 
     Raises:
-        TypeError: if query, key or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -214,21 +214,21 @@ def na3d(
         query: `[B, D, H, W, heads, dim]`.
         key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, D, H, W, kv_heads, value_dim]`.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
         stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
-        dilation: distance between the keys of a window.
-        is_causal: whether a query sees no key after its own position.
+        dilation: step between neighboring keys of a window.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: `dim ** -0.5`.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
         rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         `kernel_size * dilation` is at most the length, `stride` and `window_stride` at most
@@ -236,13 +236,13 @@ def na3d(
         bfloat16 or float64; the log-sum-exp is float32, or float64 for float64.
 
     Returns:
-        `[B, D', H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
-        `[B, D', H', W', heads]`, through which gradients flow too.
+        `[B, D', H', W', heads, value_dim]`; with return_lse, also the natural log-sum-exp
+        `[B, D', H', W', heads]`, which is differentiable too.
 
     Raises:
-        TypeError: if query, key or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -283,24 +283,24 @@ def na1d_qk(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Logits of 1-D neighborhood attention: each query with the keys of its window.
+    """Logits of 1-D neighborhood attention: dot products of each query with its keys.
 
     Args:
         query: `[B, L, heads, dim]`.
         key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: 1.
         rpb: `[heads, 2K - 1]`, relative position bias, added to the scaled logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na1d`.
@@ -310,9 +310,9 @@ def na1d_qk(
         the last axis fastest. Masked slots are -inf and come first, additional keys come last.
 
     Raises:
-        TypeError: if query or key is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query or key is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -348,22 +348,22 @@ def na1d_av(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Values of 1-D neighborhood attention, summed by the weights of each query's window.
+    """Weighted sums of the values in each window, for 1-D neighborhood attention.
 
     Args:
         attn: `[B, L', heads, prod(kernel_size) + N]`, slots as in `na1d_qk`.
         value: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
-        is_causal: whether a query sees no key after its own position.
-        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        is_causal: if true, a query does not see keys after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na1d`. Weights of masked slots are ignored.
@@ -372,9 +372,9 @@ def na1d_av(
         `[B, L', heads, dim]`.
 
     Raises:
-        TypeError: if attn or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if attn or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -411,24 +411,24 @@ def na2d_qk(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Logits of 2-D neighborhood attention: each query with the keys of its window.
+    """Logits of 2-D neighborhood attention: dot products of each query with its keys.
 
     Args:
         query: `[B, H, W, heads, dim]`.
         key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: 1.
         rpb: `[heads, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na2d`.
@@ -438,9 +438,9 @@ def na2d_qk(
         the last axis fastest. Masked slots are -inf and come first, additional keys come last.
 
     Raises:
-        TypeError: if query or key is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query or key is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -476,22 +476,22 @@ def na2d_av(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Values of 2-D neighborhood attention, summed by the weights of each query's window.
+    """Weighted sums of the values in each window, for 2-D neighborhood attention.
 
     Args:
         attn: `[B, H', W', heads, prod(kernel_size) + N]`, slots as in `na2d_qk`.
         value: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
-        is_causal: whether a query sees no key after its own position.
-        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        is_causal: if true, a query does not see keys after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na2d`. Weights of masked slots are ignored.
@@ -500,9 +500,9 @@ def na2d_av(
         `[B, H', W', heads, dim]`.
 
     Raises:
-        TypeError: if attn or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if attn or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -539,24 +539,24 @@ def na3d_qk(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Logits of 3-D neighborhood attention: each query with the keys of its window.
+    """Logits of 3-D neighborhood attention: dot products of each query with its keys.
 
     Args:
         query: `[B, D, H, W, heads, dim]`.
         key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: 1.
         rpb: `[heads, 2K - 1, 2K - 1, 2K - 1]`, relative position bias, added to the scaled logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na3d`.
@@ -566,9 +566,9 @@ def na3d_qk(
         the last axis fastest. Masked slots are -inf and come first, additional keys come last.
 
     Raises:
-        TypeError: if query or key is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query or key is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -604,22 +604,22 @@ def na3d_av(
     key_offset: Offsets = None,
     full_size: Offsets = None,
 ) -> Tensor:
-    """Values of 3-D neighborhood attention, summed by the weights of each query's window.
+    """Weighted sums of the values in each window, for 3-D neighborhood attention.
 
     Args:
         attn: `[B, D', H', W', heads, prod(kernel_size) + N]`, slots as in `na3d_qk`.
         value: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
-        is_causal: whether a query sees no key after its own position.
-        additional_values: `[B, N, kv_heads, dim]`, which every query sees besides its window.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
-        query_offset: position of the first query, where the tensors hold part of longer axes, a
+        is_causal: if true, a query does not see keys after its own position.
+        additional_values: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
+        query_offset: position of the first query if the tensors hold only part of longer axes; a
             multiple of `stride`; None: 0.
         key_offset: position of the first key; None: 0.
-        full_size: length of the whole axes, to which windows and masks belong; None: up to the last
-            key, and without offsets the tensors hold whole axes.
+        full_size: length of the whole axes, which determines windows and masks; None: the axes end
+            at the last key, and without offsets the tensors hold whole axes.
 
     Constraints:
         As for `na3d`. Weights of masked slots are ignored.
@@ -628,9 +628,9 @@ def na3d_av(
         `[B, D', H', W', heads, dim]`.
 
     Raises:
-        TypeError: if attn or value is no tensor.
-        ValueError: if shapes, devices, dtypes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if attn or value is not a tensor.
+        ValueError: if shapes, devices, dtypes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -657,7 +657,7 @@ register(3, na3d_qk, na3d_av, na3d, na3d_varlen)
 
 
 def __getattr__(name: str) -> object:
-    """The Function classes, which natten-mps 0.3.3 has here too."""
+    # natten-mps 0.3.3 has the Function classes in this module, too.
     from . import autograd
 
     if name in autograd.__all__:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Merging attentions of the same queries over disjoint sets of keys."""
+"""Merges attentions of the same queries over disjoint sets of keys."""
 
 from collections.abc import Sequence
 
@@ -13,20 +13,20 @@ from ._carriers import explained, refuse
 def merge_attentions(
     outputs: Sequence[Tensor], lse_tensors: Sequence[Tensor], use_autograd_fix: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The attention over the union of the key sets, and its log-sum-exp.
+    """Return the attention over the union of the key sets, and its log-sum-exp.
 
     Args:
         outputs: two or more attentions of the same queries, of one shape `[..., D]`.
         lse_tensors: the natural log-sum-exp `[...]` of each.
-        use_autograd_fix: accepted for compatibility; gradients are always those of the formula.
+        use_autograd_fix: accepted for compatibility; gradients always follow the formula.
 
     Returns:
-        The merged output, of the dtype of the first one, and its log-sum-exp in float32 (float64
-        for float64), the dtype of all sums. Both are differentiable in all arguments. Where every
-        lse is -inf, which is no keys at all, the output is 0 and lse -inf.
+        The merged output, with the dtype of the first one, and its log-sum-exp in float32 (float64
+        for float64). Both are differentiable with respect to all arguments. Where every lse is
+        -inf, which means that there are no keys, the output is 0 and lse is -inf.
 
     Raises:
-        ValueError: if there are fewer than two outputs, or shapes do not fit one another.
+        ValueError: if there are fewer than two outputs, or shapes do not match.
 
     Example:
         >>> import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Neighborhood attention as modules; parameters and their names are those of natten-mps 0.3."""
+"""Neighborhood attention modules; parameters have the same names as in natten-mps 0.3."""
 
 from typing import Any, cast
 
@@ -30,27 +30,27 @@ def _window(rank: int, rules: tuple[Any, ...], padded: bool) -> Window:
     return make_window(rank, kernel_size, dilation, stride, causal, shared, not padded)
 
 
-#: For a compiler, to whom a module's attributes are constants.
+#: For a compiler, which treats the attributes of a module as constants.
 _constant_window = torch.compiler.assume_constant_result(_window)
 
 
 class _NeighborhoodAttention(nn.Module):
-    """The module of any rank.
+    """The base module for any number of axes.
 
     Args:
-        embed_dim: channels.
-        num_heads: heads, which divide the channels.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
+        embed_dim: number of channels.
+        num_heads: number of heads; must divide embed_dim.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
         stride: compute only every `stride`-th query.
-        dilation: distance between the keys of a window.
-        is_causal: whether a query sees no key after its own position.
-        num_kv_heads: heads of keys and values, a divisor of num_heads; None: num_heads.
+        dilation: step between neighboring keys of a window.
+        is_causal: if true, a query does not see keys after its own position.
+        num_kv_heads: number of key and value heads, a divisor of num_heads; None: num_heads.
         qkv_bias: whether the projections of query, key and value have a bias.
         qk_scale: factor of the logits; None: `head_dim ** -0.5`.
-        attn_drop: dropout of the attention weights, in training.
-        proj_drop: dropout of the output, in training.
-        rel_pos_bias: learn a relative position bias, `rpb`.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        attn_drop: dropout probability of the attention weights in training.
+        proj_drop: dropout probability of the output in training.
+        rel_pos_bias: whether to learn a relative position bias, `rpb`.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
     """
 
     rank: int
@@ -118,14 +118,14 @@ class _NeighborhoodAttention(nn.Module):
             nn.init.trunc_normal_(self.rpb, std=0.02, a=-2.0, b=2.0)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters again."""
+        """Reinitialize all parameters."""
         for module in self.children():
             if isinstance(module, nn.Linear):
                 module.reset_parameters()
         self._reset_bias()
 
     def extra_repr(self) -> str:
-        """The constructor's arguments, in print(module).
+        """Return the constructor's arguments, for print(module).
 
         Returns:
             Text.
@@ -144,7 +144,7 @@ class _NeighborhoodAttention(nn.Module):
         return shown + (", rel_pos_bias=True" if self.rpb is not None else "")
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """query, key and value, each [B, *S, heads, head_dim]: views, nothing is copied."""
+        """Return views of query, key and value, each [B, *S, heads, head_dim], without copies."""
         if self._use_gqa:
             query = self.q_proj(x)
             key, value = self.kv_proj(x).chunk(2, -1)
@@ -193,7 +193,7 @@ def _attend(
     scale: Any,
     dropout: float,
 ) -> Tensor:
-    """[B, *S', heads, head_dim]; rules: kernel_size, dilation, stride, is_causal,
+    """Return [B, *S', heads, head_dim]; rules: kernel_size, dilation, stride, is_causal,
     window_stride."""
     rank, padded = len(rules[0]), sizes is not None
     name = f"na{rank}d_varlen" if padded else f"na{rank}d"
@@ -232,7 +232,7 @@ def _check_heads(embed_dim: int, num_heads: int, kv_heads: int) -> None:
 
 @one_node
 def _without_padding(out: Tensor, sizes: Tensor | None, stride: tuple[int, ...]) -> Tensor:
-    """Zeros at padding, where the projection has left its bias."""
+    """Set padding to zero; the output projection would otherwise leave its bias there."""
     if sizes is None:
         return out
     for axis, step in enumerate(stride):
@@ -245,54 +245,54 @@ def _without_padding(out: Tensor, sizes: Tensor | None, stride: tuple[int, ...])
 
 
 class NeighborhoodAttention1D(_NeighborhoodAttention):
-    """1-D neighborhood attention with its projections."""
+    """1-D neighborhood attention with input and output projections."""
 
     rank = 1
 
     def forward(self, x: Tensor, seq_lens: Tensor | None = None) -> Tensor:
-        """Attention of a batch.
+        """Compute attention for a batch.
 
         Args:
             x: `[B, L, C]`.
-            seq_lens: `[B]`, int32 or int64, the length of each sample, if they are padded.
+            seq_lens: `[B]`, int32 or int64, the length of each sample in a padded batch.
 
         Returns:
-            `[B, L', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+            `[B, L', C]`, with fewer tokens than x if `stride` is not 1; 0 at padding.
         """
         return self._forward(x, seq_lens)
 
 
 class NeighborhoodAttention2D(_NeighborhoodAttention):
-    """2-D neighborhood attention with its projections."""
+    """2-D neighborhood attention with input and output projections."""
 
     rank = 2
 
     def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
-        """Attention of a batch.
+        """Compute attention for a batch.
 
         Args:
             x: `[B, H, W, C]`.
-            spatial_sizes: `[B, 2]`, int32 or int64, the sizes of each sample, if they are padded.
+            spatial_sizes: `[B, 2]`, int32 or int64, the sizes of each sample in a padded batch.
 
         Returns:
-            `[B, H', W', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+            `[B, H', W', C]`, with fewer tokens than x if `stride` is not 1; 0 at padding.
         """
         return self._forward(x, spatial_sizes)
 
 
 class NeighborhoodAttention3D(_NeighborhoodAttention):
-    """3-D neighborhood attention with its projections."""
+    """3-D neighborhood attention with input and output projections."""
 
     rank = 3
 
     def forward(self, x: Tensor, spatial_sizes: Tensor | None = None) -> Tensor:
-        """Attention of a batch.
+        """Compute attention for a batch.
 
         Args:
             x: `[B, D, H, W, C]`.
-            spatial_sizes: `[B, 3]`, int32 or int64, the sizes of each sample, if they are padded.
+            spatial_sizes: `[B, 3]`, int32 or int64, the sizes of each sample in a padded batch.
 
         Returns:
-            `[B, D', H', W', C]`, fewer tokens than in x where `stride` is not 1; 0 at padding.
+            `[B, D', H', W', C]`, with fewer tokens than x if `stride` is not 1; 0 at padding.
         """
         return self._forward(x, spatial_sizes)

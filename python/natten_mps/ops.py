@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The three operations, and the only door to the backends.
+"""The three operations, through which all calls reach the backends.
 
-Everything above (functional, modules, compat) calls `attn`, `qk` and `av`. Tensors are
+The layers above (functional, modules, compat) call `attn`, `qk` and `av`. Tensors are
 `[B, *S, H, D]` or, with `heads_first`, `[B, H, *S, D]`; only strides differ, nothing is permuted.
-Eager calls of plain tensors go straight to the backend; all others go through the same operations
-registered with torch.library (see _torch_ops). A scale may be a tensor of one number, by which the
-query is then multiplied.
+Eager calls on plain tensors go straight to the backend. All others go through the same operations
+registered with torch.library (see _torch_ops). A scale may be a tensor with one element; the query
+is then multiplied by it.
 """
 
 from numbers import Real
@@ -63,7 +63,7 @@ def attn_out(
     extra_value: Tensor | None = None,
     sizes: Tensor | None = None,
 ) -> Tensor:
-    """`attn` for heads last without lse, which then is computed only where gradients need it."""
+    """Heads-last `attn` without lse, which is then computed only if gradients need it."""
     inputs = (query, key, value, rpb, extra_key, extra_value)
     out: Tensor = call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=True)
     return out
@@ -97,7 +97,7 @@ def av(
     sizes: Tensor | None = None,
     heads_first: bool = False,
 ) -> Tensor:
-    """Sums of values weighted by attn `[B, *queries, H, prod(K) + T]`: `[B, *queries, H, Dv]`.
+    """Sum values weighted by attn `[B, *queries, H, prod(K) + T]`: `[B, *queries, H, Dv]`.
 
     Weights of masked slots are ignored and get gradient 0.
     """
@@ -115,7 +115,7 @@ def call(
     *,
     first_only: bool = False,
 ) -> Any:
-    """The outputs of an operation on its inputs in their order; `first_only`: without lse."""
+    """Compute an operation on its inputs, given in its order; `first_only`: without lse."""
     compiling = torch.compiler.is_compiling()
     if compiling or _plain.autocasts():
         inputs = _autocast(inputs)
@@ -149,7 +149,7 @@ def _distributed() -> Any:
 
 
 def _kinds(inputs: Tensors, sizes: Tensor | None) -> list[Any] | None:
-    """What `prepare` tells tensors by, if this is an ordinary eager call of plain tensors."""
+    """The key part of `prepare` for an ordinary eager call on plain tensors; None for others."""
     if not _plain.is_calm() or (sizes is not None and _plain.kind_of(sizes) is None):
         return None
     kinds: list[Any] = []
@@ -165,8 +165,8 @@ def _kinds(inputs: Tensors, sizes: Tensor | None) -> list[Any] | None:
 
 
 def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float | None]:
-    """A scale as a float. With that of a tensor, which may change and may want a gradient, the
-    query is multiplied instead."""
+    """Convert a scale to a float. If it is a tensor, which may change and may need a gradient,
+    multiply the query by it instead."""
     if isinstance(scale, Tensor):
         first, *rest = inputs
         refuse({op.inputs[0]: first})
@@ -185,7 +185,7 @@ def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float 
 
 
 def _autocast(inputs: Tensors) -> Tensors:
-    """Cast as torch's own lower-precision operations do: all but float64, inside autocast."""
+    """Cast like torch's own lower-precision operations inside autocast: all dtypes but float64."""
     first = inputs[0]
     if not isinstance(first, Tensor) or first.device.type not in ("cpu", "mps"):
         return inputs

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Every operation in PyTorch alone: gather the keys of each window, then matrix products.
+"""Every operation in plain PyTorch: gather the keys of each window, then use matrix products.
 
-One formulation for ranks 1 to 3 and all features, differentiable by autograd to any order. It is
-the oracle of the tests, the fallback where the library has nothing, and the baseline of benchmarks.
-Sums are taken in float32 (float64 for float64).
+One implementation covers 1 to 3 axes and all features, and is differentiable by autograd to any
+order. It is the oracle of the tests, the fallback if the library does not support a problem, and
+the baseline of benchmarks. Sums are in float32 (float64 for float64).
 """
 
 import math
@@ -23,7 +23,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @contextmanager
 def unrecorded() -> Iterator[bool]:
-    """Hides what is done from torch.jit.trace. Gives whether that records at all."""
+    """Hide the enclosed operations from torch.jit.trace. Yields whether it is recording."""
     state = torch._C._get_tracing_state()
     if state is None:
         yield False
@@ -36,22 +36,22 @@ def unrecorded() -> Iterator[bool]:
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
-    """The sizes as numbers, also while torch.jit.trace records them as tensors."""
+    """The sizes as integers, even while torch.jit.trace records them as tensors."""
     with unrecorded():
         return tensor.shape
 
 
 def _batch_of(tensor: Tensor) -> int:
-    """The batch for a reshape; a recorded trace takes any."""
+    """The batch size for a reshape; -1 in a recorded trace, so that it accepts any batch."""
     with unrecorded() as recorded:
         return -1 if recorded else tensor.shape[0]
 
 
 class Table(NamedTuple):
-    """Where each query's window slots are. S is 1, or the batch if samples differ in size."""
+    """The key of each query's window slots. S is 1, or the batch if sample sizes differ."""
 
     key: Tensor  # [S, queries, slots] flat index of the key
-    visible: Tensor | None  # [S, queries, slots], none at padding; None: all
+    visible: Tensor | None  # [S, queries, slots], False at padding; None: all are visible
     bias: Tensor  # [S, queries, slots] flat index into the relative position bias
     padding: Tensor | None  # [S, queries]; None: no query is padding
 
@@ -64,8 +64,8 @@ class _AxisTable(NamedTuple):
 
 
 def window_start(window: Window, axis: int, position: Tensor, group: Tensor) -> Tensor:
-    """First key of the windows of queries at `position` in dilation groups of `group` tokens, in
-    positions of the group; negative where a causal window reaches before it."""
+    """First key of the windows of queries at `position`, in dilation groups of `group` tokens.
+    Positions are within the group, and negative where a causal window starts before it."""
     kernel, stride = window.kernel[axis], window.stride[axis]
     first = position if stride == 1 else position - position % stride
     if window.causal[axis]:
@@ -75,12 +75,12 @@ def window_start(window: Window, axis: int, position: Tensor, group: Tensor) -> 
 
 
 def _at_least_0(numbers: Tensor) -> Tensor:
-    """clamp(min=0), which converters to other programs make floating-point."""
+    """clamp(min=0), which some exporters convert to floating point."""
     return torch.maximum(numbers, torch.zeros_like(numbers))
 
 
 class Held(NamedTuple):
-    """Positions of queries and of keys that the tensors hold along each axis."""
+    """Positions of the queries and keys that the tensors hold along each axis."""
 
     queries: tuple[int, ...]
     keys: tuple[int, ...]
@@ -90,7 +90,7 @@ def _axis_table(
     window: Window, axis: int, held: Held, sizes: Tensor | None, device: torch.device
 ) -> _AxisTable:
     """The window rule of natten_mps_axis along one axis, for queries [S, queries, 1]; `sizes` is
-    the length of each sample [S, 1, 1]. Padding gets the window of the last query."""
+    the length of each sample, [S, 1, 1]. Padding gets the window of the last query."""
     kernel, dilation = window.kernel[axis], window.dilation[axis]
     keys_held = held.keys[axis]
     first, first_key, length = 0, 0, keys_held
@@ -101,7 +101,7 @@ def _axis_table(
     index = torch.arange(first, end, window.query_step[axis], device=device)[None, :, None]
     query = torch.minimum(index, size - 1) if isinstance(size, Tensor) else index
     residue = query % dilation
-    # Converters to other programs know no division of integers, so that the common case has none.
+    # Some exporters do not support integer division, so the common case avoids it.
     position = query if dilation == 1 else query // dilation
     group = (size - residue + dilation - 1) // dilation if dilation > 1 else size - residue
     start = window_start(window, axis, position, group)
@@ -117,7 +117,7 @@ def _axis_table(
     bias = _at_least_0(keys - position + kernel - 1)
     bias = torch.minimum(bias, torch.full_like(bias, 2 * kernel - 2))
     place = residue + keys * dilation
-    if window.ranges is not None:  # what is not seen need not be held
+    if window.ranges is not None:  # invisible keys need not be in the tensors
         place = torch.clamp(place - first_key, 0, keys_held - 1)
     return _AxisTable(place, visible, bias, (index >= size).squeeze(-1))
 
@@ -167,20 +167,20 @@ def _table_bytes(table: Table) -> int:
     return sum(t.nbytes for t in table if t is not None)
 
 
-#: Tables of problems met lately. 64 x 64 tokens and 7 x 7 keys take 3.2 MB.
+#: Recently used tables. 64 x 64 tokens with 7 x 7 windows take 3.2 MB.
 _tables = Kept[Table](64 << 20, _table_bytes)
 
 
 def _cached_table(held: Held, window: Window, device: torch.device) -> Table:
     def make() -> Table:
-        with torch.inference_mode(False):  # else autograd could not save the table
+        with torch.inference_mode(False):  # otherwise autograd could not save the table
             return _build(held, window, None, device)
 
     return _tables.get((held, window, device), make)
 
 
 def _traced() -> bool:
-    """Whether tensors made now may be symbolic, and so must not be kept."""
+    """Whether new tensors may be symbolic, and therefore must not be cached."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -193,12 +193,12 @@ def _table(held: Held, window: Window, sizes: Tensor | None, device: torch.devic
         return _build(held, window, sizes.to(device, torch.int64), device)
     if _traced():
         return _build(held, window, None, device)
-    with unrecorded() as recording:  # a constant of the trace
+    with unrecorded() as recording:  # a constant in the trace
         table = _cached_table(held, window, device)
         if not recording:
             return table
-        # The trace knows a tensor by its identity, and one that it first met inside an
-        # autograd.Function it cannot use outside.
+        # The trace identifies tensors by object, and cannot use a tensor outside an
+        # autograd.Function if it first appeared inside.
         visible = None if table.visible is None else table.visible.detach()
         return Table(table.key.detach(), visible, table.bias.detach(), None)
 
@@ -214,19 +214,19 @@ def to_heads_first(tensor: Tensor, heads_first: bool) -> Tensor:
 
 
 def _moved(tensor: Tensor, source: int, target: int) -> Tensor:
-    """torch.movedim, which not all converters know."""
+    """torch.movedim, which some exporters do not support."""
     order = list(range(tensor.dim()))
     order.insert(target % tensor.dim(), order.pop(source))
     return tensor.permute(order)
 
 
 def up(tensor: Tensor) -> Tensor:
-    """The tensor in the dtype of sums."""
+    """Convert a tensor to the dtype of sums."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def _gather(tokens: Tensor, table: Table) -> Tensor:
-    """[B, *S, H, D] -> [B, queries, slots, H, D], 0 where masked: 0 * NaN is NaN."""
+    """[B, *S, H, D] -> [B, queries, slots, H, D], 0 where masked, because 0 * NaN is NaN."""
     flat = tokens.flatten(1, -3)
     samples, queries, slots = shape_of(table.key)
     if samples == 1 and table.padding is None:
@@ -279,7 +279,7 @@ def _logits(
     """[B, queries, H, slots + extra], -inf where masked."""
     heads, kv_heads = shape_of(query)[-2], shape_of(key)[-2]
     q = _grouped(up(_queries(query, window, table)), kv_heads) * scale
-    # Products of matrices with at most 5 dimensions, which is what converters can take.
+    # Matrix products with at most 5 dimensions, the most that exporters support.
     logits = (q @ _gather(up(key), table).permute(0, 1, 3, 4, 2)).flatten(2, 3)
     if rpb is not None:
         bias = up(rpb).reshape(heads, -1)[:, table.bias]  # [H, S, queries, slots]
@@ -310,7 +310,7 @@ def _outputs(held: Held, window: Window) -> list[int]:
 
 
 def queries_of(outputs: Sequence[int], window: Window) -> tuple[int, ...]:
-    """Queries of a range that is known by its outputs: up to the last one that is computed."""
+    """Number of queries in a range with these outputs, up to the last computed query."""
     return tuple((n - 1) * step + 1 for n, step in zip(outputs, window.query_step, strict=True))
 
 
@@ -329,8 +329,8 @@ def _clear(tensor: Tensor, table: Table, value: float) -> Tensor:
 
 
 def _fixed(*tensors: Tensor) -> Any:
-    """The tensors, and which positions the first and the last of them hold. A recorded trace is of
-    these lengths, so that it must refuse others; it takes any batch."""
+    """The tensors, and the positions held by the first and the last of them. A recorded trace is
+    fixed to these lengths and must refuse others, but it accepts any batch size."""
     lengths = [tuple(shape_of(t)[1:-2]) for t in tensors]
     held = Held(lengths[0], lengths[-1])
     if torch._C._get_tracing_state() is None:
@@ -340,8 +340,8 @@ def _fixed(*tensors: Tensor) -> Any:
 
 
 def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax and log-sum-exp of rows, and which rows see nothing at all: their weights are 0 and
-    their lse is -inf. A row with a logit of +inf is NaN, its lse too."""
+    """Softmax and log-sum-exp of rows, and which rows see no keys: their weights are 0 and their
+    lse is -inf. A row with a logit of +inf becomes NaN, and so does its lse."""
     top = logits.amax(-1, keepdim=True)
     nothing = top == -math.inf
     logits = logits.masked_fill(nothing, 0)
@@ -351,7 +351,7 @@ def softmax(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def without_autocast(function: Function) -> Function:
-    """Compute in the dtypes that the function names, whatever autocast is set to."""
+    """Make a function compute in the dtypes that it specifies, regardless of autocast."""
 
     @wraps(function)
     def exact(*inputs: Any, **options: Any) -> Any:
@@ -429,7 +429,7 @@ def av(
     sizes: Tensor | None = None,
     heads_first: bool = False,
 ) -> Tensor:
-    """Weighted sums over each window; see ops.av. `scale` is there for uniformity: None."""
+    """Weighted sums over each window; see ops.av. `scale` exists for uniformity and is None."""
     assert scale is None
     weights, v = to_heads_last(attn, heads_first), to_heads_last(value, heads_first)
     extra_v = None if extra_value is None else to_heads_last(extra_value, heads_first)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Causal neighborhood attention of tokens that arrive over time.
+"""Causal neighborhood attention on tokens that arrive over time.
 
-A model that generates has few queries and old keys. Of these it needs the last
-`(kernel_size - 1) * dilation`, which a `Stream` keeps for one layer and a `Cache` for all layers of
-a model: time and memory per token depend on the window and not on the number of tokens so far.
-The first axis is the one along which tokens arrive (samples, or the frames of a video) and has to
-be causal; further axes are whole in every step.
+During generation there are few new queries, and the keys are mostly old. Only the last
+`(kernel_size - 1) * dilation` old keys matter. A `Stream` keeps them for one layer, and a `Cache`
+for all layers of a model: time and memory per token depend on the window, not on the number of
+tokens so far. The first axis is the one along which tokens arrive (samples, or the frames of a
+video) and must be causal; further axes are complete in every step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ from .utils.window import Ranges, Window
 
 __all__ = ["Cache", "Stream", "step"]
 
-#: Tokens by which the memory of a stream exceeds its window at least: a window is moved to the
-#: front once in so many tokens.
+#: Minimum number of tokens for which a stream's buffer has room besides the window. The window is
+#: moved to the front of the buffer once in so many tokens.
 _ROOM = 64
 
 Rows = Sequence[int] | Tensor | None
 
 
 class Stream:
-    """What one layer keeps of a batch of streams: the keys and values of the last window.
+    """The state of one layer for a batch of streams: the keys and values of the last window.
 
     Example:
         >>> import torch
@@ -48,28 +48,27 @@ class Stream:
     def __init__(self) -> None:
         self._window: Window | None = None
         self._kept: tuple[Tensor, Tensor] | None = None  # key and value, [B, room, *S, heads, dim]
-        self._end = 0  # of what is written in them
+        self._end = 0  # of the tokens written to them
         self._ages: list[int] = []
         self._delay: list[int] | int = 0
 
     @property
     def ages(self) -> list[int]:
-        """Tokens that each stream of the batch has had; negative before it begins.
+        """Number of tokens that each stream of the batch has had; negative before it begins.
 
         Returns:
-            One number per stream, none before the first step.
+            One number per stream; an empty list before the first step.
         """
         return list(self._ages)
 
     def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
-        """Begin streams again.
+        """Restart streams.
 
         Args:
-            rows: indices `[n]` of the streams, or `[B]` bools; None: all of them, and the next step
+            rows: indices `[n]` of the streams, or a `[B]` bool mask; None: all, and the next step
                 may have another batch size and another window.
-            delay: tokens to come, one number or one per row, that are not yet part of the stream:
-                those by which prompts of different lengths are padded on the left. Their outputs
-                are 0.
+            delay: number of upcoming tokens, one value or one per row, that are not part of the
+                stream: the left padding of prompts with different lengths. Their outputs are 0.
         """
         late = delay.tolist() if isinstance(delay, Tensor) else delay
         late = late if isinstance(late, int) else [int(n) for n in late]
@@ -86,7 +85,7 @@ class Stream:
             self._ages[row] = -n
 
     def reorder(self, rows: Sequence[int] | Tensor) -> None:
-        """Continue with other streams of the batch, as beam search does.
+        """Rearrange the streams of the batch, as beam search does.
 
         Args:
             rows: `[n]`, the stream that each new one continues; n is the new batch size.
@@ -119,32 +118,32 @@ class Stream:
         rpb: Tensor | None = None,
         window_stride: Ints = 1,
     ) -> Result:
-        """Attention of new tokens to those before them and to themselves.
+        """Attend from new tokens to earlier tokens and to themselves.
 
         Args:
             query: `[B, n, *S, heads, dim]`: n new tokens of each stream.
             key: `[B, n, *S, kv_heads, dim]`, where kv_heads divides heads.
             value: `[B, n, *S, kv_heads, value_dim]`.
-            kernel_size: keys of a window; a window parameter is one value or one per axis.
-            dilation: distance between the keys of a window.
+            kernel_size: window size in keys; window parameters take one value or one per axis.
+            dilation: step between neighboring keys of a window.
             scale: factor of the logits; None: `dim ** -0.5`.
             return_lse: also return the log-sum-exp of the logits.
-            additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+            additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
             additional_values: `[B, N, kv_heads, value_dim]`, their values.
             is_causal: as for na1d, na2d and na3d; None: causal along the first axis only.
             rpb: `[heads, 2K - 1, ...]`, relative position bias, added to the scaled logits.
-            window_stride: has to be 1 along the first axis, whose last windows would depend on
-                tokens that are not there yet.
+            window_stride: must be 1 along the first axis, where windows would otherwise depend on
+                tokens that have not arrived yet.
 
         Constraints:
-            As for na1d. Gradients reach the new tokens and not those of earlier steps.
+            As for na1d. Gradients flow to the new tokens, but not to those of earlier steps.
 
         Returns:
-            `[B, n, *S, heads, value_dim]`, what the whole sequence would give for these tokens;
-            with return_lse also the log-sum-exp.
+            `[B, n, *S, heads, value_dim]`, the outputs of these tokens in the whole sequence;
+            with return_lse, also the log-sum-exp.
 
         Raises:
-            ValueError: if tensors, window and streams do not fit one another.
+            ValueError: if tensors, window and streams do not match.
         """
         inputs = (query, key, value, rpb, additional_keys, additional_values)
         check_kinds(ATTN, inputs)
@@ -171,7 +170,7 @@ class Stream:
         return (self._window.kernel[0] - 1) * self._window.dilation[0]
 
     def _accept(self, window: Window, inputs: Sequence[Tensor | None]) -> None:
-        """Refuse what does not continue these streams; the first step makes them."""
+        """Refuse inputs that do not continue these streams; the first step creates the streams."""
         if not window.causal[0]:
             raise ValueError(f"is_causal is {window.causal} (want True along the first axis)")
         if window.stride[0] != 1:
@@ -198,7 +197,7 @@ class Stream:
             raise ValueError(f"window is {window} but was {self._window} (want the same, or reset)")
 
     def _check_shapes(self, window: Window, inputs: Sequence[Tensor | None]) -> None:
-        """As for new tokens alone, on an axis that is long enough."""
+        """Check like a call with only the new tokens, on an axis that is long enough."""
         names = zip(ATTN.inputs, inputs, strict=True)
         shapes: dict[str, tuple[int, ...]] = {n: t.shape for n, t in names if t is not None}
         key = shapes["key"]
@@ -220,7 +219,7 @@ class Stream:
         self._end = history
 
     def _append(self, *new: Tensor) -> list[Tensor]:
-        """Keep the new tokens. Gives keys and values of the window before them and of them."""
+        """Store the new tokens. Returns the keys and values of the preceding window and of them."""
         assert self._kept is not None
         history, count, room = self._history(), new[0].shape[1], self._kept[0].shape[1]
         begin = self._end - history
@@ -243,13 +242,13 @@ class Stream:
         return [kept[:, begin : self._end] for kept in self._kept]
 
     def _plan(self, count: int) -> list[tuple[int, bool]]:
-        """Parts of the new tokens: those of streams that are shorter than a window are masked."""
+        """Split the new tokens: parts with a stream that is shorter than a window need a mask."""
         young = min(max(self._history() - min(self._ages, default=0), 0), count)
         return [(n, masked) for n, masked in ((young, True), (count - young, False)) if n]
 
     def _placed(self, keys: Tensor, count: int) -> Window:
-        """The window of new tokens as if they came right after the first window of an axis, whose
-        length does not matter. Every step of as many tokens then is the same problem."""
+        """The window for new tokens placed right after the first window of an axis, whose length is
+        irrelevant. All steps with the same number of tokens are then the same problem."""
         assert self._window is not None
         kernel, dilation = self._window.kernel[0], self._window.dilation[0]
         rest = tuple(keys.shape[2:-2])
@@ -282,7 +281,7 @@ class Stream:
         extra_value: Tensor | None,
         rpb: Tensor | None,
     ) -> Both:
-        """Attention where some stream has fewer tokens than a window."""
+        """Attention if some stream has fewer tokens than a window."""
         window, name = self._placed(keys, query.shape[1]), "Stream.step"
         factor = query.shape[-1] ** -0.5 if scale is None else scale
         logits = _doors.qk(name, window, query, keys, factor, rpb, extra_key)
@@ -293,7 +292,7 @@ class Stream:
         return _doors.av(name, window, weights, values, extra_value), lse
 
     def _hidden(self, count: int, slots: int, device: torch.device) -> Tensor:
-        """[B, count, slots]: which keys are from before a stream began."""
+        """[B, count, slots]: which keys precede the beginning of their stream."""
         assert self._window is not None
         kernel, dilation = self._window.kernel[0], self._window.dilation[0]
         ages = torch.tensor(self._ages, device=device)[:, None] + torch.arange(count, device=device)
@@ -328,7 +327,7 @@ class Cache:
     """The streams of all layers of a model."""
 
     def __init__(self, layers: int) -> None:
-        """For a model with so many layers."""
+        """Create the streams for a number of layers."""
         self._streams = [Stream() for _ in range(layers)]
 
     def __len__(self) -> int:
@@ -341,7 +340,7 @@ class Cache:
         return iter(self._streams)
 
     def reset(self, rows: Rows = None, delay: int | Sequence[int] | Tensor = 0) -> None:
-        """Begin streams again in all layers.
+        """Restart streams in all layers.
 
         Args:
             rows: as for `Stream.reset`.
@@ -351,7 +350,7 @@ class Cache:
             stream.reset(rows, delay)
 
     def reorder(self, rows: Sequence[int] | Tensor) -> None:
-        """Continue with other streams of the batch in all layers.
+        """Rearrange the streams of the batch in all layers.
 
         Args:
             rows: as for `Stream.reorder`.
@@ -361,18 +360,18 @@ class Cache:
 
 
 def step(module: Any, x: Tensor, stream: Stream) -> Tensor:
-    """What a module of this package gives for new tokens.
+    """Apply a module of this package to new tokens.
 
     Args:
         module: NeighborhoodAttention1D, 2D or 3D, causal along its first axis.
         x: `[B, n, *S, C]`: n new tokens of each stream.
-        stream: what the module has kept; one per module.
+        stream: the state of this module; use one stream per module.
 
     Returns:
         `[B, n, *S, C]`.
 
     Raises:
-        ValueError: if the module leaves out queries, or draws dropout of attention weights.
+        ValueError: if the module skips queries (`stride`), or applies dropout to attention weights.
     """
     if not isinstance(module, _NeighborhoodAttention):
         raise TypeError(f"module is a {type(module).__name__} (want NeighborhoodAttention1D to 3D)")

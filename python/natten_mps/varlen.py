@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fused attention on samples of different sizes: padded, or packed one behind the other."""
+"""Fused attention on samples of different sizes: padded, or concatenated without padding."""
 
 from torch import Tensor
 
@@ -31,28 +31,28 @@ def na1d_varlen(
         key: `[B, L, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, L, kv_heads, value_dim]`.
         seq_lens: `[B]`, int32 or int64: the length of each sample.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         scale: factor of the logits; None: `dim ** -0.5`.
         stride: compute only every `stride`-th query; `L' = ceil(L / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
 
     Constraints:
         As for `na1d`, and `kernel_size * dilation` is at most the length of every sample. Padding
-        is never seen, whatever is in it.
+        is never read, whatever it contains.
 
     Returns:
-        `[B, L', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, L', heads, value_dim]`; with return_lse, also the natural log-sum-exp
         `[B, L', heads]`. At padding the output and all gradients are 0, and lse is -inf.
 
     Raises:
-        TypeError: if query, key, value or seq_lens is no tensor.
-        ValueError: if shapes, devices, dtypes, length and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key, value or seq_lens is not a tensor.
+        ValueError: if shapes, devices, dtypes, lengths or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -99,28 +99,28 @@ def na2d_varlen(
         key: `[B, H, W, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, H, W, kv_heads, value_dim]`.
         spatial_sizes: `[B, 2]`, int32 or int64: the sizes of each sample.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         scale: factor of the logits; None: `dim ** -0.5`.
         stride: compute only every `stride`-th query; `H' = ceil(H / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
 
     Constraints:
         As for `na2d`, and `kernel_size * dilation` is at most the sizes of every sample. Padding
-        is never seen, whatever is in it.
+        is never read, whatever it contains.
 
     Returns:
-        `[B, H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, H', W', heads, value_dim]`; with return_lse, also the natural log-sum-exp
         `[B, H', W', heads]`. At padding the output and all gradients are 0, and lse is -inf.
 
     Raises:
-        TypeError: if query, key, value or spatial_sizes is no tensor.
-        ValueError: if shapes, devices, dtypes, sizes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key, value or spatial_sizes is not a tensor.
+        ValueError: if shapes, devices, dtypes, sizes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -167,28 +167,28 @@ def na3d_varlen(
         key: `[B, D, H, W, kv_heads, dim]`, where kv_heads divides heads.
         value: `[B, D, H, W, kv_heads, value_dim]`.
         spatial_sizes: `[B, 3]`, int32 or int64: the sizes of each sample.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
         scale: factor of the logits; None: `dim ** -0.5`.
         stride: compute only every `stride`-th query; `D' = ceil(D / stride)`.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         return_lse: also return the log-sum-exp of the logits.
-        additional_keys: `[B, N, kv_heads, dim]`, which every query sees besides its window.
+        additional_keys: `[B, N, kv_heads, dim]`, seen by every query in addition to its window.
         additional_values: `[B, N, kv_heads, value_dim]`, their values.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
 
     Constraints:
         As for `na3d`, and `kernel_size * dilation` is at most the sizes of every sample. Padding
-        is never seen, whatever is in it.
+        is never read, whatever it contains.
 
     Returns:
-        `[B, D', H', W', heads, value_dim]`, with return_lse also the natural log-sum-exp
+        `[B, D', H', W', heads, value_dim]`; with return_lse, also the natural log-sum-exp
         `[B, D', H', W', heads]`. At padding the output and all gradients are 0, and lse is -inf.
 
     Raises:
-        TypeError: if query, key, value or spatial_sizes is no tensor.
-        ValueError: if shapes, devices, dtypes, sizes and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key, value or spatial_sizes is not a tensor.
+        ValueError: if shapes, devices, dtypes, sizes or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch
@@ -234,25 +234,25 @@ def na1d_packed(
         value: `[total, kv_heads, value_dim]`.
         cumulative_lens: `[B + 1]`, int32 or int64: sequence b is at
             `cumulative_lens[b] : cumulative_lens[b + 1]`.
-        kernel_size: keys of a window; a window parameter is one value or a sequence of one.
-        dilation: distance between the keys of a window.
+        kernel_size: window size in keys; window parameters take one value or a sequence of one.
+        dilation: step between neighboring keys of a window.
         scale: factor of the logits; None: `dim ** -0.5`.
         stride: compute only every `stride`-th query of each sequence.
-        is_causal: whether a query sees no key after its own position.
+        is_causal: if true, a query does not see keys after its own position.
         return_lse: also return the log-sum-exp of the logits.
-        window_stride: queries that share one window, the `stride` of NATTEN 0.20 and later.
+        window_stride: number of queries that share a window; `stride` in NATTEN 0.20 and later.
 
     Constraints:
         As for `na1d`, and `kernel_size * dilation` is at most the length of every sequence.
 
     Returns:
-        `[sum of ceil(length / stride), heads, value_dim]`, with return_lse also the natural
-        log-sum-exp, which has no last dimension.
+        `[sum of ceil(length / stride), heads, value_dim]`; with return_lse, also the natural
+        log-sum-exp, without the last dimension.
 
     Raises:
-        TypeError: if query, key, value or cumulative_lens is no tensor.
-        ValueError: if shapes, devices, dtypes, lengths and window do not fit one another.
-        NotImplementedError: if no backend, or not the chosen one, takes the problem.
+        TypeError: if query, key, value or cumulative_lens is not a tensor.
+        ValueError: if shapes, devices, dtypes, lengths or the window do not match.
+        NotImplementedError: if no backend, or not the selected one, supports the problem.
 
     Example:
         >>> import torch

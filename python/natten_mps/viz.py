@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Pictures of windows, attention maps, models and benchmarks. Needs matplotlib.
 
-Each function returns a matplotlib figure, which notebooks show; `path` also writes it as PNG.
+Each function returns a matplotlib figure, which notebooks display; `path` also saves it as PNG.
 """
 
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ def visible_keys(
     stride: Ints = 1,
     is_causal: bool | Sequence[bool] = False,
 ) -> Tensor:
-    """Which keys each query sees: those that get weight where all logits are equal.
+    """Return which keys each query sees: those with nonzero weight if all logits are equal.
 
     Args:
-        length: tokens, one value or one per axis.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
-        stride: queries that share one window (`window_stride` of the functions).
-        is_causal: whether a query sees no key after its own position.
+        length: number of tokens, one value or one per axis.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
+        stride: number of queries that share a window (`window_stride` of the functions).
+        is_causal: if true, a query does not see keys after its own position.
 
     Returns:
         bool `[*S, *S]`, queries first.
@@ -82,19 +82,19 @@ def windows(
     query: Sequence[int] | None = None,
     path: str | PathLike[str] | None = None,
 ) -> Any:
-    """A picture of the keys that queries see.
+    """Draw the keys that queries see.
 
-    1-D: a row per query. 2-D and 3-D: the window of one query, in 3-D a panel per slice of the
-    first axis.
+    1-D: one row per query. 2-D and 3-D: the window of one query, in 3-D with one panel per slice
+    of the first axis.
 
     Args:
-        length: tokens, one value or one per axis.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
-        stride: queries that share one window (`window_stride` of the functions).
-        is_causal: whether a query sees no key after its own position.
-        query: indices of the query whose window is drawn; None: the middle one.
-        path: file to write the picture to, as PNG.
+        length: number of tokens, one value or one per axis.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
+        stride: number of queries that share a window (`window_stride` of the functions).
+        is_causal: if true, a query does not see keys after its own position.
+        query: index of the query whose window is drawn; None: the middle one.
+        path: PNG file to write the picture to.
 
     Returns:
         A matplotlib figure.
@@ -129,7 +129,7 @@ def windows(
 
 
 def _grid(axes: Any, seen: Tensor, queries: Sequence[Sequence[int]]) -> None:
-    """Cells of keys, dark where seen; a ring where the query itself is."""
+    """Draw keys as cells, dark if seen, and mark queries with a ring."""
     edges = [[i - 0.5 for i in range(n + 1)] for n in reversed(seen.shape)]
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1.4, "edgecolors": "0.8", "lw": 0.5}
     axes.pcolormesh(*edges, seen.float().numpy(), **style)
@@ -147,18 +147,18 @@ def comparison(
     query: tuple[int, int] = (1, 5),
     path: str | PathLike[str] | None = None,
 ) -> Any:
-    """What one query of an image sees, and what it costs, beside full attention.
+    """Compare what one query of an image sees, and what it costs, with full attention.
 
     Four panels of `length x length` tokens (full attention; a sliding window, which loses keys at
-    the edges; neighborhood attention, plain and dilated), and the multiply-adds per channel and
-    head over the side of the image.
+    the edges; neighborhood attention, plain and dilated), and a plot of multiply-adds per channel
+    and head against the side length of the image.
 
     Args:
         length: tokens along each side of the panels.
-        kernel_size: keys of a window along each axis.
-        dilation: step between the keys of the window in the third panel.
+        kernel_size: window size along each axis.
+        dilation: step between the keys of the window in the fourth panel.
         query: row and column of the query.
-        path: file to write the picture to, as PNG.
+        path: PNG file to write the picture to.
 
     Returns:
         A matplotlib figure.
@@ -195,7 +195,7 @@ def comparison(
 
 
 class Report(NamedTuple):
-    """What `report` found out about a model; `print(report)` shows the table."""
+    """The results of `report`; `print(report)` shows the table."""
 
     layers: list[_model_report.Layer]
     figure: Any
@@ -210,19 +210,19 @@ def report(
     *,
     path: str | PathLike[str] | None = None,
 ) -> Report:
-    """The attention layers of a model: what they see, their receptive field and their cost.
+    """Report the attention layers of a model: what they see, their receptive field and their cost.
 
-    Runs the model once, in evaluation mode and without gradients. Layers are those that compute
-    neighborhood attention with this package, its modules, its functions or `natten_mps.compat`,
-    in the order in which the model calls them. The receptive field is that of the middle token
-    after each layer, in tokens of the first layer; attention alone is counted, and a change of
-    the number of tokens between layers as pooling or repetition. Costs are multiply-adds of the
+    Runs the model once, in evaluation mode and without gradients. Layers are calls of neighborhood
+    attention from this package (modules, functions or `natten_mps.compat`), in the order in which
+    the model makes them. The receptive field is that of the middle token after each layer, in
+    tokens of the first layer. It accounts for attention only; a change in the number of tokens
+    between layers is treated as pooling or repetition. Costs are the multiply-adds of the
     products of queries with keys and of weights with values.
 
     Args:
-        model: any module that calls neighborhood attention over one number of axes.
+        model: any module whose neighborhood attention calls all have the same number of axes.
         inputs: what the model is called with: a tensor, a tuple of arguments, or a dict of them.
-        path: file to write the picture to, as PNG.
+        path: PNG file to write the picture to.
 
     Returns:
         `layers`, `figure`, and the table as `str(report)`.
@@ -253,17 +253,18 @@ def attention_map(
     is_causal: bool | Sequence[bool] = False,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of one query over the whole layout, mean over heads, found by the operations.
+    """Return the attention of one query over the whole layout, averaged over heads.
 
-    The values are unit vectors, one per row of the image, so that outputs are weights.
+    The operations themselves compute it: the values are one-hot vectors of the row, for one column
+    of the image at a time, so the outputs are the weights.
 
     Args:
         query: `[H, W, heads, dim]`.
         key: `[H, W, heads, dim]`.
         position: row and column of the query.
-        kernel_size: keys of a window; a window parameter is one value or one per axis.
-        dilation: distance between the keys of a window.
-        is_causal: whether a query sees no key after its own position.
+        kernel_size: window size in keys; window parameters take one value or one per axis.
+        dilation: step between neighboring keys of a window.
+        is_causal: if true, a query does not see keys after its own position.
         scale: factor of the logits; None: `dim ** -0.5`.
 
     Returns:
@@ -294,13 +295,13 @@ def attention_over_image(
     *,
     path: str | PathLike[str] | None = None,
 ) -> Any:
-    """A picture of an attention map over an image.
+    """Draw an attention map over an image.
 
     Args:
-        image: `[H, W]` or `[H, W, 3]`, whatever matplotlib draws.
+        image: `[H, W]` or `[H, W, 3]`, in any form that matplotlib can draw.
         attention: `[h, w]`, of any size.
         position: row and column of the query, in the map.
-        path: file to write the picture to, as PNG.
+        path: PNG file to write the picture to.
 
     Returns:
         A matplotlib figure.
@@ -324,11 +325,11 @@ def attention_over_image(
 
 
 def benchmark(report: dict[str, Any], *, path: str | PathLike[str] | None = None) -> Any:
-    """Bars of the times in a report of `python -m natten_mps.bench --json`.
+    """Draw the times in a report of `python -m natten_mps.bench --json` as bars.
 
     Args:
         report: the report, as read from JSON.
-        path: file to write the picture to, as PNG.
+        path: PNG file to write the picture to.
 
     Returns:
         A matplotlib figure.

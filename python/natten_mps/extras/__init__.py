@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Interfaces of single applications."""
+"""Interfaces for specific applications."""

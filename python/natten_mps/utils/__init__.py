@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parameters and window geometry; the names are those of natten-mps 0.3.3."""
+"""Parameters and window geometry, with the names of natten-mps 0.3.3."""
 
 from .params import (
     check_dilation_kernel_vs_input,

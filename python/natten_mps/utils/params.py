@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parameters of a window, given as one value or one per axis."""
+"""Normalizes window parameters, which are given as one value or one per axis."""
 
 import operator
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from .._types import Bools as Bools
 from .._types import Ints as Ints
 from .window import Window
 
-# Tuples, because the compiler of torch 2.6 knows no unions of types.
+# Tuples, because the compiler of torch 2.6 does not support unions of types.
 _PLAIN = (int, tuple, list)
 _TEXT = (str, bytes)
 
 
 def _plain(value: Any) -> Any:
-    """A number or array of numpy, or what stands for an integer, as Python's own."""
+    """Convert NumPy scalars and arrays, and objects that act as integers, to Python values."""
     if isinstance(value, _PLAIN):
         return value
     if hasattr(value, "tolist"):
@@ -27,7 +27,7 @@ def _plain(value: Any) -> Any:
 
 
 def normalize_tuple_param(value: Any, rank: int, name: str) -> tuple[Any, ...]:
-    """`value` as a tuple with one entry per axis.
+    """Return `value` as a tuple with one entry per axis.
 
     Accepts an integer or bool, or a sequence of `rank` of them; integers must be positive.
     """
@@ -56,7 +56,7 @@ def _wanted(name: str, rank: int) -> str:
 
 
 def normalize_positive(value: Any, rank: int, name: str) -> tuple[int, ...]:
-    """`value` as a tuple of positive integers, one per axis."""
+    """Return `value` as a tuple of positive integers, one per axis."""
     values = normalize_tuple_param(value, rank, name)
     if isinstance(values[0], bool):
         raise ValueError(f"{name} must contain integers, not bools.")
@@ -64,12 +64,12 @@ def normalize_positive(value: Any, rank: int, name: str) -> tuple[int, ...]:
 
 
 def normalize_kernel_size(kernel_size: Any, rank: int) -> tuple[int, ...]:
-    """`kernel_size` as a tuple of positive integers, one per axis."""
+    """Return `kernel_size` as a tuple of positive integers, one per axis."""
     return normalize_positive(kernel_size, rank, "kernel_size")
 
 
 def normalize_offset(value: Any, rank: int, name: str) -> tuple[int, ...]:
-    """`value` as a tuple of integers from 0 on, one per axis, which a compiler may not know."""
+    """Return `value` as a tuple of nonnegative, possibly symbolic integers, one per axis."""
     given, value = value, _plain(value)
     entries = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
     for entry in entries:
@@ -86,7 +86,7 @@ def normalize_offset(value: Any, rank: int, name: str) -> tuple[int, ...]:
 
 
 def normalize_causal(is_causal: Any, rank: int) -> tuple[bool, ...]:
-    """`is_causal` as a tuple of bools, one per axis; 0 and 1 stand for False and True."""
+    """Return `is_causal` as a tuple of bools, one per axis; 0 and 1 stand for False and True."""
     given, is_causal = is_causal, _plain(is_causal)
     if isinstance(is_causal, Sequence) and not isinstance(is_causal, _TEXT):
         flags = tuple(_plain(v) for v in is_causal)
@@ -149,10 +149,10 @@ def make_window(
     window_stride: Any = 1,
     short_steps: bool = False,
 ) -> Window:
-    """The window of natten_mps's own functions; None stands for 1, or for not causal.
+    """Make the window for natten_mps's own functions; None means 1, or not causal.
 
-    Their `stride` is our query_step, their window_stride our stride, and masked slots of their
-    split operations lead. `short_steps`: whether a query_step must not exceed the window.
+    Their `stride` is our query_step and their window_stride our stride; in their split operations
+    masked slots come first. `short_steps`: whether query_step must not exceed the window.
     """
     rules = (rank, kernel_size, dilation, query_step, window_stride, is_causal, short_steps)
     plain = (
@@ -161,7 +161,7 @@ def make_window(
         and type(query_step) is int
         and type(window_stride) is int
         and type(is_causal) is bool
-    )  # True == 1 would find the other's entry
+    )  # True == 1 would otherwise find the entry of the other
     if torch.compiler.is_compiling() or not (plain or _are_plain(rules)):
         return _window(*rules)
     return _remembered_window(*rules)

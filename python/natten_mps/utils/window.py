@@ -10,8 +10,8 @@ Index = TypeVar("Index", int, Tensor)
 
 
 class Ranges(NamedTuple):
-    """Which part of every axis the tensors hold. Positions are those of the whole axis, and so are
-    windows, dilation groups, masks and strides; how many are held is said by the tensors."""
+    """The part of every axis that the tensors hold. Positions, windows, dilation groups, masks and
+    strides refer to the whole axis; the shapes of the tensors say how many positions are held."""
 
     query: tuple[int, ...]  # position of the first query, a multiple of query_step
     key: tuple[int, ...]  # position of the first key
@@ -24,10 +24,10 @@ class Window(NamedTuple):
 
     kernel: tuple[int, ...]
     dilation: tuple[int, ...]
-    stride: tuple[int, ...]  # of generalized neighborhood attention: queries sharing a window
+    stride: tuple[int, ...]  # queries that share a window, as in generalized neighborhood attention
     query_step: tuple[int, ...]  # only every query_step-th query is computed
     causal: tuple[bool, ...]
-    mask_first: bool = False  # causal slots: masked ones lead (natten-mps) or trail (NATTEN 0.17)
+    mask_first: bool = False  # whether masked slots come first (natten-mps) or last (NATTEN 0.17)
     ranges: Ranges | None = None  # None: the tensors hold whole axes
 
 
@@ -46,11 +46,11 @@ def extent(window: Window, axis: int, length: int, position: int) -> tuple[int, 
 
 
 def keys_of(window: Window, axis: int, length: int, first: int, count: int) -> range:
-    """The smallest interval with every key that the queries of a range see, as
-    natten_mps_window_range gives it.
+    """The smallest interval that contains every key seen by the queries of a range, as returned by
+    natten_mps_window_range.
 
-    Along a dilation group both ends of a window rise with the query, so that the first and last
-    query of each group tell. With a query_step those between the computed ones count as well.
+    Within a dilation group both ends of the window increase with the query, so the first and last
+    query of each group suffice. With a query_step, the queries in between count as well.
     """
     step, dilation = window.query_step[axis], window.dilation[axis]
     last = first + (count - 1) // step * step
@@ -65,7 +65,7 @@ def keys_of(window: Window, axis: int, length: int, first: int, count: int) -> r
 def _start_and_size(
     index: Index, length: int, kernel_size: int, dilation: int
 ) -> tuple[Index, Index, Index]:
-    """First position of a window in its dilation group, and position and residue of the query."""
+    """First position of a window in its dilation group, and the query's position and residue."""
     residue, position = index % dilation, index // dilation
     last = (length - residue + dilation - 1) // dilation - kernel_size
     start = position - kernel_size // 2
@@ -75,18 +75,18 @@ def _start_and_size(
 
 
 def get_window_start(index: int, length: int, kernel_size: int, dilation: int = 1) -> int:
-    """Index of the first key that the query at `index` sees along an axis, not causal."""
+    """Index of the first key that the query at `index` sees along a non-causal axis."""
     start, _, residue = _start_and_size(index, length, kernel_size, dilation)
     return residue + start * dilation
 
 
 def get_window_end(index: int, length: int, kernel_size: int, dilation: int = 1) -> int:
-    """Index of the last key that the query at `index` sees, itself included."""
+    """Index of the last key that the query at `index` sees (inclusive)."""
     return get_window_start(index, length, kernel_size, dilation) + (kernel_size - 1) * dilation
 
 
 def get_pb_start(index: int, length: int, kernel_size: int, dilation: int = 1) -> int:
-    """Index into the relative position bias of the first key that the query at `index` sees."""
+    """Index into the relative position bias for the first key that the query at `index` sees."""
     start, position, _ = _start_and_size(index, length, kernel_size, dilation)
     return start - position + kernel_size - 1
 
@@ -94,7 +94,7 @@ def get_pb_start(index: int, length: int, kernel_size: int, dilation: int = 1) -
 def get_window_start_vectorized(
     indices: Tensor, length: int, kernel_size: int, dilation: int = 1
 ) -> Tensor:
-    """get_window_start of each index."""
+    """get_window_start for each index."""
     start, _, residue = _start_and_size(indices, length, kernel_size, dilation)
     return residue + start * dilation
 
@@ -102,7 +102,7 @@ def get_window_start_vectorized(
 def get_window_end_vectorized(
     indices: Tensor, length: int, kernel_size: int, dilation: int = 1
 ) -> Tensor:
-    """get_window_end of each index."""
+    """get_window_end for each index."""
     first = get_window_start_vectorized(indices, length, kernel_size, dilation)
     return first + (kernel_size - 1) * dilation
 
@@ -110,6 +110,6 @@ def get_window_end_vectorized(
 def get_pb_start_vectorized(
     indices: Tensor, length: int, kernel_size: int, dilation: int = 1
 ) -> Tensor:
-    """get_pb_start of each index."""
+    """get_pb_start for each index."""
     start, position, _ = _start_and_size(indices, length, kernel_size, dilation)
     return start - position + kernel_size - 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Split attention with a relative position bias, as the all-in-one music model calls it.
 
-Tensors are heads-last, `[B, *S, H, D]`. Windows are not causal; kernel_size and dilation are one
-value or one per axis. All dtypes, all backends, with gradients.
+Tensors are heads-last, `[B, *S, H, D]`. Windows are not causal; kernel_size and dilation take one
+value or one per axis. All dtypes and backends are supported, with gradients.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The calls of natten-mps 0.3.3's extras that run on the GPU or return None.
+"""Functions of natten-mps 0.3.3's extras that compute on MPS tensors and return None for others.
 
 Tensors are heads-first: query, key and value `[B, H, *S, D]`, attn `[B, H, *S, K**rank]`, rpb
 `[H, 2K-1]` or `[H, 2K-1, 2K-1]`.

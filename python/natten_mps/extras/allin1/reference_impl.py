@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Windows and places in the bias, in the form that natten-mps 0.3.3's extras have them.
+"""Window bounds and bias indices with the signatures of natten-mps 0.3.3's extras.
 
-`neighborhood_size` is `kernel_size // 2` and follows from it; see :mod:`natten_mps.utils.window`.
+`neighborhood_size` is `kernel_size // 2` and ignored; see :mod:`natten_mps.utils.window`.
 """
 
 from ...utils import window
@@ -15,12 +15,12 @@ def get_window_start(
 
 
 def get_window_end(start_index: int, length: int, kernel_size: int, dilation: int) -> int:
-    """Where the window that starts at `start_index` ends, the first index outside it."""
+    """Index just after the window that starts at `start_index`, clipped to `length`."""
     return min(length, start_index + kernel_size * dilation)
 
 
 def get_pb_start(
     index: int, length: int, kernel_size: int, neighborhood_size: int, dilation: int
 ) -> int:
-    """Index into the bias of the first key that the query at `index` sees."""
+    """Index into the bias for the first key that the query at `index` sees."""
     return window.get_pb_start(index, length, kernel_size, dilation)
