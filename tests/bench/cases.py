@@ -28,7 +28,7 @@ class Case:
 
     @property
     def forward_flops(self) -> float:
-        """Useful floating-point operations, masked slots of causal windows included."""
+        """Useful floating-point operations, including masked slots of causal windows."""
         tokens = self.batch * prod(self.size)
         return 4.0 * tokens * self.heads * self.kernel_size ** len(self.size) * self.dim
 

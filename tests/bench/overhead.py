@@ -68,7 +68,7 @@ def calls() -> dict[str, Callable[[], object]]:
 
 
 def generation(version: str) -> Callable[..., object] | None:
-    """na1d as a program written for a version of NATTEN calls it; None where there is none."""
+    """na1d as a program for a version of NATTEN calls it; None if the version lacks it."""
     from natten_mps import compat
 
     try:

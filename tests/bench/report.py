@@ -102,7 +102,7 @@ README_ROWS = (
 
 
 def figure(ms: float) -> str:
-    """Return three digits, or all of a number of four or more."""
+    """Return three significant digits, or all digits of a number that has four or more."""
     return f"{float(f'{ms:.3g}'):.0f}" if ms >= 1000 else f"{ms:.3g}"
 
 
@@ -139,7 +139,7 @@ PAIRS = (
 
 
 def findings(report: Report) -> list[str]:
-    """Return what the table's rows say about one another."""
+    """Return conclusions from comparing rows of the table."""
     lines = []
     by_name = {(r["case"], r["backward"]): r["least_ms"]["native"] for r in report["results"]}
     for case, base, what in PAIRS:

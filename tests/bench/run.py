@@ -93,7 +93,7 @@ def start(options: argparse.Namespace) -> list[Contender]:
 
 
 def wants(contender: Contender, case: Case, backward: bool) -> bool:
-    """Say whether a contender takes part: the slow and the special ones run the six rows only."""
+    """Return whether a contender takes part: slow and special ones run only the six rows."""
     if contender.name in ("native", "pure", ONE_THREAD):
         return True
     if contender.name == "flex_attention" and backward:

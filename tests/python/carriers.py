@@ -97,7 +97,7 @@ def functions():
 
 
 class Named(torch.Tensor):
-    """A subclass that changes nothing."""
+    """A subclass that behaves as a plain tensor."""
 
 
 class Seen(TorchFunctionMode):
@@ -122,7 +122,7 @@ def _recorded(call, x, grad=False):
 
 
 def _negative(x):
-    """A view of which torch knows that its sign is to be changed."""
+    """A view whose negation torch has recorded and not yet computed."""
     return torch.complex(torch.zeros_like(x), -x).conj().imag
 
 
@@ -160,7 +160,7 @@ def _quantized(x):
 
 
 def _unaligned(x):
-    """What lies between the addresses of its elements, as parts of a file may."""
+    """A tensor at an address that is not aligned to its elements, as in part of a file."""
     raw = bytearray(1 + 4 * x.numel())
     raw[1:] = x.numpy().tobytes()
     return torch.frombuffer(raw, dtype=torch.float32, offset=1).view(x.shape)

@@ -19,7 +19,7 @@ def _same_start():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call():
-    """Where NATTEN_BACKEND makes the GPU the default, a test in float64 has nothing to test."""
+    """Skips float64 tests if NATTEN_BACKEND makes Metal the default, which lacks this type."""
     default = choice.choice
     try:
         return (yield)
@@ -31,7 +31,7 @@ def pytest_pyfunc_call():
 
 @pytest.fixture
 def poison(monkeypatch):
-    """Makes uninitialised tensors NaN, so that what is not written is seen."""
+    """Fills uninitialized tensors with NaN, so that elements that are not written are noticed."""
 
     def poisoned(make):
         def filled(*arguments, **options):

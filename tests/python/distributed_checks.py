@@ -36,13 +36,13 @@ _groups = {}
 
 
 def make_groups(rank, sizes):
-    """Groups of the first processes, which all processes have to make."""
+    """Groups of the first processes; all processes must create them."""
     for size in sizes:
         _groups[size] = dist.new_group(list(range(size)))
 
 
 class Counted(TorchDispatchMode):
-    """Counts what leaves this process in exchanges."""
+    """Counts what this process sends in exchanges."""
 
     def __init__(self, rank):
         super().__init__()
@@ -150,7 +150,7 @@ def local_tensors(rank, problem, grid):
 
 @cache
 def mesh_of(shape):
-    """All processes have to call, also those outside it."""
+    """All processes must call this, including those outside the group."""
     ranks = torch.arange(prod(shape)).reshape(shape)
     names = tuple(f"dim{i}" for i in range(len(shape)))
     return DeviceMesh("cpu", ranks, mesh_dim_names=names)
@@ -187,7 +187,7 @@ def dtensors(rank, problem, shape, cuts):
 
 
 def modules(rank, options, places, shape):
-    """A module and its input, distributed and not otherwise changed."""
+    """A module and its input, distributed but otherwise unchanged."""
     mesh = mesh_of(tuple(shape))
     if rank >= prod(shape):
         return
@@ -237,7 +237,7 @@ def tensor_parallel(rank, kv_heads):
 
 
 class Shapes(TorchDispatchMode):
-    """Notes how many heads each attention has."""
+    """Records how many heads each attention has."""
 
     heads = None
 
@@ -281,7 +281,7 @@ def gradients_of_gradients(rank):
 
 
 def same_every_time(rank):
-    """Gradients bit by bit, while processes are late in turn."""
+    """Gradients are equal bit for bit while one process after another is delayed."""
     torch.manual_seed(4)
     group = _groups[4]
     if rank >= 4:
@@ -302,7 +302,7 @@ def same_every_time(rank):
 
 
 def compiled(rank, dtensors):
-    """One graph, which gives what eager calls give, forward and backward."""
+    """Compiles to one graph with the results of eager calls, forward and backward."""
     mesh = mesh_of((2,))
     if rank >= 2:
         return
@@ -373,7 +373,7 @@ def data_parallel(rank, kind):
 
 
 def late(rank, seconds):
-    """A process that comes too late, or not at all. Gives the error that the others get."""
+    """A process that comes too late, or not at all. Returns the error that the others get."""
     if rank == 1:
         if seconds is None:
             os._exit(1)

@@ -105,7 +105,7 @@ def tolerance(op, dtype, direction):
 
 
 def call(op, inputs, options):
-    """The outputs as a tuple."""
+    """The outputs of the operation as a tuple."""
     result = getattr(ops, op)(**inputs, **options)
     return result if isinstance(result, tuple) else (result,)
 
@@ -125,7 +125,7 @@ def run(problem, op, inputs, name, seed=1):
 
 
 def assert_near(got, want, bound, what):
-    """Errors are bounded by a part of the array's largest value, or of 1; infinities are equal."""
+    """Errors are at most a fraction of the largest value, or of 1; infinities are equal."""
     assert got.shape == want.shape, what
     assert got.dtype == want.dtype, what
     got, want = got.double(), want.double()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several processes of torch.distributed, started once and asked many times."""
+"""Several processes of torch.distributed, started once and used for many calls."""
 
 import importlib
 import multiprocessing

@@ -62,7 +62,7 @@ def test_a_version_that_is_none():
 
 
 def test_import_metadata_and_submodules(installed_natten):
-    """All at once, since a process costs seconds. An installed natten is shadowed."""
+    """Many checks in one process, since each takes seconds. An installed natten is shadowed."""
     program = """
         import importlib.metadata, importlib.util, pickle, sys
         from natten_mps.compat import activate

@@ -138,7 +138,7 @@ def answers():
 
 @pytest.mark.parametrize("row", range(len(ROWS)))
 def test_one_release(answers, row):
-    """What is not there says so; older call forms work; 0.17.0 to 0.17.5 have a tuner."""
+    """Missing names raise an error; older call forms work; 0.17.0 to 0.17.5 have a tuner."""
     assert re.match(ROWS[row][2], answers[row]), answers[row]
 
 
@@ -161,7 +161,7 @@ def test_arguments_go_over_by_name():
 
 
 def test_libnatten_is_this_package_s_library(monkeypatch, tmp_path):
-    """Programs refuse to start, or take a slow path of their own, where it is False."""
+    """If it is False, programs refuse to start, or take their own slow path."""
     assert for_version("0.20.1").HAS_LIBNATTEN is True
     assert for_version("0.21.7").HAS_LIBNATTEN is True
     monkeypatch.setenv("NATTEN_MPS_LIBRARY", str(tmp_path / "missing.so"))
@@ -193,7 +193,7 @@ def test_literal_path(version):
     ],
 )
 def test_where_021_logs(pipe, kind, tmp_path, monkeypatch):
-    """A path that cannot be written silences the logger, and breaks no program."""
+    """A path that cannot be written turns the logger off and raises no error."""
     monkeypatch.delenv("NATTEN_LOG_PIPE", raising=False)
     if pipe is not None:
         path = str(tmp_path / pipe) if pipe.endswith("log") else pipe

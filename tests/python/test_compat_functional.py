@@ -114,7 +114,7 @@ def test_additional_attention_017():
 @pytest.mark.parametrize("extra", [0, 3])
 @pytest.mark.parametrize("batches", [(), (2, 1)], ids=["single", "batched"])
 def test_nested_tensors(version, extra, batches):
-    """Upstream's samples are batches of their own, [B, H, L, D]."""
+    """In upstream, each nested sample is itself a batch, [B, H, L, D]."""
     shapes = [(*batches[i : i + 1], 2, length) for i, length in enumerate((9, 6))]
     samples = [rand(*shape, 4) for shape in shapes]
     tokens = [rand(*shape[:-1], extra, 4) if extra else None for shape in shapes]
@@ -236,7 +236,7 @@ def test_transformers_transposed_layout(version, heads):
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("dilation", [None, (1, 2)])
 def test_token_permutation_020(flip, dilation):
-    """Orders that 0.20.1 gave for these inputs."""
+    """The orders that 0.20.1 returned for these inputs."""
     tokens = v020.token_permute
     x = torch.arange(24.0).reshape(1, 4, 6, 1, 1)
     padded, amounts = tokens.maybe_pad(x, (2, 2), dilation)
@@ -263,7 +263,7 @@ def switches_017():
 
 
 def test_autotuner_under_torch_s_deterministic_mode(switches_017, caplog):
-    """It warns and stays as it is; NATTEN's own mode refuses, and only turning it on."""
+    """It warns and changes nothing; NATTEN's own mode refuses, but only when turned on."""
     torch.use_deterministic_algorithms(True)
     logging.getLogger("natten.context").propagate = True
     switches_017.use_autotuner(True)
@@ -359,7 +359,7 @@ def test_packed_sequences_compile_in_full():
 
 
 def _own_calls(call):
-    """Calls of this package's Python functions, once everything about a shape is known."""
+    """Counts calls of this package's Python functions once everything about a shape is cached."""
     call()
     seen = []
 
@@ -392,7 +392,7 @@ def test_what_a_call_costs_in_calls(what):
 
 
 def test_remembered_windows_tell_types_apart():
-    """True == 1, but only one of them is a number of keys, and the other a causal axis."""
+    """True == 1, but 1 is a number of keys and True marks a causal axis."""
     v021.na1d(*(rand(1, 6, 1, 4),) * 3, (3,), is_causal=(True,))
     for arguments in ({"is_causal": (1,)}, {"is_causal": (True,), "stride": 1.0}):
         with pytest.raises(ValueError, match="Invalid value"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a program may ask of `natten` as a module and as a distribution before it uses it."""
+"""What a program may check about the module and distribution `natten` before it uses it."""
 
 import textwrap
 

@@ -91,7 +91,7 @@ def environment(tmp_path_factory):
 
 
 def said(environment, *command):
-    """Output of a program of the environment; offline, whatever it wants from an index."""
+    """Output of a program of the environment, which runs without access to an index."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "UV_", "PYTHON"))}
     variables |= {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "VIRTUAL_ENV": str(environment)}
     program = environment / "bin" / command[0]

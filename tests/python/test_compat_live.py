@@ -316,7 +316,7 @@ else:
 
 @pytest.mark.parametrize("saver", [True, False])
 def test_pickled_models(tmp_path, saver):
-    """Saved whole by one and loaded by the other, each alone in its process."""
+    """Models saved whole by one and loaded by the other, each in a process without the other."""
     require_upstream()
     commands = {
         True: (["-c", PICKLED], str(UPSTREAM)),
@@ -332,7 +332,7 @@ def test_pickled_models(tmp_path, saver):
 
 @pytest.mark.parametrize("flip", [True, False])
 def test_token_permutation(tmp_path, flip):
-    """Orders that 0.21.7 gave for these inputs."""
+    """The orders that 0.21.7 returned for these inputs."""
     from natten_mps.compat.v021.token_permute import (
         token_permute_operation,
         token_unpermute_operation,

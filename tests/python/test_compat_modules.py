@@ -78,7 +78,7 @@ def test_other_types(layer_and_input, dtype):
     "ignore::torch.jit.TracerWarning", "ignore:.*torch.jit:DeprecationWarning"
 )
 def test_recorded_traces_compute_the_same(layer_and_input):
-    """Up to 0.17 a trace has two functions of upstream's names, one after the other."""
+    """Up to 0.17, a trace has two functions with upstream's names, one after the other."""
     layer, x = layer_and_input
     with torch.no_grad():
         recorded = torch.jit.trace(layer, (x,), check_trace=False)

@@ -48,7 +48,7 @@ def pickles(tmp_path_factory):
 
 @pytest.fixture
 def only_upstream(tmp_path, monkeypatch):
-    """A place with the modules of every upstream that have layers."""
+    """A folder with the modules of every upstream release that define layers."""
     package = tmp_path / "natten"
     package.mkdir()
     for module in ("__init__", "natten2d", "na2d", "modules"):
@@ -77,7 +77,7 @@ def test_saved_under_a_generation_s_path(tmp_path, only_upstream):
 
 @pytest.mark.parametrize("version", ["0.14.6", "0.15.1", "0.17.5", "0.20.1", "0.21.7"])
 def test_copies_stay_here(version):
-    """Copies, and pickles of subclasses and of classes themselves, are as for any layer."""
+    """Copies work, and pickles of subclasses and of the classes, as for any layer."""
     layer = for_version(version).NeighborhoodAttention2D(8, 2, 3)
     x = torch.randn(1, 5, 5, 8)
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):

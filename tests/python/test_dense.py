@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Attention of tiny problems as compilers see it, against `pure`."""
+"""Attention over few tokens, as compiled programs compute it, against `pure`."""
 
 import dataclasses
 

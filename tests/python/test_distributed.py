@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Problems cut over processes against the whole ones."""
+"""Problems divided over processes, against the whole problems."""
 
 from math import prod
 
@@ -25,7 +25,7 @@ def processes():
 
 @st.composite
 def problems(draw):
-    """A problem, the sizes of a mesh, and which axis each of its dimensions cuts."""
+    """A problem, the sizes of a mesh, and the axis that each dimension of the mesh divides."""
     rank = draw(st.integers(1, 3))
     axes = range(rank)
     kernel = [draw(st.integers(1, 5)) for _ in axes]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # ruff: noqa: E501 - the table has one row per line: trigger and message
-"""What is refused, in the words of natten-mps 0.3.3, and what it did not notice."""
+"""Bad input is refused with the messages of 0.3.3, including what 0.3.3 did not notice."""
 
 import re
 

@@ -23,7 +23,7 @@ PRELUDE = """
 
 
 def start(code):
-    """A process of its own with two threads and a result to compare with."""
+    """A separate process with two threads and a result to compare with."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PRELUDE) + textwrap.dedent(code)],
         env={**os.environ, "NATTEN_BACKEND": "native", "OMP_NUM_THREADS": "1"},
@@ -34,7 +34,7 @@ def start(code):
 
 
 def finished(code):
-    """What the process prints; it has to end by itself and in order."""
+    """What the process prints; it must exit by itself and without an error."""
     process = start(code)
     out, error = process.communicate(timeout=120)
     assert process.returncode == 0, error[-3000:]
@@ -107,7 +107,7 @@ def test_a_process_that_is_forked_and_executed_while_threads_compute():
 
 
 def test_a_storm_of_signals():
-    """Python's handlers run between runs, and results are what they are without signals."""
+    """Python's handlers run between runs, and results are the same as without signals."""
     out = finished("""
         fired = 0
         def count(*_):

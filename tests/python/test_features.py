@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Each row of README's table of features, first column, is so."""
+"""Each row of README's table of features is true of this package (first column)."""
 
 import re
 from pathlib import Path

@@ -33,7 +33,7 @@ class Kernel(Sequence):
 
 
 class Index:
-    """An integer of somebody else's."""
+    """An integer type of another package."""
 
     def __index__(self):
         return 3
@@ -125,7 +125,7 @@ def test_channels_first_is_recognised():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", ["auto", "pure"])
 def test_window_stride(rank, causal, name):
-    """Beside the generation of NATTEN whose stride it is, and through all functions."""
+    """Compared with the NATTEN generation that has this stride, through all functions."""
     lengths, kernel, step = (9, 8, 7)[:rank], (5, 4, 3)[:rank], (2, 3, 1)[:rank]
     x = torch.randn(2, *lengths, 2, 8)
     new = importlib.import_module("natten_mps.compat.v021.functional")

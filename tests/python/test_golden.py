@@ -57,7 +57,7 @@ def _tensors(version, case):
 
 
 class _Leaves(dict):
-    """The recorded inputs of a case, those with a recorded gradient requiring one."""
+    """The recorded inputs of a case; those with a recorded gradient require one."""
 
     def __init__(self, recorded):
         super().__init__()

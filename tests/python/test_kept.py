@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `pure` keeps between calls is bounded by its bytes."""
+"""The tables that `pure` caches between calls are limited by their size in bytes."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_what_is_too_large_drives_nothing_out():
 
 
 def test_tables_of_many_sizes_do_not_add_up():
-    """32 sizes took 622 MiB when they were counted instead of weighed."""
+    """When the limit counted tables and not bytes, 32 sizes took 622 MiB."""
     with nm.use_backend("pure"):
         for side in range(60, 76):
             x = torch.zeros(1, side, side, 1, 1)
@@ -51,7 +51,7 @@ def test_tables_of_many_sizes_do_not_add_up():
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_table_is_that_of_its_window(causal):
-    """The second call of each finds its own table again, not another's."""
+    """The second call of each finds its own table, not that of another."""
     x = torch.randn(1, 12, 1, 4)
     with nm.use_backend("pure"):
         rules = [{"dilation": d, "window_stride": s} for d in (1, 2) for s in (1, 2)]

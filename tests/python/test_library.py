@@ -22,7 +22,7 @@ from natten_mps.version import __version__
 
 
 def python(code, **environment):
-    """Run code in a process of its own that has imported what tests need; its output."""
+    """Run code in a separate process that has imported what tests need; return its output."""
     done = subprocess.run(
         [sys.executable, "-c", "import natten_mps as nm, os, sys\n" + textwrap.dedent(code)],
         env={**os.environ, **environment},
@@ -37,7 +37,7 @@ def python(code, **environment):
 
 @pytest.fixture(autouse=True)
 def _default_backend(monkeypatch):
-    """What is tested here is the library on host memory, also where the GPU is the default."""
+    """These tests use the library on host memory, even if the GPU is the default."""
     monkeypatch.delenv("NATTEN_BACKEND", raising=False)
     monkeypatch.setattr(backend, "choice", "auto")
 

@@ -31,7 +31,7 @@ except nm.LibraryError as error:
 
 
 def ask(code=ASK, command=(), **environment):
-    """Lines that a process of its own prints; it has to end by itself and in order."""
+    """Lines that a separate process prints; it must exit by itself and without an error."""
     environment = {"NATTEN_BACKEND": "", "OMP_NUM_THREADS": "1", **environment}
     done = subprocess.run(
         [*command, sys.executable, "-c", textwrap.dedent(code)],

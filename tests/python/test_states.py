@@ -136,7 +136,7 @@ class Program(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(os, "fork"))
     @rule(what=problems)
     def fork(self, what):
-        """A child computes by `pure`, since Go's threads do not survive, and ends."""
+        """A child computes with `pure`, since Go's threads do not survive, and exits."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 and later: of fork() with threads
             child = os.fork()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Tokens one by one, and in parts, against the whole sequence."""
+"""Tokens one at a time, and in parts, against the whole sequence."""
 
 import random
 
@@ -126,7 +126,7 @@ def test_a_stream_that_begins_anew_forgets():
 
 
 def test_beams():
-    """Each beam's output is that of its own history, alone."""
+    """Each beam's output is that of its own history alone."""
     cache, draw = Cache(2), random.Random(3)
     histories = [[], [], []]
     for t in range(25):

@@ -24,7 +24,7 @@ def _stored(order):
 
 
 def _chunk(dense):
-    """A third of the channels of what a projection gives."""
+    """A third of the channels of a projection's output."""
     return torch.stack([dense] * 3, -3).unbind(-3)[1]
 
 
@@ -71,7 +71,7 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
 def problem(op, layout, dtype):
-    """Tensors of an operation, and its arguments that are no tensors."""
+    """The tensors of an operation, and its other arguments."""
     kernel = (KERNEL, 1) if layout == "width 1" else (KERNEL, KERNEL)
     shape = (*SHAPE[:2], 1, *SHAPE[3:]) if layout == "width 1" else SHAPE
     make = LAYOUTS[layout]
@@ -100,7 +100,7 @@ def described(tensors):
 
 
 def both(function, tensors, *rest):
-    """What the function gives on the tensors, and what fake ones promise."""
+    """The function's results on the tensors, and the results that fake tensors predict."""
     real = function(*tensors, *rest)
     with FakeTensorMode() as mode:
         faked = [None if t is None else mode.from_tensor(t) for t in tensors]

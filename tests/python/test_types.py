@@ -96,7 +96,7 @@ def parameters(function):
     ],
 )
 def test_protocols_have_the_signatures_of_the_functions(protocol, names):
-    """The last overload takes any flag, so that it is the function's own signature."""
+    """The last overload takes any flag, so it is the signature of the function itself."""
     written = inspect.getsource(protocol).rsplit("@overload", 1)[1]
     scope = {}
     exec(
@@ -108,7 +108,7 @@ def test_protocols_have_the_signatures_of_the_functions(protocol, names):
 
 
 def test_every_public_name_is_typed_at_the_root():
-    """What the module gives on demand stands in its imports for type checkers."""
+    """Names that the module loads lazily are in its imports for type checkers."""
     text = inspect.getsource(nm)
     typed = {n for n in dir(nm) if f"import {n} as {n}" in text}
     assert typed == set(dir(nm))

@@ -19,7 +19,7 @@ UNCHANGING = (type, int, float, str, bytes, bool, type(None), torch.dtype, torch
 
 
 def changeable(key):
-    """Parts of a key that somebody could change after it was made."""
+    """Parts of a key that could be changed after the key was made."""
     if isinstance(key, tuple):
         return [part for entry in key for part in changeable(entry)]
     return [] if isinstance(key, UNCHANGING) else [key]

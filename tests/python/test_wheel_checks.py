@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The checks of a Mach-O file that tests/packages makes itself, on a small signed file."""
+"""The checks of Mach-O files in tests/packages, on a small signed file."""
 
 import hashlib
 import struct
@@ -49,7 +49,7 @@ def _directory(code, *, flags=macho.ADHOC, text=TEXT_SIZE, limit=None):
 
 
 def _file(**changes):
-    """A file with a __TEXT segment and a signature of its own hashes."""
+    """A file with a __TEXT segment and a signature with the hashes of its pages."""
     commands = _segment("__TEXT", 0, TEXT_SIZE)
     size = 12 + 8 + len(_directory(bytes(CODE_SIZE)))
     commands += struct.pack("<IIII", macho.LC_CODE_SIGNATURE, 16, CODE_SIZE, size)

@@ -23,7 +23,7 @@ def jobs():
 
 
 def commands(job):
-    """Each command of a job, without the words that only say as whom it runs."""
+    """Each command of a job, without prefixes that only choose the user who runs it."""
     for step in job["steps"]:
         for line in step.get("run", "").splitlines():
             plain = re.sub(r'^sudo( -E env "PATH=\$PATH")? ', "", line.strip())

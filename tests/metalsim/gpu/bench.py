@@ -41,7 +41,7 @@ class Memory:
         self.pointers: dict[str, C.c_uint64] = {}
 
     def get(self, name: str, size: int) -> C.c_uint64:
-        """Memory of that name, made and filled with random numbers at first."""
+        """The memory with this name, created and filled with random numbers at first use."""
         if name not in self.pointers:
             pointer = C.c_uint64()
             check(cuda.cuMemAlloc_v2(C.byref(pointer), C.c_size_t(max(size, 16))), "alloc")
@@ -69,7 +69,7 @@ class Memory:
         return out.astype(np.float32)
 
     def free(self) -> None:
-        """Give everything back."""
+        """Free all memory."""
         for pointer in self.pointers.values():
             cuda.cuMemFree_v2(pointer)
         self.pointers.clear()
@@ -145,7 +145,7 @@ class Run:
             )
 
     def free(self) -> None:
-        """Give the constants back."""
+        """Free the constants."""
         for pointer in self.constants:
             cuda.cuMemFree_v2(pointer)
 

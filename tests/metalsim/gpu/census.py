@@ -68,12 +68,12 @@ class Loop(NamedTuple):
 
     @property
     def cycles(self) -> float:
-        """Core cycles a lane."""
+        """Core cycles per lane."""
         return sum(n * RATE.get(k, 1 / 128) for k, n in self.counts.items() if k not in NO_ALU)
 
 
 def hot_loop(ptx: Path) -> Loop:
-    """The innermost loop round the block with the most multiply-adds; of equal ones the longest."""
+    """The innermost loop around the block with the most multiply-adds; the longest of equals."""
     labels: dict[str, int] = {}
     blocks: list[list[str]] = [[]]
     branches: list[tuple[int, str]] = []

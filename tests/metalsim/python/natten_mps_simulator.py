@@ -176,7 +176,7 @@ class PrivateTensor:
         library().metalsim_stream_write(0, self._handle, 0, self._values.data_ptr(), self._bytes)
 
     def free(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         library().metalsim_free(self._handle)
 
     def read(self) -> Tensor:
