@@ -48,7 +48,7 @@ class Stream:
     def __init__(self) -> None:
         self._window: Window | None = None
         self._kept: tuple[Tensor, Tensor] | None = None  # key and value, [B, room, *S, heads, dim]
-        self._end = 0  # of the tokens written to them
+        self._end = 0  # index after the last token written to them
         self._ages: list[int] = []
         self._delay: list[int] | int = 0
 

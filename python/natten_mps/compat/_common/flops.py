@@ -41,7 +41,7 @@ av_1d_flop = av_2d_flop = av_3d_flop = av_flop
 
 
 def _weights(inputs: Sequence[Any]) -> int:
-    """Number of weights of a fused operation [B, axes..., H, D], whose kernel size is no tensor."""
+    """Number of weights of a fused operation [B, axes..., H, D]. Kernel size is not a tensor."""
     kernel = next(a for a in inputs[0].uses()[0].user.scalar_args() if isinstance(a, tuple))
     return math.prod(_sizes(inputs[0])[:-1]) * math.prod(kernel)
 
