@@ -44,7 +44,7 @@ func (o Op) UsesValue() bool { return o.Fused() || o >= AVForward }
 // natten_mps_memory.
 type Memory int32
 
-// Memories.
+// Values of Memory.
 const (
 	Host Memory = iota
 	Metal

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Which queries or keys per lane group works on, and what they see.
+// Which queries or keys a lane group works on, and what they see.
 #pragma once
 #include "na_load.h"
 #include "na_range.h"

@@ -12,8 +12,8 @@ import (
 )
 
 // VerifyVariable selects when kernels are checked: "off", "first" (at first use, the
-// default) or "always". Here "always" means the same as "first"; a caller that
-// compares every call does so itself.
+// default) or "always". Here "always" means the same as "first"; the Python package
+// compares every call itself.
 const VerifyVariable = "NATTEN_MPS_VERIFY"
 
 // checker compares kernels with the reference on small problems before their first

@@ -84,7 +84,7 @@ func (r *runner) layoutOf(b *core.Buffers) layout {
 	if r.layout != nil {
 		return *r.layout
 	}
-	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // or lse_delta, in scratch
+	l := layout{vec: 8, wide: r.wide || r.problem.Outputs()*r.problem.Heads > math.MaxInt32} // offsets in lse_delta count, too
 	for i := range r.tensors {
 		c := &r.tensors[i]
 		t := &b.Tensors[c.role]

@@ -143,7 +143,7 @@ func (d *design) share(p *core.Problem, c *lanes) {
 		return // split operations have lane groups on one line
 	}
 	if p.Rank == 1 && d.lanes < 8 {
-		d.reuse[1] = min(c.reuse, 2) // 64-byte rows with a distance of 4 are too far apart
+		d.reuse[1] = min(c.reuse, 2) // 64-byte rows: lane groups 4 rows apart read memory too far apart
 	}
 	d.lanes = max(d.lanes, d.reuse[1])
 	if p.Axes[1].Kernel > 1 && c.reuse > 1 {
