@@ -85,6 +85,11 @@ func TestHandles(t *testing.T) {
 	for _, handle := range live {
 		_, err := plans.get(handle)
 		require.NoError(t, err)
+		delete(seen, handle)
+	}
+	for handle := range seen {
+		_, err := plans.get(handle)
+		require.Error(t, err, "another value is in its slot")
 	}
 }
 
@@ -113,13 +118,15 @@ func TestOlderStructs(t *testing.T) {
 	from.size, from.extra, from.scale = 7, 3, 5
 	require.ErrorContains(t, load(to, from, &l), "size of natten_mps_problem is 7 (want sizeof(natten_mps_problem) = 328)")
 	*(*uint64)(unsafe.Pointer(from)) = uint64(old)
+	to.scale = 4
 	require.NoError(t, load(to, from, &l))
 	require.EqualValues(t, 3, to.extra)
 	require.Zero(t, to.scale)
-	to.extra, to.scale = 9, 9
+	to.size, to.extra, to.scale = 1, 9, 9
 	require.NoError(t, store(from, to, &l))
 	require.EqualValues(t, 9, from.extra)
 	require.EqualValues(t, 5, from.scale)
+	require.EqualValues(t, old, from.size, "stays the caller's")
 }
 
 func TestHandlesFromManyGoroutines(t *testing.T) {

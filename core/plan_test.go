@@ -126,6 +126,7 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		{small(nil), func(b *Buffers) { b.Tensors[Out].Data = 0 }, "out is NULL (attn_forward needs it)"},
 		{backward, func(b *Buffers) { b.Tensors[LSE].Data = 0 }, "lse is NULL (attn_backward needs it)"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Offset = 2 }, "query is not aligned to its 4-byte elements"},
+		{small(nil), func(b *Buffers) { b.Tensors[Query].Data += 2 }, "query is not aligned to its 4-byte elements"},
 		{small(nil), func(b *Buffers) { b.Tensors[Value].Strides[4] = 2 }, "value has stride 2 in its last dimension (want 1)"},
 		{
 			small(nil), func(b *Buffers) { b.Tensors[Out].Strides[3] = 0 },
@@ -134,6 +135,15 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		{backward, func(b *Buffers) { b.Tensors[DKey].Strides[0] = 0 }, "d_key is written and has stride 0"},
 		{small(nil), func(b *Buffers) { b.Tensors[Key].Strides[0] = math.MaxInt64 }, "does not fit 63-bit addresses"},
 		{small(nil), func(b *Buffers) { b.Tensors[Key].Strides[0] = math.MinInt64 }, "does not fit 63-bit addresses"},
+		{ // each of them fits
+			small(nil), func(b *Buffers) {
+				b.Tensors[Key].Strides[0], b.Tensors[Key].Strides[1] = math.MaxInt64/16-1, math.MaxInt64/16/5
+			}, "does not fit 63-bit addresses",
+		},
+		{ // 5 of them are 2^64 + 4
+			small(nil), func(b *Buffers) { b.Tensors[Key].Strides[1] = 3689348814741910324 },
+			"key has stride 3689348814741910324 over 6 elements",
+		},
 		{small(nil), func(b *Buffers) { b.Threads = 0 }, "threads is 0 (want >= 1)"},
 		{metal, func(b *Buffers) { b.Tensors[Key].Offset = -4 }, "key has offset -4 (want >= 0)"},
 		{ragged, nil, "sizes has 0 entries (want batch * rank = 4)"},
@@ -162,8 +172,13 @@ func TestRunTakesUnusualBuffers(t *testing.T) {
 			small(func(p *Problem) { p.ValueDim = 1 }),
 			func(b *Buffers) { b.Tensors[Value].Strides[4] = 17 },
 		},
-		"axis running backwards":     {small(nil), func(b *Buffers) { b.Tensors[Key].Strides[1] = -224 }},
-		"empty batch without memory": {small(func(p *Problem) { p.Batch = 0 }), func(b *Buffers) { *b = Buffers{Threads: 1} }},
+		"single element of any stride": {
+			small(func(p *Problem) { p.Batch = 1 }),
+			func(b *Buffers) { b.Tensors[Key].Strides[0], b.Tensors[Out].Strides[0] = math.MaxInt64, 0 },
+		},
+		"lse with a stride of its heads": {small(nil), func(b *Buffers) { b.Tensors[LSE].Strides[3] = 3 }},
+		"axis running backwards":         {small(nil), func(b *Buffers) { b.Tensors[Key].Strides[1] = -224 }},
+		"empty batch without memory":     {small(func(p *Problem) { p.Batch = 0 }), func(b *Buffers) { *b = Buffers{Threads: 1} }},
 		"ragged": {
 			small(func(p *Problem) { p.Ragged = true }),
 			func(b *Buffers) { b.Sizes = []int64{6, 7, 3, 4} },

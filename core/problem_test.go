@@ -92,6 +92,7 @@ func TestNormalizeSaysWhatIsWrong(t *testing.T) {
 		{func(p *Problem) { p.Extra = -1 }, "extra is -1 (want >= 0)"},
 		{func(p *Problem) { p.HasScale, p.Scale = true, math.NaN() }, "scale is NaN (want a finite number)"},
 		{func(p *Problem) { p.HasScale, p.Scale = true, math.Inf(1) }, "scale is +Inf (want a finite number)"},
+		{func(p *Problem) { p.HasScale, p.Scale = true, math.Inf(-1) }, "scale is -Inf (want a finite number)"},
 		{func(p *Problem) { p.Axes[1].Length = 0 }, "length is 0 on axis 1 (want 1 to 2^60)"},
 		{func(p *Problem) { p.Axes[1].Length = huge }, "length is 9223372036854775807 on axis 1"},
 		{func(p *Problem) { p.Axes[0].Kernel = 0 }, "kernel is 0 on axis 0 (want >= 1)"},
@@ -101,10 +102,15 @@ func TestNormalizeSaysWhatIsWrong(t *testing.T) {
 		{func(p *Problem) { p.Axes[0].Kernel = 7 }, "kernel 7 * dilation 1 exceeds length 6 on axis 0 (want kernel * dilation <= length)"},
 		{func(p *Problem) { p.Axes[1].Dilation = 2 }, "kernel 4 * dilation 2 exceeds length 7 on axis 1"},
 		{func(p *Problem) { p.Axes[1].Dilation = huge / 2 }, "exceeds length 7 on axis 1"},
+		{
+			func(p *Problem) { p.Axes[1] = Axis{Length: 1 << 40, Kernel: 1 << 32, Dilation: 1 << 32} },
+			"kernel 4294967296 * dilation 4294967296 exceeds length 1099511627776 on axis 1",
+		},
 		{func(p *Problem) { p.Axes[1].Stride = 5 }, "stride 5 exceeds kernel 4 on axis 1 (want stride <= kernel)"},
 		{func(p *Problem) { p.Axes[0].Length, p.Axes[1].Length = 1<<40, 1<<40 }, "query of shape"},
 		{func(p *Problem) { p.Batch = 1 << 58 }, "does not fit 63-bit sizes"},
 		{func(p *Problem) { p.Extra = huge }, "does not fit 63-bit sizes"},
+		{func(p *Problem) { p.Batch, p.HeadDim, p.Axes[0].Length = 0, 4096, 1<<48 }, "does not fit 63-bit sizes"},
 		{func(p *Problem) { p.Heads, p.KVHeads = 1<<59, 1 }, "does not fit 63-bit sizes"},
 	} {
 		_, err := small(c.change).Normalize()

@@ -3,6 +3,7 @@
 package core
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -82,7 +83,51 @@ func TestMissingKeysOfASample(t *testing.T) {
 	require.NoError(t, err)
 	b := Buffers{Threads: 1, Sizes: []int64{3, 12, 3, 6}} // a sample that ends before the range needs nothing
 	require.NoError(t, n.acceptSizes(&b))
+	before := n.Axes[2].WithLength(5)
+	require.Zero(t, before.Queries(), "of a sample that ends before the range begins")
 	b.Sizes[3] = 8 // its last window is 3 to 7
 	require.ErrorContains(t, n.acceptSizes(&b),
 		"in sample 1 of size 8, query 6 on axis 1 sees key 3, which is not held: keys 4 to 7 are (want key_first <= 3")
+}
+
+func TestBadRanges(t *testing.T) {
+	for _, c := range []struct {
+		given Range
+		want  string
+	}{
+		{Range{QueryFirst: -1}, "query_first is -1 on axis 1 (want 0 to length - 1, 7)"},
+		{Range{QueryFirst: 8}, "query_first is 8 on axis 1 (want 0 to length - 1, 7)"},
+		{Range{KeyFirst: 8}, "key_first is 8 on axis 1 (want 0 to length - 1, 7)"},
+		{Range{QueryCount: -1}, "query_count is -1 on axis 1 (want >= 0)"},
+		{Range{KeyFirst: 3, KeyCount: 6}, "key_first 3 + key_count 6 exceeds length 8 on axis 1"},
+		{Range{QueryFirst: 7, QueryCount: math.MaxInt64}, "query_first 7 + query_count 9223372036854775807 exceeds length 8"},
+		{Range{QueryFirst: 3}, "query_first is 3 on axis 1 (want a multiple of query_step, 2)"},
+	} {
+		a := Axis{Length: 8, Kernel: 3, QueryStep: 2, Range: c.given}
+		require.ErrorContains(t, a.Normalize(1), c.want)
+	}
+}
+
+// Each axis and each end makes a problem one of ranges.
+func TestRangedOfAnyAxis(t *testing.T) {
+	require.False(t, (&Problem{}).Ranged())
+	for axis := range 3 {
+		for _, r := range []Range{{QueryFirst: 1}, {QueryCount: 1}, {KeyFirst: 1}, {KeyCount: 1}} {
+			p := Problem{}
+			p.Axes[axis].Range = r
+			require.True(t, p.Ranged(), "axis %d, %+v", axis, r)
+		}
+	}
+}
+
+// The longest sample that there may be is no sample of the batch.
+func TestKeysOfSamplesThatAreShorter(t *testing.T) {
+	p := Problem{
+		Op: AttnForward, DType: Float32, Rank: 1, Batch: 2, Heads: 1, HeadDim: 4, Ragged: true,
+		Axes: [3]Axis{{Length: 12, Kernel: 5, Range: Range{KeyCount: 9}}},
+	}
+	n, err := p.Normalize()
+	require.NoError(t, err)
+	require.NoError(t, n.acceptSizes(&Buffers{Sizes: []int64{9, 7}}))
+	require.ErrorContains(t, n.acceptSizes(&Buffers{Sizes: []int64{9, 10}}), "in sample 1 of size 10, query")
 }

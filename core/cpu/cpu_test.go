@@ -235,3 +235,13 @@ func TestGroupedGradients(t *testing.T) {
 		}
 	}
 }
+
+func TestMemoryOfAGPU(t *testing.T) {
+	p, err := plain(core.AttnForward, []int64{8}, []int64{3}, 1, 8).Normalize()
+	require.NoError(t, err)
+	require.Empty(t, New().Unsupported(p))
+	p.Memory = core.Metal
+	require.Equal(t, []string{"memory is not the host's"}, New().Unsupported(p))
+	_, err = New().Prepare(p)
+	require.ErrorContains(t, err, "native: memory is not the host's")
+}

@@ -38,6 +38,7 @@ func TestStencilsAreChosen(t *testing.T) {
 			"many keys":         func(p *core.Problem) { p.Axes[0].Kernel = 4 },
 			"one row":           func(p *core.Problem) { p.Axes[0].Kernel, p.Axes[1].Kernel = 1, 1 },
 			"channels":          func(p *core.Problem) { p.HeadDim = 48 },
+			"part of a vector":  func(p *core.Problem) { p.HeadDim = 36 },
 			"value channels":    func(p *core.Problem) { p.ValueDim = 8 },
 			"additional tokens": func(p *core.Problem) { p.Extra = 1 },
 			"bias":              func(p *core.Problem) { p.RPB = true },

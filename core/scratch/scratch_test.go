@@ -26,6 +26,8 @@ func TestGrow(t *testing.T) {
 	require.Len(t, large, 10)
 	Grow(m, &large, 100_000)
 	require.EqualValues(t, 3, large[99_999], "the same memory")
+	Grow(m, &small, 150)
+	require.Len(t, small, 150)
 	Grow(m, &small, 200_000)
 	Grow(m, &large, 300_000)
 	require.EqualValues(t, Bytes[float32](200_000, 300_000), Held()-before, "what they had is given back")
