@@ -95,7 +95,7 @@ test_metal() {
     tests/metalsim/test.sh quick
 }
 
-## mutate [AREA [TEXT|--every N]]  break our sources (metal, python) in one place at a time; a test has to fail each time
+## mutate [AREA [TEXT|--every N]]  break our sources (metal, python, core) in one place at a time; a test has to fail each time
 verb_mutate() {
     local area=${1:-metal} choice=(--only "${2:-}")
     [[ ${2:-} != --every ]] || choice=("${@:2}")

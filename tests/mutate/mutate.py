@@ -4,9 +4,11 @@
 
     mutate.py [--area AREA] [--only TEXT] [--report FILE] FOLDER
 
-FOLDER becomes a copy of the tracked files of this checkout, in which the mutations of AREA.json
-(metal: shaders and the GPU's host side; python: the package) are made one after the other; .venv
-is linked. A mutation is caught when the test that it names fails; the tests pass before the first.
+The mutations of AREA.json are made one after the other (metal: shaders and the GPU's host side;
+python: the package) in FOLDER, which becomes a copy of the tracked files of this checkout; .venv
+is linked. Those of core (the Go core and the C border) are overlays of Go's build instead, two at
+a time, which FOLDER holds. A mutation is caught when the test that it names fails; the tests pass
+before the first.
 """
 
 import argparse
@@ -17,12 +19,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 600
+GO_LIMIT = 120  # seconds of a test of the core: a mutation may be a loop without an end
 
 
 def command(test: str) -> list[str]:
@@ -109,20 +113,71 @@ def reason(output: str) -> str:
     """The line that says which test failed, and the first that says why."""
     lines = [line.strip() for line in output.splitlines()]
     failed = [m.group(1) for line in lines if (m := re.match(r"(?:--- FAIL:|FAILED) (\S+)", line))]
-    marks = r"Error:|^E  |race|out of bounds|uninitialized|divergence|validation:|objc:|fatal|panic"
+    marks = (
+        r"Error:|^E  |\brace|out of bounds|uninitialized|divergence|validation:|objc:|fatal|panic"
+    )
     why = next((line for line in lines if re.search(marks, line)), "")
     return " ".join([failed[-1] if failed else "", why])[:200].strip().replace("|", "/")
 
 
-def mutate(folder: Path, m: dict[str, Any]) -> tuple[Path, str]:
-    """Make a mutation; ValueError if its text is not there exactly once. Gives the file and what
-    was in it."""
-    path = folder / m["file"]
-    text = path.read_text()
+def mutated(root: Path, m: dict[str, Any]) -> str:
+    """What a mutation makes of its file; ValueError if its text is not there exactly once."""
+    text = (root / m["file"]).read_text()
     if text.count(m["from"]) != 1:
         raise ValueError(f"{m['what']}: the text is {text.count(m['from'])} times in {m['file']}")
-    path.write_text(text.replace(m["from"], m["to"]))
-    return path, text
+    return text.replace(m["from"], m["to"])
+
+
+def overlay(folder: Path, number: int, m: dict[str, Any]) -> Path:
+    """Write a mutation as an overlay of Go's build."""
+    source = folder / f"_{number}.go"  # a name that Go passes over, but C's compiler knows
+    source.write_text(mutated(ROOT, m))
+    path = folder / f"{number}.json"
+    path.write_text(json.dumps({"Replace": {str(ROOT / m["file"]): str(source)}}))
+    return path
+
+
+def run_go(test: str, folder: Path, place: Path | None = None) -> tuple[bool, str]:
+    """Whether a test of Go passes with an overlay, and what it printed. Tests of the built
+    library get one of the same sources. That sources do not compile, or that no test is run, is
+    a defect of the mutation."""
+    flags = ["-overlay", str(place)] if place else []
+    env = {k: v for k, v in os.environ.items() if not k.startswith("NATTEN_")}
+    if test.startswith("tests/exported:"):
+        library = folder / f"{place.stem if place else 'whole'}.so"
+        build = ["go", "build", *flags, "-buildmode=c-shared", "-o", str(library), "./capi"]
+        built = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+        if built.returncode:
+            sys.exit(f"{place}: {built.stderr}")
+        env["NATTEN_MPS_LIBRARY"], flags = str(library), []
+    go, *rest = command(test)
+    arguments = [go, rest[0], *flags, "-short", "-timeout", f"{GO_LIMIT}s", *rest[1:]]
+    done = subprocess.run(arguments, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    if place and place.with_suffix(".so").exists():
+        place.with_suffix(".so").unlink()
+    output = done.stdout + done.stderr
+    if re.search(r"\[build failed\]|\[setup failed\]|no tests to run", output):
+        sys.exit(f"{place}, {test}: {output}")
+    return done.returncode == 0, output
+
+
+def overlaid(wanted: list[dict[str, Any]], folder: Path) -> Iterator[tuple[bool, str]]:
+    """The answers to mutations that are overlays."""
+    places = [overlay(folder, number, m) for number, m in enumerate(wanted)]
+    with ThreadPoolExecutor(2) as both:
+        yield from both.map(lambda m, place: run_go(m["test"], folder, place), wanted, places)
+
+
+def in_copy(
+    wanted: list[dict[str, Any]], folder: Path, ask: Callable[[str], tuple[bool, str]]
+) -> Iterator[tuple[bool, str]]:
+    """The answers to mutations that are made in the copy."""
+    for m in wanted:
+        path = folder / m["file"]
+        text = path.read_text()
+        path.write_text(mutated(folder, m))
+        yield ask(m["test"])
+        path.write_text(text)
 
 
 def copy(folder: Path) -> None:
@@ -140,6 +195,8 @@ def copy(folder: Path) -> None:
 
 def runner(area: str, folder: Path) -> Callable[[str], tuple[bool, str]]:
     """What tells whether a test passes, and what it printed."""
+    if area == "core":
+        return lambda test: run_go(test, folder)
     if area == "python":
         library = Path("python/natten_mps/lib/libnatten_mps.so")
         (folder / library).parent.mkdir(parents=True, exist_ok=True)
@@ -170,7 +227,11 @@ def main() -> None:
     wanted = [m for m in everything if re.search(options.only, m["what"] + " " + m["test"])]
     wanted = wanted[:: options.every]
     folder = options.folder.resolve()
-    copy(folder)
+    if options.area == "core":
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    else:
+        copy(folder)
     ask = runner(options.area, folder)
     for test in [] if options.trust else sorted({m["test"] for m in wanted}):
         passed, output = ask(test)
@@ -179,16 +240,20 @@ def main() -> None:
     lines = ["| mutation | file | caught by | how |", "|---|---|---|---|"]
     print("\n".join(lines))
     survived = 0
-    for m in wanted:
-        path, text = mutate(folder, m)
-        started = time.monotonic()
-        passed, output = ask(m["test"])
-        path.write_text(text)
+    is_core = options.area == "core"
+    answers = overlaid(wanted, folder) if is_core else in_copy(wanted, folder, ask)
+    started = time.monotonic()
+    for m, (passed, output) in zip(wanted, answers, strict=True):
         survived += passed
-        how = "**survived**" if passed else reason(output.replace(f"{folder}/", ""))
+        how = (
+            "**survived**"
+            if passed
+            else reason(output.replace(f"{folder}/", "").replace(f"{ROOT}/", ""))
+        )
         line = f"| {m['what']} | {m['file']} | {m['test'].replace('|', ', ')} | {how} |"
         lines.append(line)
         print(line, f"{time.monotonic() - started:.0f} s", flush=True)
+        started = time.monotonic()
     total = f"\n{len(wanted) - survived} of {len(wanted)} caught"
     print(total)
     if options.report:
