@@ -14,6 +14,7 @@ import pytest
 PRELUDE = """
     import gc, os, resource, signal, sys, threading, time
     import torch, natten_mps as nm
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     torch.set_num_threads(2)
     q = torch.randn(1, 96, 96, 4, 32)
     want = nm.na2d(q, q, q, 7)
@@ -33,10 +34,19 @@ def start(code):
     )
 
 
+def output(process):
+    """Return what the process printed; one that does not end is killed."""
+    try:
+        return process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
 def finished(code):
     """What the process prints; it must exit by itself and without an error."""
     process = start(code)
-    out, error = process.communicate(timeout=120)
+    out, error = output(process)
     assert process.returncode == 0, error[-3000:]
     assert "Fatal" not in error, error[-3000:]
     return out.split()
@@ -55,7 +65,7 @@ def test_an_interrupt_raises_and_the_library_stays_usable():
     assert process.stdout.readline() == "begun\n"
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=120)
+    out, error = output(process)
     assert process.returncode == 0, error[-3000:]
     assert out == "interrupted\n"
 
