@@ -15,7 +15,8 @@ import natten_mps as nm
 from natten_mps import _prepared, backend, ops, pure
 
 Q = (2, 6, 7, 2, 8)
-UNCHANGING = (type, int, float, str, bytes, bool, type(None), torch.dtype, torch.device, enum.Enum)
+UNCHANGING = (type, int, float, str, bytes, bool, range, type(None))
+UNCHANGING += (torch.dtype, torch.device, enum.Enum)
 
 
 def changeable(key):
