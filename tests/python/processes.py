@@ -61,7 +61,10 @@ def _serve(rank, size, store, pipe, patience):
     import torch
     from torch import distributed as dist
 
+    import natten_mps
+
     torch.set_num_threads(1)
+    natten_mps.set_backend("auto")  # float64, which the simulated GPU lacks, goes to the CPU
     dist.init_process_group(
         "gloo",
         init_method=f"file://{store}",
