@@ -221,7 +221,7 @@ def test_compiled_calls_refuse_what_is_not_held():
 @pytest.mark.parametrize("op", OPS)
 def test_opcheck(op):
     problem = next(p for p in cases() if p.name == "1d-causal")
-    inputs = problem.inputs(op, "float64")
+    inputs = problem.inputs(op, "float32")
     given, options, _ = _part(problem, op, inputs, 0, 2, 5)
     window, ranges = options["window"], options["window"].ranges
     names = {"attn": ("query", "key", "value", "rpb", "extra_key", "extra_value")}
