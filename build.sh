@@ -273,7 +273,7 @@ c_sources() {
 
 python_sources=(setup.py capi/packaging python tests)
 # What users call, whose docstrings have one shape.
-public_sources=(python/natten_mps/{backend,functional,merge,modules,varlen,viz}.py)
+public_sources=(python/natten_mps/{_split,backend,functional,merge,modules,varlen,viz}.py)
 
 clang_format() {
     local name

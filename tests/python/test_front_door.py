@@ -4,6 +4,7 @@
 import doctest
 import importlib
 import inspect
+import pickle
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,6 +209,14 @@ def test_help_names_every_parameter(name):
     sections = ["Args"] if given else []
     sections += [] if name in ("set_backend", "use_backend", *CLASSES) else ["Returns"]
     assert [s for s in sections if f"\n{s}:\n" not in text] == []
+
+
+def test_functions_say_that_they_are_from_a_public_module():
+    """Pickles and programs of torch.fx find a function by the module that it names."""
+    for name in FUNCTIONS:
+        function = getattr(nm, name)
+        assert "._" not in function.__module__
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def examples():
