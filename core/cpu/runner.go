@@ -309,8 +309,9 @@ func (h *hand) worker(s *stage) engine.Worker {
 	if h.stage == s {
 		return h.own
 	}
-	if h.own != nil {
-		h.own.Release()
+	if own := h.own; own != nil {
+		h.stage, h.own = nil, nil // if Worker panics, own is already back in its pool
+		own.Release()
 	}
 	h.stage, h.own = s, s.plan.Worker()
 	h.own.Begin(s.plan, &h.run.in, &s.walk, &h.rows)
