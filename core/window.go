@@ -110,14 +110,14 @@ func (a *Axis) seenBy(p, group int64) (first, last int64) {
 	if a.Causal {
 		last = group - 1
 		if p+kernel-1 < last { // leader <= p+kernel-1
-			last = min((p+kernel)/stride*stride, group) - 1
+			last = (p+kernel)/stride*stride - 1
 		}
 		return p, last
 	}
 	left, center := kernel/2, stride/2
 	last = group - 1
 	if p < group-kernel { // leader <= p+left
-		last = min(((p+left-center)/stride+1)*stride, group) - 1
+		last = ((p+left-center)/stride+1)*stride - 1
 	}
 	if need := p - kernel + 1 + left; p >= kernel { // leader >= need
 		first = (need - center + stride - 1) / stride * stride
