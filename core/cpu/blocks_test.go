@@ -62,6 +62,7 @@ func TestBlocksAreChosen(t *testing.T) {
 			"one lane":          func(p *core.Problem) { p.Axes[1].Kernel = 1 },
 			"wide windows":      func(p *core.Problem) { p.Axes[1] = core.Axis{Length: 64, Kernel: 33} },
 			"additional tokens": func(p *core.Problem) { p.Extra = 1 },
+			"tokens, forward":   func(p *core.Problem) { p.Op, p.Extra = core.AttnForward, 1 },
 			"stride":            func(p *core.Problem) { p.Axes[0].Stride = 2 },
 			"query step":        func(p *core.Problem) { p.Axes[1].QueryStep = 2 },
 			"double":            func(p *core.Problem) { p.DType = core.Float64 },

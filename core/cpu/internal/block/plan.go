@@ -67,7 +67,7 @@ func refuses(p *core.Problem, pass walk.Pass, kernels *kern.Set) string {
 	switch {
 	case kernels == nil || kernels.Block == nil || p.DType == core.Float64:
 		return "there are no kernels for quads"
-	case pass.Tokens || p.Extra > 0:
+	case p.Extra > 0:
 		return "there are additional tokens"
 	case kernels.Dense != nil && !p.RPB && walk.LongRows(p):
 		return "windows have long rows"
