@@ -56,3 +56,18 @@ func takesRanges(t *testing.T, p core.Problem, number int) {
 		}
 	}
 }
+
+// What a range costs depends on its size, not on the number of dilation groups of the axis.
+func TestRangesSkipGroupsWithoutQueries(t *testing.T) {
+	p := plain(core.AttnForward, []int64{1 << 50}, []int64{3}, 2, 16)
+	p.Axes[0] = core.Axis{Length: 1 << 50, Kernel: 3, Dilation: 1 << 45, Causal: true}
+	p.Axes[0].Range = core.Range{QueryFirst: 1 << 44, QueryCount: 4, KeyFirst: 1 << 44, KeyCount: 4}
+	for _, p.Op = range ops {
+		n, err := p.Normalize()
+		require.NoError(t, err)
+		for _, plan := range newRunner(n).all() {
+			require.LessOrEqual(t, plan.Walk().Tasks, 4*n.Heads, plan.Variant())
+		}
+		conformance.Check(t, conformance.Backend(New()), p, nil, 0)
+	}
+}

@@ -148,8 +148,9 @@ func (c *Cursor) enter(sample, class int) (items [3]int) {
 	}
 	rest := int64(class)
 	for a := 2; a >= 0; a-- {
-		c.Lines[a] = NewLine(axes[a], rest%axes[a].Dilation)
-		rest /= axes[a].Dilation
+		count := classes(&p.Axes[a])
+		c.Lines[a] = NewLine(axes[a], (axes[a].QueryFirst+rest%count)%axes[a].Dilation)
+		rest /= count
 		items[a] = c.Lines[a].Queries
 		if c.Walk.ByKey || c.Walk.Pass.Kind.Inverse() {
 			items[a] = c.Lines[a].Keys

@@ -2,7 +2,10 @@
 
 package walk
 
-import "github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+import (
+	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/cpu/internal/kern"
+)
 
 // Grid divides a walk into tasks.
 type Grid struct {
@@ -74,14 +77,18 @@ func (w *Walk) lay() {
 	})
 }
 
-// Classes is the number of dilation groups.
+// Classes is the number of dilation groups that have queries.
 func (w *Walk) Classes() int {
 	if w.Pass.Tokens {
 		return 1
 	}
 	a := &w.Problem.Axes
-	return int(a[0].Dilation * a[1].Dilation * a[2].Dilation)
+	return int(classes(&a[0]) * classes(&a[1]) * classes(&a[2]))
 }
+
+// classes is the number of residues of the queries of an axis: those of QueryFirst and of the
+// queries that follow it.
+func classes(a *core.Axis) int64 { return min(a.Dilation, a.Queries()) }
 
 // Count sets the number of tasks per dimension and what follows from it.
 func (w *Walk) Count(counts [6]int) {
