@@ -19,7 +19,8 @@ class Processes:
         self.size, self.patience = size, patience
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "torch.distributed.tensor", "natten_mps.modules"])
-        store = tempfile.mktemp(prefix="natten-processes-")
+        self._folder = tempfile.TemporaryDirectory(prefix="natten-processes-")
+        store = f"{self._folder.name}/store"
         self._pipes, self._processes = [], []
         for rank in range(size):
             ours, theirs = context.Pipe()
@@ -31,8 +32,9 @@ class Processes:
             self._processes.append(process)
         self.run("builtins:abs")
 
-    def run(self, function, *arguments, size=None):
-        """What `function(rank, *arguments)` gives, by rank; an error of one is raised."""
+    def run(self, function, *arguments, size=None, ends=()):
+        """What `function(rank, *arguments)` gives, by rank; an error of one is raised. Processes
+        whose ranks are in `ends` are expected to exit instead."""
         pipes = self._pipes[: size or self.size]
         for pipe in pipes:
             pipe.send((function, arguments))
@@ -44,7 +46,7 @@ class Processes:
             try:
                 answers.append(pipe.recv())
             except EOFError:
-                answers.append((True, None))  # it ended itself
+                answers.append((rank in ends, None if rank in ends else "It exited."))
         failed = [(rank, text) for rank, (good, text) in enumerate(answers) if not good]
         if failed:
             rank, text = failed[0]
@@ -55,6 +57,7 @@ class Processes:
         for process in self._processes:
             process.kill()
             process.join(10)
+        self._folder.cleanup()
 
 
 def _serve(rank, size, store, pipe, patience):
