@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Selects the backend that computes a problem."""
 
+import os
+import sys
 import warnings
+from pathlib import Path
 
 import torch
 
@@ -73,7 +76,21 @@ def warn_of_plainer_kernels() -> None:
         _warn(f"natten_mps uses {PLAINER}{why}", PLAINER)
 
 
+#: Folders of this package and of torch, whose modules and backward pass call this package.
+_NOT_THE_CALLER = tuple(str(Path(file).parent) + os.sep for file in (__file__, torch.__file__))
+
+
 def _warn(text: str, kind: str) -> None:
-    if kind not in _warned:
-        _warned.add(kind)
-        warnings.warn(text, stacklevel=2)
+    """Warn about the innermost line outside this package and torch.
+
+    Python's skip_file_prefixes does the same from 3.12 on.
+    """
+    if kind in _warned:
+        return
+    _warned.add(kind)
+    frame = sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+        frame = frame.f_back
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"))
+    warnings.warn_explicit(text, UserWarning, *place, registry)

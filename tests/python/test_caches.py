@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import natten_mps as nm
-from natten_mps import _dense, _lib, _operation, _plan, _prepared, backend, ops, pure
+from natten_mps import _choose, _dense, _lib, _operation, _plan, _prepared, backend, ops, pure
 from natten_mps._mps import verdict
 from natten_mps.ops import Window
 from natten_mps.utils.window import Ranges
@@ -243,3 +243,23 @@ def test_only_wanted_gradients_are_computed(monkeypatch):
     with nm.use_backend("native"):
         nm.na1d(q.requires_grad_(), k, k, 3).sum().backward()
     assert [t is not None for t in seen[-1][-6:]] == [True, False, False, False, False, False]
+
+
+CALLS = {
+    "function": lambda x: nm.na1d(x, x, x, 3, scale=0.831),
+    "module": lambda x: nm.NeighborhoodAttention1D(4, 1, 5).double()(x[..., 0, :]),
+    "torch.func": lambda x: torch.func.grad(lambda t: nm.na1d(t, t, t, 3, scale=0.832).sum())(x),
+    "compat": lambda x: nm.compat.v021.na1d(x, x, x, 3, scale=0.833),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_warning_names_the_callers_line(monkeypatch, name):
+    monkeypatch.setattr(backend, "choice", "auto")
+    monkeypatch.setattr(_choose, "_warned", set())
+    monkeypatch.setattr(_choose, "_against", lambda *_: "it is a test")
+    monkeypatch.setattr(_prepared, "_prepared", {})
+    with pytest.warns(UserWarning, match="in this process: it is a test") as found:
+        CALLS[name](torch.rand(1, 9, 1, 4, dtype=torch.float64))
+    assert [warning.filename for warning in found] == [__file__]
+    assert found[0].lineno == CALLS[name].__code__.co_firstlineno
