@@ -149,6 +149,8 @@ def test_a_self_test_with_wrong_numbers_asks_for_a_report(monkeypatch, tmp_path)
         "computes wrongly: out of rank 2 differs by 0.5 (in the self-test of tier 2;"
     )
     assert "python -m natten_mps.doctor --report FILE" in why
+    program.write_text("#!/bin/sh\necho k_f32 computes wrongly: out is 2 >&2\nexit 3\n")
+    assert verdict._ask("2").startswith("computes wrongly: k_f32: out is 2 (in")
 
 
 def test_unknown_mode(monkeypatch):

@@ -18,9 +18,10 @@ from .device import Carrier
 #: Whether tiers and kernels are tested before their first use: "off", "first" (the default), or
 #: "always", which also compares every result with the library's reference.
 VERIFY = "NATTEN_MPS_VERIFY"
-#: Exit status of a self-test with wrong numbers, and the prefix of such a verdict.
+#: Exit status of a self-test with wrong numbers, and the prefix of such a verdict. The library's
+#: checks report it with the kernels before it.
 WRONG_STATUS = 3
-_WRONG = "computes wrongly: "
+WRONG = "computes wrongly: "
 #: Folder of the stored verdicts.
 FOLDER = "NATTEN_MPS_CACHE"
 #: Makes a frozen program run the self-test instead (see _pyinstaller).
@@ -39,7 +40,7 @@ def mode() -> str:
 
 def is_wrong(reason: str) -> bool:
     """Whether a verdict reports wrong numbers."""
-    return reason.startswith(_WRONG)
+    return reason.startswith(WRONG)
 
 
 def path() -> Path:
@@ -117,8 +118,9 @@ def _ask(tier: str) -> str:
         return ""
     last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     if done.returncode == WRONG_STATUS:
+        said = last.replace(f" {WRONG}", ": ")
         return (
-            f"{_WRONG}{last} (in the self-test of tier {tier}; please send us what "
+            f"{WRONG}{said} (in the self-test of tier {tier}; please send us what "
             "`python -m natten_mps.doctor --report FILE` writes)"
         )
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
