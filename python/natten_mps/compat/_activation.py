@@ -16,13 +16,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import _children, _late
+from ._places import NAME, generation
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, DistributionFinder
 
     from ._served import Release
-
-NAME = "natten"
 
 
 class _Finder:
@@ -109,8 +108,6 @@ def activate_by_default(version: str) -> None:
 
 
 def _install(version: str, by_default: bool) -> None:
-    from . import generation
-
     served = generation(version)
     active = _active()
     if active is not None and active.version == version:

@@ -10,9 +10,8 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from . import generation
-from ._activation import NAME
 from ._metadata import INSTALLER, files
+from ._places import NAME, generation
 
 _FILE = "natten_mps_compat.pth"
 

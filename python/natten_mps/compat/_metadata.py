@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ._activation import NAME
+from ._places import NAME
 
 #: The folder that contains natten_mps.
 ROOT = Path(__file__).parents[2]

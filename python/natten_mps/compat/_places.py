@@ -7,6 +7,9 @@ from functools import cache
 
 from packaging.version import Version
 
+#: NATTEN as it is imported, and as its distribution is called.
+NAME = "natten"
+
 # (first release after the generation, generation).
 _GENERATIONS = (("0.15", "v014"), ("0.16", "v015"), ("0.20", "v017"), ("0.21", "v020"))
 _NEWEST = "v021"

@@ -24,7 +24,6 @@ from packaging.version import Version
 
 from . import _adapt, _places
 
-UPSTREAM = "natten"
 _PACKAGE = __name__.rpartition(".")[0]
 
 
@@ -78,7 +77,7 @@ class Release:
 
     def local(self, module: str) -> str:
         """Name of a module of natten under this root package."""
-        return self.root + module.removeprefix(UPSTREAM)
+        return self.root + module.removeprefix(_places.NAME)
 
     def spec(self, module: str) -> ModuleSpec | None:
         """Import spec of a module of natten; None if the release has no such module."""
@@ -133,7 +132,7 @@ class Release:
         value = _adapt.to_signature(value, name, what)
         # Pickled models refer to classes by name, so classes need natten's names.
         private = value.__module__.startswith(_PACKAGE) and "._" in value.__module__
-        if private or (self.root == UPSTREAM and value.__module__.startswith(_PACKAGE)):
+        if private or (self.root == _places.NAME and value.__module__.startswith(_PACKAGE)):
             value.__module__ = self.local(module)
         return value
 

@@ -30,7 +30,7 @@ class Judgment:
 
 
 def _release(version: Version) -> Release:
-    return Release(_places.generation(str(version)), str(version), _served.UPSTREAM)
+    return Release(_places.generation(str(version)), str(version), _places.NAME)
 
 
 def _split(release: Release, path: str) -> tuple[str, str, str]:
