@@ -30,7 +30,7 @@ _SAID = (
     "(want a tensor)",
     "does not take this problem",
 )
-_PACKED = "a plain tensor; na1d_packed takes sequences one behind the other, na1d_varlen padded"
+_PACKED = "a plain tensor; na1d_packed takes concatenated sequences, na1d_varlen padded ones"
 
 
 def is_foreign(value: Any) -> bool:
