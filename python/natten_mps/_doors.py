@@ -53,7 +53,7 @@ def fused(
 ) -> Result:
     """Fused attention for the public function `name`; keys and values are the additional ones."""
     inputs = (query, key, value, rpb, keys, values)
-    if parts != _WHOLE:
+    if not parts[0] is parts[1] is parts[2] is None:
         window = with_ranges(window, key, parts)
     try:
         return call(_operation.ATTN, inputs, window, scale, sizes, False, first_only=not return_lse)
@@ -73,7 +73,7 @@ def qk(
     parts: Parts = _WHOLE,
 ) -> Tensor:
     """Logits for the public function `name`."""
-    if parts != _WHOLE:
+    if not parts[0] is parts[1] is parts[2] is None:
         window = with_ranges(window, key, parts)
     try:
         found: Tensor = call(_operation.QK, (query, key, rpb, keys), window, scale, sizes, False)
@@ -92,7 +92,7 @@ def av(
     parts: Parts = _WHOLE,
 ) -> Tensor:
     """Weighted values for the public function `name`."""
-    if parts != _WHOLE:
+    if not parts[0] is parts[1] is parts[2] is None:
         window = with_ranges(window, value, parts)
     try:
         found: Tensor = call(_operation.AV, (attn, value, values), window, None, sizes, False)

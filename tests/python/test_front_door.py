@@ -71,6 +71,20 @@ def test_forms_of_window_parameters(form):
     assert torch.equal(nm.na2d_qk(x, x, given), nm.na2d_qk(x, x, plain))
 
 
+@pytest.mark.parametrize("form", [*FORMS, "ListConfig"])
+def test_forms_of_offsets(form):
+    given = omega(3, 5) if form == "ListConfig" else FORMS[form]
+    row, column = (3, 3) if form in ("int", "numpy number", "__index__") else (3, 5)
+    x = torch.randn(1, 9, 9, 2, 4)
+    queries, whole = x[:, row:, column:], nm.na2d(x, x, x, 3)
+    part = nm.na2d(queries, x, x, 3, query_offset=given, full_size=[np.int64(9), 9])
+    torch.testing.assert_close(part, whole[:, row:, column:])
+    logits = nm.na2d_qk(queries, x, 3, query_offset=given, key_offset=np.array([0, 0]))
+    torch.testing.assert_close(logits, nm.na2d_qk(x, x, 3)[:, row:, column:])
+    summed = nm.na2d_av(logits, x, 3, query_offset=given, full_size=Kernel(9, 9))
+    torch.testing.assert_close(summed, nm.na2d_av(nm.na2d_qk(x, x, 3), x, 3)[:, row:, column:])
+
+
 def test_one_causal_flag_as_numpy_gives_it():
     x = torch.randn(1, 9, 2, 4)
     want = nm.na1d(x, x, x, 3, is_causal=True)

@@ -206,6 +206,19 @@ def test_offsets_change_without_compiling_again():
     assert counter.frame_count == compiled <= 2
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_exported_programs_take_other_lengths(strict):
+    class Last(torch.nn.Module):
+        def forward(self, q, k):
+            return natten_mps.na1d(q, k, k, 3, query_offset=k.shape[1] - q.shape[1])
+
+    x, longer = _x(20), _x(33)
+    sizes = ({}, {1: torch.export.Dim("length", min=8, max=500)})
+    program = torch.export.export(Last(), (x[:, 18:], x), dynamic_shapes=sizes, strict=strict)
+    want = natten_mps.na1d(longer, longer, longer, 3)[:, 31:]
+    torch.testing.assert_close(program.module()(longer[:, 31:], longer), want)
+
+
 def test_compiled_calls_refuse_what_is_not_held():
     @torch.compile(fullgraph=True, backend="aot_eager")
     def step(q, k, at):

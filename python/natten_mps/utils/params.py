@@ -26,6 +26,10 @@ def _plain(value: Any) -> Any:
     return operator.index(value) if hasattr(value, "__index__") else value
 
 
+def _plain_or_symbol(value: Any) -> Any:
+    return value if isinstance(value, torch.SymInt) else _plain(value)
+
+
 def normalize_tuple_param(value: Any, rank: int, name: str) -> tuple[Any, ...]:
     """Return `value` as a tuple with one entry per axis.
 
@@ -70,8 +74,11 @@ def normalize_kernel_size(kernel_size: Any, rank: int) -> tuple[int, ...]:
 
 def normalize_offset(value: Any, rank: int, name: str) -> tuple[int, ...]:
     """Return `value` as a tuple of nonnegative, possibly symbolic integers, one per axis."""
-    given, value = value, _plain(value)
-    entries = tuple(value) if isinstance(value, (tuple, list)) else (value,) * rank
+    given, value = value, _plain_or_symbol(value)
+    if isinstance(value, Sequence) and not isinstance(value, _TEXT):
+        entries = tuple(_plain_or_symbol(v) for v in value)
+    else:
+        entries = (value,) * rank
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, (int, torch.SymInt)):
             raise ValueError(
