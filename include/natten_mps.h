@@ -1,98 +1,94 @@
 /* SPDX-License-Identifier: MIT
  *
- * natten_mps.h - neighborhood attention on the CPU and on Apple GPUs.
- *
- * This file is the authoritative description of the library's C interface.
+ * natten_mps.h - neighborhood attention on the CPU and on Apple GPUs: the
+ * authoritative description of the library's C interface.
  *
  * WHAT IT COMPUTES
  *
  * In neighborhood attention (Hassani et al., "Neighborhood Attention
  * Transformer", CVPR 2023) each query of a 1-D, 2-D or 3-D token layout attends
- * to the keys in a window around it. With S = scale * Q.K^T + rpb taken over
- * the window only, and P = softmax(S), the fused operation is O = P.V and
+ * to the keys in a window around it. With S = scale * Q.K^T + rpb over the
+ * window only and P = softmax(S), the fused operation is O = P.V and
  * lse = log(sum(exp(S))), natural logarithm. The split operations compute S
- * ("qk") and P.V ("av") separately. Every operation has a backward pass.
+ * ("qk") and P.V ("av"). Every operation has a backward pass.
  *
  * HOW IT IS USED
  *
- *   For a one-off dense forward pass: natten_mps_attention().
- *   Otherwise: describe the problem once (natten_mps_problem), make a plan for
- *   it (natten_mps_plan_create), run the plan as often as needed
- *   (natten_mps_run), then destroy it. The plan makes every decision that does
- *   not depend on the data; running it makes none.
+ * natten_mps_attention() is a one-off dense forward pass. For the rest describe
+ * the problem (natten_mps_problem), make a plan (natten_mps_plan_create), run
+ * it as often as needed (natten_mps_run), then destroy it. The plan makes every
+ * decision that does not depend on the data; running it makes none.
  *
- * OWNERSHIP   The library never keeps a pointer of the caller's after a
- *   function returns, and never allocates a tensor. Handles are integers.
- * THREADS     Every function may be called from any thread. One plan may be run
- *   from several threads at once.
- * ERRORS      Functions return NATTEN_MPS_OK (0) or another natten_mps_status,
- *   and write a sentence that says what was given and what is allowed into the
- *   caller's natten_mps_error. `error` may always be NULL. Invalid input is
- *   always reported this way, with one exception: the library cannot check
- *   that a pointer refers to as much memory as the shapes and strides imply.
- * VERSIONS    Structs begin with their own size in bytes, set by the caller
- *   (`s.size = sizeof s`), and only ever grow at the end; a shorter, older
- *   struct stays valid and its missing fields read as zero; a longer, newer one
- *   is accepted if every field unknown to this library is zero. Enumerators are
- *   never renumbered. A program compiled with NATTEN_MPS_ABI_VERSION a works
- *   with a library for which
- *   natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
- * INFINITY   A key whose logit is -infinity (because of its bias, for example)
- *   has weight 0, and the gradient of its logit is 0. A row that has only such
- *   logits is treated as padding: out and d_query are 0, lse is -infinity, and
- *   the row contributes to no gradient; the backward pass recognizes it by its
- *   lse. Qk writes such logits unchanged.
- * NAN   NaN or +infinity among the logits of a row makes its out and lse NaN. A
- *   NaN is never lost: results computed from it are NaN or infinite. A value is
- *   multiplied by its weight even if that is 0, so what is not finite in a key
- *   or value reaches the queries that see it, and it may reach others of the
- *   same sample and key/value head; gradients likewise. It reaches no other
- *   sample and no other head (rpb: all samples of its head). Elements that
- *   nothing sees, such as padding, reach nothing.
+ * OWNERSHIP  The library keeps no pointer of the caller's after a function
+ * returns, and never allocates a tensor. Handles are integers.
+ * THREADS  Any thread may call any function, and several may run one plan.
+ * ERRORS  Functions return NATTEN_MPS_OK (0) or another natten_mps_status, and
+ * write what was given and what is allowed into the caller's natten_mps_error,
+ * unless `error` is NULL. Invalid input is always reported this way, but the
+ * library cannot check that a pointer refers to as much memory as the shapes
+ * and strides imply.
+ * VERSIONS  Structs begin with their size in bytes, set by the caller
+ * (`s.size = sizeof s`), and only grow at the end: fields that a shorter, older
+ * struct lacks read as zero; a longer, newer one is accepted if every field
+ * unknown to this library is zero. Enumerators are never renumbered. A program
+ * compiled with NATTEN_MPS_ABI_VERSION a works with a library for which
+ * natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
+ * INFINITY  A key whose logit is -infinity (by its bias, for example) has
+ * weight 0, and the gradient of its logit is 0. A row of such logits only is
+ * padding: out and d_query are 0, lse is -infinity, and it contributes to no
+ * gradient; the backward pass recognizes it by its lse. Qk writes such logits
+ * unchanged.
+ * NAN  NaN or +infinity among the logits of a row makes its out and lse NaN. A
+ * NaN is never lost: results computed from it are NaN or infinite. A value is
+ * multiplied by its weight even if that is 0, so what is not finite in a key or
+ * value reaches the queries that see it, and may reach others of the same
+ * sample and key/value head; gradients likewise. It reaches no other sample or
+ * head (rpb: all samples of its head). Elements that nothing sees, such as
+ * padding, reach nothing.
  *
  * IN A FOREIGN PROCESS
  *
- * The library contains the runtime of the Go language, and a process has one of
- * it for good: dlclose does not unload it, and a main thread that ends itself
- * by pthread_exit leaves a process that does not end. exit() ends it at any
- * time, while runs are in progress too.
+ * The library contains the runtime of the Go language, which a process keeps
+ * for good: dlclose does not unload it, and a main thread that ends itself by
+ * pthread_exit leaves a process that does not end. exit() ends it at any time,
+ * while runs are in progress too.
  *
- * THREADS   The runtime starts a few threads when the library is loaded, and
- *   runs start others, up to the number of processors; a thread is kept for
- *   later work. A run uses no more threads than the process has processors,
- *   whatever num_threads says. Threads that call need 64 KiB of stack. Where a
- *   limit refuses threads (RLIMIT_NPROC, a cgroup, a filter of system calls)
- *   when a run wants its first, runs use the caller's thread until they are
- *   granted. When it refuses those that loading takes, or takes back what it
- *   granted once, the runtime ends the process with a message.
- * SIGNALS   When it is loaded the library installs handlers, which pass on what
- *   is not the runtime's to handlers that were there before. A handler that is
- *   installed later must have SA_ONSTACK (sigaction(2)): without it it may run
- *   on a stack of the runtime's and overwrite memory. The library keeps 40 KiB
- *   free there while it computes, so that handlers of profilers and timers
- *   that lack the flag survive, but not in a thread's first call and not in
- *   the runtime's own work. SIGPIPE, SIGINT and the like keep their effect.
- * FORK   A child made by fork() without exec() inherits a library whose threads
- *   are gone. Do not call it there.
- * MEMORY   What a run needs beside its tensors is kept for later runs of any
- *   plan, and given back after some minutes without any. Where the system
- *   refuses it (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return
- *   NATTEN_MPS_OUT_OF_MEMORY, outputs are undefined, and all works again once
- *   there is memory. They also return it, before anything new is made, where
- *   the system would not grant 128 MiB of address space and 16 MiB of data:
- *   the runtime takes small objects, such as plans, and stacks of threads out
- *   of these, and ends the process with a message if it is refused, which can
- *   still happen when other threads use up the memory in that very moment.
- *   Nor can a refusal be seen that the system makes when pages are written: a
- *   cgroup's limit, memory that was promised and is not there.
- * NEVER   The library sets no processor affinity, priority, memory policy,
- *   limit, timer or working directory, opens no network connection, starts no
- *   program and writes no file but, with a GPU, the verdicts on its kernels, in
- *   the folder NATTEN_MPS_CACHE. On Linux it asks mincore(2) and madvise(2) for
- *   the pages of large outputs. It reads the environment variables
- *   NATTEN_DISABLE_ISA, NATTEN_MPS_VERIFY, NATTEN_MPS_CACHE and those of the Go
- *   runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG. It opens no library
- *   but Apple's, on macOS, and what natten_mps_stream_set names.
+ * THREADS  The runtime starts a few threads when the library is loaded, and
+ * runs start others, up to the number of processors; threads are kept for later
+ * work. A run uses no more threads than the process has processors, whatever
+ * num_threads says. Threads that call need 64 KiB of stack. Where a limit
+ * (RLIMIT_NPROC, a cgroup, a filter of system calls) refuses the first threads
+ * that a run wants, runs use the caller's until they are granted. Where it
+ * refuses those that loading takes, or takes back what it granted once, the
+ * runtime ends the process with a message.
+ * SIGNALS  Loading installs handlers, which pass on what is not the runtime's
+ * to the handlers before them. Those installed later must have SA_ONSTACK
+ * (sigaction(2)): without it they may run on a stack of the runtime's and
+ * overwrite memory. The library keeps 40 KiB free there while it computes, so
+ * that handlers of profilers and timers that lack the flag survive, but not in
+ * a thread's first call and not in the runtime's own work. SIGPIPE, SIGINT and
+ * the like keep their effect.
+ * FORK  A child made by fork() without exec() lacks the library's threads: it
+ * must not call it.
+ * MEMORY  What a run needs beside its tensors is kept for later runs of any
+ * plan, and given back after some minutes without any. Where the system refuses
+ * it (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return
+ * NATTEN_MPS_OUT_OF_MEMORY, outputs are undefined, and all works again once
+ * there is memory. They also return it, before anything new is made, where the
+ * system would not grant 128 MiB of address space and 16 MiB of data: out of
+ * these the runtime takes small objects, such as plans, and stacks of threads,
+ * and if it is refused, as can still happen when other threads use up the
+ * memory in that very moment, it ends the process with a message. No function
+ * sees that pages are refused when they are written (a cgroup's limit, memory
+ * that was promised and is not there).
+ * NEVER  The library sets no processor affinity, priority, memory policy,
+ * limit, timer or working directory, opens no network connection, starts no
+ * program and writes no file but, with a GPU, the verdicts on its kernels, in
+ * the folder NATTEN_MPS_CACHE. On Linux it asks mincore(2) and madvise(2) for
+ * the pages of large outputs. It reads the environment variables
+ * NATTEN_DISABLE_ISA, NATTEN_MPS_VERIFY, NATTEN_MPS_CACHE and those of the Go
+ * runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG. It opens no library but
+ * Apple's, on macOS, and what natten_mps_stream_set names.
  */
 #ifndef NATTEN_MPS_H
 #define NATTEN_MPS_H
@@ -113,8 +109,7 @@ extern "C" {
 #define NATTEN_MPS_API __attribute__((visibility("default")))
 #endif
 
-/* The library itself is built with NATTEN_MPS_CGO, because its compiler cannot
- * spell `const` in an exported signature. Users leave it alone. */
+/* The library's own compiler cannot spell `const` in exported signatures. */
 #ifdef NATTEN_MPS_CGO
 #define NATTEN_MPS_CONST
 #else
@@ -126,23 +121,19 @@ extern "C" {
 /** The result of a function. */
 typedef enum natten_mps_status {
   NATTEN_MPS_OK = 0,
-  /** An argument is outside what is allowed; nothing was computed. */
-  NATTEN_MPS_INVALID_ARGUMENT = 1,
+  NATTEN_MPS_INVALID_ARGUMENT = 1, /**< not allowed; nothing was computed */
   /** A valid problem that the requested backend, or every backend, cannot
    *  compute. The message lists each backend's reasons. */
   NATTEN_MPS_UNSUPPORTED = 2,
-  /** The handle was never issued, or has been destroyed. */
-  NATTEN_MPS_BAD_HANDLE = 3,
-  NATTEN_MPS_OUT_OF_MEMORY = 4,
-  /** The GPU or its driver failed; outputs are undefined. */
-  NATTEN_MPS_DEVICE_ERROR = 5,
-  /** A defect of the library; please report the message. */
-  NATTEN_MPS_INTERNAL = 6
+  NATTEN_MPS_BAD_HANDLE = 3,    /**< never issued, or destroyed */
+  NATTEN_MPS_OUT_OF_MEMORY = 4, /**< outputs are undefined */
+  NATTEN_MPS_DEVICE_ERROR = 5,  /**< GPU or driver failed; outputs likewise */
+  NATTEN_MPS_INTERNAL = 6       /**< a defect; please report the message */
 } natten_mps_status;
 
-/** Text of the last failure, supplied by the caller. On success `status` is
+/** The caller's, for the text of a failure. On success `status` is
  *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is
- *  truncated. If `size` is invalid, functions only return
+ *  truncated. With an invalid `size` functions only return
  *  NATTEN_MPS_INVALID_ARGUMENT. */
 typedef struct natten_mps_error {
   uint64_t size;  /**< sizeof(natten_mps_error) */
@@ -162,23 +153,19 @@ typedef enum natten_mps_dtype {
   NATTEN_MPS_FLOAT64 = 4
 } natten_mps_dtype;
 
-/** Operations, and for each the tensors of natten_mps_args that it reads (R),
- *  reads if given (r), writes (W) and writes if given (w). T stands for the
- *  tensors that other fields of the problem enable (`rpb` with NATTEN_MPS_RPB;
- *  `extra_key`, `extra_value` with extra > 0). A gradient whose tensor is not
- *  given is not computed. */
+/** Operations, and the tensors of natten_mps_args that each reads (R), reads if
+ *  given (r), writes (W) and writes if given (w); a gradient whose tensor is
+ *  not given is not computed. T: `rpb` with NATTEN_MPS_RPB; `extra_key`,
+ *  `extra_value` with extra > 0. */
 typedef enum natten_mps_op {
-  /** R query key value T; W out; w lse */
-  NATTEN_MPS_ATTN_FORWARD = 1,
+  NATTEN_MPS_ATTN_FORWARD = 1, /**< R query key value T; W out; w lse */
   /** R query key value T out lse d_out; r d_lse;
    *  w d_query d_key d_value d_rpb d_extra_key d_extra_value */
   NATTEN_MPS_ATTN_BACKWARD = 2,
-  /** R query key T; W attn */
-  NATTEN_MPS_QK_FORWARD = 3,
+  NATTEN_MPS_QK_FORWARD = 3, /**< R query key T; W attn */
   /** R query key T d_attn; w d_query d_key d_rpb d_extra_key */
   NATTEN_MPS_QK_BACKWARD = 4,
-  /** R attn value T; W out */
-  NATTEN_MPS_AV_FORWARD = 5,
+  NATTEN_MPS_AV_FORWARD = 5, /**< R attn value T; W out */
   /** R attn value T d_out; w d_attn d_value d_extra_value */
   NATTEN_MPS_AV_BACKWARD = 6
 } natten_mps_op;
@@ -194,15 +181,13 @@ enum {
   /** Use the field `scale`. Without it scale is 1/sqrt(head_dim) for the fused
    *  and 1 for the split operations. */
   NATTEN_MPS_SCALE = 1,
-  /** A relative position bias is added to the scaled logits. */
-  NATTEN_MPS_RPB = 2,
-  /** Each sample of the batch has its own lengths (natten_mps_args.sizes);
-   *  positions beyond them are padding: never seen, outputs and gradients 0,
-   *  lse -infinity. */
+  NATTEN_MPS_RPB = 2, /**< add a relative position bias to scaled logits */
+  /** Each sample has its own lengths (natten_mps_args.sizes); positions beyond
+   *  them are padding: never seen, outputs and gradients 0, lse -infinity. */
   NATTEN_MPS_RAGGED = 4,
   /** Split operations on causal axes: masked window slots come first and the
-   *  query's own key is always the last slot, as in natten-mps 0.3. Otherwise
-   *  visible keys come first, as in NATTEN 0.17. */
+   *  query's own key is the last slot, as in natten-mps 0.3. Without it visible
+   *  keys come first, as in NATTEN 0.17. */
   NATTEN_MPS_MASK_FIRST = 8
 };
 
@@ -213,14 +198,14 @@ enum {
  * own group only, and along several axes the product of the axes' windows.
  *   not causal: s .. s+kernel-1 with s = clamp(l - kernel/2, 0, G - kernel)
  *   causal:     max(l - kernel + 1, 0) .. g
- * where l, the leader, is g itself if stride is 1, and else the member
+ * where l, the leader, is g if stride is 1, and else the member
  * min((g/stride)*stride + stride/2, G-1), causal
  * min((g/stride)*stride + stride-1, G-1), of the query's stride group, as in
  * NATTEN 0.20 (generalized neighborhood attention).
  *
- * query_step is a different parameter: only the queries at 0, query_step,
- * 2*query_step, ... are computed, so that outputs have
- * ceil(length / query_step) positions (natten-mps 0.3 calls this stride).
+ * query_step, which natten-mps 0.3 calls stride, is a different parameter: only
+ * the queries at 0, query_step, 2*query_step, ... are computed, and outputs
+ * have ceil(length / query_step) positions.
  *
  * Required: 1 <= kernel, kernel * dilation <= length, stride <= kernel. */
 typedef struct natten_mps_axis {
@@ -233,21 +218,19 @@ typedef struct natten_mps_axis {
   int32_t reserved;
 } natten_mps_axis;
 
-/** What of an axis is computed, and what of it is held: for streams, for inputs
- *  in pieces and for processes that share one. Positions are those of the whole
- *  axis, whose `length` stays what it is: windows, dilation groups and masks do
- *  not depend on ranges. All zero is the whole axis. Since ABI version 2; the
- *  layout is frozen.
+/** What of an axis is computed and held: for streams, inputs in pieces and
+ *  processes that share one. Positions are those of the whole axis, whose
+ *  `length` does not change: windows, dilation groups and masks do not depend
+ *  on ranges. All zero is the whole axis. Since ABI version 2; layout frozen.
  *
  *  query, d_query and, by query_step, out, lse, attn and their gradients have
  *  the positions of the query range; key, value, d_key and d_value those of the
  *  key range. d_key, d_value, d_rpb, d_extra_key and d_extra_value are what the
- *  queries of the range add to them. A key that a query of the range sees and
- *  that is not held is NATTEN_MPS_INVALID_ARGUMENT: of the plan or, with
- *  NATTEN_MPS_RAGGED, of the run. natten_mps_window_range() says what to hold.
+ *  queries of the range add to them. If a query of the range sees a key that is
+ *  not held, the plan or, with NATTEN_MPS_RAGGED, the run is
+ *  NATTEN_MPS_INVALID_ARGUMENT. natten_mps_window_range() says what to hold.
  *
- *  Required: first + count <= length; query_first is a multiple of query_step.
- */
+ *  Required: first + count <= length, query_step divides query_first. */
 typedef struct natten_mps_range {
   int64_t query_first; /**< position of the first query */
   int64_t query_count; /**< positions; 0 means to the end of the axis */
@@ -269,25 +252,21 @@ typedef struct natten_mps_problem {
   int64_t kv_heads;  /**< of keys and values; divides heads; query head h uses
                           h / (heads / kv_heads). 0 means heads */
   int64_t head_dim;  /**< of queries and keys, 1 ... 4096; not used by av */
-  int64_t value_dim; /**< of values and outputs; 0 means head_dim; not used by
-                          qk */
+  int64_t value_dim; /**< of values and outputs; 0: head_dim; not used by qk */
   int64_t extra;     /**< additional tokens that every query sees, in the same
-                          softmax; in split operations the last `extra` of
-                          kernel... + extra attention slots */
+                          softmax; the last slots of attn */
   double scale;      /**< finite; with NATTEN_MPS_SCALE */
-  natten_mps_axis axes[3];    /**< the first `rank` are used; the last is the
-                                   fastest */
+  natten_mps_axis axes[3];    /**< the first `rank`, the last of them fastest */
   natten_mps_range ranges[3]; /**< of `axes`; since ABI version 2 */
 } natten_mps_problem;
 
 /* ------------------------------------------------------------ tensors -- */
 
-/** A tensor: memory, a byte offset into it and strides counted in elements.
- *  The leading strides are used, in the order given at natten_mps_args. The
- *  last dimension must be dense (stride 1 unless its size is 1). All other
- *  strides are arbitrary and no tensor is copied: heads-first and heads-last
- *  tensors differ only in their strides. The layout of this struct is
- *  frozen. */
+/** A tensor: memory, a byte offset into it and strides counted in elements, of
+ *  which the leading ones are used, in the order given at natten_mps_args. The
+ *  last dimension must be dense (stride 1 unless its size is 1). Other strides
+ *  are arbitrary, so heads may come first or last; no tensor is copied. The
+ *  layout is frozen. */
 typedef struct natten_mps_tensor {
   void* data;
   int64_t offset;
@@ -297,67 +276,48 @@ typedef struct natten_mps_tensor {
 /** The tensors of one run. Zero it, set `size`, then set the tensors that the
  *  operation uses (see natten_mps_op). Shapes, with the problem's rank axes:
  *
- *   query, d_query              [batch, queries..., heads, head_dim]
- *   key, d_key                  [batch, keys..., kv_heads, head_dim]
- *   value, d_value              [batch, keys..., kv_heads, value_dim]
- *   out, d_out                  [batch, outputs..., heads, value_dim]
- *   lse, d_lse                  [batch, outputs..., heads]
- *   attn, d_attn                [batch, outputs..., heads, slots]
- *   rpb, d_rpb                  [heads, 2 * kernel - 1 ...]
- *   extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
- *   extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
+ *    query, d_query              [batch, queries..., heads, head_dim]
+ *    key, d_key                  [batch, keys..., kv_heads, head_dim]
+ *    value, d_value              [batch, keys..., kv_heads, value_dim]
+ *    out, d_out                  [batch, outputs..., heads, value_dim]
+ *    lse, d_lse                  [batch, outputs..., heads]
+ *    attn, d_attn                [batch, outputs..., heads, slots]
+ *    rpb, d_rpb                  [heads, 2 * kernel - 1 ...]
+ *    extra_key, d_extra_key      [batch, extra, kv_heads, head_dim]
+ *    extra_value, d_extra_value  [batch, extra, kv_heads, value_dim]
  *
- *  `queries` and `keys` are `length` per axis, or those of the axis' range. Of
- *  query only positions at multiples of query_step are read; gradients at the
- *  others are written as 0. `outputs` is ceil(queries / query_step). slots is
- * the product of the kernels, row-major with the last axis fastest and keys
+ *  `queries` and `keys` are `length` per axis, or those of its range, `outputs`
+ *  is ceil(queries / query_step). Of query only positions at multiples of
+ *  query_step are read; gradients at the others are written as 0. `slots` is
+ *  the product of the kernels, row-major with the last axis fastest and keys
  *  ascending, plus extra. Masked slots are -infinity in attn written by qk,
- *  are ignored in attn read by av, and 0 in d_attn.
- *  Along each axis the index into rpb is k - q + kernel - 1, where k and q are
- *  the positions of key and query within their dilation group.
- *  All tensors have the problem's dtype, except that lse and d_lse are float64
- *  if the problem is and float32 otherwise. Outputs need not be initialized and
- *  must not overlap one another or any input. */
+ *  ignored in attn read by av, and 0 in d_attn. Along each axis the index into
+ *  rpb is k - q + kernel - 1 with the positions k of the key and q of the query
+ *  within their dilation group. All tensors have the problem's dtype, except
+ *  that lse and d_lse are float64 if it is and float32 otherwise. Outputs need
+ *  not be initialized and must not overlap one another or any input. */
 typedef struct natten_mps_args {
   uint64_t size;       /**< sizeof(natten_mps_args) */
-  int32_t num_threads; /**< for this run; 0 means the default, see
-                            natten_mps_set_num_threads */
+  int32_t num_threads; /**< 0: as natten_mps_set_num_threads says */
   int32_t reserved;
   NATTEN_MPS_CONST int64_t* sizes; /**< NATTEN_MPS_RAGGED: [batch][rank]; for
                        every axis kernel * dilation <= size <= length */
-  natten_mps_tensor query;
-  natten_mps_tensor key;
-  natten_mps_tensor value;
-  natten_mps_tensor attn;
-  natten_mps_tensor rpb;
-  natten_mps_tensor extra_key;
-  natten_mps_tensor extra_value;
-  natten_mps_tensor out;
-  natten_mps_tensor lse;
-  natten_mps_tensor d_out;
-  natten_mps_tensor d_lse;
-  natten_mps_tensor d_attn;
-  natten_mps_tensor d_query;
-  natten_mps_tensor d_key;
-  natten_mps_tensor d_value;
-  natten_mps_tensor d_rpb;
-  natten_mps_tensor d_extra_key;
-  natten_mps_tensor d_extra_value;
+  natten_mps_tensor query, key, value, attn, rpb, extra_key, extra_value;
+  natten_mps_tensor out, lse, d_out, d_lse, d_attn;
+  natten_mps_tensor d_query, d_key, d_value, d_rpb, d_extra_key, d_extra_value;
 } natten_mps_args;
 
 /* ------------------------------------------------------------ library -- */
 
-/** Version of the library as text, "major.minor.patch". Static memory. */
+/** Version of the library, "major.minor.patch", in static memory. */
 NATTEN_MPS_API NATTEN_MPS_CONST char* natten_mps_version(void);
 
 /** ABI version of the library, and the oldest header it still supports. */
 NATTEN_MPS_API uint32_t natten_mps_abi_version(void);
 NATTEN_MPS_API uint32_t natten_mps_abi_minimum(void);
 
-/** Sets the number of CPU threads for runs whose args do not set it. 0
- *  restores the default, the number of processors. Negative:
- *  NATTEN_MPS_INVALID_ARGUMENT.
- */
+/** Sets the number of CPU threads, >= 0, for runs whose args do not set it; 0
+ *  restores the default, the number of processors. */
 NATTEN_MPS_API int32_t natten_mps_set_num_threads(int32_t threads,
                                                   natten_mps_error* error);
 NATTEN_MPS_API int32_t natten_mps_get_num_threads(void);
@@ -368,12 +328,11 @@ typedef struct natten_mps_backend_info {
   int32_t available; /**< 1 if it can run something on this machine */
   int32_t reserved;
   char name[16];      /**< "metal", "native", "reference" */
-  char details[1000]; /**< what it found (device, instruction set), or why it is
-                           not available */
+  char details[1000]; /**< device or instruction set, or why not available */
 } natten_mps_backend_info;
 
-/** Describes backend `index`, counted from 0 in the order in which they are
- *  tried. NATTEN_MPS_INVALID_ARGUMENT if no backend has that index. */
+/** Describes backend `index` in the order in which they are tried, from 0; at
+ *  their number it returns NATTEN_MPS_INVALID_ARGUMENT. */
 NATTEN_MPS_API int32_t natten_mps_backend(int32_t index,
                                           natten_mps_backend_info* info,
                                           natten_mps_error* error);
@@ -383,7 +342,7 @@ NATTEN_MPS_API int32_t natten_mps_backend(int32_t index,
 /** Handle of a plan; never 0. */
 typedef uint64_t natten_mps_plan;
 
-/** Tells whether `backend` (NULL or "auto": any) can compute the problem.
+/** Tells whether `backend` (NULL or "auto": any) can compute the problem:
  *  NATTEN_MPS_OK, NATTEN_MPS_UNSUPPORTED with the reasons, or
  *  NATTEN_MPS_INVALID_ARGUMENT for a problem that is invalid everywhere. */
 NATTEN_MPS_API int32_t
@@ -404,9 +363,8 @@ natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
 /** Decisions made by a plan. */
 typedef struct natten_mps_plan_info {
   uint64_t size;         /**< sizeof(natten_mps_plan_info) */
-  int64_t scratch_bytes; /**< memory that one run holds beside the tensors, at
-                              most, with as many threads as the process has
-                              processors; fewer hold less */
+  int64_t scratch_bytes; /**< most that one run holds beside the tensors, with
+                              a thread per processor; fewer hold less */
   char backend[16];      /**< its name */
   char variant[224];     /**< the kernels chosen, for reports */
 } natten_mps_plan_info;
@@ -420,15 +378,14 @@ NATTEN_MPS_API int32_t natten_mps_run(natten_mps_plan plan,
                                       NATTEN_MPS_CONST natten_mps_args* args,
                                       natten_mps_error* error);
 
-/** Ends a plan. Runs in progress finish; later ones get NATTEN_MPS_BAD_HANDLE.
- */
+/** Ends a plan. Runs in progress finish; later: NATTEN_MPS_BAD_HANDLE. */
 NATTEN_MPS_API int32_t natten_mps_plan_destroy(natten_mps_plan plan,
                                                natten_mps_error* error);
 
 /* ------------------------------------------------------ Metal and torch -- */
 
-/** The stream used by runs on Metal memory. There is one per process; host
- *  memory always uses the library's own queue. */
+/** The stream of the process's runs on Metal memory; those on host memory
+ *  always use the library's own queue. */
 typedef enum natten_mps_stream {
   /** The library's own queue. Outputs are complete on return. The caller must
    *  first wait for other work on the same tensors. */
@@ -446,9 +403,9 @@ typedef struct natten_mps_stream_options {
   uint64_t size;    /**< sizeof(natten_mps_stream_options) */
   int32_t stream;   /**< natten_mps_stream */
   int32_t reserved; /**< 0 */
-  NATTEN_MPS_CONST char* torch_library; /**< path of torch's libtorch_cpu, which
-                                             the process has loaded; NULL with
-                                             NATTEN_MPS_STREAM_OWN */
+  /** Path of libtorch_cpu, as the process has loaded it; NULL with
+   *  NATTEN_MPS_STREAM_OWN. */
+  NATTEN_MPS_CONST char* torch_library;
 } natten_mps_stream_options;
 
 /** Chooses the stream of later runs; initially it is NATTEN_MPS_STREAM_OWN.
@@ -460,13 +417,11 @@ natten_mps_stream_set(NATTEN_MPS_CONST natten_mps_stream_options* options,
 
 /** What a kernel's buffer index is bound to. */
 typedef enum natten_mps_binding_kind {
-  /** Tensor `index` of natten_mps_args, counted from 0 for `query`, at its own
-   *  byte offset. */
+  /** Tensor `index` of natten_mps_args (`query` is 0) at its byte offset. */
   NATTEN_MPS_BIND_TENSOR = 1,
   /** `length` bytes at `offset` of natten_mps_dispatch.bytes. */
   NATTEN_MPS_BIND_BYTES = 2,
-  /** Temporary buffer `index` of `length` bytes, which the run's dispatches
-   *  share. */
+  /** Temporary buffer `index` of `length` bytes, shared by all dispatches. */
   NATTEN_MPS_BIND_SCRATCH = 3
 } natten_mps_binding_kind;
 
@@ -495,9 +450,9 @@ typedef struct natten_mps_dispatch {
   natten_mps_binding bindings[NATTEN_MPS_MAX_BINDINGS]; /**< by buffer index */
 } natten_mps_dispatch;
 
-/** Describes dispatch `index`, counted from 0, of a run of a "metal" plan with
- *  `args`, without running it. A run may have no dispatch (an empty batch):
- *  then count is 0 and the other fields are not written. */
+/** Describes dispatch `index`, from 0, of a run of a "metal" plan with `args`,
+ *  without running it. If the run has none (an empty batch), count is 0 and the
+ *  other fields are not written. */
 NATTEN_MPS_API int32_t
 natten_mps_plan_launch(natten_mps_plan plan,
                        NATTEN_MPS_CONST natten_mps_args* args,
@@ -517,17 +472,11 @@ NATTEN_MPS_API int32_t natten_mps_plan_source(natten_mps_plan plan,
 
 /* -------------------------------------------------------- convenience -- */
 
-/** Fused attention, forward, on dense heads-last host tensors, in one call.
- *
- *  @param dtype   natten_mps_dtype of all four tensors
- *  @param rank    1, 2 or 3
- *  @param shape   [rank + 3]: batch, the rank lengths, heads, head_dim
- *  @param kernel  [rank]: window size along each axis
- *  @param query,key,value  read, each of `shape`
- *  @param out     written, of `shape`
- *
- *  Scale 1/sqrt(head_dim), no dilation, not causal. Equivalent to creating,
- *  running and destroying a plan. */
+/** Fused attention, forward, on dense heads-last host tensors, by a plan that
+ *  it makes, runs and destroys: writes `out` from `query`, `key` and `value`,
+ *  all four of `dtype` (natten_mps_dtype) and of `shape`, the rank + 3 numbers
+ *  batch, the 1 to 3 lengths, heads and head_dim. `kernel` has the window size
+ *  along each axis. Scale 1/sqrt(head_dim), no dilation, not causal. */
 NATTEN_MPS_API int32_t natten_mps_attention(int32_t dtype,
                                             int32_t rank,
                                             NATTEN_MPS_CONST int64_t* shape,
@@ -556,11 +505,10 @@ NATTEN_MPS_API int32_t natten_mps_window(NATTEN_MPS_CONST natten_mps_axis* axis,
                                          natten_mps_window_info* window,
                                          natten_mps_error* error);
 
-/** Reads the query range of `range`, an all-zero one being the whole axis, and
- *  writes query_count, if that was 0, and the key range: the smallest that
- * holds every key that the queries see (where query_step and dilation both
- * exceed 1, those seen from positions between computed queries included). Since
- * ABI version 2. */
+/** Reads the query range of `range` (all zero: the whole axis) and writes
+ *  query_count, if that was 0, and the key range: the smallest with every key
+ *  that the queries see (where query_step and dilation both exceed 1, including
+ *  those seen from between computed queries). Since ABI version 2. */
 NATTEN_MPS_API int32_t
 natten_mps_window_range(NATTEN_MPS_CONST natten_mps_axis* axis,
                         natten_mps_range* range,
