@@ -53,10 +53,10 @@ def overview(header: str, anchors: dict[str, str]) -> str:
     """Render the comment at the top: titles in capitals, and terms in capitals that open a line."""
     comment = header[header.index("/*") : header.index("*/")]
     lines = [line.removeprefix(" *").strip() for line in comment.splitlines()[1:]]
-    text = re.sub(r"^([A-Z]{4,}) {2,}", r"\n\1: ", "\n".join(lines), flags=re.MULTILINE)
+    text = re.sub(r"^([A-Z]{3,}) {2,}", r"\n\1: ", "\n".join(lines), flags=re.MULTILINE)
     parts = []
     for paragraph in re.split(r"\n{2,}", text.strip()):
-        term = re.match(r"([A-Z]{4,}): ", paragraph)
+        term = re.match(r"([A-Z]{3,}): ", paragraph)
         if re.fullmatch(r"[A-Z ]+", paragraph):
             parts.append(f"## {paragraph.capitalize()}")
         elif term:
@@ -116,10 +116,10 @@ def bodies(lines: list[str]) -> list[str]:
 
 
 def paragraphs(lines: list[str], anchors: dict[str, str]) -> list[str]:
-    """Render a comment: indented lines are kept as they are, @param lines become a list."""
+    """Render a comment: lines indented by two are kept as they are (one may be a formatter's)."""
     parts: list[tuple[str, list[str]]] = []
     for line in lines:
-        kind = "kept" if line.startswith(" ") else "list" if line.startswith("@param") else "prose"
+        kind = "kept" if line.startswith("  ") else "prose"
         if not line:
             parts.append(("prose", []))
         elif parts and parts[-1][0] == kind:
@@ -133,9 +133,6 @@ def render(kind: str, lines: list[str], anchors: dict[str, str]) -> str:
     """Render lines of one kind."""
     if kind == "kept":
         return "```text\n" + "\n".join(lines) + "\n```"
-    if kind == "list":
-        rows = [re.sub(r"@param (\S+)\s+", r"`\1`: ", line) for line in lines]
-        return "\n".join(f"- {prose(row, anchors)}" for row in rows)
     return prose("\n".join(lines), anchors)
 
 
