@@ -121,7 +121,9 @@ func (j *Job) Run(tasks int64, threads int, do Tasks) {
 			w.rest()
 		}
 	}
-	j.await()
+	if len(j.engaged) > 0 {
+		j.await()
+	}
 	j.do = nil
 	if p := j.failure.Swap(nil); p != nil {
 		panic(*p)
