@@ -37,15 +37,13 @@ func (Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (engin
 		return nil, "stencils are for float32, forward"
 	case p.RPB || p.Extra > 0:
 		return nil, "there is a bias or there are additional tokens"
-	case windowKeys(p) > mostKeys:
+	case p.WindowSize() > mostKeys:
 		return nil, fmt.Sprintf("windows have more than %d keys", mostKeys)
 	case vectorful(p.HeadDim, kernels) == 0 || vectorful(p.ValueDim, kernels) == 0:
 		return nil, "channels are not 1, 2, 4 or 8 vectors"
 	}
 	return newPlan(p, pass, kernels), ""
 }
-
-func windowKeys(p *core.Problem) int64 { return p.WindowSize() }
 
 // vectorful is the number of vectors per row of channels, or 0 if there is no kernel for it.
 func vectorful(channels int64, kernels *kern.Set) int {
@@ -87,8 +85,14 @@ func (l *plan) Variant() string { return fmt.Sprintf(", stencils, strips of %d",
 
 // Scratch implements engine.Plan.
 func (l *plan) Scratch() int {
-	positions, keys := kern.Padded(l.walk.Tile), kern.CeilDiv(int(windowKeys(l.walk.Problem)), l.kernels.Stencil.Lanes)*l.kernels.Stencil.Lanes
-	return scratch.Bytes[float32](l.walk.Tile*keys, positions, positions, positions)
+	positions := kern.Padded(l.walk.Tile)
+	return scratch.Bytes[float32](l.walk.Tile*l.pitch(), positions, positions, positions)
+}
+
+// pitch is the number of weights per item: those of its window, in whole vectors.
+func (l *plan) pitch() int {
+	lanes := l.kernels.Stencil.Lanes
+	return kern.CeilDiv(int(l.walk.Problem.WindowSize()), lanes) * lanes
 }
 
 // Serves implements engine.Plan.

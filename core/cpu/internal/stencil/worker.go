@@ -109,8 +109,7 @@ func (w *worker) prefetch(n0, n1 int) {
 func (w *worker) compute() {
 	lo0, hi0, _ := w.at.Span(0, w.at.Index[0])
 	lo1, hi1, _ := w.at.Span(1, w.at.Index[1])
-	k, count, lanes := w.plan.kernels.Stencil, kern.Padded(w.at.Positions), w.plan.kernels.Stencil.Lanes
-	pitch := kern.CeilDiv(int(windowKeys(w.problem)), lanes) * lanes
+	k, count, pitch := w.plan.kernels.Stencil, kern.Padded(w.at.Positions), w.plan.pitch()
 	scratch.Grow(w.Memory, &w.weights, w.at.Positions*pitch)
 	scratch.Grow(w.Memory, &w.max, count)
 	scratch.Grow(w.Memory, &w.sum, count)
@@ -124,7 +123,7 @@ func (w *worker) compute() {
 			Dst: kern.AddressOf(&w.weights[r.first*pitch]), Vectors: query.P.Add(r.first * query.Step),
 			Rows:   w.at.Address(core.Key, lo0, lo1, w.at.Low, w.at.KVHead),
 			Starts: kern.AddressOf(&w.keys.starts[r.first]), Offsets: kern.AddressOf(&w.keys.offsets[0]), Factors: kern.AddressOf(&w.factor),
-			Items: r.count, Count: len(w.keys.offsets), Vectorful: int(w.problem.HeadDim) / lanes,
+			Items: r.count, Count: len(w.keys.offsets), Vectorful: int(w.problem.HeadDim) / k.Lanes,
 			DstStep: pitch * kern.Float32Bytes, VectorStep: query.Step,
 		}
 		k.Dots(&w.call)
@@ -138,7 +137,7 @@ func (w *worker) compute() {
 			Dst: out.P.Add(r.first * out.Step), Vectors: kern.AddressOf(&w.weights[r.first*pitch]),
 			Rows:   w.at.Address(core.Value, lo0, lo1, w.at.Low, w.at.KVHead),
 			Starts: kern.AddressOf(&w.values.starts[r.first]), Offsets: kern.AddressOf(&w.values.offsets[0]), Factors: kern.AddressOf(&w.sum[r.first]),
-			Items: r.count, Count: shape[0] * shape[1] * shape[2], Vectorful: int(w.problem.ValueDim) / lanes,
+			Items: r.count, Count: shape[0] * shape[1] * shape[2], Vectorful: int(w.problem.ValueDim) / k.Lanes,
 			DstStep: out.Step, VectorStep: pitch * kern.Float32Bytes, FactorStep: kern.Float32Bytes,
 		}
 		k.Sums(&w.call)
