@@ -97,6 +97,12 @@ func (p *Problem) Outputs() int64 {
 	return p.Axes[0].Outputs() * p.Axes[1].Outputs() * p.Axes[2].Outputs()
 }
 
+// SkipsQueries reports whether an axis has a query step, so that only some queries are
+// computed.
+func (p *Problem) SkipsQueries() bool {
+	return p.Axes[0].QueryStep > 1 || p.Axes[1].QueryStep > 1 || p.Axes[2].QueryStep > 1
+}
+
 // SampleAxes returns the axes of one sample of a batch. sizes is Buffers.Sizes.
 func (p *Problem) SampleAxes(sizes []int64, sample int64) [3]Axis {
 	axes := p.Axes

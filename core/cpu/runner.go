@@ -31,7 +31,8 @@ type runner struct {
 }
 
 func newRunner(p *core.Problem) *runner {
-	r := &runner{problem: p, sparse: p.Ragged, large: largeOutputs(p)}
+	r := &runner{problem: p, large: largeOutputs(p)}
+	r.sparse = p.Ragged || p.SkipsQueries() || p.Ranged() && (p.Writes(core.DKey) || p.Writes(core.DValue))
 	if pass, ok := walk.Whole(p); ok {
 		r.whole = prepare(p, pass)
 	}
@@ -40,10 +41,6 @@ func newRunner(p *core.Problem) *runner {
 			r.plans = append(r.plans, prepare(p, pass))
 		}
 	}
-	for a := range p.Axes {
-		r.sparse = r.sparse || p.Axes[a].QueryStep > 1
-	}
-	r.sparse = r.sparse || p.Ranged() && (p.Writes(core.DKey) || p.Writes(core.DValue))
 	r.runs.New = func() any {
 		scratch.Room()
 		return &run{runner: r}

@@ -31,3 +31,16 @@ func TestStripsEqualPanels(t *testing.T) {
 		}
 	}
 }
+
+// Strips refuse gradients of down-sampled queries however large the steps of the axes are.
+func TestStripsRefuseGradientsWithQuerySteps(t *testing.T) {
+	p := plain(core.AttnBackward, []int64{1 << 32, 1 << 31, 12}, []int64{1, 1, 3}, 2, 16)
+	p.Axes[2].QueryStep = 2
+	for i := range 2 {
+		p.Axes[i].QueryStep = p.Axes[i].Length
+		p.Axes[i].Range = core.Range{QueryCount: 1, KeyCount: 1}
+	}
+	require.NotContains(t, variantOf(t, p), "strips")
+	p.Op = core.AttnForward
+	require.Contains(t, variantOf(t, p), "strips")
+}

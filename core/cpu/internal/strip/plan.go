@@ -51,7 +51,7 @@ func refuses(p *core.Problem, pass walk.Pass) string {
 		return fmt.Sprintf("windows have more than %d keys", mostKeys)
 	case p.RPB || p.Extra > 0:
 		return "there is a bias or there are additional tokens"
-	case pass.Kind == walk.AttnGradients && a[0].QueryStep*a[1].QueryStep*a[2].QueryStep > 1:
+	case pass.Kind == walk.AttnGradients && p.SkipsQueries():
 		return "only some queries are computed"
 	}
 	return ""
