@@ -304,9 +304,7 @@ func TestQueuesOverlap(t *testing.T) {
 		if state != "false false" {
 			begun++
 		}
-		for _, b := range commands {
-			m.send(b, "waitUntilCompleted")
-		}
+		m.waitAll(commands)
 		require.Equal(t, []float32{2, 4, 6}, one)
 		require.Equal(t, []float32{2, 4, 6}, two)
 		m.pop(pool)
@@ -323,7 +321,7 @@ func (m metal) requireOverlapSeen(p, in, second uintptr) {
 	shared, _ := m.buffer(0, 0, 0)
 	for _, wait := range []bool{true, false} {
 		pool := m.pool()
-		var last uintptr
+		var commands []uintptr
 		for _, queue := range []uintptr{m.queue, second} {
 			b := m.send(queue, "commandBuffer")
 			for range 8 { // that some of it is still to run
@@ -331,18 +329,25 @@ func (m metal) requireOverlapSeen(p, in, second uintptr) {
 				m.encodeScale(e, p, in, shared, 3, 2)
 				m.send(e, "endEncoding")
 			}
-			if last != 0 && wait {
-				m.send(last, "waitUntilCompleted")
+			if wait {
+				m.waitAll(commands)
 			}
 			m.send(b, "commit")
-			last = b
+			commands = append(commands, b)
 		}
-		m.send(last, "waitUntilCompleted")
+		m.waitAll(commands)
 		m.pop(pool)
 		if wait {
 			m.finds()
 		} else {
 			m.finds("work of another queue uses the buffer")
 		}
+	}
+}
+
+// waitAll leaves no queue with a command buffer that is still to run.
+func (m metal) waitAll(commands []uintptr) {
+	for _, b := range commands {
+		m.send(b, "waitUntilCompleted")
 	}
 }
