@@ -6,20 +6,20 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
 // bufferClasses holds the classes whose objects are known to be MTLBuffers, usually
-// one.
+// one. Every launch reads it, so readers do not lock. Writers replace the slice.
 var bufferClasses struct {
-	sync.RWMutex
-	known []uintptr
+	sync.Mutex // of writers
+	known      atomic.Pointer[[]uintptr]
 }
 
 func isBufferClass(class uintptr) bool {
-	bufferClasses.RLock()
-	defer bufferClasses.RUnlock()
-	return slices.Contains(bufferClasses.known, class)
+	known := bufferClasses.known.Load()
+	return known != nil && slices.Contains(*known, class)
 }
 
 // BufferFromHandle checks that an address is an MTLBuffer of at least length bytes. A
@@ -51,7 +51,11 @@ func (b Buffer) isBuffer(class uintptr) bool {
 	}
 	bufferClasses.Lock()
 	defer bufferClasses.Unlock()
-	bufferClasses.known = append(bufferClasses.known, class)
+	known := []uintptr{class}
+	if others := bufferClasses.known.Load(); others != nil {
+		known = append(known, *others...)
+	}
+	bufferClasses.known.Store(&known)
 	return true
 }
 
