@@ -77,24 +77,30 @@ bool same_memory(const Buffer* a, const Buffer* b) {
   return a->memory < b->memory + b->length && b->memory < a->memory + a->length;
 }
 
+std::vector<Access> all_accesses(const CommandBuffer* b) {
+  std::vector<Access> out;
+  for (const Command& c : b->commands)
+    for (Access& a : c.accesses()) out.push_back(std::move(a));
+  return out;
+}
+
 // conflict finds memory that two command buffers use and one writes.
-const Buffer* conflict(const CommandBuffer* a, const CommandBuffer* b) {
-  for (const Command& one : a->commands)
-    for (const Command& other : b->commands)
-      for (const Access& x : one.accesses)
-        for (const Access& y : other.accesses)
-          if ((x.writes || y.writes) && same_memory(x.buffer.get(), y.buffer.get()))
-            return x.buffer.get();
+const Buffer* conflict(const std::vector<Access>& a, const CommandBuffer* b) {
+  for (const Access& y : all_accesses(b))
+    for (const Access& x : a)
+      if ((x.writes || y.writes) && same_memory(x.buffer.get(), y.buffer.get()))
+        return x.buffer.get();
   return nullptr;
 }
 
 // check_overlap: what another queue has not completed may run at the same time.
 void check_overlap(CommandBuffer* b, const CommandQueue* queue) {
+  std::vector<Access> accesses = all_accesses(b);
   for (CommandQueue* other : busy_queues()) {
     if (other == queue) continue;
     std::lock_guard<std::mutex> g(other->mu);
     for (const Owned<CommandBuffer>& o : other->committed)
-      if (const Buffer* shared = conflict(b, o.get()))
+      if (const Buffer* shared = conflict(accesses, o.get()))
         b->fail("commit: work of another queue uses the buffer at " +
                 std::to_string(reinterpret_cast<uintptr_t>(shared->memory)) +
                 " too, one of the two writes it, and nobody has waited");
@@ -127,7 +133,17 @@ void CommandBuffer::fail(const std::string& text) {
   faults++;
 }
 
-Reachable::Reachable(const std::vector<Access>& accesses) : accesses_(accesses) {
+std::vector<Access> Command::accesses() const {
+  if (!dispatch) return host_accesses;
+  const std::vector<Binding>& bindings = dispatch->bindings;
+  std::vector<Access> out;
+  for (const Argument& a : dispatch->pipeline->kernel->arguments)
+    if (a.kind == "buffer" && bindings[static_cast<size_t>(a.index)].buffer)
+      out.push_back({bindings[static_cast<size_t>(a.index)].buffer, a.space == 1});
+  return out;
+}
+
+Reachable::Reachable(std::vector<Access> accesses) : accesses_(std::move(accesses)) {
   for (const Access& a : accesses_)
     if (a.buffer->hidden) mprotect(a.buffer->memory, a.buffer->mapped, PROT_READ | PROT_WRITE);
 }
@@ -140,7 +156,7 @@ Reachable::~Reachable() {
 // run_host does what torch's side of a stream does, which defines what it writes.
 static std::string run_host(const Command& c) {
   c.host();
-  for (const Access& a : c.accesses)
+  for (const Access& a : c.host_accesses)
     if (a.writes) a.buffer->undefined = false;
   return "";
 }
@@ -152,7 +168,7 @@ bool CommandBuffer::step() {
     for (const GpuFault& f : gpu_faults)
       if (c.dispatch && failure.empty() && injected(f.name)) failure = f.text, code = f.code;
     if (failure.empty()) {
-      Reachable open(c.accesses);
+      Reachable open(c.accesses());
       failure = c.dispatch ? run_dispatch(*c.dispatch) : run_host(c);
     }
     if (failure.empty() && next < commands.size()) return true;

@@ -201,9 +201,6 @@ void Encoder::dispatch(Size3 threads, Size3 group) {
   Command c;
   c.dispatch =
       std::make_unique<Dispatch>(Dispatch{pipeline, bindings, threadgroup_memory, threads, group});
-  for (const Argument& a : pipeline->kernel->arguments)
-    if (a.kind == "buffer" && bind(static_cast<size_t>(a.index)).buffer)
-      c.accesses.push_back({bind(static_cast<size_t>(a.index)).buffer, a.space == 1});
   buffer->commands.push_back(std::move(c));
   count(kDispatches);
 }

@@ -73,13 +73,13 @@ struct Access {
 // Reachable opens hidden buffers for the GPU, for as long as it lives.
 class Reachable {
  public:
-  explicit Reachable(const std::vector<Access>& accesses);
+  explicit Reachable(std::vector<Access> accesses);
   ~Reachable();
   Reachable(const Reachable&) = delete;
   Reachable& operator=(const Reachable&) = delete;
 
  private:
-  const std::vector<Access>& accesses_;
+  std::vector<Access> accesses_;
 };
 
 // What is bound at an index: a buffer from an offset on, or bytes.
@@ -106,7 +106,9 @@ struct Dispatch {
 struct Command {
   std::unique_ptr<Dispatch> dispatch;
   std::function<void()> host;
-  std::vector<Access> accesses;
+  std::vector<Access> host_accesses;
+  // accesses are found when the command runs, so that encoding does not pay for them.
+  std::vector<Access> accesses() const;
 };
 
 enum Status : uint64_t { kNotEnqueued = 0, kCommitted = 2, kCompleted = 4, kError = 5 };

@@ -129,7 +129,7 @@ namespace {
 void append(MPSStream* s, std::vector<Access> accesses, std::function<void()> work) {
   Command c;
   c.host = std::move(work);
-  c.accesses = std::move(accesses);
+  c.host_accesses = std::move(accesses);
   s->current()->commands.push_back(std::move(c));
 }
 
