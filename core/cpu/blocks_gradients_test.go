@@ -248,6 +248,31 @@ func TestAllGradientsDoNotDependOnThreads(t *testing.T) {
 	}
 }
 
+// One goroutine computes the chunks of a head as one task, three compute them in two colors.
+func TestJoinedChunksGiveTheSameBits(t *testing.T) {
+	joined := 0
+	check := func(tr *trial, r *rand.Rand, odd bool, name string) {
+		tr.skip[core.DRPB] = true
+		w := wholePlan(t, tr.p).Walk()
+		require.False(t, w.Joins(3), name)
+		if w.Joins(1) {
+			joined++
+		}
+		tr.threads = 1
+		want := tr.run(t, New(), r, odd)
+		tr.threads = 3
+		for role, a := range tr.run(t, New(), r, odd) {
+			require.Equal(t, want[role].values(), a.values(), "%s: %v", name, role)
+		}
+	}
+	t.Run("twins", func(t *testing.T) {
+		withTwins(t, func(t *testing.T) { eachTall(t, fewer(4), check) })
+	})
+	require.Positive(t, joined)
+	needQuads(t)
+	eachTall(t, fewer(20), check)
+}
+
 // Every subset of the gradients agrees with the reference, whether the walk of all gradients
 // or the separate walks produce it.
 func TestSomeGradients(t *testing.T) {

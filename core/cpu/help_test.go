@@ -45,7 +45,7 @@ func testHelp(t *testing.T, tr *trial) {
 		u.in.Tensors[role] = walk.NewTensor(a.tensor(), n.DTypeOf(role))
 	}
 	u.in.Tensors[first] = walk.NewTensor(out.tensor(), n.DTypeOf(first))
-	u.begin(r.plans[0], 0)
+	u.begin(r.plans[0], r.plans[0].Walk().Stage(&u.in, 0))
 
 	var slow sched.Stealable[walk.Rows]
 	u.victims.Add(&slow)

@@ -141,14 +141,12 @@ func (r *runner) Run(b *core.Buffers) (err error) {
 		u.zero()
 	}
 	if r.whole != nil && r.whole.Serves(&u.in) {
-		for color := range r.whole.Walk().Colors() {
-			u.begin(r.whole, color)
-		}
+		u.beginWhole(r.whole)
 		u.finish()
 		return nil
 	}
 	for _, plan := range r.plans {
-		u.begin(plan, 0)
+		u.begin(plan, plan.Walk().Stage(&u.in, 0))
 	}
 	u.finish()
 	return nil
@@ -169,9 +167,21 @@ func (u *run) add(s stage) {
 	u.stages = append(u.stages, s)
 }
 
-// begin adds a plan's tasks of a color to the job, if a given output needs them.
-func (u *run) begin(plan engine.Plan, color int) {
-	if s := plan.Walk().Stage(&u.in, color); s.Count > 0 {
+// beginWhole adds the tasks of a plan for all outputs to the job.
+func (u *run) beginWhole(plan engine.Plan) {
+	w := plan.Walk()
+	if w.Joins(u.limit()) {
+		u.begin(plan, w.Joined(&u.in))
+		return
+	}
+	for color := range w.Colors() {
+		u.begin(plan, w.Stage(&u.in, color))
+	}
+}
+
+// begin adds a stage of a plan's walk to the job, if a given output needs it.
+func (u *run) begin(plan engine.Plan, s walk.Stage) {
+	if s.Count > 0 {
 		u.add(stage{plan: plan, walk: s})
 	}
 }
@@ -187,7 +197,7 @@ func (u *run) finish() {
 			continue
 		}
 		hands += s.walk.Walk.Hands(s.walk.Count)
-		if s.waits() {
+		if s.walk.Waits() {
 			u.forget(s.walk.Count)
 		}
 	}
@@ -252,9 +262,6 @@ func (u *run) Work(j *sched.Job) {
 	h.done = true
 }
 
-// waits reports whether tasks of color 1 wait for the tasks of this stage.
-func (s *stage) waits() bool { return s.walk.Walk.Colored && s.walk.Color == 0 }
-
 // walk executes a task of a walk. Tasks of color 0 come first, so that all of them have begun
 // when a task of color 1 waits for its neighbors.
 func (u *run) walk(h *hand, s *stage, n int64) {
@@ -266,7 +273,7 @@ func (u *run) walk(h *hand, s *stage, n int64) {
 		}
 	}
 	h.worker(s).Task(n)
-	if s.waits() {
+	if s.walk.Waits() {
 		u.done[n].Store(true)
 	}
 }

@@ -79,24 +79,23 @@ func (w *worker) score(dst, items, keys []float32, channels int, ahead []abi.Str
 	chunks := kern.CeilDiv(groups, k.MostGroups)
 	chunk := kern.CeilDiv(groups, chunks)
 	chunks = kern.CeilDiv(groups, chunk)
+	w.call = abi.Block{
+		Lanes: l.lanes, Channels: channels, Pitch: l.channelPitch() * kern.Float32Bytes, GroupStep: l.wide * l.lanes * kern.Float32Bytes,
+		WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
+	}
+	c := &w.call
 	for g := 0; g < groups; g += chunk {
 		streams, count := share(ahead, g/chunk, chunks), min(chunk, groups-g)
-		upper, lower := unmet(m.masks[g][1]), unmet(m.masks[g+count-1][0])
+		c.Offsets, c.Ahead = unsafe.Pointer(&m.offsets[g]), unsafe.Pointer(unsafe.SliceData(streams))
+		c.Groups, c.Upper, c.Lower = count, unmet(m.masks[g][1]), unmet(m.masks[g+count-1][0])
 		for i := range w.runs {
 			r := &w.runs[i]
+			c.Quads, c.Vectors, c.Count = unsafe.Pointer(&w.quads[r.first]), unsafe.Pointer(&items[2*r.first*w.item]), r.count
+			c.Streams = len(streams)
 			for vector := range r.wide {
-				to := 4*r.first*w.weightItem + (g*l.wide+vector)*l.lanes
-				w.call = abi.Block{
-					Quads: unsafe.Pointer(&w.quads[r.first]), Offsets: unsafe.Pointer(&m.offsets[g]), Ahead: unsafe.Pointer(unsafe.SliceData(streams)),
-					Weights: unsafe.Pointer(&dst[to]), Vectors: unsafe.Pointer(&items[2*r.first*w.item]), Panel: unsafe.Pointer(&keys[vector*l.lanes]),
-					Lanes: l.lanes, Count: r.count, Channels: channels, Groups: count, Upper: upper, Lower: lower,
-					Pitch: l.channelPitch() * kern.Float32Bytes, GroupStep: l.wide * l.lanes * kern.Float32Bytes,
-					WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
-				}
-				if vector == 0 {
-					w.call.Streams = len(streams)
-				}
-				k.Score(&w.call)
+				c.Weights, c.Panel = unsafe.Pointer(&dst[4*r.first*w.weightItem+(g*l.wide+vector)*l.lanes]), unsafe.Pointer(&keys[vector*l.lanes])
+				k.Score(c)
+				c.Streams = 0 // prefetched
 			}
 		}
 	}
@@ -122,19 +121,20 @@ func (w *worker) sums(of []float32) []float32 {
 // eachPart calls a kernel, part by part, for the lanes that the quads meet.
 func (w *worker) eachPart(kernel func(*abi.Block), vectors, weights, rows []float32, channels int, ahead []abi.Stream) {
 	l, m, item := w.plan, &w.met, w.item*kern.Float32Bytes
+	w.call = abi.Block{
+		Quads: unsafe.Pointer(&w.quads[0]), Weights: unsafe.Pointer(&weights[0]), Vectors: unsafe.Pointer(&vectors[0]), Panel: unsafe.Pointer(&rows[0]),
+		Lanes: l.lanes, Count: len(w.quads), Channels: l.whole(channels), Lane: l.depth * kern.Float32Bytes, Column: l.rows * kern.Float32Bytes,
+		WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
+	}
+	c := &w.call
 	for i := range m.parts {
 		p := &m.parts[i]
 		if p.upper+p.both+p.lower == 0 {
 			continue
 		}
 		streams := share(ahead, i, len(m.parts))
-		w.call = abi.Block{
-			Quads: unsafe.Pointer(&w.quads[0]), Rows: unsafe.Pointer(&m.list[p.first]), Ahead: unsafe.Pointer(unsafe.SliceData(streams)), Streams: len(streams),
-			Weights: unsafe.Pointer(&weights[0]), Vectors: unsafe.Pointer(&vectors[0]), Panel: unsafe.Pointer(&rows[0]),
-			Lanes: l.lanes, Count: len(w.quads), Channels: l.whole(channels), Upper: p.upper, Both: p.both, Lower: p.lower,
-			Lane: l.depth * kern.Float32Bytes, Column: l.rows * kern.Float32Bytes,
-			WeightItem: w.weightItem * kern.Float32Bytes, Item: item, Row: w.numberRow * item,
-		}
-		kernel(&w.call)
+		c.Rows, c.Ahead, c.Streams = unsafe.Pointer(&m.list[p.first]), unsafe.Pointer(unsafe.SliceData(streams)), len(streams)
+		c.Upper, c.Both, c.Lower = p.upper, p.both, p.lower
+		kernel(c)
 	}
 }

@@ -36,6 +36,7 @@ func (l *Plan) chooseGradients() string {
 	// Adding to tensors needs whole vectors, and 16-bit tensors would round partial sums.
 	adds := w.Apart()
 	once := w.Tile >= w.Extent[2] && (w.Widest[0] == 1 || l.WholeRows())
+	w.Joinable = once // the two chunks that share a row of keys add to it once each, in either order
 	if !adds && !once {
 		return "gradients of keys would have to be added up in tensors"
 	}
@@ -110,29 +111,45 @@ func (l *Plan) Serves(run *walk.Run) bool {
 // Partial implements engine.Plan.
 func (l *Plan) Partial() bool { return l.scatter }
 
-// beginScattered clears the gradient sums of a row of keys.
-func (w *worker) beginScattered(r *packedRow) {
-	from, size := r.slot*w.plan.rowPitch(), (w.to-w.from)*w.plan.depth
+// beginScattered clears the gradient sums of the row of keys in a slot.
+func (w *worker) beginScattered(slot int, row rowTag) {
+	from, size := slot*w.plan.rowPitch(), (w.to-w.from)*w.plan.depth
 	clear(w.panel.scatteredQK[from:][:size])
 	clear(w.panel.scatteredVO[from:][:size])
-	w.panel.unwritten[r.slot] = w.unwritten(r.n0, r.index)
+	w.panel.unwritten[slot] = w.unwritten(row.n0, row.index)
+}
+
+// resume begins a chunk right after the one before it: the keys that its items meet as well stay
+// packed, with new gradient sums.
+func (w *worker) resume(axis int) {
+	first, _, _ := w.at.Span(axis, w.task.from[axis])
+	w.at.Index[0] = w.task.from[0]
+	for slot, row := range w.panel.rowTags {
+		switch {
+		case row == noRow:
+		case [2]int{row.n0, row.index}[axis] < first:
+			w.panel.rowTags[slot] = noRow
+		default:
+			w.beginScattered(slot, row)
+		}
+	}
 }
 
 // unwritten reports whether nothing was stored yet for a row of keys by earlier planes or
-// chunks: this is the first plane of queries that meets the row, and no chunk of color 0 that
-// meets it came before.
+// chunks: this is the first plane of queries that meets the row, and no chunk that meets it came
+// before, which is the previous one or, for color 1, both neighbors.
 func (w *worker) unwritten(n0, n1 int) bool {
 	first, _ := w.at.Lines[0].QueriesOf(n0)
 	if w.at.Index[0] > max(first, w.task.from[0]) {
 		return false
 	}
-	if !w.plan.walk.Colored || w.at.Stage.Color == 0 {
+	s, axis := w.at.Stage, w.plan.walk.ColorAxis
+	if !w.plan.walk.Colored || s.Waits() || w.task.from[axis] == 0 {
 		return true
 	}
-	axis := w.plan.walk.ColorAxis
 	n := [2]int{n0, n1}[axis]
 	_, before, _ := w.at.Span(axis, w.task.from[axis]-1)
-	if end := w.task.to[axis]; n >= before && end < w.at.Lines[axis].Queries {
+	if end := w.task.to[axis]; !s.Joined && n >= before && end < w.at.Lines[axis].Queries {
 		before, _, _ = w.at.Span(axis, end)
 		return n < before
 	}

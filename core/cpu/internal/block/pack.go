@@ -80,7 +80,7 @@ func (w *worker) packMet() {
 		if r := &m.rows[i]; b.rowTags[r.slot] != r.tag() {
 			if w.products.Scatter {
 				w.storeScattered(r.slot)
-				w.beginScattered(r)
+				w.beginScattered(r.slot, r.tag())
 			}
 			w.packRow(r)
 			b.rowTags[r.slot] = r.tag()
@@ -133,11 +133,9 @@ func (w *worker) transposeGroup(panel []float32, role core.Role, g *packedRow, c
 	vectors, pitch := l.whole(channels)/l.lanes, l.channelPitch()*kern.Float32Bytes
 	addresses := &w.panel.from
 	for first := 0; first < lanes; first += step {
-		next := 0
-		for lane := first; lane < first+step; lane++ {
-			for i := range rows[:l.rows] {
-				addresses[next%mostLanes] = rows[i].P.Add(min(lane, lanes-1) * rows[i].Step)
-				next++
+		for i, row := range rows[:l.rows] {
+			for lane := range step {
+				addresses[(lane*l.rows+i)%mostLanes] = row.P.Add(min(first+lane, lanes-1) * row.Step)
 			}
 		}
 		l.kernels.Block.Transpose(unsafe.Pointer(&dst[first*l.rows]), unsafe.Pointer(addresses), vectors, pitch)

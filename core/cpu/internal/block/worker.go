@@ -128,8 +128,12 @@ func laneBits(from, to, rows int) uint32 {
 // Column implements walk.Tiles.
 func (w *worker) Column(from, to [3]int) {
 	w.bins = walk.Bins[float32](&w.at)
-	w.panel.forget()
 	w.task = span3{from, to}
+	if axis := w.plan.walk.ColorAxis; w.at.Stage.Joined && from[axis] > 0 {
+		w.resume(axis)
+	} else {
+		w.panel.forget()
+	}
 	w.numberRow = 2 * len(w.quads)
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		lo0, hi0, _ := w.at.Span(0, n0)

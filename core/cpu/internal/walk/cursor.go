@@ -88,26 +88,47 @@ func (c *Cursor) Task(n int64, tiles Tiles) {
 
 // cell processes one cell of the task grid.
 func (c *Cursor) cell(n int64, tiles Tiles) {
-	w := c.Walk
-	var at [6]int
-	for i := 5; i >= 0; i-- {
-		count := int64(w.Counts[i])
-		if i == 2+w.ColorAxis && w.Colored {
-			count = int64(w.ofColor(c.Stage.Color))
-			at[i] = c.Stage.Color + 2*int(n%count)
-		} else {
-			at[i] = int(n % count)
-		}
-		n /= count
-	}
+	at, chunks := c.index(n)
 	items := c.enter(at[0], at[1])
 	if items[0] == 0 || items[1] == 0 || items[2] == 0 {
 		return
 	}
+	for range chunks {
+		c.columns(at, items, tiles)
+		at[2+c.Walk.ColorAxis]++
+	}
+}
+
+// index returns the index of a cell in each dimension of the grid, and the number of chunks
+// from there on that belong to the same task.
+func (c *Cursor) index(n int64) (at [6]int, chunks int) {
+	w, s := c.Walk, c.Stage
+	chunks = 1
+	for i := 5; i >= 0; i-- {
+		first, step, count := 0, 1, w.Counts[i]
+		switch {
+		case !w.Colored || i != 2+w.ColorAxis:
+		case s.Joined:
+			count, chunks = 1, count
+		default:
+			first, step, count = s.Color, 2, w.ofColor(s.Color)
+		}
+		at[i] = first + step*int(n%int64(count))
+		n /= int64(count)
+	}
+	return at, chunks
+}
+
+// columns processes the columns of a cell, whose dilation group has the given number of items.
+func (c *Cursor) columns(at [6]int, items [3]int, tiles Tiles) {
+	w := c.Walk
 	var from, to [3]int
 	for a := range 2 {
 		from[a] = at[2+a] * w.Shape[a]
 		to[a] = min(from[a]+w.Shape[a], items[a])
+		if from[a] >= to[a] { // a ragged sample ends before the cell
+			return
+		}
 	}
 	from[2] = at[4] * w.Shape[2] * w.Tile
 	to[2] = min(from[2]+w.Shape[2]*w.Tile, items[2])

@@ -15,8 +15,9 @@ type Grid struct {
 	Tasks     int64  // product of Counts
 	Parts     int    // number of partial sums of d_rpb
 	Together  bool   // a task processes all its heads before it moves to the next row
-	Colored   bool   // tasks with an even index on ColorAxis come first, as neighbors meet the same keys
+	Colored   bool   // tasks with an even index on ColorAxis, its chunks, come first, as neighbors meet the same keys
 	ColorAxis int
+	Joinable  bool // results are the same if the chunks of a head are computed in order, as one task
 }
 
 // Cut limits the shape of tasks.
@@ -107,8 +108,18 @@ func (w *Walk) Colors() int {
 	return 1
 }
 
+// chunks is the number of tasks along ColorAxis.
+func (w *Walk) chunks() int { return w.Counts[2+w.ColorAxis] }
+
+// Joins reports whether the chunks of a head should be one task, which packs the keys that two
+// chunks share once. That is so if one or two goroutines then have equally many tasks; more of
+// them, which may not be equally fast, need the smaller tasks.
+func (w *Walk) Joins(threads int) bool {
+	return w.Colored && w.Joinable && threads <= 2 && w.Tasks/int64(w.chunks())%int64(threads) == 0
+}
+
 // ofColor is the number of tasks of a color along ColorAxis.
-func (w *Walk) ofColor(color int) int { return kern.CeilDiv(w.Counts[2+w.ColorAxis]-color, 2) }
+func (w *Walk) ofColor(color int) int { return kern.CeilDiv(w.chunks()-color, 2) }
 
 // Neighbors returns the tasks of color 0 that share keys with task n of color 1: first,
 // first+step, ... below end.
@@ -140,5 +151,5 @@ func (w *Walk) taskCount(color int) int64 {
 	if !w.Colored {
 		return w.Tasks
 	}
-	return w.Tasks / int64(w.Counts[2+w.ColorAxis]) * int64(w.ofColor(color))
+	return w.Tasks / int64(w.chunks()) * int64(w.ofColor(color))
 }

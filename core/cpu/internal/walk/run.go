@@ -27,6 +27,7 @@ type Stage struct {
 	Products Products // those that the given outputs need
 	Binning  bool     // the walk accumulates d_rpb
 	Color    int      // color of the tasks, if the walk has colors
+	Joined   bool     // a task is all chunks of a head, of both colors
 	Count    int64    // number of tasks; 0 if no given output needs the walk
 }
 
@@ -61,6 +62,17 @@ func (w *Walk) Stage(run *Run, color int) Stage {
 	}
 	return s
 }
+
+// Joined returns the stage in which the chunks of a head are one task.
+func (w *Walk) Joined(run *Run) Stage {
+	s := w.Stage(run, 0)
+	s.Joined = true
+	s.Count = min(s.Count, w.Tasks/int64(w.chunks()))
+	return s
+}
+
+// Waits reports whether tasks of color 1 wait for the tasks of this stage.
+func (s *Stage) Waits() bool { return s.Walk.Colored && !s.Joined && s.Color == 0 }
 
 // bins are partial sums of d_rpb: [part][head][entry].
 type bins struct {

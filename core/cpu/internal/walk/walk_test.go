@@ -148,6 +148,41 @@ func TestColorsCoverTasks(t *testing.T) {
 	}
 }
 
+// Joined tasks are all chunks of a head, in order, up to the end of the sample.
+func TestJoinedTasksAreChunksInOrder(t *testing.T) {
+	given := core.Problem{Op: core.AttnBackward, DType: core.Float32, Rank: 2, Batch: 2, Heads: 3, KVHeads: 3, HeadDim: 8, ValueDim: 8, Ragged: true}
+	given.Axes = [3]core.Axis{{Length: 22, Kernel: 3, Dilation: 2}, {Length: 5, Kernel: 3}}
+	p, err := given.Normalize()
+	require.NoError(t, err)
+	pass, _ := Whole(p)
+	w := New(p, pass)
+	w.Tile, w.Shape, w.Heads, w.Colored, w.ColorAxis, w.Joinable = 5, [3]int{1, 4, 1}, 1, true, 1, true
+	w.lay()
+	run := Run{Problem: p, Sizes: []int64{22, 5, 9, 5}}
+	run.Tensors[core.DQuery].Base = 8
+	s := w.Joined(&run)
+	require.EqualValues(t, 12, s.Count)
+	require.False(t, s.Waits())
+	require.Equal(t, []bool{true, true, false}, []bool{w.Joins(1), w.Joins(2), w.Joins(3)})
+	w.Joinable = false
+	require.False(t, w.Joins(1))
+	for task, want := range map[int64][][2]int{4: {{0, 4}, {4, 8}, {8, 11}}, 6: {{0, 4}, {4, 5}}} {
+		var c columns
+		c.at.Begin(&run, &s, new(sched.Stealable[Rows]), true)
+		c.at.Task(task, &c)
+		require.Equal(t, want, c.rows)
+	}
+}
+
+// columns lists the rows of the columns that a walk visits.
+type columns struct {
+	at   Cursor
+	rows [][2]int
+}
+
+func (c *columns) Plan(n, count int)      { c.at.SetTile(n, count) }
+func (c *columns) Column(from, to [3]int) { c.rows = append(c.rows, [2]int{from[1], to[1]}) }
+
 // The neighbors of a task of color 1 are the tasks just before and after it on the axis.
 func TestNeighborsOfTasks(t *testing.T) {
 	for axis := range 2 {
