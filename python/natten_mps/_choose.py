@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 
 import torch
 
@@ -89,8 +90,20 @@ def _warn(text: str, kind: str) -> None:
         return
     _warned.add(kind)
     frame = sys._getframe()
-    while frame.f_back and frame.f_code.co_filename.startswith(_NOT_THE_CALLER):
+    while frame.f_back and not _is_caller(frame):
         frame = frame.f_back
     registry = frame.f_globals.setdefault("__warningregistry__", {})
-    place = (frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__"))
+    module = frame.f_globals.get("__name__") or "natten_mps"
+    place = (frame.f_code.co_filename, frame.f_lineno, module)
     warnings.warn_explicit(text, UserWarning, *place, registry)
+
+
+def _is_caller(frame: FrameType) -> bool:
+    """Whether a frame belongs to the program: not to this package, torch or generated code.
+
+    Code that torch generates has no module, or one of torch. Python shows no warning without one.
+    """
+    module = str(frame.f_globals.get("__name__") or "torch")
+    return module.partition(".")[0] != "torch" and not frame.f_code.co_filename.startswith(
+        _NOT_THE_CALLER
+    )

@@ -245,15 +245,23 @@ def test_only_wanted_gradients_are_computed(monkeypatch):
     assert [t is not None for t in seen[-1][-6:]] == [True, False, False, False, False, False]
 
 
+def compiled(backend):
+    """A compiled call that the compiler does not write out."""
+    return lambda x: torch.compile(lambda t: nm.na1d_qk(t, t, 3, scale=0.834), backend=backend)(x)
+
+
 CALLS = {
     "function": lambda x: nm.na1d(x, x, x, 3, scale=0.831),
     "module": lambda x: nm.NeighborhoodAttention1D(4, 1, 5).double()(x[..., 0, :]),
     "torch.func": lambda x: torch.func.grad(lambda t: nm.na1d(t, t, t, 3, scale=0.832).sum())(x),
     "compat": lambda x: nm.compat.v021.na1d(x, x, x, 3, scale=0.833),
+    "compiled": compiled("aot_eager"),
+    "inductor": compiled("inductor"),
 }
+SLOW = [pytest.param(n, marks=[pytest.mark.slow] * (n == "inductor")) for n in CALLS]
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", SLOW)
 def test_a_warning_names_the_callers_line(monkeypatch, name):
     monkeypatch.setattr(backend, "choice", "auto")
     monkeypatch.setattr(_choose, "_warned", set())
