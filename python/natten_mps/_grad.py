@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from . import _plain, _transforms
+from ._gradients import second_order
 from ._prepared import Prepared
-from ._second_order import second_order
 
 Tensors = Sequence[Tensor | None]
 

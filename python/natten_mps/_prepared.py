@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import _abi, _lib, _plan, backend
 from ._choose import choose, in_metal_memory, warn_of_plainer_kernels, warn_once
+from ._gradients import first_order
 from ._layout import (
     Layout,
     check_held,
@@ -172,30 +173,11 @@ class Prepared:
                 self._backward.run((*inputs, *outputs, *d_outputs, *grads), sizes)
         except NotImplementedError as refusal:
             self._give_up(refusal)
-            _fill(grads, self._pure_backward(inputs, d_outputs, sizes, grads))
+            again = first_order(lambda *x: self.pure(x, sizes), inputs, d_outputs, wanted)
+            _fill(grads, again)
         if self._fresh:
             self._look_back()
         return grads
-
-    def _pure_backward(
-        self, inputs: Tensors, d_outputs: Tensors, sizes: Tensor | None, wanted: Tensors
-    ) -> Tensors:
-        """Gradients of the inputs for which `wanted` has a tensor."""
-        with torch.enable_grad():
-            leaves = [
-                None if t is None else t.detach().requires_grad_(want is not None)
-                for t, want in zip(inputs, wanted, strict=True)
-            ]
-            result = self.pure(leaves, sizes)
-            results = result if isinstance(result, tuple) else (result,)
-            used = [(r, d) for r, d in zip(results, d_outputs, strict=True) if d is not None]
-            targets = [t for t in leaves if t is not None and t.requires_grad]
-            found = iter(
-                torch.autograd.grad(
-                    [r for r, _ in used], targets, [d for _, d in used], materialize_grads=True
-                )
-            )
-        return [next(found) if t is not None and t.requires_grad else None for t in leaves]
 
 
 def _fill(outputs: Tensors, results: Any) -> None:

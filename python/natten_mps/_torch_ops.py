@@ -7,8 +7,7 @@ dispatch modes such as the FLOP counter, tensor subclasses and torch.func. Recor
 tiny problems under torch.compile those of `_dense`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -18,8 +17,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from . import _dense, _layout, _namespace, _operation, _prepared, _transforms, backend, pure
 from ._carriers import declining, is_foreign, refuse
+from ._gradients import first_order, second_order
 from ._operation import Operation
-from ._second_order import second_order
 from ._transforms import Rule
 from .utils.window import Ranges, Window
 
@@ -227,44 +226,9 @@ def _backward(op: Operation) -> Callable[..., Any]:
     return backward
 
 
-_AUTOGRAD_KEYS = (
-    torch._C.DispatchKey.AutogradFunctionality,
-    torch._C.DispatchKey.AutogradOther,
-    torch._C.DispatchKey.ADInplaceOrView,
-)
-
-
-@contextmanager
-def _autograd_again() -> Iterator[None]:
-    """Enable autograd inside an operation's implementation, which runs below the autograd key."""
-    include = torch._C._dispatch_tls_local_include_set()
-    exclude = torch._C._dispatch_tls_local_exclude_set()
-    for key in _AUTOGRAD_KEYS:
-        exclude = exclude.remove(key)
-    with torch._C._ForceDispatchKeyGuard(include, exclude), torch.enable_grad():
-        yield
-
-
 def _pure_backward(call: _Call, d_outputs: Tensors, wanted: Sequence[bool]) -> Tensors:
-    with _autograd_again():
-        inputs = [
-            None if t is None else t.detach().requires_grad_(want)
-            for t, want in zip(call.inputs, wanted, strict=True)
-        ]
-        result = call.pure(*inputs)
-        outputs = result if isinstance(result, tuple) else (result,)
-        used = [
-            (o, d)
-            for o, d in zip(outputs, d_outputs, strict=True)
-            if d is not None and o.requires_grad  # lse does not depend on the values
-        ]
-        targets = [t for t in inputs if t is not None and t.requires_grad]
-        grads = iter(
-            torch.autograd.grad(
-                [o for o, _ in used], targets, [d for _, d in used], materialize_grads=True
-            )
-        )
-    return [_dense_rows(next(grads)) if want else None for want in wanted]
+    found = first_order(call.pure, call.inputs, d_outputs, wanted)
+    return [None if t is None else _dense_rows(t) for t in found]
 
 
 def _dense_rows(tensor: Tensor) -> Tensor:

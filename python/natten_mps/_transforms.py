@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
 
+from ._gradients import second_order
 from ._operation import Operation
-from ._second_order import second_order
 from .utils.window import Window
 
 Tensors = Sequence[Tensor | None]

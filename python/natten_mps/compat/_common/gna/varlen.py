@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from natten_mps import _torch_ops
+from natten_mps._gradients import first_order
 
 from ..attention import attention as full_attention
 
@@ -211,11 +211,10 @@ _compiled = torch.library.custom_op(
 def _backward(
     d_out: Tensor, d_lse: Tensor, query: Tensor, key: Tensor, value: Tensor, *rest: Any
 ) -> tuple[Tensor, ...]:
-    with _torch_ops._autograd_again():
-        leaves = [t.detach().requires_grad_() for t in (query, key, value)]
-        results = _eager(*leaves, *rest)  # type: ignore[arg-type]
-        grads = torch.autograd.grad(results, leaves, (d_out, d_lse))
-    return tuple(g.contiguous() for g in grads)
+    grads = first_order(
+        lambda *leaves: _eager(*leaves, *rest), (query, key, value), (d_out, d_lse), (True,) * 3
+    )
+    return tuple(g.contiguous() for g in grads if g is not None)
 
 
 _compiled_backward = torch.library.custom_op(

@@ -1,13 +1,57 @@
 # SPDX-License-Identifier: MIT
-"""Second-order gradients, through the operations of `pure`."""
+"""Gradients of a function that consists of PyTorch's operations, as those of `pure` do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Tensors = Sequence[Tensor | None]
+
+_AUTOGRAD_KEYS = (
+    torch._C.DispatchKey.AutogradFunctionality,
+    torch._C.DispatchKey.AutogradOther,
+    torch._C.DispatchKey.ADInplaceOrView,
+)
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Enable autograd, also inside an operation's implementation, below the autograd key."""
+    include = torch._C._dispatch_tls_local_include_set()
+    exclude = torch._C._dispatch_tls_local_exclude_set()
+    for key in _AUTOGRAD_KEYS:
+        exclude = exclude.remove(key)
+    with torch._C._ForceDispatchKeyGuard(include, exclude), torch.enable_grad():
+        yield
+
+
+def first_order(
+    function: Any, inputs: Tensors, d_outputs: Tensors, wanted: Sequence[bool]
+) -> list[Tensor | None]:
+    """Gradients of the wanted inputs: the vector-Jacobian product of `function` at `inputs` with
+    `d_outputs`. No graph is kept."""
+    with _recording():
+        x = [
+            None if t is None else t.detach().requires_grad_(want)
+            for t, want in zip(inputs, wanted, strict=True)
+        ]
+        result = function(*x)
+        outputs = result if isinstance(result, tuple) else (result,)
+        used = [
+            (o, d)
+            for o, d in zip(outputs, d_outputs, strict=True)
+            if d is not None and o.requires_grad  # lse does not depend on the values
+        ]
+        targets = [t for t in x if t is not None and t.requires_grad]
+        found = iter(
+            torch.autograd.grad(
+                [o for o, _ in used], targets, [d for _, d in used], materialize_grads=True
+            )
+        )
+    return [next(found) if t is not None and t.requires_grad else None for t in x]
 
 
 def second_order(
