@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""torch.ops.natten_mps outlives this package's modules: importing them again redefines it."""
+"""torch.ops.natten_mps outlives this package: importing it again redefines the operations, and
+caches of compiled code outlive the process."""
+
+from typing import Any
 
 import torch
+
+from .version import __version__
 
 # The namespace is an object of torch, so its attributes live as long as torch does.
 _KEPT = "_libraries_of_the_last_import"
@@ -12,12 +17,26 @@ def define() -> torch.library.Library:
     held = vars(torch.ops.natten_mps).get(_KEPT, [])
     while held:
         held.pop()._destroy()
+    _mark_compiled_code()
     return _keep(torch.library.Library("natten_mps", "DEF"))
 
 
 def extend() -> torch.library.Library:
     """Return a library that adds to these operations."""
     return _keep(torch.library.Library("natten_mps", "FRAGMENT"))
+
+
+def _mark_compiled_code() -> None:
+    """Keep torch.compile from reusing code that it compiled for another version of this package.
+
+    Its cache knows the operations by name. The compiled code also depends on the strides of their
+    results and on their gradients, which may differ. torch 2.6 has no such tag.
+    """
+    config: Any = getattr(torch.compiler, "config", None)
+    tag = getattr(config, "cache_key_tag", None)
+    mark = f"natten_mps {__version__}"
+    if tag is not None and mark not in tag.split("; "):
+        config.cache_key_tag = f"{tag}; {mark}" if tag else mark
 
 
 def _keep(library: torch.library.Library) -> torch.library.Library:

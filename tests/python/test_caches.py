@@ -3,6 +3,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -11,7 +13,18 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import natten_mps as nm
-from natten_mps import _choose, _dense, _lib, _operation, _plan, _prepared, backend, ops, pure
+from natten_mps import (
+    _choose,
+    _dense,
+    _lib,
+    _namespace,
+    _operation,
+    _plan,
+    _prepared,
+    backend,
+    ops,
+    pure,
+)
 from natten_mps._mps import verdict
 from natten_mps.ops import Window
 from natten_mps.utils.window import Ranges
@@ -271,3 +284,47 @@ def test_a_warning_names_the_callers_line(monkeypatch, name):
         CALLS[name](torch.rand(1, 9, 1, 4, dtype=torch.float64))
     assert [warning.filename for warning in found] == [__file__]
     assert found[0].lineno == CALLS[name].__code__.co_firstlineno
+
+
+@pytest.fixture
+def tags():
+    if not hasattr(getattr(torch.compiler, "config", None), "cache_key_tag"):
+        pytest.skip("this torch has no tag of its caches")
+    before = torch.compiler.config.cache_key_tag
+    yield torch.compiler.config
+    torch.compiler.config.cache_key_tag = before
+
+
+def test_caches_of_compiled_code_are_tagged_with_the_version(tags, monkeypatch):
+    assert f"natten_mps {nm.__version__}" in tags.cache_key_tag.split("; ")
+    both = "natten_mps 1; natten_mps 10"
+    for before, after in (("", both), ("a", f"a; {both}")):
+        tags.cache_key_tag = before
+        for version in ("1", "1", "10", "1"):
+            monkeypatch.setattr(_namespace, "__version__", version)
+            _namespace._mark_compiled_code()
+        assert tags.cache_key_tag == after
+
+
+COMPILED = """
+import sys
+from natten_mps import version
+version.__version__ = sys.argv[1]
+import torch
+import natten_mps as nm
+from torch._dynamo.utils import counters
+nm.set_backend("pure")
+x = torch.rand(1, 9, 1, 4, requires_grad=True)
+torch.compile(lambda x: nm.na1d_qk(x, x, 3).sum())(x).backward()
+print(counters["inductor"]["fxgraph_cache_hit"])
+"""
+
+
+@pytest.mark.slow
+def test_compiled_code_of_another_version_is_not_reused(tags, tmp_path):
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    hits = [
+        int(subprocess.check_output([sys.executable, "-c", COMPILED, version], env=environment))
+        for version in ("1", "1", "2")
+    ]
+    assert hits == [0, 2, 0]
