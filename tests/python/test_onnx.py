@@ -27,7 +27,7 @@ def check(module, path, *inputs, **options):
         numpy.testing.assert_allclose(got, module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("rank", [pytest.param(1, marks=pytest.mark.slow), 2, 3])
 def test_modules(rank, tmp_path):
     kind = getattr(nm, f"NeighborhoodAttention{rank}D")
     module = torch.nn.Sequential(

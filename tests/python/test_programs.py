@@ -102,7 +102,7 @@ def fresh():
     [
         ("own", 6, True),
         ("own", 40, None),
-        ("own", 40, True),
+        pytest.param("own", 40, True, marks=pytest.mark.slow),
         ("v017", 40, None),
         ("v020", 6, None),
         ("v020", 40, True),
@@ -129,7 +129,13 @@ def test_compiled_functions_take_every_scale(name, length, dynamic):
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize(
     ("name", "dynamic"),
-    [("own", None), ("own", True), ("v015", None), ("v017", None), ("v021", True)],
+    [
+        ("own", None),
+        pytest.param("own", True, marks=pytest.mark.slow),
+        ("v015", None),
+        pytest.param("v017", None, marks=pytest.mark.slow),
+        ("v021", True),
+    ],
 )
 def test_modules_of_other_head_dims_are_compiled_one_by_one(name, dynamic):
     kind = GENERATIONS[name].NeighborhoodAttention2D
