@@ -148,6 +148,19 @@ func TestVerdictsAreKept(t *testing.T) {
 	}
 }
 
+// A file of JSON that is not ours leads to a new check, too.
+func TestFilesThatAreNotVerdicts(t *testing.T) {
+	for _, text := range []string{"null", `{"m": null}`, "[]", "5", `{"m": {"a": 1}}`, ""} {
+		v := &verdicts{path: filepath.Join(t.TempDir(), "kernels.json")}
+		require.NoError(t, os.WriteFile(v.path, []byte(text), 0o600))
+		_, known := v.find("m", []string{"a"})
+		require.False(t, known, text)
+		v.keep("m", []string{"a"}, "")
+		_, known = (&verdicts{path: v.path}).find("m", []string{"a"})
+		require.True(t, known, text)
+	}
+}
+
 // A failed plan is remembered, and does not mark kernels that other plans use as
 // failed.
 func TestFailuresAreKept(t *testing.T) {

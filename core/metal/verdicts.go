@@ -97,7 +97,7 @@ func (v *verdicts) load() {
 func (v *verdicts) read() map[string]map[string]string {
 	all := map[string]map[string]string{}
 	text, err := os.ReadFile(v.path)
-	if err != nil || json.Unmarshal(text, &all) != nil {
+	if err != nil || json.Unmarshal(text, &all) != nil || all == nil { // nil: the file says null
 		return map[string]map[string]string{}
 	}
 	return all

@@ -90,7 +90,7 @@ def _mps() -> dict[str, Any]:
         "meaning": None if tier is None else tiers.MEANING[tier],
         "refused": choice.refused,
         "examined_torch": [".".join(map(str, v)) for v in tiers.EXAMINED],
-        "verdicts": str(verdict.path()),
+        "verdicts": str(verdict.path() or "nowhere"),
     }
 
 

@@ -108,7 +108,7 @@ def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     assert verdict.self_test("1-block", Fake()) == why
     assert "/nowhere/python" in verdict.self_test("1-queue", Fake())
-    assert json.loads(verdict.path().read_text())["1-block"] == why
+    assert why in json.loads(verdict.path().read_text()).values()
 
 
 def test_a_wrong_tier_speaks_against_all(monkeypatch):

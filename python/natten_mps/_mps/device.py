@@ -72,8 +72,9 @@ class Device:
             return f"Metal exists on macOS only, and this is {sys.platform}"
         if platform.machine() != "arm64":
             return f"this Python runs on {platform.machine()} (want arm64)"
-        if int(platform.mac_ver()[0].split(".")[0]) < 14:
-            return f"this is macOS {platform.mac_ver()[0]} (want 14 or newer)"
+        version = platform.mac_ver()[0]  # empty where a sandbox hides the file with the version
+        if version and int(version.split(".")[0]) < 14:
+            return f"this is macOS {version} (want 14 or newer)"
         if not torch.backends.mps.is_available():
             return f"torch {torch.__version__} has no MPS device here"
         return None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """`python -m natten_mps._mps.selftest`: run the tier in NATTEN_MPS_TIER between torch operations,
-as a program would, and compare the results with the CPU. The exit status is 0, or
-verdict.WRONG_STATUS for wrong numbers, which the last line of standard error then describes."""
+as a program would, and compare the results with the CPU. The last line of standard output is
+verdict.PASSED and the exit status 0, or the status is verdict.WRONG_STATUS for wrong numbers, which
+the last line of standard error then describes."""
 
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ def main() -> int:
             raise
         print(error, file=sys.stderr)
         return verdict.WRONG_STATUS
+    print(verdict.PASSED)
     return 0
 
 

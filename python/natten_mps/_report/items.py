@@ -76,13 +76,21 @@ def _machine() -> dict[str, Any]:
 def _doctor() -> dict[str, Any]:
     found = doctor.report()
     text = json.dumps(found)
-    private_facts = (str(Path.home()), getpass.getuser(), platform.node())
-    for private in sorted(private_facts, key=len, reverse=True):
+    for private in sorted(_private_facts(), key=len, reverse=True):
         if len(private) > 3:
             text = text.replace(private, "~")
     if found["problems"]:
         raise RuntimeError("; ".join(found["problems"]))
     return {"found": json.loads(text)}
+
+
+def _private_facts() -> Iterator[str]:
+    """Names of the home folder, the user and the machine, as far as there are any."""
+    for fact in (Path.home, getpass.getuser, platform.node):
+        try:
+            yield str(fact())
+        except (RuntimeError, KeyError, OSError):
+            continue
 
 
 def _choose(tier: str) -> dict[str, Any]:

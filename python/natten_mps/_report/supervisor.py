@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import _child
 from .._mps import verdict
 from . import file, summary
 
@@ -46,9 +47,9 @@ def run(name: str, seconds: float = SECONDS) -> int:
 
 def _worked(path: Path, seconds: float) -> bool:
     """Whether a worker ran to its end."""
-    command = [sys.executable, "-m", f"{__package__}.worker", str(path), str(seconds)]
-    environment = {**os.environ, verdict.VERIFY: "off", "PYTHONPATH": _python_path()}
-    worker = subprocess.Popen(command, env=environment)
+    command = _child.command(f"{__package__}.worker", str(path), str(seconds))
+    environment = {**_child.environment(os.environ), verdict.VERIFY: "off"}
+    worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     try:
         status = worker.wait(seconds + GRACE)
     except subprocess.TimeoutExpired:
@@ -70,8 +71,3 @@ def _close(path: Path, status: str, why: str) -> None:
     report: dict[str, Any] = file.read(path)
     file.close_started(report, status, why)
     file.write(path, report)
-
-
-def _python_path() -> str:
-    root = str(Path(__file__).parents[2])
-    return os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part)

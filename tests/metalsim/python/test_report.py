@@ -87,7 +87,7 @@ def test_a_crash_costs_one_item(tmp_path, monkeypatch):
     program.write_text(
         f"#!{sys.executable}\n"
         "import json, os, signal, sys\n"
-        "path = sys.argv[3]\n"
+        "path = sys.argv[5]\n"
         "r = json.load(open(path))\n"
         "n = len(r['items'])\n"
         "r['items'][f'a/{n}'] = {'status': 'started'} if n < 2 else {'status': 'ok'}\n"
@@ -108,7 +108,7 @@ def test_what_hangs_is_ended(tmp_path, monkeypatch):
     program.write_text(
         "#!/bin/sh\n"
         """echo '{"format": 1, "finished": false, "items": {"a/b": """
-        """{"status": "started"}}}' > "$3"\n"""
+        """{"status": "started"}}}' > "$5"\n"""
         "exec sleep 60\n"
     )
     program.chmod(0o755)

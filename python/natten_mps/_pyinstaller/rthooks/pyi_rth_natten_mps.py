@@ -8,6 +8,5 @@ import sys
 if os.environ.pop("NATTEN_MPS_SELF_TEST", ""):
     from natten_mps._mps import selftest
 
-    selftest.main()
-    sys.exit(0)
+    sys.exit(selftest.main())
 vars(sys)["_natten_mps_self_test"] = True
