@@ -118,9 +118,9 @@ def call(
     """Compute an operation on its inputs, given in its order; `first_only`: without lse."""
     compiling = torch.compiler.is_compiling()
     if compiling or _plain.autocasts():
-        inputs = _autocast(inputs)
+        inputs = autocast(inputs)
     if scale is not None and type(scale) is not float:
-        inputs, scale = _number(op, inputs, scale)
+        inputs, scale = number(op, inputs, scale)
     kinds = None if compiling else _kinds(inputs, sizes)
     if kinds is None:
         apart = any(is_distributed(t) for t in inputs)
@@ -164,7 +164,7 @@ def _kinds(inputs: Tensors, sizes: Tensor | None) -> list[Any] | None:
     return kinds
 
 
-def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float | None]:
+def number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float | None]:
     """Convert a scale to a float. If it is a tensor, which may change and may need a gradient,
     multiply the query by it instead."""
     if isinstance(scale, Tensor):
@@ -184,7 +184,7 @@ def _number(op: Operation, inputs: Tensors, scale: Any) -> tuple[Tensors, float 
     raise TypeMisfit("scale", text, {"got": scale})
 
 
-def _autocast(inputs: Tensors) -> Tensors:
+def autocast(inputs: Tensors) -> Tensors:
     """Cast like torch's own lower-precision operations inside autocast: all dtypes but float64."""
     first = inputs[0]
     if not isinstance(first, Tensor) or first.device.type not in ("cpu", "mps"):

@@ -8,6 +8,7 @@ tokens so far. The first axis is the one along which tokens arrive (samples, or 
 video) and must be causal; further axes are complete in every step.
 """
 
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ._layout import check_kinds, layout
 from ._operation import ATTN
 from ._types import Bools, Both, Ints, Result, Scale
 from .modules import _NeighborhoodAttention
+from .ops import autocast
 from .utils.params import make_window
 from .utils.window import Ranges, Window
 
@@ -51,6 +53,10 @@ class Stream:
         self._end = 0  # index after the last token written to them
         self._ages: list[int] = []
         self._delay: list[int] | int = 0
+        self._owner: weakref.ref[Any] | None = None  # the module that steps
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_owner": None}  # copies may continue with copies of the module
 
     @property
     def ages(self) -> list[int]:
@@ -70,12 +76,12 @@ class Stream:
             delay: number of upcoming tokens, one value or one per row, that are not part of the
                 stream: the left padding of prompts with different lengths. Their outputs are 0.
         """
-        late = delay.tolist() if isinstance(delay, Tensor) else delay
-        late = late if isinstance(late, int) else [int(n) for n in late]
+        late = _entries(delay, "delay", "numbers of tokens")
         if min([late] if isinstance(late, int) else late, default=0) < 0:
             raise ValueError(f"delay is {delay} (want numbers of tokens from 0 on)")
         if rows is None:
             self._window, self._kept, self._ages, self._delay = None, None, [], late
+            self._owner = None
             return
         chosen = _indices(rows, len(self._ages))
         each = [late] * len(chosen) if isinstance(late, int) else late
@@ -90,12 +96,14 @@ class Stream:
         Args:
             rows: `[n]`, the stream that each new one continues; n is the new batch size.
         """
-        if self._window is None or self._kept is None:
+        if self._kept is None:
+            if isinstance(self._delay, list):
+                self._delay = [self._delay[row] for row in _indices(rows, len(self._delay))]
             return
         chosen = _indices(rows, len(self._ages))
         history = self._history()
         begin = self._end - history
-        index = torch.tensor(chosen, device=self._kept[0].device)
+        index = torch.tensor(chosen, dtype=torch.int64, device=self._kept[0].device)
         moved = [t[:, begin : self._end].index_select(0, index) for t in self._kept]
         self._ages = [self._ages[row] for row in chosen]
         self._allocate(len(chosen), *self._kept)
@@ -145,23 +153,26 @@ class Stream:
         Raises:
             ValueError: if tensors, window and streams do not match.
         """
-        inputs = (query, key, value, rpb, additional_keys, additional_values)
+        inputs = autocast((query, key, value, rpb, additional_keys, additional_values))
         check_kinds(ATTN, inputs)
         rank = min(max(query.dim() - 3, 1), 3)
         if is_causal is None:
             is_causal = (True, *(False,) * (rank - 1))
         window = make_window(rank, kernel_size, dilation, 1, is_causal, window_stride, True)
         self._accept(window, inputs)
-        options: Any = (scale, additional_keys, additional_values, rpb)
-        keys, values = self._append(key, value)
+        query, key, value, rpb, extra_key, extra_value = inputs  # type: ignore[assignment]
+        options: Any = (scale, extra_key, extra_value, rpb)
+        count, history = query.shape[1], self._history()
+        apart = history + count > self._room() or _recorded(*inputs, scale)
+        keys, values = self._copied(key, value) if apart else self._stored(key, value)
         parts, begin = [], 0
-        for count, masked in self._plan(query.shape[1]):
-            cut = slice(begin, begin + count + self._history())
-            part = (query[:, begin : begin + count], keys[:, cut], values[:, cut])
+        for n, masked in self._plan(count):
+            cut = slice(begin, begin + n + history)
+            part = (query[:, begin : begin + n], keys[:, cut], values[:, cut])
             attend = self._masked if masked else self._fused
             parts.append(attend(*part, *options))
-            self._ages = [age + count for age in self._ages]
-            begin += count
+            begin += n
+        self._advance((keys, values) if apart else None, count)
         out, lse = parts[0] if len(parts) == 1 else _joined(parts)
         return (out, lse) if return_lse else out
 
@@ -201,6 +212,8 @@ class Stream:
         names = zip(ATTN.inputs, inputs, strict=True)
         shapes: dict[str, tuple[int, ...]] = {n: t.shape for n, t in names if t is not None}
         key = shapes["key"]
+        if len(key) > 1 and key[1] == 0:
+            raise ValueError("key has 0 tokens (want 1 or more per step)")
         none = (0,) * len(window.kernel)
         length = max(key[1] if len(key) > 1 else 0, window.kernel[0] * window.dilation[0])
         alone = window._replace(ranges=Ranges(none, none, (length, *key[2:-2])))
@@ -212,38 +225,54 @@ class Stream:
     def _allocate(self, batch: int, key: Tensor, value: Tensor) -> None:
         history = self._history()
         room = history + max(history, _ROOM)
-        self._kept = tuple(  # type: ignore[assignment]
-            torch.zeros((batch, room, *t.shape[2:]), dtype=t.dtype, device=t.device)
-            for t in (key, value)
-        )
+        with torch.inference_mode(False):  # later steps may be outside of it
+            self._kept = tuple(  # type: ignore[assignment]
+                torch.zeros((batch, room, *t.shape[2:]), dtype=t.dtype, device=t.device)
+                for t in (key, value)
+            )
         self._end = history
 
-    def _append(self, *new: Tensor) -> list[Tensor]:
-        """Store the new tokens. Returns the keys and values of the preceding window and of them."""
+    def _room(self) -> int:
         assert self._kept is not None
-        history, count, room = self._history(), new[0].shape[1], self._kept[0].shape[1]
+        return self._kept[0].shape[1]
+
+    def _copied(self, *new: Tensor) -> list[Tensor]:
+        """The keys and values of the preceding window and of the new tokens, as new tensors."""
+        assert self._kept is not None
+        begin = self._end - self._history()
+        pairs = zip(self._kept, new, strict=True)
+        return [torch.cat([kept[:, begin : self._end], t], 1) for kept, t in pairs]
+
+    def _stored(self, *new: Tensor) -> list[Tensor]:
+        """The same, as views of the buffer, to whose end the new tokens are written."""
+        assert self._kept is not None
+        history, count = self._history(), new[0].shape[1]
         begin = self._end - history
-        if history + count > room or any(torch.is_grad_enabled() and t.requires_grad for t in new):
-            both = [
-                torch.cat([kept[:, begin : self._end], t], 1)
-                for kept, t in zip(self._kept, new, strict=True)
-            ]
-            for kept, t in zip(self._kept, both, strict=True):
-                kept[:, :history] = t[:, count:].detach()
-            self._end = history
-            return both
-        if self._end + count > room:
+        if self._end + count > self._room():
             for kept in self._kept:
                 kept[:, :history] = kept[:, begin : self._end].clone()
             begin, self._end = 0, history
         for kept, t in zip(self._kept, new, strict=True):
             kept[:, self._end : self._end + count] = t.detach()
-        self._end += count
-        return [kept[:, begin : self._end] for kept in self._kept]
+        return [kept[:, begin : self._end + count] for kept in self._kept]
+
+    def _advance(self, copied: tuple[Tensor, Tensor] | None, count: int) -> None:
+        """Make the new tokens part of the streams. A step that fails does not get here, so that
+        it can be repeated."""
+        assert self._kept is not None
+        self._ages = [age + count for age in self._ages]
+        if copied is None:
+            self._end += count
+            return
+        self._end = self._history()
+        for kept, t in zip(self._kept, copied, strict=True):
+            kept[:, : self._end] = t[:, count:].detach()
 
     def _plan(self, count: int) -> list[tuple[int, bool]]:
-        """Split the new tokens: parts with a stream that is shorter than a window need a mask."""
-        young = min(max(self._history() - min(self._ages, default=0), 0), count)
+        """Split the new tokens: the first ones need a mask while some stream is shorter than a
+        window."""
+        history = self._history()
+        young = min(max(history - min(self._ages, default=history), 0), count)
         return [(n, masked) for n, masked in ((young, True), (count - young, False)) if n]
 
     def _placed(self, keys: Tensor, count: int) -> Window:
@@ -283,6 +312,7 @@ class Stream:
     ) -> Both:
         """Attention if some stream has fewer tokens than a window."""
         window, name = self._placed(keys, query.shape[1]), "Stream.step"
+        query, keys, values = self._begun(query, keys, values)
         factor = query.shape[-1] ** -0.5 if scale is None else scale
         logits = _doors.qk(name, window, query, keys, factor, rpb, extra_key)
         hidden = self._hidden(query.shape[1], logits.shape[-1], query.device)
@@ -290,6 +320,17 @@ class Stream:
         weights, lse, _ = pure.softmax(pure.up(logits).masked_fill(hidden, -torch.inf))
         weights = weights.to(query.dtype)
         return _doors.av(name, window, weights, values, extra_value), lse
+
+    def _begun(self, *tensors: Tensor) -> list[Tensor]:
+        """The tensors, which end at the same token, with zeros before their stream begins: a
+        weight of 0 would not hide a NaN."""
+        found = []
+        for t in tensors:
+            first = tensors[0].shape[1] - t.shape[1]
+            place = torch.arange(first, tensors[0].shape[1], device=t.device)
+            early = place + torch.tensor(self._ages, device=t.device)[:, None] < 0
+            found.append(t.masked_fill(early.reshape(*early.shape, *(1,) * (t.dim() - 2)), 0))
+        return found
 
     def _hidden(self, count: int, slots: int, device: torch.device) -> Tensor:
         """[B, count, slots]: which keys precede the beginning of their stream."""
@@ -311,16 +352,34 @@ def _joined(parts: Sequence[Both]) -> Both:
     return torch.cat(outs, 1), torch.cat(lses, 1)
 
 
+def _recorded(*values: Any) -> bool:
+    """Whether autograd records what is computed from the values, and keeps it."""
+    tensors = (v for v in values if isinstance(v, Tensor))
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _entries(value: Any, name: str, what: str) -> Any:
+    """An integer, or a list of integers or bools, from a sequence, an array or a tensor."""
+    given = value.tolist() if hasattr(value, "tolist") else value
+    one = not isinstance(given, Sequence)
+    entries = [v.item() if hasattr(v, "item") else v for v in ([given] if one else given)]
+    if not all(isinstance(v, int) for v in entries):
+        raise ValueError(f"{name} is {value} (want {what}, as integers)")
+    return entries[0] if one else entries
+
+
 def _indices(rows: Sequence[int] | Tensor, batch: int) -> list[int]:
-    given = rows.tolist() if isinstance(rows, Tensor) else list(rows)
+    given = _entries(rows, "rows", "streams of the batch")
+    given = given if isinstance(given, list) else [given]
     if given and all(isinstance(row, bool) for row in given):
         if len(given) != batch:
             raise ValueError(f"rows has {len(given)} bools (want {batch}, the batch)")
         return [i for i, row in enumerate(given) if row]
     for row in given:
         if not 0 <= row < batch:
-            raise ValueError(f"rows has {row} (want 0 to {batch - 1}, streams of the batch)")
-    return [int(row) for row in given]
+            among = f"0 to {batch - 1}, streams of the batch" if batch else "None before a step"
+            raise ValueError(f"rows has {row} (want {among})")
+    return given
 
 
 class Cache:
@@ -373,12 +432,16 @@ def step(module: Any, x: Tensor, stream: Stream) -> Tensor:
     Raises:
         ValueError: if the module skips queries (`stride`), or applies dropout to attention weights.
     """
+    module = getattr(module, "_orig_mod", module)  # of torch.compile
     if not isinstance(module, _NeighborhoodAttention):
         raise TypeError(f"module is a {type(module).__name__} (want NeighborhoodAttention1D to 3D)")
     if max(module.stride) > 1:
         raise ValueError(f"module has stride {module.stride} (want 1)")
     if module.training and module.attn_drop.p > 0:
         raise ValueError("module draws dropout of attention weights (want module.eval())")
+    owner = stream._owner and stream._owner()
+    if owner is not None and owner is not module:
+        raise ValueError("stream has tokens of another module (want one stream per module)")
     module._check(x)
     out = stream.step(
         *module._project(x),
@@ -390,5 +453,6 @@ def step(module: Any, x: Tensor, stream: Stream) -> Tensor:
         window_stride=module.window_stride or 1,
     )
     assert isinstance(out, Tensor)
+    stream._owner = weakref.ref(module)
     finished: Tensor = module.proj_drop(module.proj(out.flatten(-2)))
     return finished
