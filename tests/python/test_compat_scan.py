@@ -119,6 +119,34 @@ PROJECTS = {
         ["missing", "no release of NATTEN has all of this"],
         ["runs"],
     ),
+    "files of two generations": (
+        {
+            "old.py": """
+                from natten import NeighborhoodAttention1D as Attention
+                layer = Attention(64, num_heads=2, kernel_size=7, attn_drop=0.1)
+                """,
+            "new/demo.py": "from natten import na1d\nna1d(q, k, v, kernel_size=7)\n",
+            "new/fork.py": "from natten import NeighAttnMat\n",
+            "apart.py": "import torch\n",
+        },
+        1,
+        [
+            "by file       new/demo.py: NATTEN 0.20.0 to 0.21.7",
+            "              old.py: NATTEN 0.14.2.post4 to 0.17.5",
+            "              new/fork.py: no release",
+            "no release of NATTEN has all of this",
+        ],
+        ["apart.py"],
+    ),
+    "one file of a fork": (
+        {
+            "fork.py": "from natten import NeighAttnMat\n",
+            "also.py": "from natten import NeighAttnMat\n",
+        },
+        1,
+        ["natten.NeighAttnMat is not in NATTEN"],
+        ["by file"],
+    ),
     "what is not served": (
         {"model.py": "import natten\nfrom natten import profiler\nprofiler.main()\n"},
         1,

@@ -22,6 +22,8 @@ class Judgment:
     missing: list[str] = field(default_factory=list)  # what no release, or not the best one, has
     refused: list[str] = field(default_factory=list)  # what the release has and we do not support
     alternatives: list[str] = field(default_factory=list)  # what is missing but optional
+    # Files by the releases that each of them fits, where no release fits all of them.
+    by_file: dict[tuple[Version, ...], list[str]] = field(default_factory=dict)
 
     @property
     def runs(self) -> bool:
@@ -122,3 +124,12 @@ def judge(uses: Uses, pins: dict[str, SpecifierSet]) -> Judgment:
     for name, text in _unserved(release, uses):
         (judgment.alternatives if name.optional else judgment.refused).append(text)
     return judgment
+
+
+def by_file(parts: list[Uses]) -> dict[tuple[Version, ...], list[str]]:
+    """Groups files by the releases that fit them; empty if all files fit the same releases."""
+    groups: dict[tuple[Version, ...], list[str]] = {}
+    for uses in parts:
+        if uses.names:
+            groups.setdefault(tuple(judge(uses, {}).fitting), []).extend(sorted(uses.files))
+    return groups if len(groups) > 1 else {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A one-screen report on a project."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.version import Version
@@ -35,6 +35,12 @@ def _range(fitting: list[Version]) -> str:
     return ", ".join(str(g[0]) if len(g) == 1 else f"{g[0]} to {g[-1]}" for g in groups)
 
 
+def _fits(judgment: Judgment) -> Iterator[str]:
+    for fitting, files in sorted(judgment.by_file.items(), reverse=True):
+        release = f"NATTEN {_range(list(fitting))}" if fitting else "no release"
+        yield f"{_places(set(files))}: {release}"
+
+
 def _verdict(uses: Uses, judgment: Judgment) -> list[str]:
     if judgment.best is None:
         if uses.gates:
@@ -64,5 +70,6 @@ def text(folder: Path, files: int, unread: list[str], uses: Uses, judgment: Judg
     lines += _list("missing", judgment.missing)
     lines += _list("not served", judgment.refused)
     lines += _list("does without", judgment.alternatives)
+    lines += _list("by file", _fits(judgment))
     lines += _list("verdict", _verdict(uses, judgment))
     return "\n".join(lines)
