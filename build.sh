@@ -85,7 +85,7 @@ test_abi() {
 test_py() {
     verb_setup
     verb_build
-    .venv/bin/python -m pytest -q -m "not slow" tests/python
+    .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not slow" tests/python
 }
 
 # Kernels and their host side, on the GPU that there is or on a simulated one.

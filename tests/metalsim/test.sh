@@ -19,7 +19,7 @@ on_simulator() {
 # python_suite SIMULATOR TIER runs all of it in a tier (Linux only).
 python_suite() {
     echo "== test the Python suite in tier $2"
-    on_simulator "$1" "$2" fast -m "not slow" tests/python
+    on_simulator "$1" "$2" fast -n auto --maxprocesses 4 --dist worksteal -m "not slow" tests/python
 }
 
 # on_gpu TIER ARGUMENTS... runs pytest with MPS tensors.
