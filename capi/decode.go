@@ -115,6 +115,9 @@ func (c *call) decode(p *core.Problem, from *argsStruct) error {
 		return invalid("num_threads is %d (want >= 0)", c.numThreads)
 	}
 	c.buffers.Threads = grantedThreads(threadsOf(c.numThreads))
+	if c.buffers.Interrupt != 0 {
+		c.buffers.Interrupted = interrupted(c.buffers.Interrupt, c.buffers.InterruptContext)
+	}
 	return c.decodeSizes(p)
 }
 

@@ -59,7 +59,9 @@ var (
 	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.num_threads)-unsafe.Offsetof(call{}.numThreads)]
 	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.sizes)-unsafe.Offsetof(call{}.sizes)]
 	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.query)-unsafe.Offsetof(call{}.buffers)-unsafe.Offsetof(core.Buffers{}.Tensors)]
-	_ = [1]struct{}{}[unsafe.Sizeof(argsStruct{})-unsafe.Offsetof(argsStruct{}.query)-unsafe.Sizeof(core.Buffers{}.Tensors)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.interrupt)-unsafe.Offsetof(call{}.buffers)-unsafe.Offsetof(core.Buffers{}.Interrupt)]
+	_ = [1]struct{}{}[unsafe.Offsetof(argsStruct{}.interrupt_context)-unsafe.Offsetof(call{}.buffers)-unsafe.Offsetof(core.Buffers{}.InterruptContext)]
+	_ = [1]struct{}{}[unsafe.Sizeof(argsStruct{})-unsafe.Offsetof(argsStruct{}.interrupt_context)-unsafe.Sizeof(core.Buffers{}.InterruptContext)]
 	_ = [1]struct{}{}[unsafe.Sizeof(C.natten_mps_stream_options{})-unsafe.Sizeof(streamOptionsCopy{})]
 	_ = [1]struct{}{}[unsafe.Offsetof(C.natten_mps_stream_options{}.torch_library)-unsafe.Offsetof(streamOptionsCopy{}.torchLibrary)]
 	_ = [1]struct{}{}[unsafe.Sizeof(C.natten_mps_dispatch{})-unsafe.Sizeof(dispatchCopy{})]
@@ -85,7 +87,10 @@ var (
 		name: "natten_mps_problem", size: unsafe.Sizeof(problemStruct{}),
 		older: []uintptr{unsafe.Offsetof(problemStruct{}.ranges)},
 	}
-	argsLayout          = layout{name: "natten_mps_args", size: unsafe.Sizeof(argsStruct{})}
+	argsLayout = layout{
+		name: "natten_mps_args", size: unsafe.Sizeof(argsStruct{}),
+		older: []uintptr{unsafe.Offsetof(argsStruct{}.interrupt)},
+	}
 	backendInfoLayout   = layout{name: "natten_mps_backend_info", size: unsafe.Sizeof(backendInfoStruct{})}
 	planInfoLayout      = layout{name: "natten_mps_plan_info", size: unsafe.Sizeof(planInfoStruct{})}
 	windowInfoLayout    = layout{name: "natten_mps_window_info", size: unsafe.Sizeof(windowInfoStruct{})}

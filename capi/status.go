@@ -18,7 +18,7 @@ import (
 // The status numbers of the header are those of core. If one differs, an index is out
 // of range and the package does not compile.
 var (
-	_ = [1]struct{}{}[C.NATTEN_MPS_INTERNAL-core.Internal]
+	_ = [1]struct{}{}[C.NATTEN_MPS_INTERRUPTED-core.Interrupted]
 	_ = [1]struct{}{}[C.NATTEN_MPS_FLOAT64-core.Float64]
 	_ = [1]struct{}{}[C.NATTEN_MPS_AV_BACKWARD-core.AVBackward]
 	_ = [1]struct{}{}[C.NATTEN_MPS_METAL-core.Metal]

@@ -51,9 +51,19 @@ type Tensor struct {
 // Buffers are the tensors of one run.
 type Buffers struct {
 	Tensors [NumRoles]Tensor
+	// The C function that says whether to end the run, and its argument; backends call
+	// Interrupted instead.
+	Interrupt, InterruptContext Address
+
 	Sizes   []int64 // Ragged problems: [batch][rank] lengths
 	Threads int     // the most threads to use, >= 1
+	// Interrupted says whether the host wants the run to end. It is nil if the host never
+	// does. Only the goroutine of Run may call it, as often as it likes.
+	Interrupted func() bool
 }
+
+// ErrInterrupted is the error of a run that Interrupted ended.
+var ErrInterrupted = Errorf(Interrupted, "the run was interrupted, its outputs are incomplete (want interrupt to return 0)")
 
 // Given reports whether the caller passed the tensor.
 func (b *Buffers) Given(r Role) bool { return b.Tensors[r].Data != 0 }

@@ -16,6 +16,7 @@ const (
 	OutOfMemory
 	DeviceError
 	Internal
+	Interrupted
 )
 
 // Error is an error with the status that a C caller receives.

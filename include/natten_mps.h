@@ -128,7 +128,8 @@ typedef enum natten_mps_status {
   NATTEN_MPS_BAD_HANDLE = 3,    /**< never issued, or destroyed */
   NATTEN_MPS_OUT_OF_MEMORY = 4, /**< outputs are undefined */
   NATTEN_MPS_DEVICE_ERROR = 5,  /**< GPU or driver failed; outputs likewise */
-  NATTEN_MPS_INTERNAL = 6       /**< a defect; please report the message */
+  NATTEN_MPS_INTERNAL = 6,      /**< a defect; please report the message */
+  NATTEN_MPS_INTERRUPTED = 7    /**< by natten_mps_args.interrupt; likewise */
 } natten_mps_status;
 
 /** The caller's, for the text of a failure. On success `status` is
@@ -305,6 +306,11 @@ typedef struct natten_mps_args {
   natten_mps_tensor query, key, value, attn, rpb, extra_key, extra_value;
   natten_mps_tensor out, lse, d_out, d_lse, d_attn;
   natten_mps_tensor d_query, d_key, d_value, d_rpb, d_extra_key, d_extra_value;
+  /** NULL, or a function that the calling thread calls about every 0.1 s while
+   *  it computes on the CPU. If it returns anything but 0 the run ends soon
+   * with NATTEN_MPS_INTERRUPTED. It must return. Since ABI version 2. */
+  int32_t (*interrupt)(void* context);
+  void* interrupt_context; /**< passed to `interrupt` */
 } natten_mps_args;
 
 /* ------------------------------------------------------------ library -- */

@@ -45,6 +45,8 @@ func TestTensorsBetweenUnmappedPages(t *testing.T) {
 
 func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(cpu.New()), 1) }
 
+func TestInterrupts(t *testing.T) { conformance.Interrupts(t, cpu.New(), 1) }
+
 func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(cpu.New()), 1) }
 
 func TestRanges(t *testing.T) { conformance.Ranges(t, conformance.Backend(cpu.New()), 1) }

@@ -181,6 +181,8 @@ type trial struct {
 	threads int
 	inputs  map[core.Role]*array
 	skip    map[core.Role]bool // outputs that are not wanted
+	// interrupted is that of core.Buffers.
+	interrupted func() bool
 }
 
 func (tr *trial) run(t testing.TB, backend core.Backend, r *rand.Rand, odd bool) map[core.Role]*array {
@@ -188,7 +190,7 @@ func (tr *trial) run(t testing.TB, backend core.Backend, r *rand.Rand, odd bool)
 	require.NoError(t, err)
 	plan, err := core.NewPlan([]core.Backend{backend}, core.Auto, tr.p)
 	require.NoError(t, err)
-	b := &core.Buffers{Sizes: tr.sizes, Threads: tr.threads}
+	b := &core.Buffers{Sizes: tr.sizes, Threads: tr.threads, Interrupted: tr.interrupted}
 	for role, a := range tr.inputs {
 		b.Tensors[role] = a.tensor()
 	}

@@ -101,6 +101,7 @@ type run struct {
 	runner  *runner
 	in      walk.Run
 	threads int
+	asks    func() bool // whether to end the run, or nil; only for the goroutine of Run
 	stages  []stage
 	job     sched.Job
 	missing []sched.Piece // parts of outputs whose pages are not resident
@@ -135,7 +136,7 @@ func (r *runner) Run(b *core.Buffers) (err error) {
 	for role := range core.NumRoles {
 		u.in.Tensors[role] = walk.NewTensor(b.Tensors[role], r.problem.DTypeOf(role))
 	}
-	u.in.Sizes, u.threads = b.Sizes, b.Threads
+	u.in.Sizes, u.threads, u.asks = b.Sizes, b.Threads, b.Interrupted
 	u.prefault()
 	if r.sparse {
 		u.zero()
@@ -157,7 +158,7 @@ func (u *run) release() {
 	clear(u.missing)
 	clear(u.stages)
 	u.victims.Clear() // goroutines that panicked have left their rows
-	u.in.Sizes, u.stages = nil, u.stages[:0]
+	u.in.Sizes, u.asks, u.stages = nil, nil, u.stages[:0]
 	u.runner.runs.Put(u)
 }
 
@@ -203,7 +204,7 @@ func (u *run) finish() {
 	}
 	u.working.Store(0)
 	if tasks > 0 {
-		u.job.Run(tasks, int(min(int64(u.limit()), hands)), u)
+		u.job.Run(tasks, int(min(int64(u.limit()), hands)), u, u.asks)
 	}
 	for i := range u.stages {
 		if s := &u.stages[i].walk; s.Binning {
@@ -232,15 +233,21 @@ func (u *run) limit() int {
 }
 
 // Work implements sched.Tasks.
-func (u *run) Work(j *sched.Job) {
+func (u *run) Work(j *sched.Job, caller bool) {
 	h := hands.Get().(*hand)
 	defer h.release()
-	h.run, h.done = u, false
+	h.run, h.caller, h.done = u, caller, false
+	if u.asks != nil {
+		h.rows.Pause = h.pause
+	}
 	u.victims.Add(&h.rows)
 	u.working.Add(1)
 	took := false
 	for n, ok := j.Take(); ok; n, ok = j.Take() {
 		scratch.Stack()
+		if u.asks != nil {
+			h.pause()
+		}
 		took = true
 		s := &u.stages[0]
 		for i := 1; n >= s.walk.Count; i++ {
@@ -267,7 +274,7 @@ func (u *run) Work(j *sched.Job) {
 func (u *run) walk(h *hand, s *stage, n int64) {
 	if s.walk.Color == 1 {
 		for at, end, step := s.walk.Walk.Neighbors(n); at < end; at += step {
-			if !u.await(&u.done[at]) {
+			if !h.await(&u.done[at]) {
 				return
 			}
 		}
@@ -282,11 +289,21 @@ func (u *run) walk(h *hand, s *stage, n int64) {
 // to sleep between polls, or for rows to steal before it gives up.
 const spinFor = 100 * time.Microsecond
 
+// pause ends the goroutine's work with a panic if the host wants the run to end.
+func (h *hand) pause() {
+	if h.run.job.Failed() || h.caller && h.run.asks() {
+		panic(core.ErrInterrupted)
+	}
+}
+
 // await waits until done is set and returns true, or returns false if any task panicked.
-func (u *run) await(done *atomic.Bool) bool {
+func (h *hand) await(done *atomic.Bool) bool {
 	for start := time.Now(); !done.Load(); runtime.Gosched() {
-		if u.job.Failed() {
+		if h.run.job.Failed() {
 			return false
+		}
+		if h.run.asks != nil {
+			h.pause()
 		}
 		if time.Since(start) > spinFor {
 			time.Sleep(spinFor / 2)
@@ -305,6 +322,7 @@ type hand struct {
 	stolen walk.Rows
 	stage  *stage
 	own    engine.Worker
+	caller bool // the goroutine is that of Run
 	done   bool // it ended without a panic
 }
 
@@ -359,7 +377,7 @@ func (h *hand) release() {
 		h.own.Free()
 	}
 	if h.done {
-		h.run, h.stage, h.own = nil, nil, nil
+		h.run, h.stage, h.own, h.rows.Pause = nil, nil, nil, nil
 		hands.Put(h)
 	}
 }

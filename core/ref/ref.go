@@ -81,6 +81,9 @@ func (r *runner) Run(b *core.Buffers) (err error) {
 		axes := p.SampleAxes(b.Sizes, sample)
 		eachPosition(p.Axes[0].Outputs(), p.Axes[1].Outputs(), p.Axes[2].Outputs(), func(out [3]int64) {
 			for head := range p.Heads {
+				if b.Interrupted != nil && b.Interrupted() {
+					panic(core.ErrInterrupted) // for Recover
+				}
 				compute(run, newRow(p, &axes, sample, head, out))
 			}
 		})

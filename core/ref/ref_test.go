@@ -17,4 +17,6 @@ func TestConformance(t *testing.T) {
 
 func TestInfinite(t *testing.T) { conformance.Infinite(t, conformance.Backend(ref.New()), 1) }
 
+func TestInterrupts(t *testing.T) { conformance.Interrupts(t, ref.New(), 5) }
+
 func TestNaN(t *testing.T) { conformance.NaN(t, conformance.Backend(ref.New()), 1) }

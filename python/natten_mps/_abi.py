@@ -25,6 +25,7 @@ BAD_HANDLE = 3
 OUT_OF_MEMORY = 4
 DEVICE_ERROR = 5
 INTERNAL = 6
+INTERRUPTED = 7
 
 FLOAT32 = 1
 FLOAT16 = 2
@@ -136,6 +137,8 @@ class Args(Structure):
         ("reserved", c_int32),
         ("sizes", c_void_p),
         *((role, Tensor) for role in ROLES),
+        ("interrupt", c_void_p),
+        ("interrupt_context", c_void_p),
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from . import _abi, _lib
 from ._mps import tiers
+from ._signals import interruptible
 
 DTYPES = {
     torch.float32: _abi.FLOAT32,
@@ -18,6 +19,9 @@ DTYPES = {
     torch.bfloat16: _abi.BFLOAT16,
     torch.float64: _abi.FLOAT64,
 }
+
+#: Multiply-adds of a run that takes at least half a millisecond on one processor core.
+LONG = 1 << 25
 
 _TENSOR_BYTES = ctypes.sizeof(_abi.Tensor)
 _ARGS_BYTES = ctypes.sizeof(_abi.Args)
@@ -63,6 +67,16 @@ class Problem(NamedTuple):
         for held, numbers in zip(c.ranges, self.ranges, strict=False):
             held.query_first, held.query_count, held.key_first, held.key_count = numbers
         return c
+
+    def is_long(self) -> bool:
+        """Whether a run may take long enough for a user to interrupt it."""
+        multiply_adds = self.batch * self.heads * (self.head_dim + self.value_dim)
+        window = 1
+        for i, (length, kernel, _, _, step, _) in enumerate(self.axes):
+            queries = self.ranges[i][1] if self.ranges else 0
+            multiply_adds *= (queries or length) // step + 1
+            window *= kernel
+        return multiply_adds * (window + self.extra) > LONG
 
 
 def reasons_against(problem: Problem, backend: str) -> str | None:
@@ -113,7 +127,12 @@ class Plan:
         self.backend = backend
         self._handle = handle.value
         stream = tiers.stream() if problem.memory == _abi.METAL else None
-        self._run = library.natten_mps_run if stream is None else stream.run
+        if stream is not None:
+            self._run = stream.run
+        elif problem.is_long():
+            self._run = interruptible(library.natten_mps_run)
+        else:
+            self._run = library.natten_mps_run
         self._launch = None if stream is None else stream.launch
         self._locate = None if stream is None else stream.locate
         self._destroy = library.natten_mps_plan_destroy
@@ -194,7 +213,7 @@ class Plan:
             if given >> i & 1:
                 n = _dims(role, len(self.problem.axes))
                 fields[_abi.ROLES.index(role)] = f"Qq{n}q{(6 - n) * 8}x"
-        packer = struct.Struct("=Qi4xQ" + "".join(fields))
+        packer = struct.Struct("=Qi4xQ" + "".join(fields) + "16x")
         assert packer.size == _ARGS_BYTES
         self._packers[given] = packer.pack
         return packer.pack

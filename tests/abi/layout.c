@@ -25,6 +25,7 @@ VALUE(NATTEN_MPS_BAD_HANDLE, 3);
 VALUE(NATTEN_MPS_OUT_OF_MEMORY, 4);
 VALUE(NATTEN_MPS_DEVICE_ERROR, 5);
 VALUE(NATTEN_MPS_INTERNAL, 6);
+VALUE(NATTEN_MPS_INTERRUPTED, 7);
 
 VALUE(NATTEN_MPS_FLOAT32, 1);
 VALUE(NATTEN_MPS_FLOAT16, 2);
@@ -88,7 +89,7 @@ FIELD(natten_mps_tensor, data, 0, 8);
 FIELD(natten_mps_tensor, offset, 8, 8);
 FIELD(natten_mps_tensor, strides, 16, 48);
 
-SIZE(natten_mps_args, 1176);
+SIZE(natten_mps_args, 1192); /* 1176 in version 1 */
 FIELD(natten_mps_args, size, 0, 8);
 FIELD(natten_mps_args, num_threads, 8, 4);
 FIELD(natten_mps_args, sizes, 16, 8);
@@ -110,6 +111,8 @@ FIELD(natten_mps_args, d_value, 920, 64);
 FIELD(natten_mps_args, d_rpb, 984, 64);
 FIELD(natten_mps_args, d_extra_key, 1048, 64);
 FIELD(natten_mps_args, d_extra_value, 1112, 64);
+FIELD(natten_mps_args, interrupt, 1176, 8); /* version 2 */
+FIELD(natten_mps_args, interrupt_context, 1184, 8);
 
 SIZE(natten_mps_backend_info, 1032);
 FIELD(natten_mps_backend_info, size, 0, 8);

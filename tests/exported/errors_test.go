@@ -98,7 +98,7 @@ func TestBadArgs(t *testing.T) {
 		change func(a *cArgs)
 		want   string
 	}{
-		{func(a *cArgs) { a.size = 0 }, "size of natten_mps_args is 0 (want sizeof(natten_mps_args) = 1176)"},
+		{func(a *cArgs) { a.size = 0 }, "size of natten_mps_args is 0 (want sizeof(natten_mps_args) = 1192)"},
 		{func(a *cArgs) { a.size = 1 << 32 }, "size of natten_mps_args is 4294967296"},
 		{func(a *cArgs) { a.numThreads = -1 }, "num_threads is -1 (want >= 0)"},
 		{func(a *cArgs) { a.reserved = 5 }, "reserved is 5 (want 0)"},

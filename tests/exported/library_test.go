@@ -49,6 +49,7 @@ type (
 		numThreads, reserved int32
 		sizes                *int64
 		tensors              [core.NumRoles]core.Tensor
+		interrupt, context   uintptr
 	}
 	cBackendInfo struct {
 		size                uint64

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/ebitengine/purego"
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
@@ -278,4 +279,35 @@ func TestDestroyedWhileRunning(t *testing.T) {
 		require.Zero(t, library.planDestroy(plan, nil))
 		wait.Wait()
 	}
+}
+
+func TestInterruptedByTheHost(t *testing.T) {
+	const elements = 1 << 11
+	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 1}
+	p.Axes[0] = core.Axis{Length: elements, Kernel: elements}
+	var plan uint64
+	require.Zero(t, library.planCreate(problemStruct(&p), name("reference"), &plan, nil))
+	var data [elements]float32
+	b := core.Buffers{Threads: 1}
+	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
+		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&data[0])), Strides: [6]int64{elements, 1, 1, 1}}
+	}
+	args, e, calls := argsStruct(&b), newError(), 0
+	args.context = 1234
+	args.interrupt = purego.NewCallback(func(context uintptr) uintptr {
+		if calls++; context != 1234 {
+			t.Errorf("context is %d", context)
+		}
+		return 1 << 31 // as an int32 it is negative
+	})
+	status := int32(0)
+	for status == 0 { // runs shorter than the time between two calls
+		status = library.run(plan, args, e)
+	}
+	require.EqualValues(t, core.Interrupted, status)
+	require.EqualError(t, outcome(t, status, e), core.ErrInterrupted.Text)
+	require.Equal(t, 1, calls)
+	args.interrupt = 0
+	require.Zero(t, library.run(plan, args, e))
+	require.Zero(t, library.planDestroy(plan, nil))
 }

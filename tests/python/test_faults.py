@@ -70,6 +70,93 @@ def test_an_interrupt_raises_and_the_library_stays_usable():
     assert out == "interrupted\n"
 
 
+#: Runs of minutes: none of these tests would end before its time is up if nothing ended them.
+ENDLESS = """
+        torch.set_num_threads({threads})
+        x = torch.randn(1, 1 << 18, 1, 128, dtype=torch.float64)
+        leaf = torch.randn(1, 1 << 18, 1, 128, requires_grad=True)
+        runs = [
+            lambda: nm.na1d(x, x, x, 1 << 18),
+            lambda: nm.na1d(leaf, leaf, leaf, 1 << 18).sum().backward(),
+            lambda: nm.na1d(x, x, x, 1 << 18),
+        ]
+        backends = ["native", "native", "reference"]
+        def run(which):
+            print("begun", flush=True)
+            nm.set_backend(backends[which])
+            runs[which]()
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_ends_one_long_run(threads):
+    process = start(
+        ENDLESS.format(threads=threads)
+        + """
+        for which in range(len(runs)):
+            try:
+                run(which)
+                print("ended")
+            except KeyboardInterrupt:
+                nm.set_backend("native")
+                check()
+                print("interrupted", flush=True)
+    """
+    )
+    for _ in range(3):
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+    _, error = output(process)
+    assert process.returncode == 0, error[-3000:]
+    assert error == ""
+
+
+def test_handlers_run_during_one_long_run():
+    """They may use the library, and what they raise ends the run."""
+    out = finished(
+        ENDLESS.format(threads=1)
+        + """
+        fired = 0
+        def handler(*_):
+            global fired
+            fired += 1
+            check()
+            if fired == 3:
+                raise TimeoutError("enough")
+            signal.alarm(1)
+        signal.signal(signal.SIGALRM, handler)
+        signal.alarm(1)
+        try:
+            run(0)
+        except TimeoutError as error:
+            print(error, fired)
+        check()
+    """
+    )
+    assert out == ["begun", "enough", "3"]
+
+
+def test_threads_other_than_the_main_one_are_not_interrupted():
+    out = finished("""
+        large = torch.ones(1, 200, 200, 2, 16)
+        results = []
+        def compute():
+            for _ in range(20):
+                results.append(torch.allclose(nm.na2d(large, large, large, 13), large))
+        thread = threading.Thread(target=compute)
+        thread.start()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            thread.join()
+        except KeyboardInterrupt:
+            thread.join()
+            print(all(results), len(results))
+    """)
+    assert out == ["True", "20"]
+
+
 @pytest.mark.parametrize("leave", ["sys.exit(0)", "os._exit(0)", "pass"])
 def test_leaving_while_threads_compute(leave):
     """Daemon threads are in the library when the interpreter ends. They call it without torch,

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/natten-mps/natten-mps/core"
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
@@ -19,6 +20,9 @@ func maxWorkers() int { return max(256, 2*runtime.GOMAXPROCS(0)) }
 
 // spinFor is how long Run spins, waiting for its workers, before it blocks.
 const spinFor = 100 * time.Microsecond
+
+// longestNap is the longest time between two questions whether to give up.
+const longestNap = 20 * time.Millisecond
 
 // Job is work in numbered tasks, which goroutines take in order.
 type Job struct {
@@ -33,9 +37,9 @@ type Job struct {
 
 // Tasks executes the tasks of a job.
 //
-// Work is called once on every participating goroutine. It takes tasks from the job until none
-// is left.
-type Tasks interface{ Work(j *Job) }
+// Work is called once on every participating goroutine, of which one is that of Run. It takes
+// tasks from the job until none is left.
+type Tasks interface{ Work(j *Job, caller bool) }
 
 // Take returns the next task, or false when none is left.
 func (j *Job) Take() (int64, bool) {
@@ -48,14 +52,19 @@ func (j *Job) Failed() bool { return j.failure.Load() != nil }
 
 // work takes tasks until none is left. On a goroutine of the pool a panic would end the
 // process, so it is saved for the caller instead, and the remaining tasks are dropped.
-func (j *Job) work() {
+func (j *Job) work(caller bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.failure.CompareAndSwap(nil, kept(p))
-			j.next.Store(j.tasks)
+			j.fail(p)
 		}
 	}()
-	j.do.Work(j)
+	j.do.Work(j, caller)
+}
+
+// fail drops the remaining tasks and makes Run panic with p, unless a task failed before.
+func (j *Job) fail(p any) {
+	j.failure.CompareAndSwap(nil, kept(p))
+	j.next.Store(j.tasks)
 }
 
 // worker is a goroutine that waits for jobs between runs.
@@ -77,7 +86,7 @@ func (w *worker) loop() {
 		if j == nil {
 			continue // the caller finished the job before this goroutine woke
 		}
-		j.work()
+		j.work(false)
 		w.rest()
 		j.done()
 	}
@@ -109,12 +118,13 @@ func idleWorker() *worker {
 
 // Run executes the job's tasks on up to threads goroutines, including the caller's, and returns
 // when all are done. threads may exceed tasks. Run panics if a task did. It does not wait for
-// workers that have not woken by the end, which can take long on busy cores.
-func (j *Job) Run(tasks int64, threads int, do Tasks) {
+// workers that have not woken by the end, which can take long on busy cores. While it waits for
+// others it asks interrupted, unless that is nil, whether to give up: then the job fails.
+func (j *Job) Run(tasks int64, threads int, do Tasks, interrupted func() bool) {
 	j.tasks, j.do = tasks, do
 	j.next.Store(0)
 	j.engage(int64(threads) - 1)
-	j.work()
+	j.work(true)
 	for _, w := range j.engaged {
 		if w.job.CompareAndSwap(j, nil) {
 			j.done()
@@ -122,7 +132,7 @@ func (j *Job) Run(tasks int64, threads int, do Tasks) {
 		}
 	}
 	if len(j.engaged) > 0 {
-		j.await()
+		j.await(interrupted)
 	}
 	j.do = nil
 	if p := j.failure.Swap(nil); p != nil {
@@ -148,8 +158,15 @@ func (j *Job) done() {
 
 // await returns when all workers are done. It spins first, because blocking and waking takes
 // longer than most workers need to finish.
-func (j *Job) await() {
-	for start := time.Now(); j.busy.Load() > 0 && time.Since(start) < spinFor; {
+func (j *Job) await(interrupted func() bool) {
+	start := time.Now()
+	for j.busy.Load() > 0 && time.Since(start) < spinFor {
+	}
+	for interrupted != nil && j.busy.Load() > 0 && !j.Failed() {
+		time.Sleep(min(time.Since(start)/8, longestNap)) // adds at most an eighth to the wait
+		if interrupted() {
+			j.fail(core.ErrInterrupted)
+		}
 	}
 	j.wait.Wait()
 }

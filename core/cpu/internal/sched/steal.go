@@ -13,6 +13,9 @@ const leastStolen = 8
 // Stealable is the range of rows that a goroutine has not begun, with a description that
 // lets another goroutine compute them.
 type Stealable[P any] struct {
+	// Pause, unless nil, is called whenever the goroutine takes rows.
+	Pause func()
+
 	mutex     sync.Mutex
 	next, end int
 	of        P
@@ -30,6 +33,9 @@ func (s *Stealable[P]) Publish(next, end int, of P, whole bool) {
 // Take claims the next rows, up to step of them. It returns the first one and the end of all
 // remaining rows; ok is false when none is left.
 func (s *Stealable[P]) Take(step int) (row, end int, ok bool) {
+	if s.Pause != nil {
+		s.Pause()
+	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	row, end = s.next, s.end
