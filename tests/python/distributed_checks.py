@@ -302,7 +302,7 @@ def same_every_time(rank):
         assert all(torch.equal(a, b) for a, b in zip(seen[0], others, strict=True))
 
 
-def compiled(rank, dtensors):
+def compiled(rank, dtensors, backend):
     """Compiles to one graph with the results of eager calls, forward and backward."""
     mesh = mesh_of((2,))
     if rank >= 2:
@@ -322,7 +322,7 @@ def compiled(rank, dtensors):
         return function(query, key, value, 5, **options).square()
 
     results = []
-    for run in (loss, torch.compile(loss, fullgraph=True, backend="aot_eager")):
+    for run in (loss, torch.compile(loss, fullgraph=True, backend=backend)):
         leaves = [t.detach().clone().requires_grad_() for t in tensors]
         out = run(*leaves)
         results.append([out, *torch.autograd.grad(out.sum(), leaves)])

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Problems divided over processes, against the whole problems."""
 
+import re
 from math import prod
 
 import pytest
+from distributed_edges import WRONG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import Processes
@@ -118,9 +120,7 @@ def test_the_plan_on_the_command_line(capsys):
         main(["64x64", "7", "16"])
 
 
-# Of meshes with several dimensions only those of all processes: a group over two dimensions of
-# another would be made by some processes alone, and torch numbers groups by how many each has made.
-MESHES = [(2,), (3,), (4,), (8,), (2, 4), (4, 2), (2, 2, 2)]
+MESHES = [(2,), (3,), (4,), (8,), (2, 2), (3, 2), (2, 4), (4, 2), (2, 2, 2)]
 CUTS = st.sampled_from([None, "batch", "heads", 0, 1, 2])
 
 
@@ -160,14 +160,49 @@ def test_results_do_not_depend_on_timing(processes):
     processes.run("distributed_checks:same_every_time")
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtensors", [False, True])
-def test_compile(processes, dtensors):
-    processes.run("distributed_checks:compiled", dtensors)
+def test_compile(processes, dtensors, backend):
+    processes.run("distributed_checks:compiled", dtensors, backend)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_data_parallel_outside(processes, kind):
     processes.run("distributed_checks:data_parallel", kind)
+
+
+@pytest.mark.parametrize("length", [13, 6])
+def test_several_backward_passes(processes, length):
+    processes.run("distributed_edges:accumulated", length)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bound"), [("float32", 1e-5), ("float16", 8e-3), ("bfloat16", 4e-2)]
+)
+def test_types(processes, dtype, bound):
+    processes.run("distributed_edges:types", dtype, bound)
+
+
+@pytest.mark.parametrize("what", ["split", "placements"])
+def test_dtensors_of_other_kinds(processes, what):
+    processes.run(f"distributed_edges:{what}")
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 3)])
+def test_a_mesh_of_some_processes(processes, shape):
+    processes.run("distributed_edges:fewer", shape)
+
+
+def test_everyone_gets_the_error(processes):
+    found = processes.run("distributed_edges:refused")
+    for texts in found[:4]:
+        for (_, wanted), text in zip(WRONG, texts, strict=True):
+            assert re.search(wanted, text), text
+
+
+def test_one_mesh_per_call(processes):
+    for text in processes.run("distributed_edges:two_meshes")[:4]:
+        assert re.match(r"key is on mesh .* \(want one mesh\)", text)
 
 
 def test_a_process_that_exits_is_no_success():

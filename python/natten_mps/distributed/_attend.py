@@ -2,6 +2,7 @@
 """An operation on the local tensors of a process group."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, TypeVar, cast
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from .. import ops
+from .._layout import lse_dtype
 from .._operation import AV, QK, Operation
 from ..utils.window import Ranges as Held
 from ._exchange import Exchange, Finish, Start, Tie
@@ -101,31 +103,20 @@ class _Call:
 
     def nothing(self) -> tuple[Tensor, ...]:
         """Outputs without positions, which keep this process in the backward pass."""
-        first = self.inputs[0]
-        assert first is not None
-        sizes = [len(part) for part in self.mine.outputs]
-        heads, last = first.shape[-2], first.shape[-1]
-        given = dict(zip(self.op.inputs, self.inputs, strict=True))
+        given = {n: t for n, t in zip(self.op.inputs, self.inputs, strict=True) if t is not None}
+        first = given[self.op.inputs[0]]
         if self.op is QK:
-            last = self._slots(given)
+            extra = given.get("extra_key")
+            last = prod(self.partition.window.kernel) + (0 if extra is None else extra.shape[1])
         else:
-            value = given["value"]
-            assert value is not None
-            last = value.shape[-1]
-        used = [t for t in self.inputs if t is not None]
-        zero = sum((t.reshape(-1)[:0].sum() for t in used), first.new_zeros(()))
-        out = first.new_zeros((first.shape[0], *sizes, heads, last)) + zero
+            last = given["value"].shape[-1]
+        shape = (first.shape[0], *(len(part) for part in self.mine.outputs), first.shape[-2])
+        zero = sum((t.reshape(-1)[:0].sum() for t in given.values()), first.new_zeros(()))
+        out = first.new_zeros((*shape, last)) + zero
         if len(self.op.outputs) == 1:
             return (out,)
-        wide = torch.float64 if first.dtype == torch.float64 else torch.float32
-        lse = first.new_zeros((first.shape[0], *sizes, heads), dtype=wide) + zero.to(wide)
-        return out, lse
-
-    def _slots(self, given: dict[str, Tensor | None]) -> int:
-        slots, extra = 1, given["extra_key"]
-        for kernel in self.partition.window.kernel:
-            slots *= kernel
-        return slots + (0 if extra is None else extra.shape[1])
+        wide = lse_dtype(first.dtype)
+        return out, first.new_zeros(shape, dtype=wide) + zero.to(wide)
 
 
 def _cut(tensor: Tensor, want: Sequence[range], held: Sequence[range]) -> Tensor:

@@ -8,11 +8,9 @@ or heads needs no communication; splitting positions needs an exchange among tho
 from collections.abc import Sequence
 from math import prod
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 from torch.utils._python_dispatch import _disable_current_modes
@@ -21,9 +19,11 @@ from .. import ops
 from .._layout import (
     Layout,
     UnsupportedMisfit,
+    ValueMisfit,
     check_kinds,
     check_scale,
     layout,
+    lse_dtype,
     output_shapes,
     outputs_of,
 )
@@ -32,6 +32,7 @@ from ..pure import to_heads_first, to_heads_last
 from ..utils.window import Window
 from ._attend import attend, in_graph
 from ._geometry import Partition, Ranges, chunks
+from ._groups import group_of
 
 Tensors = tuple[Tensor | None, ...]
 #: What a mesh dimension splits: "batch", "heads", the number of an axis, or None.
@@ -94,6 +95,7 @@ class _Call:
         self.mesh: DeviceMesh = next(
             t.device_mesh for t in given.values() if isinstance(t, DTensor)
         )
+        _check_meshes(self.mesh, given)
         self.cuts = [self._cut(i) for i in range(self.mesh.ndim)]
         across = self._across("heads")
         #: Whether all heads of a process use one key head, which several processes then share.
@@ -171,30 +173,45 @@ class _Call:
 
     def outputs(self) -> Any:
         """Return output and lse, or the only output."""
+        shapes = output_shapes(self.op, self.found, self.window, self.heads_first)
+        sizes, placements = list(map(torch.Size, shapes)), self._placements("query")
+        if self.mesh.get_coordinate() is None:
+            several = self._absent(sizes, placements)
+        else:
+            several = tuple(
+                DTensor.from_local(
+                    out, self.mesh, placements, run_check=False, shape=size, stride=dense(size)
+                )
+                for out, size in zip(self._computed(), sizes, strict=True)
+            )
+        return several if len(several) > 1 else several[0]
+
+    def _computed(self) -> tuple[Tensor, ...]:
+        """This process's parts of the outputs."""
         locals_ = {name: self._local(name) for name in self.given}
         spatial = [i for i, cut in enumerate(self.cuts) if isinstance(cut, int)]
         inputs = tuple(locals_.get(name) for name in self.op.inputs)
         if spatial:
-            found = self._exchanged(inputs, spatial)
-        else:
-            found = ops.call(self.op, inputs, self.window, self.scale, None, self.heads_first)
-            found = found if isinstance(found, tuple) else (found,)
-        shapes = output_shapes(self.op, self.found, self.window, self.heads_first)
-        placements = self._placements("query")
-        several = tuple(
-            DTensor.from_local(
-                out, self.mesh, placements, run_check=False, shape=shape, stride=_dense(shape)
-            )
-            for out, shape in zip(found, map(torch.Size, shapes), strict=True)
+            return self._exchanged(inputs, spatial)
+        found = ops.call(self.op, inputs, self.window, self.scale, None, self.heads_first)
+        return found if isinstance(found, tuple) else (found,)
+
+    def _absent(self, sizes: list[torch.Size], placements: list[Placement]) -> tuple[Tensor, ...]:
+        """The outputs in a process outside the mesh: DTensors without contents, as those of every
+        operation there, in a graph with the inputs."""
+        none: Any = sum(t.sum() for t in self.given.values() if isinstance(t, DTensor))
+        dtypes = (none.dtype, lse_dtype(none.dtype))
+        return tuple(
+            none.to(dtype).expand(size).redistribute(self.mesh, placements)
+            for dtype, size in zip(dtypes, sizes, strict=False)
         )
-        return several if len(several) > 1 else several[0]
 
     def _exchanged(self, inputs: Tensors, spatial: list[int]) -> tuple[Tensor, ...]:
         first = self.heads_first
         names = zip(self.op.inputs, inputs, strict=True)
         last = tuple(t if t is None or n == "rpb" else to_heads_last(t, first) for n, t in names)
         with _disable_current_modes():  # the mesh's own tensor is plain, also for a compiler
-            group, places = _group(self.mesh, spatial)
+            group, places = group_of(self.mesh, spatial)
         sizes = self.found.lengths
         owners, outputs = (
             tuple(self._box(whole, place, spatial) for place in places)
@@ -216,45 +233,13 @@ class _Call:
         return tuple(box)
 
 
-def _dense(shape: Sequence[int]) -> tuple[int, ...]:
+def dense(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of a contiguous tensor."""
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
-#: Process groups that span several mesh dimensions, created once.
-_groups: WeakKeyDictionary[DeviceMesh, dict[tuple[int, ...], dist.ProcessGroup]] = (
-    WeakKeyDictionary()
-)
-
-
-def _group(mesh: DeviceMesh, dims: list[int]) -> tuple[dist.ProcessGroup, list[list[int]]]:
-    """The group of processes that differ from this one only in the given mesh dimensions, and the
-    coordinates of each in these dimensions, in the order of the group's ranks."""
-    here = mesh.get_coordinate()
-    assert here is not None
-    index = tuple(slice(None) if dim in dims else here[dim] for dim in range(mesh.ndim))
-    ranks = mesh.mesh[index]
-    if len(dims) == 1:
-        group = mesh.get_group(dims[0])
-    else:
-        made = _groups.setdefault(mesh, {})
-        if tuple(dims) not in made:
-            made[tuple(dims)] = _new_group(mesh, dims, ranks)
-        group = made[tuple(dims)]
-    order = dist.get_process_group_ranks(group)
-    return group, [(ranks == rank).nonzero()[0].tolist() for rank in order]
-
-
-def _new_group(mesh: DeviceMesh, dims: list[int], ranks: Tensor) -> dist.ProcessGroup:
-    """The group of these ranks. All processes create all such groups in the same order."""
-    if ranks.numel() == dist.get_world_size():
-        assert dist.group.WORLD is not None
-        return dist.group.WORLD
-    backend, mine = dist.get_backend(mesh.get_group(dims[0])), None
-    alone = mesh.size() != dist.get_world_size()  # processes outside the mesh do not take part
-    others = [dim for dim in range(mesh.ndim) if dim not in dims]
-    for row in mesh.mesh.permute(*others, *dims).reshape(-1, ranks.numel()).tolist():
-        if not alone or dist.get_rank() in row:
-            made = dist.new_group(sorted(row), backend=backend, use_local_synchronization=alone)
-            mine = made if dist.get_rank() in row else mine
-    assert isinstance(mine, dist.ProcessGroup)
-    return mine
+def _check_meshes(mesh: DeviceMesh, given: dict[str, Tensor]) -> None:
+    for name, tensor in given.items():
+        if isinstance(tensor, DTensor) and tensor.device_mesh != mesh:
+            text = f"{name} is on mesh {tensor.device_mesh} but another tensor on {mesh}"
+            raise ValueMisfit("mesh", text + " (want one mesh)", {"name": name})

@@ -283,14 +283,21 @@ class Send(torch.autograd.Function):
 
 
 class Tie(torch.autograd.Function):
-    """apply(token, *tensors) -> the tensors; makes their gradients depend on the token, too."""
+    """apply(token, *tensors) -> the tensors; makes their gradients depend on the token, too.
+
+    The token is saved so that an activation checkpoint around the call computes it again here, as
+    the first and the last thing, in every process: elsewhere the time would depend on the blocks
+    that a process has, and with it the order of collectives.
+    """
 
     @staticmethod
     def forward(ctx: Any, token: Tensor, *tensors: Tensor) -> Any:
         """Return views."""
+        ctx.save_for_backward(token)
         return tuple(t.view_as(t) for t in tensors)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         """Return an empty gradient for the token."""
-        return (grads[0].new_empty(0), *grads)
+        (token,) = ctx.saved_tensors
+        return (torch.empty_like(token), *grads)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed import distributed_c10d
 
-from .. import checks
-from .._layout import Misfit, check_kinds
+from .. import checks, ops
+from .._layout import Misfit, TypeMisfit, check_kinds, check_scale, layout
 from .._operation import ATTN
 from .._types import Bools, Ints, Result, Scale
 from ..utils.params import make_window, normalize_positive
@@ -44,6 +44,9 @@ def fused(
     if group is None:
         text = f"distributed.na{rank}d without a process group (want init_process_group before)"
         raise ValueError(text)
+    if not isinstance(group, dist.ProcessGroup):  # torch has a number for groups of others
+        text = f"group is {group!r} (want a group that has process {dist.get_rank()} in it)"
+        raise ValueError(text)
     out, lse = _in_graph(
         rank, rules, scale, full_size, grid, group.group_name, *tensors, rpb, *additional
     )
@@ -60,7 +63,6 @@ def _in_graph(
     group_name: Any,
     *inputs: Any,
 ) -> Any:
-    name, tensors = f"distributed.na{rank}d", inputs[:3]
     kernel_size, dilation, stride, causal, shared = rules
     window = make_window(rank, kernel_size, dilation, stride, causal, shared, True)
     sizes = normalize_positive(full_size, rank, "full_size")
@@ -73,17 +75,33 @@ def _in_graph(
         raise ValueError(f"grid is {cut} (want a product of {processes}, the group's processes)")
     partition = partition_of(window, sizes, cut)
     try:
+        inputs = ops.autocast(inputs)
+        if scale is not None:
+            inputs, scale = ops.number(ATTN, inputs, scale)
         check_kinds(ATTN, inputs)
-    except Misfit as misfit:
-        raise checks.in_own_words(misfit, name) from None
-    own = tuple(len(part) for part in partition.owners[dist.get_rank(group)])
-    for what, tensor in zip(("query", "key", "value"), tensors, strict=True):
-        if tensor.dim() != rank + 3 or tuple(tensor.shape[1:-2]) != own:
-            raise ValueError(
-                f"{what} has shape {tuple(tensor.shape)} (want positions {own}, this process's part"
-                f" of {sizes} in a grid of {cut})"
-            )
-    try:
+        check_scale(scale)
+        _check_shapes(inputs, partition, cut, dist.get_rank(group))
         return attend(ATTN, inputs, partition, scale, group)
     except Misfit as misfit:
-        raise checks.in_own_words(misfit, name) from None
+        raise checks.in_own_words(misfit, f"distributed.na{rank}d") from None
+
+
+def _check_shapes(
+    inputs: Sequence[Tensor | None], partition: Partition, grid: Sequence[int], rank: int
+) -> None:
+    """Refuse tensors before the exchange, in processes without queries, too."""
+    own = tuple(len(part) for part in partition.owners[rank])
+    named = zip(ATTN.inputs, inputs, strict=True)
+    shapes: dict[str, tuple[int, ...]] = {n: t.shape for n, t in named if t is not None}
+    for what in ("query", "key", "value"):
+        if what not in shapes:
+            facts = {"name": what, "got": type(None)}
+            raise TypeMisfit("type", f"{what} is None (want a tensor)", facts)
+        shape = tuple(shapes[what])
+        if len(shape) != len(own) + 3 or shape[1:-2] != own:
+            raise ValueError(
+                f"{what} has shape {shape} (want positions {own}, this process's part"
+                f" of {partition.lengths} in a grid of {tuple(grid)})"
+            )
+        shapes[what] = (shape[0], *partition.lengths, *shape[-2:])
+    layout(ATTN, shapes, partition.window, False)
