@@ -238,13 +238,13 @@ def tensor_parallel(rank, kv_heads):
 
 
 class Shapes(TorchDispatchMode):
-    """Records how many heads each attention has."""
+    """Records how many heads and rows of keys the last attention has."""
 
-    heads = None
+    heads = rows = None
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function is torch.ops.natten_mps.attn.default:
-            self.heads = args[0].shape[-2]
+        if function in (torch.ops.natten_mps.attn.default, torch.ops.natten_mps.qk.default):
+            self.heads, self.rows = args[0].shape[-2], args[1].shape[1]
         return function(*args, **(kwargs or {}))
 
 

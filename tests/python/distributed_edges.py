@@ -2,16 +2,17 @@
 """What the processes of test_distributed.py do besides random problems: several calls and backward
 passes, types, views, placements, groups, and what is refused."""
 
+import copy
 from functools import partial
 
 import torch
-from distributed_checks import _groups, mesh_of, near, part
+from distributed_checks import Shapes, _groups, mesh_of, near, part
 from torch import distributed as dist
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 
 import natten_mps
-from natten_mps import distributed
+from natten_mps import compat, distributed
 from natten_mps.distributed._geometry import grid_boxes
 
 
@@ -198,3 +199,79 @@ def two_meshes(rank):
     except ValueError as error:
         return str(error)
     return "no error"
+
+
+class Picture(torch.nn.Module):
+    """Patches by convolution, attention in a residual, and a convolution that halves the sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.attention = natten_mps.NeighborhoodAttention2D(16, 4, 3, rel_pos_bias=True)
+        self.feed = torch.nn.Sequential(torch.nn.LayerNorm(16), torch.nn.Linear(16, 16))
+        self.less = torch.nn.Conv2d(16, 8, 3, stride=2, padding=1, bias=False)
+
+    def forward(self, pixels):
+        x = self.patches(pixels).permute(0, 2, 3, 1)
+        x = x + self.attention(x)
+        x = x + torch.nn.functional.gelu(self.feed(x))
+        return self.less(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def whole_model(rank, shape, places):
+    """A model, of which only its parameters and inputs are distributed, on uneven parts."""
+    mesh = mesh_of(tuple(shape))
+    if mesh.get_coordinate() is None:
+        return None
+    torch.manual_seed(9)
+    model = Picture().double()
+    pixels = torch.randn(2, 3, 22, 18, dtype=torch.float64, requires_grad=True)
+    want = model(pixels)
+    want_grads = torch.autograd.grad(want.square().sum(), [pixels, *model.parameters()])
+    apart = copy.deepcopy(distributed.distribute_module(model, mesh))
+    mine = distribute_tensor(pixels.detach(), mesh, [Shard(p) for p in places]).requires_grad_()
+    with Shapes() as seen:
+        out = apart(mine)
+    assert [p.dim for p in out.placements] == [p - 1 for p in places]
+    near(out.full_tensor(), want)
+    grads = torch.autograd.grad(out.square().sum(), [mine, *apart.parameters()])
+    for grad, wanted in zip(grads, want_grads, strict=True):
+        near(grad.full_tensor(), wanted)
+    return seen.rows
+
+
+def dinat(rank):
+    """DiNAT of transformers on images whose rows are divided unevenly."""
+    compat.activate("0.14.6")
+    from transformers import DinatConfig, DinatModel
+
+    mesh = mesh_of((dist.get_world_size(),))
+    torch.manual_seed(10)
+    config = DinatConfig(
+        embed_dim=16, depths=[1, 1], num_heads=[2, 4], kernel_size=3, dilations=[[2], [1]]
+    )
+    model = DinatModel(config).double().eval()
+    for name, parameter in model.named_parameters():
+        if name.endswith("rpb"):
+            torch.nn.init.normal_(parameter)
+    pixels = torch.randn(2, 3, 72, 40, dtype=torch.float64, requires_grad=True)
+
+    def loss(given):
+        found = model(given)
+        return found.last_hidden_state.square().sum() + found.pooler_output.sin().sum()
+
+    want = loss(pixels)
+    want.backward()
+    wanted = [p.grad for p in (pixels, *model.parameters())]
+    model.zero_grad()
+    distributed.distribute_module(model, mesh)
+    mine = distribute_tensor(pixels.detach(), mesh, [Shard(2)]).requires_grad_()
+    with Shapes() as seen:
+        found = loss(mine)
+    found.backward()
+    near(found.full_tensor(), want)
+    for parameter, grad in zip((mine, *model.parameters()), wanted, strict=True):
+        assert (parameter.grad is None) == (grad is None)
+        if grad is not None:
+            near(parameter.grad.full_tensor(), grad)
+    return seen.rows

@@ -193,6 +193,23 @@ def test_a_mesh_of_some_processes(processes, shape):
     processes.run("distributed_edges:fewer", shape)
 
 
+@pytest.mark.parametrize(("shape", "places"), [((3,), [2]), ((2, 2), [2, 3])])
+def test_a_model_of_which_only_the_inputs_are_cut(processes, shape, places):
+    rows = processes.run("distributed_edges:whole_model", shape, places)[: prod(shape)]
+    assert max(rows) < 11  # of the attention's keys, 11 rows in all
+
+
+@pytest.mark.slow
+def test_dinat_of_transformers():
+    pytest.importorskip("transformers")
+    few = Processes(4)  # in which `import natten` has another meaning afterwards
+    try:
+        rows = few.run("distributed_edges:dinat")
+    finally:
+        few.stop()
+    assert max(rows) < 9  # of the last attention, of 9 rows in all
+
+
 def test_everyone_gets_the_error(processes):
     found = processes.run("distributed_edges:refused")
     for texts in found[:4]:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from .._types import Bools, Ints, Result, Scale
 from ._function import fused
+from ._modules import distribute_module
 
-__all__ = ["na1d", "na2d", "na3d"]
+__all__ = ["distribute_module", "na1d", "na2d", "na3d"]
 
 
 def na1d(
