@@ -149,6 +149,12 @@ func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
 		a.Kernel = min(2+r.Int64N(4), a.Length/a.Dilation)
 		p.Axes[i] = a
 	}
+	sizes = perhapsRagged(r, &p)
+	return p, sizes
+}
+
+// perhapsRagged makes a problem ragged, with lengths of its samples that it returns, or not.
+func perhapsRagged(r *rand.Rand, p *core.Problem) (sizes []int64) {
 	if p.Ragged = r.IntN(4) == 0; p.Ragged {
 		for range p.Batch {
 			for i := range p.Rank {
@@ -157,7 +163,7 @@ func tallBlocks(r *rand.Rand) (p core.Problem, sizes []int64) {
 			}
 		}
 	}
-	return p, sizes
+	return sizes
 }
 
 // eachTall calls f with count trials whose walks are colored.
@@ -189,35 +195,39 @@ func TestChunksEqualReference(t *testing.T) {
 
 // A query with a NaN affects the keys that it meets and no others.
 func TestNotANumberStaysInItsWindow(t *testing.T) {
-	check := func(tr *trial, r *rand.Rand, odd bool, name string) {
-		for _, role := range []core.Role{core.Query, core.DOut}[r.IntN(2):] {
-			a, n := tr.inputs[role], 0
-			values := a.values()
-			at := r.IntN(len(values))
-			a.fill(func() float64 {
-				n++
-				if n-1 == at {
-					return math.NaN()
-				}
-				return values[n-1]
-			})
-		}
-		tr.skip[core.DRPB] = true
-		want := tr.run(t, ref.New(), r, false)
-		for role, a := range tr.run(t, New(), r, odd) {
-			other := want[role].values()
-			for i, v := range a.values() {
-				if math.IsNaN(v) != math.IsNaN(other[i]) {
-					require.Failf(t, "different", "%s: %v element %d is %v (want %v)", name, role, i, v, other[i])
-				}
-			}
-		}
-	}
+	check := func(tr *trial, r *rand.Rand, odd bool, name string) { staysInItsWindow(t, tr, r, odd, name) }
 	t.Run("twins", func(t *testing.T) {
 		withTwins(t, func(t *testing.T) { eachTall(t, fewer(4), check) })
 	})
 	needQuads(t)
 	eachTall(t, fewer(20), check)
+}
+
+// staysInItsWindow makes elements of lse, and perhaps of d_out and the queries, NaN, and checks which
+// gradients are NaN.
+func staysInItsWindow(t *testing.T, tr *trial, r *rand.Rand, odd bool, name string) {
+	for _, role := range []core.Role{core.Query, core.DOut, core.LSE}[r.IntN(3):] {
+		a, n := tr.inputs[role], 0
+		values := a.values()
+		at := r.IntN(len(values))
+		a.fill(func() float64 {
+			n++
+			if n-1 == at {
+				return math.NaN()
+			}
+			return values[n-1]
+		})
+	}
+	tr.skip[core.DRPB] = true
+	want := tr.run(t, ref.New(), r, false)
+	for role, a := range tr.run(t, New(), r, odd) {
+		other := want[role].values()
+		for i, v := range a.values() {
+			if math.IsNaN(v) != math.IsNaN(other[i]) {
+				require.Failf(t, "different", "%s: %v element %d is %v (want %v)", name, role, i, v, other[i])
+			}
+		}
+	}
 }
 
 func TestAllGradientsDoNotDependOnThreads(t *testing.T) {

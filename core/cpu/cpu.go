@@ -18,8 +18,8 @@
 //	         float32, no additional tokens                                     give all gradients
 //	flash    fused attention, windows with rows of more     all               a matrix product of a tile of items and
 //	         than 64 keys or of all of the input, sums in                      the union of their windows, part of which
-//	         float32, no bias; two passes give the                             is masked; keys are not packed
-//	         gradients
+//	         float32, no bias                                                  is masked; keys are not packed; one pass can
+//	                                                                           give all gradients
 //	panel    every pass                                     all, portable too  packs keys once per column of tiles; pairs
 //	                                                                           of items share what is loaded
 //
@@ -32,8 +32,8 @@
 // The gradients of a key are summed over all query heads of its key head's group. The engines
 // panel, block and flash sum all heads of the group before they store (Walk.Stacked) or, if
 // Walk.Apart, process one head at a time and add each head after the first to the stored
-// gradients (Cursor.Adds, kern.Rows.Add). Strips add the heads in sumQueries. The block
-// engine's pass of all gradients scatters all heads to one sum (storeScattered).
+// gradients (Cursor.Adds, kern.Rows.Add). Strips add the heads in sumQueries. The passes
+// of all gradients of block and flash add all heads to one sum (storeScattered, scatter).
 //
 //	cpu         this package: the list of engines, runner.go (a prepared problem), zero.go and prefault.go (outputs)
 //	engine      the interface between this package and an engine: Engine, Plan, Worker

@@ -3,9 +3,11 @@
 package cpu
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -72,6 +74,97 @@ func TestLongWindowsAllocateNothing(t *testing.T) {
 		run()
 		require.Zero(t, testing.AllocsPerRun(20, run), "%v", op)
 	}
+}
+
+// onePass lets one pass compute all gradients of long windows, however few tasks it has, until the
+// test ends. It skips the test without kernels for matrix products.
+func onePass(t *testing.T) {
+	given := flash.FewestTasks
+	flash.FewestTasks = 1
+	t.Cleanup(func() { flash.FewestTasks = given })
+	if k := kern.Active(); k == nil || k.Dense == nil {
+		t.Skip("no kernels for matrix products")
+	}
+}
+
+// denseGradients reports whether one pass of dense tiles computes all gradients of a problem.
+func denseGradients(t *testing.T, p core.Problem) bool {
+	return strings.Contains(prepared(t, p).Variant(), ", all gradients, dense tiles")
+}
+
+func TestGradientsOfLongWindowsAreChosen(t *testing.T) {
+	onePass(t)
+	p := plain(core.AttnBackward, []int64{300}, []int64{150}, 8, 16)
+	require.True(t, denseGradients(t, p))
+	flash.FewestTasks = 9
+	require.False(t, denseGradients(t, p))
+	p.Batch = 2
+	require.True(t, denseGradients(t, p))
+	for name, change := range map[string]func(p *core.Problem){
+		"additional tokens": func(p *core.Problem) { p.Extra = 1 },
+		"some queries":      func(p *core.Problem) { p.Axes[0].QueryStep = 2 },
+		"float16":           func(p *core.Problem) { p.DType = core.Float16 },
+		"some channels":     func(p *core.Problem) { p.ValueDim = 20 },
+		"large groups":      func(p *core.Problem) { p.Heads, p.KVHeads, p.Batch = 33, 1, 9 },
+		"bias":              func(p *core.Problem) { p.RPB = true },
+		"short rows":        func(p *core.Problem) { p.Axes[0].Kernel = 64 },
+	} {
+		q := p
+		change(&q)
+		require.False(t, denseGradients(t, q), name)
+	}
+}
+
+// longGradients draws a problem whose gradients one pass of dense tiles computes.
+func longGradients(r *rand.Rand) (p core.Problem, sizes []int64) {
+	p = core.Problem{
+		Op: core.AttnBackward, DType: core.Float32, Rank: 1, Batch: 1 + r.Int64N(2), KVHeads: 1,
+		HeadDim: 16 * (1 + r.Int64N(2)), ValueDim: 16 * (1 + r.Int64N(5)),
+	}
+	p.Heads = 1 + r.Int64N(2)
+	p.Axes[0] = core.Axis{Length: 70 + r.Int64N(130), Dilation: 1, Causal: r.IntN(3) == 0}
+	if r.IntN(3) == 0 {
+		p.Rank = 2
+		p.Axes[0], p.Axes[1] = core.Axis{Length: 3, Kernel: 1 + r.Int64N(3), Dilation: 1}, p.Axes[0]
+	}
+	a := &p.Axes[p.Rank-1]
+	a.Kernel = 65 + r.Int64N(a.Length-65)
+	if r.IntN(3) == 0 {
+		a.Stride = 1 + r.Int64N(4)
+	}
+	if a.Length >= 130 && r.IntN(3) == 0 {
+		a.Dilation, a.Kernel = 2, 65+r.Int64N(a.Length/2-64)
+	}
+	sizes = perhapsRagged(r, &p)
+	return p, sizes
+}
+
+// eachLong calls f with count trials whose gradients one pass of dense tiles computes.
+func eachLong(t *testing.T, count int, f func(tr *trial, r *rand.Rand, odd bool, name string)) {
+	onePass(t)
+	for seed := range uint64(count) {
+		r := rand.New(rand.NewPCG(61, seed))
+		p, sizes := longGradients(r)
+		require.True(t, denseGradients(t, p), "%+v", p)
+		odd := r.IntN(2) == 0
+		f(newTrial(t, r, p, sizes, odd), r, odd, fmt.Sprintf("seed %d: %+v sizes %v", seed, p, sizes))
+	}
+}
+
+func TestGradientsOfLongWindowsEqualReference(t *testing.T) {
+	eachLong(t, fewer(8), func(tr *trial, r *rand.Rand, odd bool, name string) { tr.check(t, r, odd, name) })
+}
+
+// A query that is not finite affects the keys that it meets and no others.
+func TestGradientsOfLongWindowsAreNotTainted(t *testing.T) {
+	eachLong(t, fewer(4), func(tr *trial, r *rand.Rand, odd bool, name string) {
+		staysInItsWindow(t, tr, r, odd, name)
+		one := flash.FewestTasks
+		flash.FewestTasks = math.MaxInt64
+		require.False(t, denseGradients(t, tr.p), name)
+		staysInItsWindow(t, tr, r, odd, name+" in two passes")
+		flash.FewestTasks = one
+	})
 }
 
 // Infinities and NaN in keys affect only the queries that see them.

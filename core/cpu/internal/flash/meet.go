@@ -85,6 +85,9 @@ func (w *worker) finishPiece() {
 	if w.products.SumQK {
 		w.sum(m.gradients, x.sumQK, true)
 	}
+	if w.products.Scatter {
+		w.scatter()
+	}
 	m.segments, m.keys = m.segments[:0], 0
 }
 
@@ -184,7 +187,7 @@ func (w *worker) eachColumns(kernel func(c *abi.Columns)) {
 			switch w.kind {
 			case walk.AttnOut:
 				c.Max, c.Offsets = kern.AddressOf(&x.max[first]), kern.AddressOf(&x.offset[first])
-			case walk.AttnQuery:
+			case walk.AttnQuery, walk.AttnGradients:
 				c.Offsets, c.Deltas = kern.AddressOf(&x.lse[first]), kern.AddressOf(&x.delta[first])
 			default:
 				c.Offsets, c.Deltas = kern.AddressOf(&m.lse[row]), kern.AddressOf(&m.delta[row])
@@ -228,6 +231,9 @@ func (w *worker) probabilities() {
 		kernel = w.plan.kernels.Dense.ExpRows
 	}
 	w.eachColumns(kernel)
+	for i := range w.met.segments {
+		w.mask(&w.met.segments[i], w.met.weights, 0) // elements that are not met are NaN if lse is
+	}
 }
 
 // logitGradients computes the gradients of logits.

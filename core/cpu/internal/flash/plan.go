@@ -41,8 +41,8 @@ func (e Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (eng
 	switch {
 	case kernels == nil || kernels.Dense == nil:
 		return nil, "there are no kernels for matrix products"
-	case pass.Tokens || pass.Kind != walk.AttnOut && pass.Kind != walk.AttnQuery && pass.Kind != walk.AttnKey:
-		return nil, "this is for fused attention, and gives queries' and keys' gradients in two passes"
+	case pass.Tokens || !fused(pass.Kind):
+		return nil, "this is for fused attention without additional tokens as items"
 	case p.DType == core.Float64:
 		return nil, "the type of sums is float64"
 	case p.RPB:
@@ -50,7 +50,21 @@ func (e Engine) Prepare(p *core.Problem, pass walk.Pass, kernels *kern.Set) (eng
 	case !e.Everywhere && !walk.LongRows(p):
 		return nil, "windows have short rows"
 	}
-	return newPlan(p, pass, kernels), ""
+	l := newPlan(p, pass, kernels)
+	if pass.Kind == walk.AttnGradients {
+		if why := l.chooseGradients(); why != "" {
+			return nil, why
+		}
+	}
+	return l, ""
+}
+
+func fused(kind walk.Kind) bool {
+	switch kind {
+	case walk.AttnOut, walk.AttnQuery, walk.AttnKey, walk.AttnGradients:
+		return true
+	}
+	return false
 }
 
 // workers pools the idle workers of all plans.
@@ -79,7 +93,13 @@ func newPlan(p *core.Problem, pass walk.Pass, kernels *kern.Set) *plan {
 func (l *plan) Walk() *walk.Walk { return l.walk }
 
 // Variant implements engine.Plan.
-func (l *plan) Variant() string { return fmt.Sprintf(", dense tiles of %d", l.walk.Tile*l.walk.Member) }
+func (l *plan) Variant() string {
+	all := ""
+	if l.scatters() {
+		all = ", all gradients"
+	}
+	return fmt.Sprintf("%s, dense tiles of %d", all, l.walk.Tile*l.walk.Member)
+}
 
 // rows is the number of rows of items that are processed together if they meet the same keys.
 func (l *plan) rows() int { return max(l.items/(l.walk.Tile*l.walk.Member), 1) }
@@ -104,14 +124,17 @@ func (l *plan) Scratch() int {
 		items, copies := width*l.padded(int(channels)), piece*l.padded(int(channels))
 		bytes += scratch.Bytes[float32](items, items, items, copies)
 	}
-	return bytes + scratch.Bytes[float32](piece*l.padded(int(max(p.HeadDim, p.ValueDim))))
+	most := l.padded(int(max(p.HeadDim, p.ValueDim)))
+	return bytes + scratch.Bytes[float32](piece*most, width*most)
 }
 
-// Serves implements engine.Plan.
-func (l *plan) Serves(*walk.Run) bool { return true }
+// Serves implements engine.Plan. The pass of all gradients requires that all are wanted.
+func (l *plan) Serves(run *walk.Run) bool {
+	return !l.scatters() || run.Given(core.DQuery) && run.Given(core.DKey) && run.Given(core.DValue)
+}
 
 // Partial implements engine.Plan.
-func (l *plan) Partial() bool { return false }
+func (l *plan) Partial() bool { return l.scatters() }
 
 // Worker implements engine.Plan.
 func (l *plan) Worker() engine.Worker {

@@ -49,13 +49,16 @@ type items struct {
 	offset       []float32 // [item] max, or 0 if max is -infinity
 	lse, delta   []float32 // [item]
 	number       []float32
+
+	oddQK, oddVO []int     // pass of all gradients: the items whose channels are not finite
+	finite       []float32 // [item][channel] a copy without these
 }
 
 // Begin implements engine.Worker.
 func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched.Stealable[walk.Rows]) {
 	w.plan, w.problem = of.(*plan), run.Problem
 	w.kind, w.products = s.Walk.Pass.Kind, s.Products
-	w.at.Begin(run, s, rows, false)
+	w.at.Begin(run, s, rows, w.plan.scatters())
 	w.move.Set = w.plan.kernels
 	w.scale = float32(w.problem.Scale)
 }
@@ -82,6 +85,9 @@ func (w *worker) Plan(n, count int) {
 
 // Column implements walk.Tiles.
 func (w *worker) Column(from, to [3]int) {
+	if w.plan.scatters() && w.at.Index[2] == 0 {
+		w.clearKeys()
+	}
 	for n0 := from[0]; n0 < to[0]; n0++ {
 		w.at.Publish(n0, from[1], to[1])
 		step := w.plan.rows()
@@ -172,13 +178,16 @@ func (w *worker) loadItems() {
 		for i := range x.max {
 			x.max[i] = float32(math.Inf(-1))
 		}
-	case walk.AttnQuery:
+	case walk.AttnQuery, walk.AttnGradients:
 		w.zeros(&x.lse, x.width)
 		w.zeros(&x.delta, x.width)
 		w.eachItem(func(i, row, head, position int) {
 			n1, n2, h := w.at.Index[1]+row, w.at.Index[2]+position, w.at.ItemHead(head)
 			x.lse[i], x.delta[i] = w.numbersOf(w.at.Index[0], n1, n2, h)
 		})
+	}
+	if w.products.Scatter {
+		x.oddQK, x.oddVO = w.findOdd(x.oddQK, x.qk, d), w.findOdd(x.oddVO, x.vo, dv)
 	}
 }
 
@@ -241,7 +250,7 @@ func (w *worker) storeItems() {
 	switch w.kind {
 	case walk.AttnOut:
 		w.storeAttention(dv)
-	case walk.AttnQuery:
+	case walk.AttnQuery, walk.AttnGradients:
 		w.storeRole(core.DQuery, x.sumQK, d, scale, 0)
 	default:
 		w.storeRole(core.DKey, x.sumQK, d, scale, 0)
