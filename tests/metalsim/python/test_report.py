@@ -63,7 +63,7 @@ def test_a_gpu_that_fails_is_reported(tmp_path, fault, word):
 def test_a_report_that_was_killed_goes_on(tmp_path):
     path = tmp_path / "r.json"
     running = subprocess.Popen(command(path, 60), env=environment(), start_new_session=True)
-    while not path.exists() or "tier 2/choice" not in path.read_text():
+    while not path.exists() or "tier 2/order" not in path.read_text():  # past the choices
         assert running.poll() is None
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGKILL)
