@@ -20,6 +20,12 @@ _PROGRAM = (
 _NOT_FOR_CHILDREN = ("PYTHONINSPECT", "PYTHONWARNINGS")
 
 
+def has_python() -> bool:
+    """Whether sys.executable is a Python, and not a program in which Python is embedded."""
+    name = os.path.basename(sys.executable or "").lower()
+    return "python" in name or "pypy" in name
+
+
 def command(module: str, *arguments: str) -> list[str]:
     """The command that runs a module as `python -m` does, with this process's import path."""
     path = [entry or os.getcwd() for entry in sys.path]

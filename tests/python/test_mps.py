@@ -102,7 +102,8 @@ def test_dlpack_tells_address_and_offset():
 def test_failed_self_test_is_remembered(monkeypatch, tmp_path):
     monkeypatch.setenv(verdict.FOLDER, str(tmp_path / "new"))
     monkeypatch.setattr(verdict, "_key", lambda tier, _: tier)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    (tmp_path / "python").symlink_to("/bin/false")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     why = "the self-test ended with status 1: it said nothing"
     assert verdict.self_test("1-block", Fake()) == why
     monkeypatch.setattr(sys, "executable", "/nowhere/python")

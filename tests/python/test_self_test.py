@@ -151,11 +151,12 @@ def test_a_report_without_home_and_user(monkeypatch):
     assert items._doctor() == {"found": {"problems": [], "a": "/x on ~"}}
 
 
-@pytest.mark.parametrize("executable", ["", None])
+@pytest.mark.parametrize("executable", ["", None, "/bin/ls", "/Applications/Maya.app/MacOS/Maya"])
 def test_a_program_without_a_python(monkeypatch, executable):
     monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(subprocess, "run", None)  # a second Maya does not open
     why = verdict._ask("2")
-    assert why.startswith("sys.executable is ")
+    assert why.startswith(f"sys.executable is {executable!r} (want ")
     assert "NATTEN_MPS_VERIFY=off" in why
 
 

@@ -134,18 +134,21 @@ def _write(known: dict[str, str]) -> None:
 
 def _ask(tier: str) -> str:
     """Run the self-test; returns an empty string if it passed, and the reason otherwise."""
-    if not sys.executable:
-        return (
-            f"sys.executable is {sys.executable!r} (want the Python that a self-test can run in; "
-            f"{VERIFY}=off does without)"
-        )
     environment = _child.environment(os.environ)
     environment |= {"NATTEN_MPS_TIER": tier, "NATTEN_BACKEND": "metal", VERIFY: "first"}
     command = _child.command(f"{__package__}.selftest")
     if getattr(sys, "frozen", False):  # sys.executable is the program, not Python
         if not hasattr(sys, "_natten_mps_self_test"):
-            return "this program was frozen without natten_mps's hook, and cannot test itself"
+            return (
+                "this program was frozen without natten_mps's hook, and cannot test itself "
+                f"({VERIFY}=off does without)"
+            )
         command, environment[FROZEN] = [sys.executable], tier
+    elif not _child.has_python():
+        return (
+            f"sys.executable is {sys.executable!r} (want the Python that a self-test can run in; "
+            f"{VERIFY}=off does without)"
+        )
     try:
         done = subprocess.run(
             command,
