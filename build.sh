@@ -314,7 +314,7 @@ vet() {
         CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go build ./core/... ./metalrt ./shaders
     done
     for target in linux/s390x linux/mips64le freebsd/amd64 windows/amd64; do
-        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./core/scratch ./shaders
+        CGO_ENABLED=0 GOOS=${target%/*} GOARCH=${target#*/} go vet ./core ./core/cpu/... ./core/ref ./core/fenv ./core/scratch ./shaders
     done
     go vet ./capi/...
     go vet -tags simulator ./capi

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/fenv"
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
@@ -32,6 +33,8 @@ func invalid(format string, args ...any) error {
 // C caller, also when f panics.
 func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	scratch.Stack()
+	environment := fenv.Default()
+	defer environment.Restore()
 	if !writable(out) {
 		return C.NATTEN_MPS_INVALID_ARGUMENT
 	}

@@ -67,9 +67,12 @@
  * overwrite memory. The library keeps 40 KiB free there while it computes, so
  * that handlers of profilers and timers that lack the flag survive, but not in
  * a thread's first call and not in the runtime's own work. SIGPIPE, SIGINT and
- * the like keep their effect.
- * FORK  A child made by fork() without exec() lacks the library's threads: it
- * must not call it.
+ * the like keep their effect. A thread's first call unblocks SIGCHLD, SIGPROF,
+ * SIGURG and the signals of faults in it, and gives it an alternate signal
+ * stack unless it has one. FLOATING POINT  Results do not depend on the
+ * caller's rounding mode, flushing of subnormal numbers, unmasked exceptions or
+ * locale, and its exception flags stay as they are. FORK  A child made by
+ * fork() without exec() lacks the library's threads: it must not call it.
  * MEMORY  What a run needs beside its tensors is kept for later runs of any
  * plan, and given back after some minutes without any. Where the system refuses
  * it (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return

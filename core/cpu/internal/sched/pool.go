@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/fenv"
 	"github.com/natten-mps/natten-mps/core/scratch"
 )
 
@@ -82,6 +83,7 @@ var pool struct {
 func (w *worker) loop() {
 	scratch.Stack()
 	for range w.wake {
+		fenv.Default() // other goroutines may share the thread, but none needs another one
 		j := w.job.Swap(nil)
 		if j == nil {
 			continue // the caller finished the job before this goroutine woke
