@@ -4,8 +4,8 @@
 //
 //   p = exp(scale * q.k - lse); dv += p * dout; dk += p * (dout.v - delta) * q
 //
-// A threadgroup, which is one simdgroup, takes one token (grid x), one part
-// (y), and one sample and key/value head (z). lse_delta is that of
+// A threadgroup, which is one simdgroup, handles one token (grid x), one part
+// (y), and one sample and key/value head (z). lse_delta is written by
 // attn_bwd_q.metal.
 #include "na_sum.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradients of keys and values, "lanes" design; see na_tile.h.
-// Rows are keys, which walk the queries that see them, a closed-form interval
-// along each axis.
+// Rows are keys. Each walks the queries that see it, which form a closed-form
+// interval along each axis.
 //
 //   for each query of each head of the group:
 //     p = exp(scale * q.k + rpb - lse); ds = p * (dout.v - delta)
@@ -15,9 +15,10 @@ struct NaKeyGradient {
   NaRow<NA_CHUNKS(DV, G)> v[R], dv[R];
 };
 
-// A line of queries at n = 0 and at the lane's first channel, whose neighbors
-// are `step` apart. bias is that of the lane's own key; what does not see may
-// be outside. lse_delta is that of attn_bwd_q.metal.
+// A line of queries: addresses of the lane's first channel at n = 0, and the
+// steps between neighbors. bias belongs to the lane's own key; for queries that
+// do not see this key it may lie outside the tensor. lse_delta is written by
+// attn_bwd_q.metal.
 template <typename T, typename Off>
 struct NaQueryLine {
   device const T *query, *d_out, *bias;
@@ -25,7 +26,7 @@ struct NaQueryLine {
   Off query_step, d_out_step, lse_delta_step, bias_step;
 };
 
-// A query and the gradient of its output on their way.
+// A query and the gradient of its output, loaded ahead of use.
 template <typename T, int D, int DV, int G>
 struct NaQuery {
   NaPacked<T, NA_CHUNKS(D, G)> q;
@@ -43,7 +44,7 @@ inline void na_read(thread NaQuery<T, D, DV, G>& x,
   x.lse_delta = line.lse_delta[Off(n) * line.lse_delta_step];
 }
 
-// Takes query n.
+// Adds query n to the gradients.
 template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
 inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
                        thread const NaQuery<T, D, DV, G>& x,
@@ -72,8 +73,9 @@ inline void na_scatter(thread NaKeyGradient<D, DV, G, R>& f,
   }
 }
 
-// Takes the queries of a line, of which x holds the first; a query is under way
-// while another is worked on. If AHEAD leaves in x the first of the line next.
+// Adds the queries of a line. x holds the first one; each next query is loaded
+// while one is processed. With AHEAD, the first query of the line `next` is in
+// x on return.
 template <bool RPB,
           bool AHEAD,
           int VEC,
@@ -107,7 +109,7 @@ inline void na_scatter_line(thread NaKeyGradient<D, DV, G, R>& f,
   }
 }
 
-// The line w of tensors at buffers 1, 4, 5 and 8, which begin at x.
+// Line w of the tensors at buffers 1, 4, 5 and 8, whose first elements x has.
 template <typename T, typename Off, int A>
 inline NaQueryLine<T, Off> na_query_line(constant NaParams& p,
                                          NaQueryLine<T, Off> x,

@@ -2,10 +2,10 @@
 //
 // Fused backward, gradients of keys and values, "matrix" design; see
 // na_matrix.h. Rows are keys, columns are the queries that see them. lse_delta
-// is that of attn_bwd_q.metal.
+// is written by attn_bwd_q.metal.
 //
-//   P^T = exp(K Q^T - lse); dV += P^T dO; dS^T = P^T (V dO^T - delta); dK +=
-//   dS^T Q
+//   P^T = exp(K Q^T - lse); dV += P^T dO
+//   dS^T = P^T (V dO^T - delta); dK += dS^T Q
 #include "na_matrix.h"
 
 template <typename T,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradient of the queries, "lanes" design; see na_gather.h.
-// For the other gradients, it stores per query what is subtracted from logits
-// and from the products dout.v: log2(e) * lse, and delta.
+// For the other gradients it stores in lse_delta, for each query, what is
+// subtracted from logits and from the products dout.v: log2(e) * lse and delta.
 #include "na_gather.h"
 
 template <typename T,

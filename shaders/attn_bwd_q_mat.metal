@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Fused backward, gradient of the queries, "matrix" design; see na_matrix.h.
-// lse_delta is that of attn_bwd_q.metal.
+// lse_delta is as in attn_bwd_q.metal.
 //
 //   P = exp(Q K^T - lse); dS = P (dO V^T - delta); dQ += dS K
 #include "na_matrix.h"
@@ -13,13 +13,13 @@ struct NaQueryGradientMatrix {
   float lse, delta;  // of this lane's row
 };
 
-// Eight keys as a lane needs them: those of its columns, and the key of its
-// row's number.
+// What a lane needs of eight keys: those of its two columns, and the key with
+// the number of its row.
 template <typename T>
 struct NaEight {
   device const T *key0, *key1, *value0, *value1, *key;
-  bool has0, has1, has_key;  // they exist
-  bool seen0, seen1;         // by the query of this lane's row
+  bool has0, has1, has_key;  // whether they exist
+  bool seen0, seen1;         // whether the query of this lane's row sees them
   float bias0, bias1;
 };
 

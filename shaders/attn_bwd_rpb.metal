@@ -2,8 +2,8 @@
 //
 // Fused backward, partial sums of the gradient of the relative position bias:
 // the sum of ds over all pairs of a query and the key at one relative position.
-// A threadgroup, which is one simdgroup, takes one relative position (grid x),
-// one part (y) and one head (z). lse_delta is that of attn_bwd_q.metal.
+// A threadgroup, which is one simdgroup, handles one relative position (grid
+// x), one part (y) and one head (z). lse_delta is written by attn_bwd_q.metal.
 #include "na_sum.h"
 
 template <typename T, typename Off, int D, int DV, int G, int VEC>

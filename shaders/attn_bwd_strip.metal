@@ -3,26 +3,26 @@
 // Fused backward for problems with one axis: all gradients in one launch. A
 // threadgroup processes a strip of neighboring keys of one dilation group:
 //
-//   1. all queries that see them, R per lane group, as attn_bwd_q does. Their
+//   1. All queries that see them, R per lane group, as in attn_bwd_q. Their
 //      weights p and ds are stored in threadgroup memory. Gradients are written
-//      for the queries at the strip's own positions only.
-//   2. R keys per lane group: dv = sum p * dout, dk = scale * sum ds * q
+//      only for the queries at the strip's own positions.
+//   2. Its keys, R per lane group: dv = sum p * dout, dk = scale * sum ds * q
 //
-// The weights of queries that two strips need are computed twice. In return,
-// keys need no dot products of their own, and tensors are read once.
+// Weights of queries that two strips need are computed twice. In return, the
+// second step needs no dot products, and tensors are read once.
 #include "na_gather.h"
 
 #define NA_STRIP_ROWS 4    // R
-#define NA_STRIP_SLOTS 16  // of a query's weights; a key's slot is its position
+#define NA_STRIP_SLOTS 16  // per query; a key's slot is its position modulo 16
 #define NA_STRIP_PITCH 9   // float4 from a query to the next
 
-// Keys of a strip whose lane groups have so many rows: as many that no more
-// queries see them, but at the ends of an axis.
+// Number of keys in a strip for a number of rows of the lane groups, such that,
+// away from the ends of an axis, no more queries than rows see these keys.
 inline int na_strip_keys(int rows, int slots) {
   return max((rows - slots + 1) / NA_STRIP_ROWS, 1) * NA_STRIP_ROWS;
 }
 
-// The weights of this lane's own query.
+// Where the weights of this lane's own query are stored.
 struct NaWeights {
   threadgroup float2* row;
   bool keeps;
@@ -41,14 +41,15 @@ struct NaStripKeys {
   NaRow<NA_CHUNKS(DV, G)> dv[NA_STRIP_ROWS];
 };
 
-// A query and the gradient of its output on their way.
+// A query and the gradient of its output, loaded ahead of use.
 template <typename T, int D, int DV, int G>
 struct NaStripQuery {
   NaPacked<T, NA_CHUNKS(D, G)> q;
   NaPacked<T, NA_CHUNKS(DV, G)> dout;
 };
 
-// The queries of a strip's dilation group, at the lane's first channel.
+// The queries of a strip's dilation group: addresses of the lane's first
+// channel, and the steps between neighbors.
 template <typename T, typename Off>
 struct NaStripLine {
   device const T *query, *d_out;
@@ -108,7 +109,8 @@ template <typename T, typename Off, int D, int DV, int G, int VEC>
   int residue = a.dilation == 1 ? 0 : int(tg.x) % a.dilation;
   int chunk = a.dilation == 1 ? int(tg.x) : int(tg.x) / a.dilation;
   int rows = int(threads.x) / G * R, keys = na_strip_keys(rows, a.slots);
-  // Positions: of the tensor and of the sample, of the strip, of its queries.
+  // Positions in the dilation group: the ends of the tensor and of the sample,
+  // the strip's keys, and the queries that see them.
   int all = na_group_length(a, a.length, residue);
   int live = na_group_length(a, na_length(p, sizes, batch, 2), residue);
   int first = chunk * keys, end = min(first + keys, all);

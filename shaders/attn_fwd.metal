@@ -22,7 +22,7 @@ struct NaForward {
   float m, l;  // of this lane's own query
 };
 
-// KB keys on their way.
+// KB keys, loaded ahead of use.
 template <typename T, int N, int KB>
 struct NaKeys {
   NaPacked<T, N> k[KB];
@@ -41,9 +41,9 @@ inline void na_read(thread NaKeys<T, NA_CHUNKS(D, G), KB>& x,
   }
 }
 
-// Takes the keys of a line, of which x holds the first KB, and leaves there
-// those of the line that begins at next: keys are under way while others are
-// worked on.
+// Attends to the keys of a line. x holds the first KB keys of this line, and on
+// return those of the line that begins at `next`: keys are loaded while the
+// keys before them are processed.
 template <bool RPB,
           int VEC,
           int D,
@@ -89,12 +89,12 @@ inline void na_attend(thread NaForward<D, DV, G, R>& f,
                        more ? n + KB : c.first,
                        c.top,
                        lane);
-    float top = f.m;  // never below NA_LOWEST / 2: what is not seen vanishes
+    float top = f.m;  // never below NA_LOWEST / 2: masked keys get weight 0
     NA_UNROLL
     for (int j = 0; j < KB; j++) {
       top = max(top, s[j]);
     }
-    if (simd_any(top > f.m + NA_SLACK)) {  // seldom after the first keys
+    if (simd_any(top > f.m + NA_SLACK)) {  // rare after the first keys
       float fade = fast::exp2(f.m - top);
       f.m = top;
       f.l *= fade;
@@ -187,7 +187,7 @@ template <typename T,
   }
   out += na_base(p, 6, w.batch, w.head);
   lse += na_base(p, 7, w.batch, w.head);
-  bool any = f.l != 0.0f;  // or NaN, which is not to be lost
+  bool any = f.l != 0.0f;  // also true for NaN, which must not be lost
   float factor = any ? 1.0f / f.l : 0.0f;
   NA_UNROLL
   for (int i = 0; i < R; i++) {

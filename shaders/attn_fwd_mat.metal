@@ -11,16 +11,16 @@ template <int D, int DV>
 struct NaForwardMatrix {
   NaPanel<D / 8> q;
   NaPanel<DV / 8> o;
-  float m, l;  // of this lane's row; l is this lane's part of it
+  float m, l;  // of this lane's row; l is this lane's part of the sum
 };
 
-// Eight keys as a lane needs them: the two of its columns, and the value of its
-// row's number.
+// What a lane needs of eight keys: those of its two columns, and the value with
+// the number of its row.
 template <typename T>
 struct NaEight {
   device const T *key0, *key1, *value;
-  bool has0, has1, has_value;  // they exist
-  bool seen0, seen1;           // by the query of this lane's row
+  bool has0, has1, has_value;  // whether they exist
+  bool seen0, seen1;           // whether this lane's query sees them
   float bias0, bias1;
 };
 

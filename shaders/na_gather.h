@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Gradient of the queries that a lane group has, in registers; see na_tile.h.
+// Gradient of a lane group's queries, in registers; see na_tile.h.
 //
 //   delta = dout.out - dlse
 //   for each key: p = exp(scale * q.k + rpb - lse); ds = p * (dout.v - delta)
@@ -15,7 +15,7 @@ struct NaQueryGradient {
   float lse, delta;  // of this lane's own query
 };
 
-// A key and its value on their way.
+// A key and its value, loaded ahead of use.
 template <typename T, int D, int DV, int G>
 struct NaPair {
   NaPacked<T, NA_CHUNKS(D, G)> k;
@@ -31,7 +31,7 @@ inline void na_read(thread NaPair<T, D, DV, G>& x,
   na_fetch<DV, G, VEC>(line.value + Off(n) * line.value_step, lane, x.v);
 }
 
-// Takes key n; returns the own query's p and ds.
+// Adds key n to the gradients; returns p and ds of the lane's own query.
 template <bool RPB, int D, int DV, int G, int R, typename T, typename Off>
 inline float2 na_gather(thread NaQueryGradient<D, DV, G, R>& f,
                         thread const NaPair<T, D, DV, G>& x,
@@ -59,13 +59,14 @@ inline float2 na_gather(thread NaQueryGradient<D, DV, G, R>& f,
   return float2(weight, ds);
 }
 
-// Where the weights of the own query are left: nowhere.
+// Receives the weights of the lane's own query and drops them.
 struct NaNoSink {};
 
 inline void na_emit(NaNoSink, NaLineRange, int, float2) {}
 
-// Takes the keys of a line, of which x holds the first; a key is under way
-// while another is worked on. If AHEAD leaves in x the first of the line next.
+// Adds the keys of a line. x holds the first one; each next key is loaded while
+// one is processed. With AHEAD, the first key of the line `next` is in x on
+// return.
 template <bool RPB,
           bool AHEAD,
           int VEC,
@@ -101,8 +102,8 @@ inline void na_gather_line(thread NaQueryGradient<D, DV, G, R>& f,
   }
 }
 
-// Loads the queries of a sample and head, of tensors at buffers 1 and, from
-// OUT + 1 on, out, lse, d_out and d_lse.
+// Loads the queries of a sample and head from the tensors at buffer 1 (query)
+// and at the buffers from OUT + 1 on (out, lse, d_out and d_lse).
 template <int OUT,
           int VEC,
           typename Off,

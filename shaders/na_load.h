@@ -30,7 +30,7 @@ inline int na_first(int lane) {
   return VEC == 8 && D % (8 * G) == 0 ? 8 * lane : 4 * lane;
 }
 
-// Four channels as they are in memory.
+// Four channels as stored in memory.
 template <typename T>
 struct NaChunk {
   typedef ushort word;
@@ -42,8 +42,8 @@ struct NaChunk<float> {
   typedef float4 type;
 };
 
-// A lane's N chunks of a row that is on its way: elements of 16 bits take half
-// the registers until they are worked on.
+// A lane's N chunks of a row, loaded ahead of use: elements of 16 bits take
+// half the registers until they are converted.
 template <typename T, int N>
 struct NaPacked {
   typename NaChunk<T>::type v[N];
@@ -91,7 +91,7 @@ inline void na_write4(device bfloat* p, float4 v) {
                                 as_type<ushort>(bfloat(v.w)));
 }
 
-// A row of which `own` is the lane's first channel.
+// Loads a row; `own` is the address of the lane's first channel.
 template <int D, int G, int VEC, typename T, int N>
 inline void na_fetch(device const T* own, int lane, thread NaPacked<T, N>& x) {
   typedef typename NaChunk<T>::word Word;
@@ -170,7 +170,7 @@ inline void na_clear(thread NaRow<N>& x) {
   }
 }
 
-// This lane's part of a.b.
+// This lane's part of the dot product a.b.
 template <int N>
 inline float na_dot(thread const NaRow<N>& a, thread const NaRow<N>& b) {
   float s = 0.0f;
@@ -201,7 +201,7 @@ inline void na_scale(thread NaRow<N>& x, float f) {
   }
 }
 
-// Sum over the lanes of a lane group, the same bits in each.
+// Sum over the lanes of a lane group; every lane gets the same bits.
 template <int G>
 inline float na_group_sum(float x) {
   NA_UNROLL

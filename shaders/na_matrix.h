@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// The "matrix" design: a simdgroup takes a box of 8 neighboring queries (or
-// keys), the rows of 8x8 matrices, and walks the union of what they see, 8 keys
-// (or queries) along the last axis at a time, the columns. All matrices are
-// float.
+// The "matrix" design: a simdgroup processes a box of 8 neighboring queries (or
+// keys), the rows of 8x8 matrices. It walks the union of what they see, 8 keys
+// (or queries) along the last axis at a time, which are the columns. All
+// matrices are float.
 #pragma once
 #include <metal_simdgroup_matrix>
 #include "na_walk.h"
@@ -37,13 +37,13 @@ inline NaMatrix na_zero_matrix() {
   return make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
 }
 
-// This lane's two elements. What type thread_elements() has is not documented;
-// its layout is known.
+// This lane's two elements. The type of thread_elements() is not documented,
+// but its layout is known.
 inline thread float2& na_elements(thread NaMatrix& m) {
   return reinterpret_cast<thread float2&>(m.thread_elements());
 }
 
-// Two neighboring channels of a row; zeros if it does not exist.
+// Two neighboring channels of a row; zeros if the row does not exist.
 template <int VEC>
 inline float2 na_pair(device const float* p, bool exists) {
   return !exists   ? float2(0.0f)
@@ -107,8 +107,8 @@ inline void na_store_panel(thread NaPanel<N>& x,
   }
 }
 
-// Products of the panel's rows with 8 others, of which this lane knows those of
-// its two columns: element (row, col) is x[row] . other[col].
+// Products of the panel's rows with 8 other rows: element (row, col) is
+// x[row] . other[col]. This lane has the addresses of those of its two columns.
 template <int N, typename T>
 inline float2 na_products(thread NaPanel<N>& x,
                           device const T* other0,
@@ -127,8 +127,8 @@ inline float2 na_products(thread NaPanel<N>& x,
   return na_elements(sum);
 }
 
-// x[row] += sum over columns of weight(row, col) * other[col], where this lane
-// knows the other row of its own row's number.
+// x[row] += sum over columns of weight(row, col) * other[col]. This lane has
+// the address of the other row that has the number of its own row.
 template <int VEC, int N, typename T>
 inline void na_accumulate(thread NaPanel<N>& x,
                           float2 weight,

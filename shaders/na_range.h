@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// Ranges of an axis. Tensors hold the positions from query_first, or key_first,
-// on; indices are those of a tensor. The window rule takes positions in a
-// dilation group of the whole axis.
+// Ranges of an axis. A tensor holds the positions from query_first or key_first
+// on, and an index counts from its first element. The window rule takes
+// positions in a dilation group of the whole axis.
 #pragma once
 #include "na_window.h"
 
-// The rows at indices local + n * dilation of a tensor that begins at `first`:
-// their dilation group, and their position there less n.
+// For the rows at indices local + n * dilation of a tensor that begins at
+// `first`: their dilation group, and the position of n = 0 in it.
 struct NaOrigin {
   int residue, shift;
 };
@@ -20,9 +20,9 @@ inline NaOrigin na_origin(constant NaAxis& a, int first, int local) {
   return o;
 }
 
-// What a tensor holds of a dilation group, positions shift <= p < end: kernels
-// count from shift on, so that 0 is at index base, which is there even if the
-// tensor holds nothing of the group.
+// The positions shift <= p < end of a dilation group that a tensor holds.
+// Kernels count from shift on: 0 is at index base, which is inside the tensor
+// even if it holds nothing of the group.
 struct NaHeld {
   int shift, end, base;
 };
@@ -45,7 +45,7 @@ inline NaHeld na_held_queries(constant NaAxis& a, int residue) {
   return na_held(a, residue, a.query_first, a.queries);
 }
 
-// The keys that the query at a position sees, counted from shift on.
+// The keys that the query at `position` sees, counted from keys.shift on.
 inline NaReach na_reach(constant NaAxis& a,
                         NaHeld keys,
                         int group,
@@ -57,8 +57,8 @@ inline NaReach na_reach(constant NaAxis& a,
   return r;
 }
 
-// The queries x <= p < y of the range that see the key at a position, counted
-// from shift on.
+// The queries x <= p < y of the range that see the key at `position`, counted
+// from queries.shift on.
 inline int2 na_seen_by(constant NaAxis& a,
                        NaHeld queries,
                        int group,
@@ -69,7 +69,7 @@ inline int2 na_seen_by(constant NaAxis& a,
   return lo < hi ? int2(lo, hi) : int2(0, 0);
 }
 
-// Outputs of the range whose query sees the key at an index of its tensor.
+// Outputs of the range whose query sees the key at `index` of the key tensor.
 inline NaQueries na_inverse_range(constant NaAxis& a, int length, int index) {
   NaQueries q = na_inverse(a, length, a.key_first + index);
   q.first -= a.query_first / a.step;
@@ -84,7 +84,7 @@ inline NaQueries na_inverse_range(constant NaAxis& a, int length, int index) {
   return q;
 }
 
-// Position of the query of an output in its dilation group.
+// Position in its dilation group of the query that belongs to an output.
 inline int na_output_position(constant NaAxis& a, int output) {
   return (a.query_first + output * a.step) / a.dilation;
 }

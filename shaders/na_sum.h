@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// Sums over all queries, for gradients of tensors that every query shares. The
-// queries are cut into parts, one per simdgroup, each of which leaves a partial
-// sum; reduce.metal adds them in a fixed order.
+// Sums over all queries, for gradients of tensors that all queries share. The
+// queries are divided into parts, one per simdgroup, each of which writes a
+// partial sum; reduce.metal adds these in a fixed order.
 #pragma once
 #include "na_walk.h"
 
-// Row of a sum: an output of one sample.
+// A row of such a sum: an output of one sample.
 struct NaRowAt {
   int batch, o[3];
   bool live;
 };
 
-// Rows are outputs in row-major order, samples slowest.
+// Rows number the outputs in row-major order, with samples slowest.
 inline NaRowAt na_row(
     constant NaParams& p, constant int* sizes, int batch, int row, bool live) {
   NaRowAt r;
@@ -33,7 +33,7 @@ inline NaRowAt na_row(
   return r;
 }
 
-// The rows of part `part`: begin <= row < end, of `rows` in all.
+// The rows x <= row < y of a part, of `rows` in total.
 inline int2 na_part(constant NaParams& p, int rows, int part) {
   int size = (rows + p.splits - 1) / p.splits;
   return int2(min(part * size, rows), min(part * size + size, rows));
@@ -51,8 +51,8 @@ inline void na_sum_groups(thread NaRow<N>& x) {
   }
 }
 
-// What a query at output o sees of a relative position: slot of the key that is
-// rel positions after it, or of any other key if not seen.
+// The key at a relative position from a query: its slot if the query sees it,
+// otherwise any slot.
 struct NaRelative {
   int key[3], slot;
   bool seen;

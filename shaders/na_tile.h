@@ -8,8 +8,8 @@
 // own = lane / (G / R).
 //
 // Each lane orders the rows in its registers differently: slot i is row
-// own ^ i. With this order, the sum over lanes that gives each lane the result
-// of its own row needs no selection and R - 1 + log2(G / R) shuffles.
+// own ^ i. With this order, summing over lanes so that each lane gets the
+// result of its own row takes R - 1 + log2(G / R) shuffles and no selection.
 #pragma once
 #include "na_walk.h"
 
@@ -18,7 +18,7 @@ struct NaSlots {
   float v[R];
 };
 
-// The sum over the lane group of what its lanes have for this lane's own row.
+// The sum over the lane group of its lanes' parts for this lane's own row.
 template <int G, int R>
 inline float na_own_sum(thread NaSlots<R>& x) {
   NA_UNROLL
@@ -35,7 +35,7 @@ inline float na_own_sum(thread NaSlots<R>& x) {
   return x.v[0];
 }
 
-// What the lanes whose own row is slot i here have as theirs.
+// The value of `own` in the lanes whose own row is this lane's slot i.
 template <int G, int R, typename V>
 inline V na_slot(V own, int i) {
   return i == 0 ? own : simd_shuffle_xor(own, ushort(i * (G / R)));
@@ -51,14 +51,15 @@ inline void na_dots(thread const NaRow<N>* rows,
   }
 }
 
-// Place in the grid, x counts tiles along the last axis, y along the other two,
-// z samples and heads; and the lane's own row in its tile, whose size is rows.
+// Place in the grid (x counts tiles along the last axis, y along the other two,
+// z counts samples and heads), and the lane's own row in its tile, which has
+// `rows` rows along each axis.
 struct NaTile {
   int batch, head, lane;
   int unit[3], rows[3], row[3];
 };
 
-// Kernels know the problem's number of axes A; the first 3 - A have length 1.
+// A is the problem's number of axes; the first 3 - A have length 1.
 template <int G, int R1, int R2, int A>
 inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
   NaTile w;
@@ -80,14 +81,14 @@ inline NaTile na_tile(constant NaParams& p, uint3 tg, uint thread_index) {
   return w;
 }
 
-// One axis of a row: where it is, and what it sees or is seen by, lo <= n < hi.
-// That is at index base + n * step of its tensor, and at position origin + n *
-// advance of the dilation group, counted as `position` is.
+// One axis of a row: its place, and the keys that it sees or the queries that
+// see it, lo <= n < hi. These have index base + n * step in their tensor and
+// position origin + n * advance in the dilation group, counted like `position`.
 struct NaAxisRange {
   int index, position;
   int base, step, origin, advance;
   int lo, hi;
-  bool inside, live;  // the tensor has the row; so has the sample
+  bool inside, live;  // whether the tensor has the row; and the sample, too
 };
 
 template <bool KEYS>
@@ -141,7 +142,7 @@ inline NaAxisRange na_axis_range(
   return r;
 }
 
-// Of an axis that the problem lacks.
+// For an axis that the problem lacks.
 inline NaAxisRange na_no_axis() {
   NaAxisRange r;
   r.index = 0;
@@ -159,7 +160,7 @@ inline NaAxisRange na_no_axis() {
 
 inline bool na_has(NaAxisRange r, int n) { return n >= r.lo && n < r.hi; }
 
-// The lane's own row: an axis each.
+// The lane's own row along each axis.
 template <int A>
 struct NaOwn {
   NaAxisRange x[3];
@@ -189,8 +190,8 @@ inline NaOwn<A> na_own(constant NaParams& p, constant int* sizes, NaTile w) {
   return own;
 }
 
-// Offset of slot i's row in the tensor at buffer t + 1. Rows that the sample
-// lacks read the first one, which nothing sees.
+// Offset of slot i's row in the tensor at buffer t + 1. For rows that the
+// sample lacks, that of the first row; the result is masked.
 template <typename Off, int G, int R, int A>
 inline Off na_row_at(
     constant NaParams& p, int t, NaOwn<A> own, bool exists, int i) {
@@ -203,12 +204,12 @@ inline Off na_row_at(
                     na_slot<G, R>(i2, i));
 }
 
-// A union first <= n < end of what rows see.
+// The union first <= n < end of what several rows see.
 struct NaRange {
   int first, end;
 };
 
-// Of the lane group, along axis 2; empty ones begin at 0.
+// That of the lane group along axis 2; an empty one begins at 0.
 template <int G, int R>
 inline NaRange na_group_range(NaAxisRange s) {
   NaRange u;
@@ -223,7 +224,7 @@ inline NaRange na_group_range(NaAxisRange s) {
   return u;
 }
 
-// The last of them along another axis.
+// The last n of the lane group along another axis.
 template <int G, int R>
 inline int na_group_top(NaAxisRange s) {
   int end = s.hi;
@@ -234,7 +235,7 @@ inline int na_group_top(NaAxisRange s) {
   return max(end - 1, 0);
 }
 
-// Of the simdgroup, so that its lanes meet at every shuffle.
+// That of the simdgroup, so that all its lanes execute every shuffle.
 inline NaRange na_simd_range(NaAxisRange s) {
   NaRange u;
   u.first = simd_min(s.hi > s.lo ? s.lo : 0x7fffffff);
@@ -242,9 +243,9 @@ inline NaRange na_simd_range(NaAxisRange s) {
   return u;
 }
 
-// What a lane group takes of a line along axis 2: n = first + 0, 1, ... of
-// which the last ones of a simdgroup's count may be beyond top. Its own row
-// sees n - lo < seen, unsigned.
+// The part of a line along axis 2 that a lane group walks: n = first, first +
+// 1, ... count is the same for the simdgroup, so the last ones may be beyond
+// top. The lane's own row sees those with n - lo < seen as unsigned integers.
 struct NaLineRange {
   int first, count, top;
   int lo;
@@ -261,7 +262,7 @@ inline NaLineRange na_line_range(NaRange u, NaAxisRange s) {
   return c;
 }
 
-// The additional tokens as a line, which all rows see.
+// The additional tokens as a line that all rows see.
 inline NaLineRange na_line_range_of_tokens(constant NaParams& p, bool sees) {
   NaLineRange c;
   c.first = 0;
@@ -272,8 +273,8 @@ inline NaLineRange na_line_range_of_tokens(constant NaParams& p, bool sees) {
   return c;
 }
 
-// The relative position bias of this lane's own key for the first query of the
-// line at n0 and n1.
+// Offset of the relative position bias of this lane's own key and the first
+// query of the line at n0 and n1.
 template <typename Off, int A>
 inline Off na_bias_of(constant NaParams& p, NaOwn<A> own, int n0, int n1) {
   return na_bias_at<Off>(
@@ -286,8 +287,8 @@ inline Off na_bias_of(constant NaParams& p, NaOwn<A> own, int n0, int n1) {
 
 inline bool na_sees_at(NaLineRange c, int n) { return uint(n - c.lo) < c.seen; }
 
-// The lines that a simdgroup walks: n0 and n1 along axes 0 and 1. Each lane
-// group reads them where it has some, at most at top.
+// The lines that a simdgroup walks: n0 and n1 along axes 0 and 1. A lane group
+// whose own lines end earlier reads its last line, at top0 or top1, again.
 struct NaLines {
   NaRange u0, u1;
   int top0, top1, n0, n1;
@@ -314,8 +315,8 @@ inline NaLines na_lines(NaOwn<A> own) {
   return w;
 }
 
-// With three axes, whose lines are short, what a line begins with is read while
-// the line before is worked on.
+// With three axes, whose lines are short, the first element of a line is loaded
+// while the line before it is processed.
 #define NA_AHEAD(A) ((A) == 3)
 
 inline bool na_more(NaLines w) { return w.n0 < w.u0.end && w.n1 < w.u1.end; }
@@ -342,16 +343,16 @@ inline bool na_has(NaOwn<A> own, NaLines w) {
   return na_has(own.x[0], w.n0) && na_has(own.x[1], w.n1);
 }
 
-// A line of keys, or of the tokens, at n = 0 and at the lane's first channel,
-// whose neighbors are `step` apart. bias is that of the lane's own query; what
-// is not seen may be outside.
+// A line of keys or additional tokens: addresses of the lane's first channel at
+// n = 0, and the steps between neighbors. bias belongs to the lane's own query;
+// for keys that this query does not see it may lie outside the tensor.
 template <typename T, typename Off>
 struct NaKeyLine {
   device const T *key, *value, *bias;
   Off key_step, value_step, bias_step;
 };
 
-// The line w of tensors at buffers 2, 3 and 4, which begin at x.
+// Line w of the tensors at buffers 2, 3 and 4, whose first elements x has.
 template <typename T, typename Off, int A>
 inline NaKeyLine<T, Off> na_key_line(constant NaParams& p,
                                      NaKeyLine<T, Off> x,
@@ -377,7 +378,7 @@ inline NaKeyLine<T, Off> na_keys_of(constant NaParams& p,
   NaKeyLine<T, Off> x;
   x.key = key + na_base(p, 1, batch, head / p.group);
   x.value = value + na_base(p, 2, batch, head / p.group);
-  x.bias = key;  // of no use
+  x.bias = key;  // not read
   x.key_step = na_at<Off>(p, 1, 0, 0, s.step);
   x.value_step = na_at<Off>(p, 2, 0, 0, s.step);
   x.bias_step = 0;
@@ -407,7 +408,7 @@ inline NaKeyLine<T, Off> na_tokens_of(constant NaParams& p,
   NaKeyLine<T, Off> x;
   x.key = key + na_base(p, 4, batch, head / p.group);
   x.value = value + na_base(p, 5, batch, head / p.group);
-  x.bias = key;  // of no use
+  x.bias = key;  // not read
   x.key_step = na_at<Off>(p, 4, 0, 0, 1);
   x.value_step = na_at<Off>(p, 5, 0, 0, 1);
   x.bias_step = 0;

@@ -6,7 +6,7 @@
 #include "na_range.h"
 
 // A lane group's place in the grid: x counts tiles along the last axis, y along
-// the other two, z samples and heads.
+// the other two, z counts samples and heads.
 struct NaPlace {
   int batch, head, lane;
   int unit[3];
@@ -39,12 +39,12 @@ inline int na_length(constant NaParams& p,
 // One axis of the R positions of a unit: neighbors in one dilation group.
 template <int R>
 struct NaSpan {
-  int residue, group;  // of the dilation group, and its length in this sample
+  int residue, group;  // the dilation group, and its length in this sample
   int index[R];        // of the query's output, or of the key
-  int position[R];     // of a query counted as those of keys are
-  bool inside[R];      // the tensor has it
-  bool live[R];        // so has the sample; else it is padding
-  NaHeld met;          // what queries see is of these keys, and the other way
+  int position[R];     // of a query, counted like those of keys
+  bool inside[R];      // whether the tensor has it
+  bool live[R];        // whether the sample has it; else it is padding
+  NaHeld met;          // for queries the keys held, for keys the queries held
 };
 
 // Rows of a tensor that begins at `first` are enumerated by residue first, so
@@ -75,7 +75,8 @@ inline NaSpan<R> na_keys(constant NaAxis& a, int length, int unit) {
   return s;
 }
 
-// With R = 1 a unit is an output index, of any step; else the step is 1.
+// With R = 1 a unit is an output index, with any query step; otherwise the
+// query step is 1.
 template <int R>
 inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
   int first = R > 1 ? unit : min(unit, a.outputs) * a.step;
@@ -92,14 +93,15 @@ inline NaSpan<R> na_queries(constant NaAxis& a, int length, int unit) {
   return s;
 }
 
-// What query r of a span sees.
+// The keys that query r of a span sees.
 template <int R>
 inline NaReach na_reach(constant NaAxis& a, thread const NaSpan<R>& s, int r) {
   return na_reach(a, s.met, s.group, s.position[r] + s.met.shift);
 }
 
-// The union of what the R queries see; count is the same for a whole simdgroup,
-// so that its lanes meet at every shuffle. Positions beyond top are masked.
+// The union of what the R queries see. count is the same for the whole
+// simdgroup, so that all its lanes execute every shuffle; positions beyond top
+// are masked.
 template <int R>
 struct NaUnion {
   NaReach reach[R];
@@ -124,7 +126,7 @@ inline NaUnion<R> na_union(constant NaAxis& a, thread const NaSpan<R>& s) {
     }
   }
   NA_UNROLL
-  for (int r = 0; r < R; r++) {  // causal windows of one stride group end apart
+  for (int r = 0; r < R; r++) {  // causal windows of a stride group may differ
     u.top = max(u.top, u.reach[r].hi - 1);
   }
   u.end = u.top + 1;
@@ -138,8 +140,8 @@ inline bool na_sees(NaReach r, int position) {
 }
 
 // The union of the outputs that see R keys, as first + n * step; key r is seen
-// by those with lo[r] <= n < hi[r]. position is that of the query of n = 0 in
-// its dilation group, and advance what n adds to it.
+// by those with lo[r] <= n < hi[r]. In the dilation group, their queries have
+// the positions position + n * advance.
 template <int R>
 struct NaSeen {
   int first, step;
@@ -198,14 +200,14 @@ inline NaSeen<R> na_seen(constant NaAxis& a,
   return v;
 }
 
-// What logits are taken relative to, to the base 2. lse is -infinity if the row
-// sees nothing but logits of -infinity: its weights become 0.
+// What is subtracted from logits, to the base 2. If lse is -infinity, all
+// logits of the row are, and its weights become 0.
 inline float na_offset(float lse) {
   float x = NA_LOG2E * lse;
   return x < NA_LOWEST ? -NA_LOWEST : x;
 }
 
-// Elements before row (batch, head) of the tensor at buffer i + 1.
+// Offset of (batch, head) in the tensor at buffer i + 1.
 inline long na_base(constant NaParams& p, int i, int batch, int head) {
   return long(batch) * p.stride[i][0] + long(head) * p.stride[i][4];
 }
@@ -216,8 +218,8 @@ inline Off na_at(constant NaParams& p, int i, int i0, int i1, int i2) {
          Off(i2) * Off(p.stride[i][3]);
 }
 
-// The relative position bias of keys that are d0, d1, d2 positions after a
-// query.
+// Offset of the relative position bias of a key that is d0, d1, d2 positions
+// after a query.
 template <typename Off>
 inline Off na_bias_at(constant NaParams& p, int i, int d0, int d1, int d2) {
   return na_at<Off>(p,
@@ -227,8 +229,8 @@ inline Off na_bias_at(constant NaParams& p, int i, int d0, int d1, int d2) {
                     d2 + p.axis[2].slots - 1);
 }
 
-// Gradients of the queries that an output stands for: its own, and zeros for
-// those that query_step leaves out.
+// Stores the gradient of an output's query, and zeros for the queries after it
+// that query_step leaves out.
 template <typename Off, int D, int G, int VEC, typename T, int N>
 inline void na_store_cell(constant NaParams& p,
                           int tensor,

@@ -4,7 +4,7 @@
 #pragma once
 #include "na_types.h"
 
-// What a query sees: keys lo <= p < hi; slot t of the window is start + t.
+// The keys lo <= p < hi that a query sees; slot t of the window is start + t.
 struct NaReach {
   int start, lo, hi;
 };
@@ -19,7 +19,7 @@ inline int na_group_length(constant NaAxis& a, int length, int residue) {
                          : (length - residue + a.dilation - 1) / a.dilation;
 }
 
-// The first of the queries that share a leader with that at a position.
+// The first of the queries that share a leader with the query at `position`.
 inline int na_stride_first(constant NaAxis& a, int position) {
   return a.stride == 1 ? position : position / a.stride * a.stride;
 }
@@ -70,7 +70,7 @@ inline int na_gcd(int a, int b) {
   return a;
 }
 
-// Outputs whose query sees the key at index key of an axis of that length.
+// Outputs whose query sees the key at index `key` of an axis of that length.
 inline NaQueries na_inverse(constant NaAxis& a, int length, int key) {
   NaQueries q;
   int residue = a.dilation == 1 ? 0 : key % a.dilation;

@@ -6,7 +6,7 @@
 //   attn[t] = scale * x.y[t] + rpb[t]; masked slots get -infinity or 0
 #include "na_walk.h"
 
-// Slots that no key fills: masked ones, and all of a padded query.
+// Writes the slots without a key: masked ones, and all slots of a padded query.
 template <typename T>
 inline void na_fill_slots(constant NaParams& p,
                           device T* attn,
