@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 // Package tests gives Go tests and benchmarks the table of problems that the
-// Python ones read too.
+// Python tests read, too.
 package tests
 
 import (
@@ -17,7 +17,7 @@ import (
 var text []byte
 
 // Case is a problem without operation and element type; see natten_mps_problem
-// of the C header.
+// in the C header.
 type Case struct {
 	Name      string    `json:"name"`
 	Rank      int       `json:"rank"`
@@ -39,7 +39,7 @@ type Case struct {
 	Sizes     [][]int64 `json:"sizes"` // nil: not ragged
 }
 
-// Problem is the case as a problem of one operation and element type.
+// Problem returns the case as a problem with an operation and an element type.
 func (c *Case) Problem(op core.Op, dtype core.DType) core.Problem {
 	p := core.Problem{
 		Op: op, DType: dtype, Rank: c.Rank,
@@ -58,7 +58,7 @@ func (c *Case) Problem(op core.Op, dtype core.DType) core.Problem {
 	return p
 }
 
-// FlatSizes are the sizes as a run takes them.
+// FlatSizes returns the sizes in the layout that a run takes.
 func (c *Case) FlatSizes() []int64 {
 	var flat []int64
 	for _, sample := range c.Sizes {
@@ -81,10 +81,10 @@ var table = func() (t struct {
 	return t
 }()
 
-// Cases are the problems that tests go through.
+// Cases lists the problems that tests run.
 func Cases() []Case { return table.Cases }
 
-// Bench are the problems that benchmarks time.
+// Bench lists the problems that benchmarks time.
 func Bench() []Case { return table.Bench }
 
 // Tolerance bounds the errors of an operation, relative to the largest value of

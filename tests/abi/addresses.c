@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Addresses that lead nowhere. What a program passes for a tensor without
- * elements is often no memory at all: an empty std::vector gives NULL, an empty
- * Vec of Rust the alignment of its elements, an empty slice of Go or NumPy any
- * address. None of them may be looked at, whatever the library's runtime does
- * meanwhile. Runs on threads of their own, because each starts with a small
- * stack that grows during the call, and with a neighbor that keeps the garbage
- * collector busy.
+ * Addresses without memory. What a program passes for a tensor without elements
+ * is often not the address of any memory: an empty std::vector gives NULL, an
+ * empty Vec in Rust the alignment of its elements, an empty slice in Go or
+ * NumPy any address. The library must not access them, whatever its runtime
+ * does in the meantime. Each test runs on a new thread, which starts with a
+ * small stack that grows during the call, while another thread keeps the
+ * garbage collector busy.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 
 #include "natten_mps.h"
 
-/* What empty tensors have been seen to have, and worse. */
+/* Addresses that empty tensors have had in practice, and worse ones. */
 static const uintptr_t addresses[] = {1,
                                       2,
                                       4,
@@ -61,8 +61,8 @@ static natten_mps_problem new_problem(int32_t op, int64_t batch) {
   return p;
 }
 
-/* An empty batch, in which every address is `address` rounded to elements; rpb
- * and its gradient do have elements, whatever the batch. */
+/* An empty batch in which every address is `address` rounded to elements. rpb
+ * and its gradient have elements whatever the batch. */
 static void run_empty(int32_t op, uintptr_t address) {
   static const float rpb[2 * 5 * 5];
   float d_rpb[2 * 5 * 5];
@@ -113,7 +113,7 @@ static void* run_all(void* unused) {
                                aligned,
                                aligned,
                                &error));
-    /* Refused, as not aligned; not looked at either. */
+    /* Refused because it is not aligned; not accessed either. */
     if (nowhere != aligned &&
         natten_mps_attention(NATTEN_MPS_FLOAT32,
                              2,
@@ -131,7 +131,7 @@ static void* run_all(void* unused) {
   return NULL;
 }
 
-/* Makes and drops plans, which are garbage to collect. */
+/* Creates and destroys plans, which become garbage to collect. */
 static void* litter(void* done) {
   while (!*(volatile int*)done) {
     natten_mps_error error = new_error();

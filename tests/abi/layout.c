@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sizes, offsets and numbers of ABI version 2, written down once more.
- * Compiled, never run. A struct may grow at its end: its size may then be
- * larger, and the new fields get rows of their own, with the version that
- * brought them.
+ * Sizes, offsets and numbers of ABI version 2, written independently of the
+ * header. Compiled, never run. A struct may grow at its end: its size may then
+ * be larger, and the new fields get their own rows with the version that added
+ * them.
  */
 #include <stddef.h>
 
@@ -52,7 +52,7 @@ FIELD(natten_mps_error, size, 0, 8);
 FIELD(natten_mps_error, status, 8, 4);
 FIELD(natten_mps_error, message, 16, 2032);
 
-FROZEN(natten_mps_axis, 48); /* stands inside natten_mps_problem */
+FROZEN(natten_mps_axis, 48); /* part of natten_mps_problem */
 FIELD(natten_mps_axis, length, 0, 8);
 FIELD(natten_mps_axis, kernel, 8, 8);
 FIELD(natten_mps_axis, dilation, 16, 8);
@@ -60,7 +60,7 @@ FIELD(natten_mps_axis, stride, 24, 8);
 FIELD(natten_mps_axis, query_step, 32, 8);
 FIELD(natten_mps_axis, causal, 40, 4);
 
-FROZEN(natten_mps_range, 32); /* stands inside natten_mps_problem */
+FROZEN(natten_mps_range, 32); /* part of natten_mps_problem */
 FIELD(natten_mps_range, query_first, 0, 8);
 FIELD(natten_mps_range, query_count, 8, 8);
 FIELD(natten_mps_range, key_first, 16, 8);
@@ -84,7 +84,7 @@ FIELD(natten_mps_problem, scale, 80, 8);
 FIELD(natten_mps_problem, axes, 88, 144);
 FIELD(natten_mps_problem, ranges, 232, 96); /* version 2 */
 
-FROZEN(natten_mps_tensor, 64); /* stands inside natten_mps_args */
+FROZEN(natten_mps_tensor, 64); /* part of natten_mps_args */
 FIELD(natten_mps_tensor, data, 0, 8);
 FIELD(natten_mps_tensor, offset, 8, 8);
 FIELD(natten_mps_tensor, strides, 16, 48);
@@ -148,7 +148,7 @@ VALUE(NATTEN_MPS_BIND_BYTES, 2);
 VALUE(NATTEN_MPS_BIND_SCRATCH, 3);
 VALUE(NATTEN_MPS_MAX_BINDINGS, 31);
 
-FROZEN(natten_mps_binding, 24); /* stands inside natten_mps_dispatch */
+FROZEN(natten_mps_binding, 24); /* part of natten_mps_dispatch */
 FIELD(natten_mps_binding, kind, 0, 4);
 FIELD(natten_mps_binding, index, 4, 4);
 FIELD(natten_mps_binding, offset, 8, 8);

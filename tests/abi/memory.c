@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A million tokens, forward and backward, must not need a buffer of the order
- * of length * kernel: measures by how much the process grows while it computes.
+ * A million tokens, forward and backward, must not need a buffer on the order
+ * of length * kernel: measures how much the process grows while it computes.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static double peak_megabytes(void) {
 #endif
 }
 
-/* Memory that is really there: every page is written. */
+/* Memory whose pages are all resident, since every page is written. */
 static natten_mps_tensor tensor(int64_t length, int64_t dim) {
   natten_mps_tensor t;
   float* data = (float*)malloc((size_t)(length * dim) * sizeof(float));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A C program that uses the library as any other would. Compiled as C99 and as
- * C++17.
+ * A C program that uses the library as any program would. Compiled as C99 and
+ * as C++17.
  */
 #include <math.h>
 #include <stdio.h>
@@ -160,7 +160,7 @@ static double loss(natten_mps_plan plan, natten_mps_args* args, tensors* t) {
   return sum;
 }
 
-/* Forward, backward, and the gradient of one number by differences. */
+/* Forward and backward; one gradient is compared with a finite difference. */
 static void test_plans(tensors* t) {
   natten_mps_problem forward = new_problem(NATTEN_MPS_ATTN_FORWARD);
   natten_mps_problem backward = new_problem(NATTEN_MPS_ATTN_BACKWARD);

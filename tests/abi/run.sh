@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The C side of the library: tests/abi/run.sh LIBRARY [BASE]. Programs in C99
-# and C++17, without a warning from any compiler there is; frozen layouts; the
-# list of symbols; examples built against an installed copy, outside the tree;
+# Tests of the C interface: tests/abi/run.sh LIBRARY [BASE]. Programs in C99 and
+# C++17, compiled without warnings by every compiler found; frozen layouts; the
+# list of symbols; examples built outside the tree against an installed copy;
 # and the header compared with that of the git revision BASE (default: the last
 # release).
 set -euo pipefail
@@ -28,7 +28,7 @@ compile_and_run() {
     "$program"
 }
 
-# The C and C++ compilers that there are, as pairs.
+# The C and C++ compilers that are installed, in pairs.
 compilers() {
     local pair
     for pair in "gcc g++" "clang-19 clang++-19" "clang clang++"; do
@@ -51,7 +51,7 @@ run_programs() {
     compile_and_run addresses "$here/addresses.c" cc -std=gnu99 -pthread
 }
 
-# The examples as a stranger builds them: copied away, with nothing but an
+# The examples as a user builds them: copied out of the tree, with only an
 # installed prefix.
 run_examples() {
     local prefix=$away/prefix cc cxx flags
@@ -84,7 +84,7 @@ run_examples() {
     cd -- "$root"
 }
 
-# What Swift imports, as a clang module; tests/packages/swift.sh compiles the rest.
+# The clang module that Swift imports; tests/packages/swift.sh compiles the rest.
 check_module() {
     local clang
     for clang in clang-19 clang; do
@@ -98,7 +98,7 @@ check_module() {
     done
 }
 
-# What the library exports is what the table lists.
+# The library exports exactly the symbols that the table lists.
 check_symbols() {
     local exported listed
     if [[ $library == *.dylib ]]; then
@@ -124,7 +124,7 @@ changed() {
     }
 }
 
-# What the frozen layouts and the list of symbols are there for, done once each
+# Each change that the frozen layouts or the list of symbols must detect
 # (Linux only).
 check_that_changes_are_seen() {
     local name missed=()
@@ -166,7 +166,7 @@ compare_with_base() {
     stub "$root/include" "$build/new.so"
     local report
     report=$(abidiff --harmless --no-added-syms "$build/old.so" "$build/new.so") || true
-    # What remains allowed is data members inserted at the end of structs.
+    # The only change allowed is new data members at the end of structs.
     if grep -E '[1-9][0-9]* Removed|member (change|deletion)|enumerator (change|deletion)|type.* changed:$' <<<"$report" |
         grep -v -e 'underlying type .struct' -e 'has sub-type changes:' >&2; then
         echo "$report" >&2

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The C++ wrapper: ownership, types, and errors that it finds itself.
+// The C++ wrapper: ownership, types, and errors that the wrapper detects.
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -76,8 +76,8 @@ void test_half_types() {
   for (auto x : brain_out) CHECK(x.bits == 0x4000);
 }
 
-// A range of the queries, with the keys that they need, is what the whole
-// gives.
+// A range of the queries, with the keys that they need, gives the same rows as
+// the whole.
 void test_ranges() {
   std::vector<float> x(8), whole(8), part(2);
   for (std::size_t i = 0; i < x.size(); i++) x[i] = static_cast<float>(i * i);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a call of a prepared problem costs a C program, without work: 16
- * tokens, one head of 8 channels, a window of 7. Prints microseconds, forward
- * and backward, as the median of rounds; tests/bench/run.py builds and runs it.
+ * The overhead of a call from C: a planned problem with almost nothing to
+ * compute (16 tokens, one head of 8 channels, a window of 7). Prints the median
+ * microseconds of several rounds, forward and backward; tests/bench/run.py
+ * builds and runs it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static int ascending(const void* a, const void* b) {
   return (x > y) - (x < y);
 }
 
-/* Microseconds of a call. */
+/* Microseconds per call. */
 static double measure(int32_t op, const natten_mps_args* args) {
   static const natten_mps_problem none;
   natten_mps_problem problem = none;

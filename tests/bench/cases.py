@@ -7,8 +7,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-# A backward pass does the work of five products of the forward's size against two: scores again,
-# dV, dP, dQ and dK. Published flash-attention figures count the same way.
+# A forward pass is two products; a backward pass is five of the same size: the scores again, dV,
+# dP, dQ and dK. Published flash-attention figures count the same way.
 BACKWARD_FACTOR = 2.5
 
 
@@ -80,5 +80,5 @@ SWEEP = [
     Case("1d-l65536-k13", 1, (65536,), 1, 64, 13),
 ]
 
-# A problem without work: what a call costs.
+# A problem with almost nothing to compute, for the overhead of a call.
 CALL = Case("call-1d-l16-k7-d8", 1, (16,), 1, 8, 7)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# ./build.sh bench gpu (Linux only): writes kernels as PTX, their launches and counts of their
-# instructions, and times them where there is a driver; the folder can be taken to a
-# machine that has one.
+# ./build.sh bench gpu (Linux only): writes kernels as PTX, their launches and their instruction
+# counts, and times them if there is a driver. The folder can be copied to a machine that has
+# one.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 

@@ -24,7 +24,7 @@ ROWS = {
     "3d-16x16x16-k3": 2 * 2 * 16**3 * 3**3 * 32,
 }
 PRODUCTS = {"attn_forward": 1.0, "attn_backward": 2.5}
-LARGEST = 6  # functions that are printed
+LARGEST = 6  # number of functions that are printed
 
 
 def symbols(binary: Path) -> tuple[list[int], list[str]]:

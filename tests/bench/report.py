@@ -90,7 +90,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-# The rows of README: case, backward, what it is.
+# The rows of README: case, whether backward, description.
 README_ROWS = (
     ("1d-l1024-k7", False, "1-D 1024, K=7, forward"),
     ("2d-32x32-k7", False, "2-D 32 x 32, K=7, forward"),
@@ -128,7 +128,7 @@ def compact(report: Report) -> str:
     )
 
 
-# Case, the case that it is compared with, what the comparison says.
+# Case, the case that it is compared with, the meaning of the comparison.
 PAIRS = (
     ("2d-32x32-k7-float16", "2d-32x32-k7", "float16 over float32"),
     ("2d-32x32-k7-bfloat16", "2d-32x32-k7", "bfloat16 over float32"),

@@ -97,7 +97,7 @@ def peak_memory_mib(reset: bool = False) -> float:
     """Return the process's peak resident memory since the last reset (Linux; elsewhere 0)."""
     try:
         if reset:
-            ctypes.CDLL(None).malloc_trim(0)  # glibc's: what earlier calls freed counts again
+            ctypes.CDLL(None).malloc_trim(0)  # glibc: returns memory that earlier calls freed
             with open("/proc/self/clear_refs", "w") as file:
                 file.write("5")
         with open("/proc/self/status") as file:

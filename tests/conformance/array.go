@@ -11,23 +11,23 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// unwritten fills all memory first. As a number of any type it is NaN, so that
-// it is guard word, uninitialised output and forbidden input at once.
+// unwritten is what all memory is filled with first. It is NaN in every element type,
+// and so serves as guard word, uninitialized output and forbidden input.
 const unwritten = 0xff
 
 // array is a tensor of one role with the memory around it.
 type array struct {
 	role    core.Role
 	dtype   core.DType
-	rank    int      // dimensions that the role has
-	shape   [6]int64 // of those that it lacks 1
+	rank    int      // number of dimensions of the role
+	shape   [6]int64 // 1 for dimensions that it lacks
 	strides [6]int64 // elements
-	first   int64    // element at which index 0 is
+	first   int64    // element in memory of index 0
 	memory  []byte
 }
 
-// newArray also leaves room in front of the tensor and behind it, unless that is where
-// unmapped pages are to be.
+// newArray leaves room before and after the tensor, except where unmapped pages are to
+// be.
 func newArray(p *core.Problem, role core.Role, l layout) *array {
 	a := &array{role: role, dtype: p.DTypeOf(role), shape: [6]int64{1, 1, 1, 1, 1, 1}}
 	a.rank = copy(a.shape[:], p.Shape(role))
@@ -121,7 +121,7 @@ func (a *array) hasAxes() bool {
 	}
 }
 
-// tensor is what a caller passes: with strides for the problem's rank.
+// tensor returns what a caller passes, with strides for the problem's rank.
 func (a *array) tensor(rank int) core.Tensor {
 	t := core.Tensor{
 		Data:    core.AddressOf(unsafe.Pointer(unsafe.SliceData(a.memory))),
@@ -139,8 +139,8 @@ type layout struct {
 	name       string
 	headsFirst bool
 	gaps       int64 // elements between rows, and rows between planes
-	reversed   bool  // the last axis and the batch run backwards
-	broadcast  bool  // all heads of an input are the same memory
+	reversed   bool  // the last axis and the batch have negative strides
+	broadcast  bool  // all heads of an input share memory
 }
 
 var layouts = []layout{
@@ -151,8 +151,8 @@ var layouts = []layout{
 	{name: "broadcast", headsFirst: true, broadcast: true},
 }
 
-// place sets strides and first of a and returns the number of elements between
-// the lowest and the highest, both included.
+// place sets strides and first of a. It returns the number of elements from the
+// lowest to the highest address.
 func (l *layout) place(a *array, input bool) int64 {
 	order := []int{0, 1, 2, 3, 4, 5}
 	heads := 4

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 
-// Package conformance runs the table of problems through anything that can run
-// a problem, and compares with the reference computed in float64 from the same,
-// already rounded inputs. It also sees writes outside the outputs, outputs left
-// unwritten, reads of what is padding or masked, and changed inputs.
+// Package conformance runs the table of problems on any implementation and compares
+// the results with the reference, which computes in float64 from the same rounded
+// inputs. It also detects writes outside the outputs, outputs that are not written,
+// reads of padding or masked elements, and changed inputs.
 package conformance
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// Executor runs a problem on buffers as a caller passes them.
+// Executor runs a problem on buffers in the form that a caller passes.
 type Executor func(p core.Problem, b *core.Buffers) error
 
-// Backend makes an Executor of a backend.
+// Backend returns an Executor that uses a backend.
 func Backend(backend core.Backend) Executor {
 	return func(p core.Problem, b *core.Buffers) error {
 		plan, err := core.NewPlan([]core.Backend{backend}, backend.Name(), p)
@@ -35,11 +35,11 @@ func Backend(backend core.Backend) Executor {
 	}
 }
 
-// DTypes are all element types.
+// DTypes lists all element types.
 var DTypes = []core.DType{core.Float32, core.Float16, core.BFloat16, core.Float64}
 
-// Run tests an Executor on every case, operation and element type; with -short
-// on one type a case, in turn.
+// Run tests an Executor on every case, operation and element type. With -short each
+// case has one type, in rotation.
 func Run(t *testing.T, execute Executor) {
 	for number, c := range tests.Cases() {
 		dtypes := DTypes
@@ -56,9 +56,9 @@ func Run(t *testing.T, execute Executor) {
 	}
 }
 
-// Check tests an Executor on one problem, whose sizes are those of
-// core.Buffers. Consecutive variants differ in the numbers, in the layout of the
-// tensors and in the number of threads.
+// Check tests an Executor on one problem, with sizes as in core.Buffers.
+// Consecutive variants differ in the numbers, in the layout of the tensors and in
+// the number of threads.
 func Check(t *testing.T, execute Executor, p core.Problem, sizes []int64, variant int) {
 	t.Helper()
 	defer unmapEdges(t)
@@ -82,9 +82,9 @@ func Check(t *testing.T, execute Executor, p core.Problem, sizes []int64, varian
 	}
 }
 
-// experiment is a problem with inputs and what is wanted.
+// experiment is a problem with inputs and expected results.
 type experiment struct {
-	given   core.Problem // as the caller describes it
+	given   core.Problem // as the caller describes it, before normalization
 	problem *core.Problem
 	sizes   []int64
 	threads int
@@ -94,8 +94,8 @@ type experiment struct {
 	layout  layout
 }
 
-// newExperiment lets spoil, if not nil, change inputs before anything is computed of
-// them. No two of their elements are then the same memory.
+// newExperiment prepares an experiment. If spoil is not nil, it changes inputs before
+// anything is computed from them, and no two of their elements share memory.
 func newExperiment(given core.Problem, sizes []int64, variant int, spoil func(e *experiment, r *rand.Rand)) *experiment {
 	p, err := given.Normalize()
 	if err != nil {
@@ -140,8 +140,8 @@ func (e *experiment) fill(role core.Role, value func(i [6]int64) float64) {
 	})
 }
 
-// live reports whether an element takes part: whether an input may be read, and
-// whether an output is more than a constant.
+// live reports whether an element matters: whether an input may be read, and whether
+// an output is not a constant.
 func (e *experiment) live(role core.Role, i [6]int64) bool {
 	p := e.problem
 	switch role {
@@ -191,7 +191,7 @@ func seen(a *core.Axis, position int64) bool {
 	return false
 }
 
-// reference computes an operation in float64 from the inputs as they are.
+// reference computes an operation in float64 from the rounded inputs.
 func (e *experiment) reference(op core.Op) map[core.Role]*array {
 	given := e.given
 	given.Op, given.DType = op, core.Float64
@@ -225,8 +225,8 @@ func (e *experiment) reference(op core.Op) map[core.Role]*array {
 	return outputs
 }
 
-// run executes the problem with new outputs: all of them, or of the optional
-// ones one only.
+// run executes the problem with new outputs: all of them, or only one of the
+// optional ones.
 func (e *experiment) run(execute Executor, only *core.Role) error {
 	b := core.Buffers{Sizes: e.sizes, Threads: e.threads}
 	e.outputs = map[core.Role]*array{}
@@ -253,7 +253,7 @@ func (e *experiment) run(execute Executor, only *core.Role) error {
 	return nil
 }
 
-// compare checks all outputs and then the memory around them, which it wipes.
+// compare checks all outputs, erases them, and then checks the memory around them.
 func (e *experiment) compare(t *testing.T, name string) {
 	t.Helper()
 	for role, got := range e.outputs {

@@ -10,15 +10,15 @@ import (
 	"testing"
 )
 
-// edges says where the memory of arrays is: between pages that are not mapped, so that a
-// read or write beyond it ends the program.
+// edges says where the memory of arrays is placed. It lies between unmapped pages, so
+// that an access beyond it ends the program.
 var edges struct {
 	use, end bool // at the end of the mapped pages, or else at their beginning
 	blocks   [][]byte
 }
 
-// AtEdges puts the tensors of a test against unmapped pages, at their ends or at their
-// beginnings, and runs f.
+// AtEdges runs f with the tensors of a test directly before or directly after unmapped
+// pages.
 func AtEdges(t *testing.T, end bool, f func()) {
 	edges.use, edges.end = true, end
 	defer func() {
@@ -28,7 +28,7 @@ func AtEdges(t *testing.T, end bool, f func()) {
 	f()
 }
 
-// atEdge returns so many bytes next to an unmapped page.
+// atEdge returns memory of the given size next to an unmapped page.
 func atEdge(bytes int) []byte {
 	page := os.Getpagesize()
 	pages := (bytes + page - 1) / page * page

@@ -8,7 +8,7 @@ import "testing"
 
 var edges struct{ use bool }
 
-// AtEdges skips: there are no pages to take away.
+// AtEdges skips the test, because this system cannot unmap pages.
 func AtEdges(t *testing.T, _ bool, _ func()) { t.Skip("no mprotect") }
 
 func atEdge(bytes int) []byte { return make([]byte, bytes) }

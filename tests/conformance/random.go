@@ -8,7 +8,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// Random draws a small valid problem of any kind, and sizes for it.
+// Random draws a small valid problem of any kind and sizes for it.
 func Random(r *rand.Rand) (core.Problem, []int64) {
 	p := core.Problem{
 		Op:      core.Op(1 + r.Int64N(int64(core.AVBackward))),

@@ -15,8 +15,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests"
 )
 
-// Cuts are the numbers of ranges into which an axis is cut: one of them, in turn, or, with
-// NATTEN_TEST_RANGES=full, all.
+// Cuts returns the numbers of ranges into which to divide an axis: all of them with
+// NATTEN_TEST_RANGES=full, otherwise one, in rotation.
 func Cuts(turn int) []int64 {
 	all := []int64{2, 3, 7}
 	if os.Getenv("NATTEN_TEST_RANGES") == "full" {
@@ -25,8 +25,8 @@ func Cuts(turn int) []int64 {
 	return all[turn%len(all):][:1]
 }
 
-// Parts cuts the queries of an axis into up to n ranges, as equal as can be. With held
-// each part holds no more keys than it needs, else all.
+// Parts divides the queries of an axis into up to n ranges of nearly equal size. With
+// held, each part holds only the keys that it needs, otherwise all.
 func Parts(p core.Problem, sizes []int64, axis int, n int64, held bool) (parts []core.Problem) {
 	whole := p.Axes[axis]
 	if err := whole.Normalize(axis); err != nil {
@@ -77,7 +77,7 @@ func hold(p *core.Problem, sizes []int64) {
 	}
 }
 
-// Ranges tests an Executor on every step-th case with each axis cut into ranges.
+// Ranges tests an Executor on every step-th case with each axis divided into ranges.
 func Ranges(t *testing.T, execute Executor, step int) {
 	for number, c := range tests.Cases() {
 		if number%step != 0 {
@@ -99,7 +99,7 @@ func Ranges(t *testing.T, execute Executor, step int) {
 	}
 }
 
-// RandomRanges draws a small valid problem of any kind with ranges, and sizes for it.
+// RandomRanges draws a small valid problem of any kind with ranges and sizes for it.
 func RandomRanges(r *rand.Rand) (core.Problem, []int64) {
 	p, sizes := Random(r)
 	for i := range p.Rank {
@@ -114,7 +114,7 @@ func RandomRanges(r *rand.Rand) (core.Problem, []int64) {
 	}
 	if r.IntN(4) > 0 {
 		hold(&p, sizes)
-		for i := range p.Rank { // and some more
+		for i := range p.Rank { // and some more keys
 			a := &p.Axes[i]
 			if a.KeyCount > 0 {
 				before, after := r.Int64N(a.KeyFirst+1), r.Int64N(a.Length-a.KeyFirst-a.KeyCount+1)
@@ -128,7 +128,7 @@ func RandomRanges(r *rand.Rand) (core.Problem, []int64) {
 	return p, sizes
 }
 
-// Unranged is p without its ranges.
+// Unranged returns p without its ranges.
 func Unranged(p core.Problem) core.Problem {
 	for i := range p.Axes {
 		p.Axes[i].Range = core.Range{}
@@ -136,9 +136,9 @@ func Unranged(p core.Problem) core.Problem {
 	return p
 }
 
-// Whole tests that an Executor gives for parts of a problem what it gives for all of it:
-// rows the same bits, if exact, else within the tolerance, and, if the parts are all, the
-// sums of the gradients that they have in common.
+// Whole tests that an Executor gives the same results for parts of a problem as for the
+// whole. Rows must have the same bits if exact is set, and otherwise agree within the
+// tolerance. If the parts cover the problem, shared gradients must add up.
 func Whole(t *testing.T, execute Executor, p core.Problem, parts []core.Problem, sizes []int64, exact bool, name string) {
 	t.Helper()
 	e := newExperiment(p, sizes, 0, nil)
@@ -184,7 +184,7 @@ func rowsOf(role core.Role) bool {
 	return false
 }
 
-// alike compares elements of an output, which list calls its function with.
+// alike compares those elements of an output for which list calls its function.
 func (e *experiment) alike(t *testing.T, role core.Role, exact bool, name string, list func(core.Role, func([6]int64, float64))) {
 	t.Helper()
 	want, largest := e.outputs[role], 1.0
@@ -207,7 +207,7 @@ func (e *experiment) alike(t *testing.T, role core.Role, exact bool, name string
 	})
 }
 
-// part is e with ranges: with the inputs of e there.
+// part returns e with ranges and the inputs of e in these ranges.
 func (e *experiment) part(given core.Problem) *experiment {
 	p, err := given.Normalize()
 	if err != nil {
@@ -221,7 +221,7 @@ func (e *experiment) part(given core.Problem) *experiment {
 	return part
 }
 
-// within is the index of an element in the tensor of the problem without ranges.
+// within returns the index of an element in the tensor of the problem without ranges.
 func (e *experiment) within(role core.Role, i [6]int64) [6]int64 {
 	for axis := range e.problem.Axes {
 		a := &e.problem.Axes[axis]

@@ -15,7 +15,7 @@ import (
 )
 
 // Infinite tests an Executor on every step-th case with biases of -infinity, some of
-// which leave rows without anything to attend to: what the header says of them.
+// which leave rows with nothing to attend to, against the rules in the header.
 func Infinite(t *testing.T, execute Executor, step int) {
 	for number, c := range tests.Cases() {
 		if number%step != 0 || testing.Short() && number%(4*step) != 0 {
@@ -34,7 +34,8 @@ func Infinite(t *testing.T, execute Executor, step int) {
 	}
 }
 
-// biasOut sets all bias entries of head 0 to -infinity, and half of the others'.
+// biasOut sets all bias entries of head 0, and half of those of other heads, to
+// -infinity.
 func biasOut(e *experiment, r *rand.Rand) {
 	a := e.inputs[core.RPB]
 	if a == nil {
@@ -61,8 +62,8 @@ func (e *experiment) check(t *testing.T, execute Executor, name string) {
 	e.compare(t, name)
 }
 
-// NaN tests on every step-th case, with one NaN or infinity among the inputs, what of
-// the outputs may show it, and that it is not lost.
+// NaN tests an Executor on every step-th case with one NaN or infinity among the
+// inputs: it must not be lost, and must reach only the outputs that the header allows.
 func NaN(t *testing.T, execute Executor, step int) {
 	for number, c := range tests.Cases() {
 		if c.Batch == 0 || number%step != 0 || testing.Short() && number%(4*step) != 0 {
@@ -83,7 +84,7 @@ func NaN(t *testing.T, execute Executor, step int) {
 	}
 }
 
-// poison runs a problem with one element of a role's tensor not finite.
+// poison runs a problem in which one element of a role's tensor is not finite.
 func poison(t *testing.T, execute Executor, p core.Problem, sizes []int64, role core.Role, variant int) {
 	t.Helper()
 	var at [6]int64
@@ -112,8 +113,8 @@ func poison(t *testing.T, execute Executor, p core.Problem, sizes []int64, role 
 	e.contained(t, name, role, at)
 }
 
-// contained compares where the reference is finite, in other samples and key heads,
-// and wants what is not finite there not to be finite here.
+// contained compares values in other samples and key heads where the reference is
+// finite. Where the reference is not finite, the result must not be finite either.
 func (e *experiment) contained(t *testing.T, name string, role core.Role, at [6]int64) {
 	t.Helper()
 	for output, got := range e.outputs {
@@ -155,7 +156,8 @@ func (e *experiment) together(role core.Role, at [6]int64, other core.Role, i [6
 	return head == otherHead && (sample == otherSample || sample < 0 || otherSample < 0)
 }
 
-// sampleAndHead of an element; sample is -1 if the tensor has none.
+// sampleAndHead returns the sample and head of an element; sample is -1 if the tensor
+// has none.
 func (e *experiment) sampleAndHead(role core.Role, i [6]int64) (sample, kvHead int64) {
 	switch role {
 	case core.RPB, core.DRPB:

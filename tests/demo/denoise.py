@@ -30,13 +30,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 KERNEL, PATCH, NOISE = 21, 3, 0.10
-# h^2 in units of the noise's variance a patch. On a quarter of this photograph 0.25, 0.36, 0.5,
+# h^2 in units of the noise's variance per patch. On a quarter of this photograph, 0.25, 0.36, 0.5,
 # 0.7 and 1.0 gave 21.1, 23.7, 26.8, 28.2 and 28.0 dB.
 STRENGTH = 0.8
-# scikit-image weighs distances differently; of the same h^2 and patch sizes 3 and 5, these were
-# its best there.
+# scikit-image weights distances differently. Of the same values of h^2, and patch sizes 3 and 5,
+# these gave its best result there.
 PEER_STRENGTH, PEER_PATCH = 0.5, 5
-CROP = 96  # side of the crop on which `pure` can be timed: it gathers K*K patches a pixel
+CROP = 96  # side of the crop on which `pure` can be timed: it gathers K*K patches per pixel
 
 
 def patches(image: torch.Tensor) -> torch.Tensor:

@@ -43,7 +43,7 @@ class TinyNAT(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # NAT embeds with overlapping convolutions.
+        # Like NAT, embeds with overlapping convolutions.
         self.embed = nn.Conv2d(1, WIDTH, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(8, 8, WIDTH))
         self.blocks = nn.Sequential(Block(3, 1), Block(3, 2), Block(5, 1))

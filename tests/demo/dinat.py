@@ -54,14 +54,14 @@ def relative(got: list[torch.Tensor], want: list[torch.Tensor]) -> float:
 
 def run(out: Path) -> dict[str, float]:
     """Compare `native` with `pure` on DiNAT-Mini; returns the measured figures."""
-    del out  # no picture here
+    del out  # this part has no picture
     compat.activate("0.14.6")
     from transformers import DinatConfig, DinatForImageClassification
 
     torch.manual_seed(0)
     model = DinatForImageClassification(DinatConfig(num_labels=1000, drop_path_rate=0.0)).train()
     with torch.no_grad():
-        # The bias starts at zero, where a wrong bias would go unseen.
+        # The bias starts at zero, where a wrong bias would have no effect.
         for name, parameter in model.named_parameters():
             if name.endswith("rpb"):
                 parameter.normal_(std=0.5)

@@ -13,9 +13,9 @@ from denoise import patches
 from natten_mps import NeighborhoodAttention3D, compat, viz
 
 HERE = Path(__file__).parent
-COLORS = 256  # of a picture, which keeps its file small
-# The map: the middle of the photograph of a cat in SIDE x SIDE cells, the query on the rim of an
-# eye. STRENGTH is h^2 for each value of a patch, values from 0 to 1.
+COLORS = 256  # per picture, which keeps its file small
+# The map: the middle of the photograph of a cat, in SIDE x SIDE cells, with the query on the rim
+# of an eye. STRENGTH is h^2 for each value of a patch; values are from 0 to 1.
 SIDE, QUERY, KERNEL, STRENGTH = 80, (28, 33), 41, 0.03
 
 

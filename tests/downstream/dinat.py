@@ -10,7 +10,7 @@ from transformers import DinatBackbone, DinatConfig, DinatForImageClassification
 from transformers.models.dinat import modeling_dinat
 
 # 64 x 64 pixels are 16 x 16 patches, then 8 x 8 and 4 x 4, which are padded to the window. The
-# second stage has 8 heads, as many as columns.
+# second stage has 8 heads, which is also its number of columns.
 CONFIG = {
     "embed_dim": 32,
     "depths": [2, 2, 1],

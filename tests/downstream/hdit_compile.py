@@ -54,7 +54,7 @@ def compare():
 
 
 if __name__ == "__main__":
-    # hdit switches this on when it is imported; a graph that cannot be compiled is to fail here.
+    # hdit switches this on at import; here a graph that cannot be compiled must fail the test.
     torch._dynamo.config.suppress_errors = False
     has_fused_na = natten.has_fused_na
     for answer in (has_fused_na, lambda: False):

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Installs programs that use `natten`, each into a folder of its own below
-# build/clients, for tests/python/test_compat_clients.py.
+# Installs programs that use `natten`, each into its own folder below build/clients,
+# for tests/python/test_compat_clients.py.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
@@ -24,7 +24,7 @@ into fvcore-0.1.5.post20221221 --no-deps fvcore==0.1.5.post20221221 iopath yacs 
     tabulate termcolor pyyaml
 into diffusers-0.42.1 diffusers==0.42.1 kernels==0.17.2
 
-# Without its dependencies, which would bring another torch; these are what its layers import.
+# Without its dependencies, which would install another torch; its layers import only these.
 physicsnemo=build/clients/physicsnemo-2.2.2
 if [[ ! -d $physicsnemo ]]; then
     rm -rf -- "$physicsnemo.partial"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Neighborhood attention on a raw buffer, in two ways: one call, and a plan
- * that is made once and run often.
+ * Neighborhood attention on a raw buffer, in two ways: with a single call, and
+ * with a plan that is made once and run often.
  */
 #include <natten_mps.h>
 #include <stdio.h>

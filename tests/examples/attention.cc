@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The same from C++: grouped queries, heads-first memory, and an error.
+// The same in C++, with grouped queries, heads-first memory, and an error.
 #include <cstdio>
 #include <vector>
 
@@ -17,7 +17,7 @@ int main() {
   natten_mps::tensor_view<const float> key(kv.data(),
                                            {1, length, kv_heads, dim});
   natten_mps::tensor_view<float> result(out.data(), {1, length, heads, dim});
-  // the same shape in memory that is [batch, heads, length, dim]
+  // the same shape, in memory with the order [batch, heads, length, dim]
   natten_mps::tensor_view<float> heads_first(
       out_first.data(),
       {1, length, heads, dim},

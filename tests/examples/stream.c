@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * A causal stream in chunks. A chunk's queries need its own keys and some
- * before it, so a buffer holds the last of those. Two plans serve a stream of
- * any length: one for its first chunk, and one for a chunk with others before
- * it, because a causal window depends on no other position.
+ * A causal stream in chunks. A chunk's queries need its own keys and some keys
+ * before it, which a buffer holds. Two plans are enough for a stream of any
+ * length, one for its first chunk and one for all others, because a causal
+ * window depends only on the distance between query and key.
  */
 #include <math.h>
 #include <natten_mps.h>
@@ -19,7 +19,7 @@ static int fail(const natten_mps_error* error) {
   return 1;
 }
 
-/* A tensor of tokens that begins at an address. */
+/* A tensor of tokens that begins at the given address. */
 static natten_mps_tensor tokens(float* data) {
   natten_mps_tensor t;
   memset(&t, 0, sizeof t);

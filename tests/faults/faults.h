@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the programs of this folder share: the library opened at run time, where
- * a test has to be there before it, and a problem with tensors to run.
+ * What the programs in this folder share: opening the library at run time, so
+ * that a test can prepare the process first, and a problem with tensors.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -13,7 +13,7 @@
 
 #include "natten_mps.h"
 
-/* The functions of the library. */
+/* The library's functions. */
 static struct {
   int32_t (*supports)(const natten_mps_problem*,
                       const char*,
@@ -59,8 +59,8 @@ static inline natten_mps_error new_error(void) {
   return error;
 }
 
-/* Attention over `side` x `side` tokens, a window of 7 x 7, 4 heads of 32
- * channels, and its tensors, dense and heads last. */
+/* Attention over `side` x `side` tokens with a window of 7 x 7 and 4 heads of
+ * 32 channels, and its tensors, which are dense and heads-last. */
 typedef struct work {
   natten_mps_problem problem;
   natten_mps_args args;
@@ -83,7 +83,7 @@ static inline void place(natten_mps_tensor* t,
   t->strides[4] = 1;
 }
 
-/* Describes the problem; nothing of the library is called. */
+/* Describes the problem, without calling the library. */
 static inline work new_work(int32_t op, int64_t side, int32_t threads) {
   work w;
   natten_mps_args* a = &w.args;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Handlers that are installed after the library was loaded and without
- * SA_ONSTACK, as older hosts and profilers do: they run on the stack of what
- * they interrupt, and take 8 KiB of it, which the library keeps free on threads
- * that have called it once. Timers fire SIGALRM and SIGPROF at the
- * process and the main thread sends SIGUSR1 to those that compute.
+ * Handlers that are installed after the library was loaded and lack SA_ONSTACK,
+ * as in older hosts and profilers. They run on the stack of the code that they
+ * interrupt and use 8 KiB of it, which the library keeps free on threads that
+ * have called it once. Timers send SIGALRM and SIGPROF to the process, and the
+ * main thread sends SIGUSR1 to the threads that compute.
  */
 #include <pthread.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Programs that end by exit, with its handlers, while others of their threads
- * compute, plans that are destroyed while others run them, and a library that
- * is closed.
+ * Programs that call exit, which runs their handlers, while other threads
+ * compute; plans that are destroyed while other threads run them; and a library
+ * that is closed.
  */
 #include <pthread.h>
 #include <sys/wait.h>
@@ -19,7 +19,7 @@ static void* run_forever(void* w) {
   return NULL;
 }
 
-/* Runs until the plan is gone, and returns how that was said. */
+/* Runs the plan until it is destroyed, and returns the status that says so. */
 static void* run_until_gone(void* w) {
   natten_mps_error error = new_error();
   int32_t status;
@@ -75,7 +75,7 @@ static void destroy_under_way(void) {
   exit(0);
 }
 
-/* dlclose leaves the library where it is. */
+/* dlclose does not unload the library. */
 static void close_library(void) {
   void* handle = open_library(path);
   work w = new_work(NATTEN_MPS_ATTN_FORWARD, 48, 2);
@@ -92,7 +92,7 @@ static void expect(const char* name, void (*body)(void), int status) {
   for (round = 0; round < 10; round++) {
     pid_t child = fork();
     if (child == 0) {
-      alarm(SECONDS); /* a program that hangs is ended by it */
+      alarm(SECONDS); /* ends a program that hangs */
       body();
     }
     if (child < 0 || waitpid(child, &got, 0) != child) fail("fork", "failed");

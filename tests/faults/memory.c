@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Memory runs out, by a limit of the process's address space: runs that need
- * more beside their tensors say so, and the process lives on. Once there is
- * memory again, the same plans compute what they do elsewhere. (Linux only)
+ * Memory runs out because the process's address space is limited: runs that
+ * need more memory report this, and the process goes on. Once there is memory
+ * again, the same plans compute the usual results. (Linux only)
  */
 #include <signal.h>
 #include <sys/resource.h>
@@ -15,7 +15,7 @@ enum { CASES = 5, ROUNDS = 50, SECONDS = 120, RESERVE = 144 << 20 };
 
 static const char* path;
 
-/* Bytes of address space that the process has. */
+/* Bytes of address space that the process uses. */
 static rlim_t address_space(void) {
   unsigned long pages = 0;
   FILE* f = fopen("/proc/self/statm", "r");
@@ -32,8 +32,7 @@ static void limit(rlim_t bytes) {
   if (setrlimit(RLIMIT_AS, &r) != 0) fail("setrlimit", "failed");
 }
 
-/* Problems whose windows, channels and types take other ways through the
- * library. */
+/* Problems whose windows, channels and types use different code paths. */
 static work variant(int n) {
   static const int32_t op[CASES] = {
       NATTEN_MPS_ATTN_FORWARD,
@@ -61,9 +60,8 @@ static int64_t scratch(const work* w) {
   return info.scratch_bytes;
 }
 
-/* Every problem in a process of its own, in which nothing was run before: first
- * with no room, then with the room that scratch_bytes says and what the header
- * asks for. */
+/* Each problem runs in a new process, first without room, then with the room
+ * that scratch_bytes and the header require. */
 static void starve(int n) {
   work w;
   float* outputs;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the library never does: a child that would be killed by the kernel for
- * any of the system calls below loads the library and computes. (Linux only)
+ * What the library never does: a child process that the kernel kills for any of
+ * the system calls below loads the library and computes. (Linux only)
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -28,14 +28,14 @@ static const struct {
   unsigned number;
 } never[] = {
 #define CALL(name) {#name, __NR_##name}
-    /* where and when threads of the process run */
+    /* where and when threads run */
     CALL(sched_setaffinity),
     CALL(sched_setscheduler),
     CALL(sched_setparam),
     CALL(sched_setattr),
     CALL(setpriority),
     CALL(ioprio_set),
-    /* where its memory is, and what stays there */
+    /* where memory is placed and what stays resident */
     CALL(mbind),
     CALL(set_mempolicy),
     CALL(migrate_pages),
@@ -45,7 +45,7 @@ static const struct {
     CALL(mlockall),
     CALL(munlock),
     CALL(munlockall),
-    /* limits, identity, session, folder */
+    /* limits, identity, session, working directory */
     CALL(setrlimit),
     CALL(setuid),
     CALL(setgid),
@@ -89,7 +89,8 @@ static const struct {
 };
 enum { CALLS = sizeof never / sizeof never[0] };
 
-/* Kills the process for calls first <= i < end of the list. */
+/* Makes the kernel kill the process for the calls first <= i < end of the list.
+ */
 static void forbid(int first, int end) {
   struct sock_filter code[2 * CALLS + 8];
   struct sock_fprog program = {0, code};
@@ -115,8 +116,8 @@ static void forbid(int first, int end) {
     exit(77);
 }
 
-/* Everything that a program does with the library. Pauses let its threads fall
- * asleep, which is when there is something to do about where they wake. */
+/* Everything that a program does with the library. The pauses let its threads
+ * fall asleep, since waking them is when affinity could be set. */
 static void compute(const char* path) {
   int round;
   int32_t op;
@@ -132,8 +133,8 @@ static void compute(const char* path) {
   }
 }
 
-/* How a child ends that may not make the calls; exit status, or minus the
- * signal. */
+/* Returns the exit status of a child that may not make the calls, or minus the
+ * signal that ended it. */
 static int outcome(const char* path, int first, int end) {
   int status;
   pid_t child = fork();

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The library in a host that is not kind: tests/faults/run.sh LIBRARY [NAME...]. Each
-# program is compiled and run with the library's path as its argument. 0 is good, 77
-# says that this machine cannot show it.
+# The library in a hostile process: tests/faults/run.sh LIBRARY [NAME...]. Each program
+# is compiled and run with the library's path as its argument. Exit status 0 is success;
+# 77 means that the test cannot run on this machine.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -13,7 +13,7 @@ shift
 build=$root/build/faults
 mkdir -p -- "$build"
 
-# Programs that use what only Linux has say so in their first comment.
+# Programs that need Linux say so in their first comment.
 runs_here() {
     [[ $(uname -s) == Linux ]] || ! head -n 8 -- "$1" | grep -q '(Linux only)'
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads with stacks of 64 KiB compute while two timers fire SIGALRM and
- * SIGPROF at the process, thousands of times. The handlers are installed after
- * the library was loaded, on the alternate stack, as the header asks.
+ * Threads with stacks of 64 KiB compute while two timers send thousands of
+ * SIGALRM and SIGPROF to the process. The handlers are installed after the
+ * library was loaded, with SA_ONSTACK, as the header requires.
  */
 #include <pthread.h>
 #include <signal.h>

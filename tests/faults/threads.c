@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The system refuses new threads, by a filter of system calls that is installed
- * after the library was loaded: runs take the thread that there is, plans and
- * the runtime's garbage collector need no other one. A thread count that
- * changes under load changes no result. (Linux only)
+ * after the library was loaded: runs use the calling thread, and neither plans
+ * nor the runtime's garbage collector need another. A thread count that changes
+ * under load does not change results. (Linux only)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +23,7 @@ enum { PLANS = 10000, ROUNDS = 100, THREADS = 3, SECONDS = 120 };
 
 static const char* path;
 
-/* Lets clone and clone3 fail from now on. */
+/* Makes clone and clone3 fail from now on. */
 static void refuse_threads(void) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -82,8 +82,8 @@ static void* compute(void* of) {
   return NULL;
 }
 
-/* The library's thread count, and that of runs, change while others run; 10,000
- * plans are alive meanwhile. */
+/* The library's thread count and that of runs change while other threads run;
+ * 10,000 plans exist at the same time. */
 static void changing_threads(void) {
   int32_t (*set)(int32_t, natten_mps_error*);
   static natten_mps_plan plans[PLANS];

@@ -26,7 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 600
-GO_LIMIT = 120  # seconds of a test of the core: a mutation may be a loop without an end
+GO_LIMIT = 120  # seconds for a test of the core, since a mutation may loop forever
 
 
 def command(test: str) -> list[str]:
@@ -130,7 +130,7 @@ def mutated(root: Path, m: dict[str, Any]) -> str:
 
 def overlay(folder: Path, number: int, m: dict[str, Any]) -> Path:
     """Write a mutation as an overlay of Go's build."""
-    source = folder / f"_{number}.go"  # a name that Go passes over, but C's compiler knows
+    source = folder / f"_{number}.go"  # a name that Go ignores in packages
     source.write_text(mutated(ROOT, m))
     path = folder / f"{number}.json"
     path.write_text(json.dumps({"Replace": {str(ROOT / m["file"]): str(source)}}))

@@ -16,7 +16,7 @@ from pathlib import Path
 import macho
 
 LARGEST = 8 * 2**20
-# Symbols that Go's and the system's linker leave visible in a Mach-O file.
+# Symbols that the linkers of Go and of the system leave visible in a Mach-O file.
 LINKER_SYMBOLS = {
     "_crosscall1",
     "_crosscall2",

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// Tensors of one call that lie in different kinds of memory are refused, whichever it
-// is. swift.sh runs it in place of the example.
+// A call whose tensors are in different kinds of memory is refused, whichever tensor
+// differs. swift.sh runs this program in place of the example.
 @testable import NattenMPS
 
-final class Buffer {}  // plays an MTLBuffer, which Linux has not
+final class Buffer {}  // stands in for MTLBuffer, which Linux lacks
 
 let shape = [1, 8, 1, 4]
 let memory = UnsafeMutableRawPointer.allocate(byteCount: 4 * 32, alignment: 64)

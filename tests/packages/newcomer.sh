@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# A newcomer's path, timed. newcomer.sh wheel WHEEL: from `pip install WHEEL` in an
-# empty environment to the first results, forward and backward; PyTorch is there
-# already (it is borrowed). newcomer.sh clone: from `git clone` to the first picture
-# of ./build.sh demo, PyTorch's installation included.
+# Times a newcomer's first steps. newcomer.sh wheel WHEEL: from `pip install WHEEL` in
+# an empty environment, with PyTorch installed, to the first results, forward and
+# backward. newcomer.sh clone: from `git clone` to the first picture of ./build.sh demo,
+# including the installation of PyTorch.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"

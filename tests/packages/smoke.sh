@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Packages at work: smoke.sh FOLDER. This machine's wheel is installed into a clean
-# environment and used with no compiler and no Go on PATH. The source
-# distribution is built there by pip, and without Go or a C compiler says what is
-# missing. The arm64 wheel's library serves the C example on an emulated
-# processor.
+# Tests the packages in a folder: smoke.sh FOLDER. This machine's wheel is installed into
+# a clean environment and used without a compiler or Go on PATH. pip builds the source
+# distribution there; without Go or a C compiler, it must say what is missing. The C
+# example runs with the arm64 wheel's library on an emulated processor.
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -13,13 +12,13 @@ packages=$(cd -- "$1" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 
-# use ENVIRONMENT runs the package there, with nothing but Python on PATH.
+# use ENVIRONMENT runs the package there, with only Python on PATH.
 use() {
     env -i PATH="$1/bin" HOME="$scratch" "$1/bin/python" "$root/tests/packages/first_result.py"
 }
 
-# refused TEXT PROGRAM... installs the source distribution with only the programs on
-# PATH, and wants the message.
+# refused TEXT PROGRAM... installs the source distribution with only these programs on
+# PATH, and requires the message TEXT.
 refused() {
     local wanted=$1 program path=$scratch/path
     shift
@@ -50,7 +49,7 @@ use "$scratch/wheel"
 
 echo "== source distribution in a clean environment"
 sdist=$(echo "$packages"/*.tar.gz)
-# Sources that are left out do not always stop the compiler: shaders are found by pattern.
+# Missing sources do not always stop the compiler: shaders are found by a pattern.
 tar -tzf "$sdist" | cut -d/ -f2- | sort >"$scratch/packed"
 git -C "$root" ls-files capi core include metalrt shaders ':!*_test.go' | sort |
     comm -23 - "$scratch/packed" >"$scratch/left-out"

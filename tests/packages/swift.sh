@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The Swift package, its example and the Swift blocks of the guide,
-# compiled and run against an installed library. Without `swift` on PATH, but as root
-# on Linux with debootstrap, a Debian that has a Swift compiler is made below
-# build/_swift, once (3.3 GB, 4 minutes), and used through chroot.
+# Compiles the Swift package, its example and the Swift blocks of the guide, and runs
+# them with an installed library. Without `swift` on PATH, as root on Linux with
+# debootstrap, a Debian with a Swift compiler is installed below build/_swift, once
+# (3.3 GB, 4 minutes), and used through chroot.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 tree=$root/build/_swift
 scratch=$(mktemp -d)
 trap 'rm -rf -- "$scratch"' EXIT
 
-# Makes it (Linux only).
+# Installs that Debian (Linux only).
 fill_tree() {
     rm -rf -- "$tree" &&
         mkdir -p -- "$tree" &&
@@ -22,7 +22,7 @@ fill_tree() {
         touch -- "$tree/ready"
 }
 
-# Makes it once (Linux only).
+# Installs it unless it exists (Linux only).
 make_tree() {
     [[ ! -e $tree/ready ]] || return 0
     echo "== making a Debian with Swift in build/_swift"
@@ -32,13 +32,13 @@ make_tree() {
     }
 }
 
-# Runs the package in the folder $1 with the library installed in $2.
+# Runs the package in folder $1 with the library that is installed in $2.
 run_here() {
     (cd -- "$1" && PKG_CONFIG_PATH=$2/lib/pkgconfig swift run -Xlinker -rpath -Xlinker "$2/lib" Example)
 }
 
-# The same in the tree (Linux only). Swift finds its own files through /proc; the mount
-# ends with its namespace.
+# The same inside that Debian (Linux only). Swift finds its own files through /proc; the
+# mount ends with its namespace.
 run_in_tree() {
     rm -rf -- "$tree/package" "$tree/prefix"
     cp -r -- "$1" "$tree/package"

@@ -24,7 +24,7 @@ LANGUAGES = {
     "go": tree_sitter.Language(tree_sitter_go.language()),
     "metal": tree_sitter.Language(tree_sitter_cpp.language()),
 }
-UNROLL = 100  # rounds of a loop, at most; more raise UnsupportedError
+UNROLL = 100  # iterations of a loop, at most; more raise UnsupportedError
 
 Value = Any  # a z3 term, or a dict of fields
 Env = dict[str, Value]
@@ -96,7 +96,7 @@ class Source:
         self.language = language
         self.structs = structs
         self.functions: dict[str, tree_sitter.Node] = {}
-        if language == "metal":  # C++ but for the address spaces, which arithmetic does not see
+        if language == "metal":  # C++ except for address spaces, which do not matter to arithmetic
             text = re.sub(r"\b(constant|device|thread) (?=\w+ ?&)", "", text)
         tree = tree_sitter.Parser(LANGUAGES[language]).parse(text.encode())
         if tree.root_node.has_error:

@@ -12,7 +12,7 @@ from window import ROOT, Proof, ProofError, core
 CORE, SHADER = "core", "shader"
 TEXT = {CORE: core(), SHADER: (ROOT / "shaders/na_window.h").read_text()}
 
-# Each is a plausible slip in one comparison, bound or rounding.
+# Each is a plausible mistake in one comparison, bound or rounding.
 WRONG = [
     (CORE, "if p+kernel-1 < last {", "if p+kernel-1 <= last {", "transpose"),
     (CORE, "if p+kernel-1 < last {", "if p+kernel < last {", "transpose"),

@@ -54,9 +54,9 @@ from symbolic import Source, Trace, Value, integer
 
 ROOT = Path(__file__).resolve().parents[2]
 GO_LENGTH = 2**60
-METAL_REACH = 2**30 - 1  # of length + query step
-REACH_STRIDES = 3  # up to which what ranges need is proved: no statement but this takes seconds
-EFFORT = 20_000_000  # z3's resource units for one formula: the same on every machine
+METAL_REACH = 2**30 - 1  # largest length + query step
+REACH_STRIDES = 3  # largest stride for which the keys of a range are proved; this takes seconds
+EFFORT = 20_000_000  # z3's resource units for one formula; the same on every machine
 
 STRUCTS = {
     "Window": ["Residue", "Position", "Start", "Lo", "Hi"],
@@ -193,7 +193,7 @@ class Proof:
         a = Axis(self.rule, GO_LENGTH)
         query, other = a.index("query"), a.index("other")
         start = self.go.call("Window", a.go, query)["Start"]
-        ideal = query - a.kernel / 2  # kernel / 2 keys stand before the query
+        ideal = query - a.kernel / 2  # kernel / 2 keys come before the query
         known = [*a.known, other + a.kernel <= a.length]
         claim = z3.Abs(start - ideal) <= z3.Abs(other - ideal)
         self.prove("closest: no window of that size is more centered", known, claim)
@@ -291,7 +291,7 @@ class Proof:
         same_group = query % rule.dilation == key % rule.dilation
         sees = z3.And(same_group, first <= position, position <= last)
         listed = z3.And(back >= 0, back % q["Step"] == 0, back / q["Step"] < q["Count"])
-        # Remainders as cases spare z3 most of the search.
+        # Treating remainders as cases spares z3 most of the search.
         period = rule.step // math.gcd(rule.step, rule.dilation)
         moduli = {key: rule.dilation, out: rule.dilation, first: period}
         for rests in itertools.product(*map(range, moduli.values())):

@@ -224,7 +224,7 @@ def tensor_parallel(rank, kv_heads):
     column = {"use_local_output": False}
     names = ["qkv"] if kv_heads is None else ["q_proj", "kv_proj"]
     plan = {name: ColwiseParallel(**column) for name in names}
-    if kv_heads is not None:  # keys and values are halves of what kv_proj gives
+    if kv_heads is not None:  # keys and values are the halves of kv_proj's output
         plan["kv_proj"] = ColwiseParallel(output_layouts=Replicate(), **column)
     plan["proj"] = RowwiseParallel(input_layouts=Shard(-1) if kv_heads else Replicate())
     parallelize_module(module, mesh, plan)
@@ -267,7 +267,7 @@ def gradients_of_gradients(rank):
 
     assert torch.autograd.gradcheck(spread, inputs, check_undefined_grad=False)
 
-    # Second order of the functions alone: DTensor's own collectives have first order only.
+    # Second order only for the functions: DTensor's own collectives support first order only.
     leaves = inputs[:3]
     whole_loss = natten_mps.na1d(*leaves, 3, dilation=2).square().sum()
     first = torch.autograd.grad(whole_loss, leaves, create_graph=True)
@@ -369,7 +369,7 @@ def data_parallel(rank, kind):
     for parameter, wanted in zip(model.parameters(), want_grads, strict=True):
         grad = parameter.grad
         grad = (grad.full_tensor() if isinstance(grad, DTensor) else grad).clone()
-        dist.all_reduce(grad, group=model.group)  # every process has had a part of the positions
+        dist.all_reduce(grad, group=model.group)  # each process has gradients of its positions
         near(grad, wanted)
 
 

@@ -138,7 +138,7 @@ def test_fake_results_are_of_the_dtypes_of_real_ones(dtype):
 @pytest.mark.parametrize("padded", [False, True])
 def test_dropout_that_drops_nothing_changes_nothing(padded):
     """Dropout takes the split operations: with the bias, the scale and the sizes."""
-    causal = not padded  # causal windows begin at the same keys, padded or not
+    causal = not padded  # causal windows start at the same keys with and without padding
     module = nm.NeighborhoodAttention1D(
         8, 2, 3, attn_drop=1e-12, rel_pos_bias=True, qk_scale=0.7, is_causal=causal, stride=2
     )
@@ -167,7 +167,7 @@ def test_the_compilers_form_is_for_host_memory():
         assert not _dense.takes((*mixed, None, None, None), K3, None, False)
 
 
-FLOPS = 2 * 2 * 9 * 3 * 4  # multiply-adds as two, heads, queries, keys of a window, head dim
+FLOPS = 2 * 2 * 9 * 3 * 4  # operations per multiply-add, heads, queries, window, head dim
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_shapes(carrier, name):
         assert got.shape == want.shape
         assert got.dtype == want.dtype
         return
-    # Weights, biases and modules are on the CPU, and lengths are not to be read.
+    # Weights, biases and modules are on the CPU, and lengths must not be read.
     assert re.search(f"{carrier}|device|na1d_varlen", refusal)
 
 

@@ -33,8 +33,8 @@ def test_native(problem, op, dtype):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("problem", cases(), ids=lambda p: p.name)
 def test_pure(problem, op, dtype):
-    # The library's backward pass reads the output as it was rounded to the dtype; pure's autograd
-    # does not, so that each of its logits' gradients differs by half a unit of the output's.
+    # The library's backward pass reads the output after rounding to the dtype, and pure's autograd
+    # before it, so gradients of logits differ by half a unit in the output's last place.
     _compare(problem, op, dtype, "pure", slack=4 if dtype in ("float16", "bfloat16") else 1)
 
 

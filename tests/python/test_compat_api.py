@@ -21,8 +21,8 @@ from natten_mps.compat._common.capabilities import has_compiled_kernels
 FOLDER = Path(__file__).parent
 VERSIONS = [str(version) for version in _served.versions()]
 
-# "module name" or "module" that a release has and is not served; each must say why. Every entry
-# must be in use.
+# "module name" or "module" that a release has and that is not served; each must say why. Every
+# entry must be in use.
 UNSERVED = (
     r"natten\._libnatten\b.*",  # the extension's functions
     r"natten\.\S+ libnatten",
@@ -41,7 +41,7 @@ UNSERVED = (
     r"natten\.token_permute\S* (DISABLE_PADDING_WARNING|TOKEN_PERMUTE_PADDING\w+)",
 )
 
-# What a release is served beyond its own names.
+# Names that are served in addition to those of a release.
 MORE = {
     "0.17.5": {
         f"natten.functional natten{rank}d{kind}"  # 0.17.0 to 0.17.4 had it

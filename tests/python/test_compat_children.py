@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "python"
 
-# Prints the version in a child started each way, and what the child says itself.
+# Starts a child in each way and prints the version that the child sees.
 WAYS = """
     import concurrent.futures, multiprocessing, os, subprocess, sys
 

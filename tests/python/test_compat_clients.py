@@ -88,7 +88,7 @@ def test_hourglass_diffusion_transformer():
 def test_compiled_hourglass_diffusion_transformer(tmp_path, monkeypatch):
     """Forward and backward as one graph. hdit's own rotary embedding, an autograd.Function with a
     jvp, is what torch.compile refuses; the script exchanges that function and nothing else."""
-    # PyTorch's cache on disk does not tell our versions apart, whose gradients differ in strides.
+    # PyTorch's cache on disk does not distinguish our versions, whose gradients differ in strides.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     passes("0.17.5", "hdit-0.0.1b6", str(SCRIPTS / "hdit_compile.py"))
 

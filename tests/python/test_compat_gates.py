@@ -6,7 +6,7 @@ import textwrap
 import pytest
 from test_compat_children import output
 
-# One question a line; each must be true. All in one process a version, since that costs seconds.
+# One expression per line; each must be true. One process per version, since starting costs seconds.
 QUESTIONS = """
 find_spec("natten").origin == natten.__file__
 Path(natten.__file__).is_file()

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent.parent
 UPSTREAM = Path(os.environ.get("NATTEN_UPSTREAM", ROOT / "build/upstream/natten-0.21.7"))
 PROBLEMS, ATTENTIONS = 780, 220
 
-# Largest difference, as a part of the largest value: upstream computes in the tensors' type
-# and rounds the weights to it, this package accumulates in float32.
+# Largest difference relative to the largest value: upstream computes in the tensors' type and
+# rounds the weights to it, whereas this package accumulates in float32.
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 # Upstream raises NotImplementedError or RuntimeError for lack of a kernel; here it works.
@@ -140,7 +140,7 @@ CUMULATIVE = torch.tensor([0, 3, 8], dtype=torch.int32)
 PACKED = {"cumulative_seqlen_Q": CUMULATIVE, "cumulative_seqlen_KV": CUMULATIVE}
 LONGEST = {"max_seqlen_Q": 5, "max_seqlen_KV": 5}
 
-# Bad arguments of na1d beside query, key, value and kernel_size, and of query, key and value.
+# Bad arguments of na1d besides query, key, value and kernel_size, and bad query, key and value.
 BAD_ARGUMENTS = (
     {"kernel_size": 1},
     {"kernel_size": 2.5},
@@ -168,7 +168,7 @@ BAD_ARGUMENTS = (
     {"kernel_size": 3, "additional_keys": _token(1, 2, 2, 8)},
     {"kernel_size": 3, "foo": 1},
 )
-# Arguments that are unusual and not always wrong.
+# Arguments that are unusual but not always wrong.
 ODD_ARGUMENTS = (
     {"kernel_size": 3, "stride": None},
     {"kernel_size": 3, "dilation": None},

@@ -8,7 +8,7 @@ import pytest
 
 from natten_mps.compat.__main__ import main
 
-# name: (files, exit status, what the report has, what it has not)
+# name: (files, exit status, what the report contains, what it does not contain)
 PROJECTS = {
     "split with bias": (
         {

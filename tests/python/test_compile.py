@@ -211,7 +211,7 @@ def test_export_round_trip(tmp_path):
     x = torch.randn(2, 6, 5, 16)
     sizes = {"x": {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}}
     program = torch.export.export(module, (x,), dynamic_shapes=sizes)
-    if hasattr(torch.compiler, "is_exporting"):  # else tiny problems are exported in operations
+    if hasattr(torch.compiler, "is_exporting"):  # otherwise tiny problems become PyTorch operations
         assert any("natten_mps.attn" in str(node.target) for node in program.graph.nodes)
     torch.export.save(program, tmp_path / "module.pt2")
     loaded = torch.export.load(tmp_path / "module.pt2").module()

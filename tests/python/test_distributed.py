@@ -69,7 +69,7 @@ def _grid(draw, rank, shape):
 def test_local_tensors(processes, problem, shape, data):
     grid = _grid(data.draw, len(problem["lengths"]), shape)
     found = processes.run("distributed_checks:local_tensors", problem, grid, size=prod(grid))
-    heads = problem["batch"] * 8  # bytes of an element of every sample
+    heads = problem["batch"] * 8  # bytes per element, over all samples
     rows = Rows(
         keys=heads * problem["kv_heads"] * (4 + problem["value_dim"]),
         queries=heads * problem["heads"] * 4,

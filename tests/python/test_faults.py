@@ -229,7 +229,7 @@ def test_memory_that_is_refused_is_a_memory_error():
         k = torch.randn(1, 4096, 1, 64)
         small, large = resource.getrlimit(resource.RLIMIT_AS)
         used = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        out = torch.empty(1 << 20)  # tensors come from what is free of this
+        out = torch.empty(1 << 20)  # later tensors reuse this memory
         del out
         resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), large))
         for _ in range(10):

@@ -103,7 +103,7 @@ ORDERS = {
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_heads_first_is_recognised(rank):
     x = torch.zeros(SHAPES[rank])
-    few = x[:, :2]  # grouped-query heads, which differ where the axes are looked for
+    few = x[:, :2]  # grouped-query heads, whose axes must be found, too
     weights = torch.zeros(*SHAPES[rank][:-1], 7**rank)
     sizes = torch.tensor([SHAPES[rank][2:-1]])
     calls = {
@@ -210,7 +210,7 @@ def test_dir_shows_everything_public():
     folder = Path(nm.__file__).parent
     homes = {p.stem for p in folder.iterdir() if p.stem[0] != "_" and p.suffix in ("", ".py")}
     programs = {"bench", "doctor", "lib", "version", "py"}
-    inner = {"checks", "ops", "pure", "support_matrix", "varlen"}  # reached through other names
+    inner = {"checks", "ops", "pure", "support_matrix", "varlen"}  # exported under other names
     assert homes - programs - inner <= set(dir(nm))
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from natten_mps._pyinstaller import get_hook_dirs
 
-# PyTorch, of some gigabytes, stays outside the program, which finds it where it is installed.
+# PyTorch takes several gigabytes, so it is not packed into the program, which finds the installed
+# one.
 PROGRAM = """
 import sys
 sys.path += {outside!r}
@@ -63,7 +64,7 @@ def test_frozen_program(program):
     lines = done.stdout.splitlines()
     assert lines[0] == "native 648.0 True"
     assert "0" in lines[1]
-    # The program was started again and was the self-test, which failed for want of PyTorch: its
-    # hook runs before the line above that says where that is.
+    # The program was started again as the self-test, which failed because PyTorch was not found:
+    # its hook runs before the line above that tells where PyTorch is.
     assert "pyi_rth_natten_mps" in lines[2]
     assert len(lines) == 3

@@ -254,7 +254,7 @@ def test_gna_stride_is_another_thing_than_query_step():
     shared = ops.Window((4,), (1,), (2,), (1,), (False,))
     out, _ = ops.attn(q, k, v, window=shared)
     assert out.shape == q.shape
-    torch.testing.assert_close(  # in a stride group of two the second is the leader
+    torch.testing.assert_close(  # in a stride group of two, the second query is the leader
         out[:, 1::2], nm.na1d(q, k, v, 4)[:, 1::2]
     )
 

@@ -19,8 +19,8 @@ from natten_mps import backend, compat
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
-# Largest difference allowed, as a part of the array's largest value: the rounding of the
-# recorded inputs to float32, and for 0.20 and 0.21 float32 arithmetic on both sides.
+# Largest difference allowed, relative to the array's largest value: the rounding of the recorded
+# inputs to float32 and, for 0.20 and 0.21, float32 arithmetic on both sides.
 TOLERANCE = {"0.14.6": 2e-5, "0.15.1": 2e-5, "0.17.5": 2e-5, "0.20.1": 1e-4, "0.21.6": 1e-4}
 
 # Recorded cases that are not run, as (version, case): reason.

@@ -17,7 +17,7 @@ def test_the_longest_unused_goes_first():
 
     for key in "abacba":
         assert get(key) == "xxxx"
-    # c put b out, then b put a out
+    # c evicted b, then b evicted a
     assert "".join(made) == "abcba"
     assert kept.bytes == 8
 

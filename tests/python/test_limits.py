@@ -85,7 +85,7 @@ def test_little_address_space():
         import torch, natten_mps as nm
         print(open("/proc/self/statm").read().split()[0])
     """)[0]
-    pages = int(used) + (700 << 20) // os.sysconf("SC_PAGE_SIZE")  # the runtime wants more
+    pages = int(used) + (700 << 20) // os.sysconf("SC_PAGE_SIZE")  # the runtime needs more
     limit = ("prlimit", f"--as={pages * os.sysconf('SC_PAGE_SIZE')}")
     refused(ask(command=limit), "of address space", "Go's runtime")
 
@@ -106,7 +106,7 @@ LOCKED = """
     import torch, natten_mps as nm
     from natten_mps import _prepared
     q = torch.ones(1, 8, 1, 4)
-    _prepared._lock.acquire()  # as a thread does that is not there in the child
+    _prepared._lock.acquire()  # as if held by a thread that does not exist in the child
     child = os.fork()
     if child == 0:
         signal.alarm(60)

@@ -168,7 +168,7 @@ def test_every_call_is_compared_on_demand(monkeypatch):
     window = Window((3,), (1,), (1,), (1,), (False,))
     with_nan = x.clone()
     with_nan[0, 0, 0, 0] = torch.nan
-    ops.attn(with_nan, x, x, window=window, scale=0.71)  # the reference has NaN there as well
+    ops.attn(with_nan, x, x, window=window, scale=0.71)  # the reference has NaN there, too
     right, values = _plan.Plan.run, [7.0]
 
     def wrong(self, tensors, sizes=None):
@@ -260,7 +260,7 @@ def test_doctor_of_a_backend_that_cannot_run(tmp_path):
         ({"METALSIM_FAIL": "device"}, "1-block", {}),
         ({"METALSIM_FAIL": "devices"}, "1-block", {}),
         ({"METALSIM_FAMILY": "6"}, None, {"3": "is not of Apple's families"}),
-        ({"METALSIM_FAIL": "device,devices"}, "1-block", {}),  # torch's stream tells its GPU
+        ({"METALSIM_FAIL": "device,devices"}, "1-block", {}),  # torch's stream provides the GPU
         (NO_GPU, None, {"1-block": "does not tell its GPU", "3": "neither finds a GPU"}),
         ({"METALSIM_HIDE": "objc_msgSend"}, None, {"3": "objc_msgSend not found"}),
         ({"METALSIM_HIDE": "MTLCompileOptions"}, None, {"3": "no class MTLCompileOptions"}),

@@ -72,7 +72,7 @@ def read_variables():
     for name in listed.split():
         text = (ROOT / name).read_text(encoding="utf-8", errors="replace")
         for variable in (match[1] or match[2] for match in READ.finditer(text)):
-            # Tests also set variables of their own for their children.
+            # Tests also set their own variables for their children.
             if not name.startswith("tests/") or VARIABLE.fullmatch(variable):
                 found.setdefault(variable, name)
     return found

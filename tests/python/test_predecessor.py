@@ -10,7 +10,7 @@ from natten_mps import compat, functional, modules
 from natten_mps.extras.allin1 import metal, reference_impl
 from natten_mps.utils import window
 
-# Public names of 0.3.3's modules beside those that test_modules.py and others call.
+# Public names of 0.3.3's modules besides those that test_modules.py and other tests call.
 PLACES = {
     "natten_mps.nn.na1d": ["NeighborhoodAttention1D"],
     "natten_mps.nn.na2d": ["NeighborhoodAttention2D"],
@@ -82,8 +82,8 @@ def literal(version):
     return importlib.import_module(f"natten_mps.compat.{version}")
 
 
-# A call by position that NATTEN takes and 0.3.3 refuses, one the other way round, and one that
-# both take and read differently.
+# A positional call that NATTEN accepts and 0.3.3 refuses, the opposite, and one that both accept
+# with different meanings.
 POSITIONS = {
     ("v014", "NeighborhoodAttention2D"): [
         (16, 2, 3, None),

@@ -50,7 +50,7 @@ class Remembered:
         self.results["pure"] = want
         for key, value in got.items():
             direction = "backward" if key.startswith("d_") else "forward"
-            # `pure` rounds its sums too
+            # `pure` rounds its sums, too
             bound = 4 * tolerance(self.op, self.dtype, direction)
             assert_near(value, want[key], bound, f"{name} {self.op} {self.dtype} {key}")
 
@@ -124,7 +124,7 @@ class Program(RuleBasedStateMachine):
             except BaseException as failure:
                 failures.append(failure)
 
-        for what in whats:  # `pure` is asked for here, where no other thread needs the choice
+        for what in whats:  # `pure` is chosen here, where no other thread needs the setting
             what.results["pure"] = what.results.get("pure") or what.compute("pure")
         workers = [threading.Thread(target=work, args=[what]) for what in whats]
         for worker in workers:
@@ -138,14 +138,14 @@ class Program(RuleBasedStateMachine):
     def fork(self, what):
         """A child computes with `pure`, since Go's threads do not survive, and exits."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python 3.12 and later: of fork() with threads
+            warnings.simplefilter("ignore")  # Python 3.12 and later warn of fork() with threads
             child = os.fork()
         if child == 0:
             code = 1
             try:
                 signal.alarm(60)
                 torch.set_num_threads(1)
-                warnings.simplefilter("ignore")  # of the fallback
+                warnings.simplefilter("ignore")  # the warning about the fallback
                 what.results.pop("auto", None)
                 what.check("auto")
                 with pytest.raises(

@@ -52,7 +52,7 @@ def test_bench_overhead(capsys):
     bench.main(["--overhead", "--json", "--device", "cpu", "--backend", "native", "pure"])
     found = json.loads(capsys.readouterr().out)
     for what, microseconds in found["native"].items():
-        if what != "compiled module":  # a compiler makes loops of pure, and calls native
+        if what != "compiled module":  # compiled programs turn pure into loops, and call native
             assert microseconds < found["pure"][what], what
 
 

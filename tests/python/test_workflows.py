@@ -12,7 +12,7 @@ import pytest
 yaml = pytest.importorskip("yaml", reason="needs PyYAML")
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-# Programs that runners have, or that a step before installs.
+# Programs that runners have, or that an earlier step installs.
 PROGRAMS = {"sudo", "test", "git", "gh", "jq", "echo"}
 
 

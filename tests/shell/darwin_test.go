@@ -17,22 +17,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mac is a copy of the tree on a fake Mac: PATH holds what a Mac has, with
-// options of GNU refused; compilers, Go and Python only say that they were called.
+// mac is a copy of the tree on a fake Mac. PATH has the tools of a Mac, which refuse
+// GNU's options; compilers, Go and Python only record that they were called.
 type mac struct {
 	t                     *testing.T
 	tree, bin, log, trace string
 }
 
-// has lists what works as it does, and what only says that it was called.
+// has lists the programs that work, and those that only record that they were called.
 var (
 	has = strings.Fields("awk basename cat chmod cksum cmp comm cp cut date diff dirname env find git grep gzip " +
 		"head id install ln ls mkdir mktemp mv rm sed sh sort tail tar touch tr wc xargs uname")
 	called = strings.Fields("go gofmt python3 cc gcc g++ clang clang++ nm pkg-config cmake clang-format shellcheck swift")
 )
 
-// newMac copies the tracked files. NATTEN_TEST_BASH32 names a bash 3.2; without it
-// this machine's bash runs with what 3.2 lacks taken away.
+// newMac copies the tracked files. NATTEN_TEST_BASH32 names a bash 3.2; without it, this
+// machine's bash runs with the features that 3.2 lacks disabled.
 func newMac(t *testing.T) *mac {
 	t.Helper()
 	folder := t.TempDir()
@@ -85,8 +85,8 @@ func (m *mac) find(name string) string {
 	return path
 }
 
-// copyTree copies what git would commit, without the large recordings, into a
-// repository of its own.
+// copyTree copies what git would commit, except the large recordings, into a new
+// repository.
 func (m *mac) copyTree() {
 	m.t.Helper()
 	command := exec.Command("sh", "-c", `git ls-files -co --exclude-standard -- ':!tests/golden' | tar -cf - -T - | tar -xf - -C "$1"
@@ -98,7 +98,7 @@ func (m *mac) copyTree() {
 	}
 }
 
-// run calls a script of the tree and returns what it prints and its status.
+// run calls a script of the tree and returns its output and status.
 func (m *mac) run(script string, args ...string) (text string, status int) {
 	m.t.Helper()
 	limit, err := filepath.Abs("testdata/limit.bash")
@@ -116,7 +116,7 @@ func (m *mac) run(script string, args ...string) (text string, status int) {
 	return string(out), exit.ExitCode()
 }
 
-// calls returns the lines of the log since the last time.
+// calls returns the lines of the log since the last call.
 func (m *mac) calls() string {
 	m.t.Helper()
 	text, err := os.ReadFile(m.log)
@@ -125,8 +125,8 @@ func (m *mac) calls() string {
 	return string(text)
 }
 
-// TestDarwin runs every function of every script that is not marked for Linux alone,
-// with what a Mac has.
+// TestDarwin runs, with the tools of a Mac, every function of every script that is not
+// marked as Linux only.
 func TestDarwin(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a quarter of a minute of shell")
@@ -153,7 +153,7 @@ func TestDarwin(t *testing.T) {
 	m.requireAllEntered()
 }
 
-// requireAllEntered compares the functions that ran with those that there are.
+// requireAllEntered compares the functions that ran with those that exist.
 func (m *mac) requireAllEntered() {
 	m.t.Helper()
 	trace, err := os.ReadFile(m.trace)
@@ -174,7 +174,8 @@ func (m *mac) requireAllEntered() {
 	}
 }
 
-// requireGPU: `test` runs on the GPU, and no step of it needs what a Mac has not.
+// requireGPU checks that `test` runs on the GPU and that its steps need nothing that a
+// Mac lacks.
 func (m *mac) requireGPU(t *testing.T) {
 	m.calls()
 	text, status := m.run("build.sh", "test")
@@ -191,7 +192,7 @@ func (m *mac) requireGPU(t *testing.T) {
 	}
 }
 
-// requireRefusals: the stand-ins see what they are there for.
+// requireRefusals checks that the stand-ins detect what they are made to detect.
 func (m *mac) requireRefusals(t *testing.T) {
 	for _, line := range []string{
 		"mapfile -t x < <(echo 1)", "declare -A x; echo", "cp --parents a b", "echo | xargs -r -d '\\n' echo", "sha256sum x", "sed -i s/a/b/ x", "nproc",

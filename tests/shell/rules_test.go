@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package shell tests the project's shell scripts: macOS has bash 3.2 and BSD's tools.
+// Package shell tests that the project's shell scripts run with what macOS has: bash 3.2
+// and BSD's tools.
 package shell
 
 import (
@@ -17,10 +18,10 @@ import (
 
 const root = "../.."
 
-// rule is something that a Mac's bash or tools do not have, with a line that has it.
+// rule is a feature that a Mac's bash or tools lack, with an example of its use.
 type rule struct{ what, pattern, sample string }
 
-// newer lists what bash gained after 3.2 (bash's NEWS, 4.0 to 5.2).
+// newer lists features that bash gained after 3.2 (its NEWS, 4.0 to 5.2).
 var newer = []rule{
 	{"mapfile, readarray, coproc", `\b(mapfile|readarray|coproc)\b`, `mapfile -t x < <(ls)`},
 	{"declare -A -g -n -l -u", `\b(declare|local|typeset)\s+-[a-zA-Z]*[AgnluI]`, `declare -gA table`},
@@ -47,10 +48,10 @@ var newer = []rule{
 	{"${!name@} and ${name@a}", `\$\{!\w+@\}.*@`, `echo "${!name@}" @`},
 }
 
-// start is what may stand before the name of a command.
+// start matches what may precede the name of a command.
 const start = `(?:^\s*|[|&;(]\s*|\bxargs\s+(?:-\S+\s+)*|!\s+|\b(?:if|then|do)\s+)`
 
-// foreign lists tools and options that GNU has and macOS has not.
+// foreign lists tools and options that GNU has and macOS lacks.
 var foreign = []rule{
 	{"long options", start + `(cp|mv|rm|ln|ls|xargs|sed|grep|head|tail|sort|cut|tr|mkdir|tar|diff|date|stat|touch|wc|du|install)\s+(-\S+\s+)*--\w`, `cp --parents a b`},
 	{"xargs -d, -r, -a", `\bxargs\s+(-\S+\s+)*-\w*[dra]`, `git ls-files | xargs -r -d '\n' cat`},
@@ -66,8 +67,8 @@ var foreign = []rule{
 	{"gawk", `\bawk\b.*\b(gensub|strftime|systime|asort|PROCINFO)\b`, `awk '{ print gensub(a, b, 1) }'`},
 }
 
-// onlyOnLinux marks a script, in its first comment, or a function, in the comment
-// before it, that a Mac never enters: TestDarwin sees to that.
+// onlyOnLinux marks a script (in its first comment) or a function (in the comment before
+// it) that never runs on a Mac, which TestDarwin checks.
 const onlyOnLinux = "(Linux only)"
 
 // scripts returns the paths of the project's shell scripts, relative to its root.
@@ -82,7 +83,7 @@ func scripts(t *testing.T) []string {
 	return strings.Fields(string(list))
 }
 
-// function is one of a script, or with an empty name what lies outside functions.
+// function is a function of a script or, with an empty name, the code outside functions.
 type function struct {
 	name  string
 	linux bool
@@ -91,7 +92,7 @@ type function struct {
 
 var opening = regexp.MustCompile(`^([\w-]+)\(\) \{(.*)`)
 
-// functions splits a script; lines of comments belong to what follows.
+// functions splits a script; comment lines belong to what follows.
 func functions(text string) (all []function) {
 	header, _, _ := strings.Cut(text, "\n\n")
 	script := strings.Contains(header, onlyOnLinux)
@@ -120,7 +121,7 @@ func functions(text string) (all []function) {
 
 var message = regexp.MustCompile(`echo ("[^"$]*"|'[^']*')`)
 
-// findings returns what the rules find in a function, "WHAT: LINE" each.
+// findings returns what the rules find in a function, each as "WHAT: LINE".
 func findings(f function, rules []rule) (all []string) {
 	for _, line := range f.lines {
 		for _, r := range rules {
@@ -148,8 +149,9 @@ func TestScriptsAreForBash32AndBSD(t *testing.T) {
 
 var emptied = regexp.MustCompile(`\b(\w+)=\(\)`)
 
-// requireNoEmptyArrays wants the length of an array that starts empty to be asked for
-// in the same script, or ${name[@]+...} where it is expanded: with set -u, bash before 4.4 calls "${empty[@]}" an unbound variable.
+// requireNoEmptyArrays requires that a script checks the length of an array that starts
+// empty, or expands it as ${name[@]+...}: with set -u, bash before 4.4 calls
+// "${empty[@]}" an unbound variable.
 func requireNoEmptyArrays(t *testing.T, path, text string) {
 	t.Helper()
 	for _, found := range emptied.FindAllStringSubmatch(text, -1) {

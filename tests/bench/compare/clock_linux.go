@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// threadTime is the processor time of this thread, which tells more than a clock on a
-// machine with other work.
+// threadTime is the processor time of this thread, which is more accurate than a clock
+// on a busy machine.
 func threadTime() time.Duration {
 	var u syscall.Rusage
 	const thread = 1 // RUSAGE_THREAD

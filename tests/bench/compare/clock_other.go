@@ -8,5 +8,5 @@ import "time"
 
 var started = time.Now()
 
-// threadTime is the time of day here.
+// threadTime is wall-clock time on this system.
 func threadTime() time.Duration { return time.Since(started) }

@@ -14,7 +14,7 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// array is a tensor in memory of its own, with guard words around it.
+// array is a tensor in its own memory, with guard words around it.
 type array struct {
 	words   []uint64
 	shape   []int64
@@ -25,7 +25,7 @@ type array struct {
 
 const margin = 8 // words
 
-// newArray makes a dense array, heads first or last, whose bytes are all ones: NaN.
+// newArray makes a dense array, heads first or last, with all bits set, which is NaN.
 func newArray(p *core.Problem, role core.Role, headsFirst bool) *array {
 	a := &array{role: role, size: p.ElementSize(role), shape: p.Shape(role)}
 	order := []int{0, 1, 2, 3, 4, 5}[:len(a.shape)]
@@ -48,7 +48,7 @@ func (a *array) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&a.words[0])), 8*len(a.words))
 }
 
-// fill draws the elements.
+// fill sets the elements to random numbers.
 func (a *array) fill(r *rand.Rand, dtype core.DType) {
 	p := unsafe.Pointer(&a.words[margin])
 	for i := range (len(a.words) - 2*margin) * 8 / int(a.size) {
@@ -77,7 +77,7 @@ func (a *array) tensor(rank int) cTensor {
 	return t
 }
 
-// experiment is a problem with its tensors, ready to be run.
+// experiment is a problem with its tensors, ready to run.
 type experiment struct {
 	engine  engine
 	plan    uint64
@@ -88,7 +88,8 @@ type experiment struct {
 	sizes   []int64
 }
 
-// newExperiment prepares the number-th problem; the number draws what is left open.
+// newExperiment prepares a problem. Its number seeds the choices that the problem
+// leaves open.
 func newExperiment(l engine, given core.Problem, sizes []int64, number uint64, threads int, some bool) (*experiment, error) {
 	p, err := given.Normalize()
 	if err != nil {
@@ -144,7 +145,7 @@ func (x *experiment) run() error {
 
 func (x *experiment) close() { x.engine.destroy(x.plan) }
 
-// digest is a hash of all outputs with the memory around them.
+// digest is a hash of all outputs and the memory around them.
 func (x *experiment) digest() string {
 	h := sha256.New()
 	for role := range core.NumRoles {
@@ -155,8 +156,8 @@ func (x *experiment) digest() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// time runs it some times and returns the seconds of the quickest run and, of one
-// thread, the seconds of processor time of a run.
+// time runs the problem several times. It returns the seconds of the quickest run or,
+// with one thread, the processor time of a run in seconds.
 func (x *experiment) time(calls int) (best, used float64, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

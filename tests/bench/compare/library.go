@@ -41,7 +41,7 @@ type (
 	}
 )
 
-// library is one that was opened.
+// library is an opened library.
 type library struct {
 	create   func(p *cProblem, backend *byte, plan *uint64, e *cError) int32
 	planInfo func(plan uint64, info *cPlanInfo, e *cError) int32
@@ -67,7 +67,7 @@ func text(b []byte) string {
 	return string(before)
 }
 
-// call turns a status into an error.
+// call converts a status to an error.
 func call(f func(e *cError) int32) error {
 	e := &cError{size: uint64(unsafe.Sizeof(cError{}))}
 	if status := f(e); status != 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/natten-mps/natten-mps/core/cpu"
 )
 
-// linked is the engine of the sources that this program was built from. An emulator
-// runs such a program without anything else of its architecture.
+// linked is the engine of the sources from which this program was built. Such a program
+// runs under an emulator and needs no other file of its architecture.
 type linked struct{ plans []*core.Plan }
 
 func open(string) (engine, error) { return &linked{}, nil }

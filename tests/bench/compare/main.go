@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-// Command compare holds two builds of the library against each other:
+// Command compare compares two builds of the library:
 //
 //	compare bits OLD NEW     every operation, element type and instruction set over tests/cases.json and
 //	                         random problems, on one and two threads: the same bits, kernels and scratch memory?
 //	compare speed OLD NEW    the rows of ./build.sh bench cpu and calls of 16 tokens, the libraries interleaved;
-//	                         ratios of one thread are of processor time, so that other work matters less
+//	                         on one thread the ratios are of processor time, so that other work matters less
 //
-// With -emulator, for another architecture, OLD and NEW are this program built with CGO_ENABLED=0 from the
-// sources that are compared: it then has their engine in itself.
+// With -emulator, for another architecture, OLD and NEW are copies of this program, built with CGO_ENABLED=0
+// from the sources to compare, so that each contains its engine.
 package main
 
 import (
@@ -71,7 +71,7 @@ func run(o *options, arguments []string) error {
 	return speed(o, arguments[1], arguments[2])
 }
 
-// command is a worker on a library.
+// command is the command of a worker for a library.
 func (o *options) command(verb, library string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -140,14 +140,14 @@ func bits(o *options, paths ...string) error {
 	return nil
 }
 
-// kind is what a variant says without its numbers.
+// kind is a variant without its numbers.
 func kind(line string) string {
 	_, text, _ := strings.Cut(line, " ")
 	_, text, _ = strings.Cut(text, " ")
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r >= '0' && r <= '9' }), "N")
 }
 
-// peer is a worker that serves times.
+// peer is a worker that measures times on request.
 type peer struct {
 	in  io.Writer
 	out *bufio.Scanner

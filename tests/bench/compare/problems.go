@@ -10,7 +10,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/conformance"
 )
 
-// problem is one of a list, without operation and element type.
+// problem is a problem of a list, without operation and element type.
 type problem struct {
 	name  string
 	of    func(op core.Op, dtype core.DType) core.Problem
@@ -19,8 +19,8 @@ type problem struct {
 
 func fromCase(c *tests.Case) problem { return problem{c.Name, c.Problem, c.FlatSizes()} }
 
-// compared are the problems whose results are compared: those of tests/cases.json and
-// random ones, of which two thirds have what the engine's special paths ask for.
+// compared lists the problems whose results are compared: those of tests/cases.json and
+// random ones, two thirds of which meet the conditions of the engine's special paths.
 func compared(random int, seed uint64) []problem {
 	var list []problem
 	for _, c := range tests.Cases() {
@@ -43,8 +43,8 @@ func compared(random int, seed uint64) []problem {
 	return list
 }
 
-// smooth gives a problem whole vectors of channels and plain axes, long ones if
-// several tasks are wanted.
+// smooth gives a problem whole vectors of channels and plain axes, which are long if
+// there are to be several tasks.
 func smooth(r *rand.Rand, p *core.Problem, long bool) {
 	p.Extra, p.Ragged, p.RPB = 0, false, r.IntN(4) == 0
 	p.HeadDim, p.ValueDim = 8<<r.IntN(4), 8<<r.IntN(4)
@@ -70,7 +70,7 @@ func smooth(r *rand.Rand, p *core.Problem, long bool) {
 	}
 }
 
-// timed are the rows of ./build.sh bench cpu and calls of 16 tokens.
+// timed lists the rows of ./build.sh bench cpu and calls of 16 tokens.
 func timed() []problem {
 	var list []problem
 	for _, c := range tests.Bench() {

@@ -12,12 +12,12 @@ import (
 	"github.com/natten-mps/natten-mps/core"
 )
 
-// turn is how long a library computes before it is the other's turn, in seconds.
+// turn is the length of a library's turn in seconds.
 const turn = 0.06
 
-// speed times the libraries in turns. Each turn's figure is its quickest call or, of one
-// thread, the processor time of a call, and a ratio is the median of those of neighboring
-// turns: what other programs take then falls on both.
+// speed times the libraries in turns. A turn's figure is its quickest call or, with one
+// thread, the processor time of a call. The result is the median ratio of neighboring
+// turns, so that other programs slow down both libraries alike.
 func speed(o *options, paths ...string) error {
 	var peers [2]*peer
 	for i, path := range paths {
@@ -53,7 +53,7 @@ func speed(o *options, paths ...string) error {
 	return nil
 }
 
-// contest returns the seconds of the quickest call of both libraries and the median ratio.
+// contest returns the seconds of each library's quickest call, and the median ratio.
 func contest(o *options, peers *[2]*peer, number, op, dtype, threads int) (least [2]float64, ratio float64, err error) {
 	ask := func(i, calls int) (best, used float64, err error) {
 		return peers[i].ask("%d %d %d %d %d", number, op, dtype, threads, calls)

@@ -40,8 +40,8 @@ func digests(l engine, out io.Writer, o *options) error {
 	return w.Flush()
 }
 
-// serve answers requests for times: number of the problem, operation, element type,
-// threads and calls.
+// serve answers requests for times, each of which gives the number of the problem, the
+// operation, the element type, the threads and the calls.
 func serve(l engine) error {
 	list, last := timed(), ""
 	var x *experiment

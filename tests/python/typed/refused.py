@@ -8,7 +8,7 @@ import natten_mps as nm
 
 x = torch.zeros(1, 8, 2, 4)
 n = torch.tensor([8])
-# every line from here on is wrong
+# every line from here on is an error
 a: Tensor = nm.na1d(x, x, x, 3, return_lse=True)
 b: tuple[Tensor, Tensor] = nm.na1d(x, x, x, 3)
 c: tuple[Tensor, Tensor] = nm.na2d(x, x, x, 3, 1, 1, False, None, False)
