@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 
-// Package metalsim holds what is needed to run Metal off a Mac: the headers and
-// the run-time part that .metal sources are compiled with on Linux. Package
-// compile builds them, package mtl launches kernels from Go tests of it. sim/ is the
-// shared library that stands in for Metal and for torch's streams; package
-// simulator builds and loads it.
+// Package metalsim contains what is needed to run Metal code without a Mac: the headers
+// and the executor with which .metal sources are compiled on Linux. Package compile
+// compiles them, and package mtl launches kernels in its Go tests. sim/ is the shared
+// library that stands in for Metal and for torch's streams; package simulator builds
+// and loads it.
 package metalsim
 
 import "embed"
@@ -14,12 +14,13 @@ import "embed"
 //go:embed include rt
 var Files embed.FS
 
-// Rules holds what decides which sources are taken, a part of every cache's key.
+// Rules holds the sources that decide which kernels are accepted; they are part of every
+// cache key.
 //
 //go:embed lower compile
 var Rules embed.FS
 
-// Simulator holds sim/ and what it includes: the source of libmetalsim.so.
+// Simulator holds sim/ and the headers that it includes: the source of libmetalsim.so.
 //
 //go:embed sim rt
 var Simulator embed.FS

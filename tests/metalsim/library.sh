@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Compiles the library as tests on the simulated Metal want it, which opens what
+# Compiles the library for tests on the simulated Metal, which loads the simulator that
 # NATTEN_MPS_SIMULATOR names, and prints its path for NATTEN_MPS_LIBRARY (Linux only).
 # library.sh [OUTPUT]; GOARCH and CC choose the platform.
 set -euo pipefail

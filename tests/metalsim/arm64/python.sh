@@ -4,16 +4,16 @@
 # The Python package on arm64 under qemu-user (Linux only): python.sh [ARGUMENTS OF PYTHON].
 # Without arguments: first_results.py, then the tests of tests.txt (functions, gradients,
 # compat and modules of every rank on the CPU, and the table of problems on the simulated GPU).
-# Debian's arm64 Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA, is the
-# oldest that the package takes) are unpacked below build/arm64/python; nothing is installed.
-# PyTorch takes half a minute of processor time to import.
+# Debian's arm64 Python and PyTorch's aarch64 wheel (2.8, the last one on PyPI without CUDA) are
+# unpacked below build/arm64/python; nothing is installed. Importing PyTorch takes half a minute
+# of processor time.
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../.." && pwd)
 cd -- "$root"
 folder=$root/build/arm64/python
 here=tests/metalsim/arm64
 
-# Debian's packages of arm64, by an apt with a state of its own.
+# Debian's packages for arm64, by an apt with its own state.
 fetch_python() {
     [[ ! -x $folder/root/usr/bin/python3 ]] || return 0
     echo "== unpacking Debian's arm64 Python"
@@ -29,7 +29,7 @@ fetch_python() {
     done
 }
 
-# What PyTorch needs, as wheels that are only unpacked.
+# PyTorch and its dependencies, as wheels that are only unpacked.
 fetch_torch() {
     [[ ! -d $folder/site/torch ]] || return 0
     echo "== unpacking PyTorch for aarch64"

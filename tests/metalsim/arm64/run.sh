@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# The GPU's side on arm64, the processor of Macs (Linux only): run.sh quick|full|go ARGUMENTS. On another
-# processor under qemu-user, with a Mac's pages of 16 KiB.
+# Tests the GPU backend on arm64, the processor of Macs (Linux only): run.sh quick|full|go ARGUMENTS.
+# On other processors it uses qemu-user, with pages of 16 KiB as on a Mac.
 #   quick  the host side against its mock, and the simulator's rules
 #   go     go test of the arguments
-#   full   also with cgo, the table of problems without checks and some of it with them, and the
+#   full   also with cgo, the table of problems without checks and part of it with checks, and the
 #          C library with several threads on every stream
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../../.."
@@ -35,7 +35,7 @@ run_quick() {
     on_arm64 0 ./metalrt ./tests/metalsim/simulator
 }
 
-# Results without checks: of all problems; with them: of the first of each rank.
+# All problems run without checks, and the first problem of each rank with checks.
 run_tables() {
     echo "== arm64: with cgo"
     on_arm64 1 ./metalrt

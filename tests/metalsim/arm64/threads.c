@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The library from C on the simulated Metal, several threads at once: threads
+ * Calls the library from several threads of a C program on the simulated Metal: threads
  * LIBRARY-OF-TORCH STREAM, with NATTEN_MPS_SIMULATOR set. STREAM is host, own, torch or
- * torch_queue. Each thread runs a problem of its own, forward and backward, again and
- * again; every result is compared with the CPU engine's.
+ * torch_queue. Each thread repeatedly runs its own problem, forward and backward, and
+ * compares every result with that of the CPU engine.
  */
 #include <math.h>
 #include <pthread.h>
@@ -20,7 +20,7 @@ enum { COUNT = SIDE * SIDE * HEADS * DIM };
 static const char* stream;
 static natten_mps_memory memory_kind;
 
-/* The tensors of a problem, one after the other in pages of their own. */
+/* The tensors of a problem, consecutive in memory, each in its own pages. */
 typedef struct {
   float* data; /* [TENSORS][COUNT] */
   uint64_t buffer;
@@ -93,7 +93,7 @@ static natten_mps_plan new_plan(int32_t op, int on_gpu) {
   return plan;
 }
 
-/* Forward, then backward with what forward wrote. */
+/* Forward, then backward with the outputs of forward. */
 static void run(const natten_mps_plan plans[2], tensors* t) {
   natten_mps_error e;
   int i;
@@ -115,7 +115,7 @@ static void* work(void* argument) {
   int on_stream = memory_kind == NATTEN_MPS_METAL;
   natten_mps_plan metal[2] = {new_plan(NATTEN_MPS_ATTN_FORWARD, 1), new_plan(NATTEN_MPS_ATTN_BACKWARD, 1)};
   natten_mps_plan native[2] = {new_plan(NATTEN_MPS_ATTN_FORWARD, 0), new_plan(NATTEN_MPS_ATTN_BACKWARD, 0)};
-  int index = strcmp(stream, "torch") == 0 ? number : 0; /* the queue of 2.9 is one */
+  int index = strcmp(stream, "torch") == 0 ? number : 0; /* torch 2.9 has only one queue */
   metalsim_stream_use(index);
   for (i = 0; i < RUNS; i++) {
     tensors t = new_tensors(100 * number + i, on_stream), wanted = new_tensors(100 * number + i, 0);

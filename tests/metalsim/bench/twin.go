@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 
-// Package bench has the naive twin of the kernels, which benchmarks measure them
-// against.
+// Package bench has the naive twin of the kernels, which is the baseline of benchmarks.
 package bench
 
 import _ "embed"
 
-// Twin is the MSL source of templates twin_forward, twin_backward and twin_gather,
-// each of an element type and a head dimension.
+// Twin is the MSL source of the templates twin_forward, twin_backward and twin_gather,
+// whose parameters are an element type and a head dimension.
 //
 //go:embed twin.metal
 var Twin string

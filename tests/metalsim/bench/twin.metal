@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The yardstick of benchmarks: neighborhood attention as it is first written.
-// Fused forward and backward take one simdgroup a query, lanes across the
-// channels, one reduction and one step of the softmax a key; the backward pass
-// keeps weights and logits' gradients in buffers of queries x keys, which one
-// thread a channel of a key then gathers. Tensors are dense, [batch, axes...,
-// head, channel].
+// The baseline of benchmarks: neighborhood attention as one would first write
+// it. Fused forward and backward use one simdgroup per query, with lanes across
+// the channels, and one reduction and one softmax step per key. The backward
+// pass stores weights and gradients of logits in buffers of queries x keys,
+// from which one thread per channel of a key gathers. Tensors are dense:
+// [batch, axes..., head, channel].
 #include <metal_stdlib>
 using namespace metal;
 

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// node is one of clang's -ast-dump, with where it stands in the source.
+// node is a node of clang's -ast-dump, with its place in the source.
 type node struct {
 	kind, id, rest string // "VarDecl", "0x55fe", what follows the location
-	prev           string // the id of an earlier declaration of the same
+	prev           string // the id of an earlier declaration of the same name
 	where          string // file:line:column
 	named          string // file:line of its name
 	parent         *node
@@ -22,10 +22,10 @@ var (
 	place    = regexp.MustCompile(`^(?:(<invalid sloc>)|line:(\d+):(\d+)|col:(\d+)|(.*?):(\d+):(\d+))`)
 )
 
-// cursor follows the locations of a dump, which leaves out what stays the same.
+// cursor tracks the locations of a dump, which omits what has not changed.
 type cursor struct{ file, line string }
 
-// read takes a location from the text's front; it returns what follows.
+// read parses a location at the beginning of the text and returns what follows.
 func (c *cursor) read(text string) (where, rest string) {
 	m := place.FindStringSubmatch(text)
 	if m == nil {
@@ -44,7 +44,7 @@ func (c *cursor) read(text string) (where, rest string) {
 	return c.file + ":" + c.line + ":" + column, rest
 }
 
-// location takes <from, to> and the name's location from the text's front.
+// location parses <from, to> and the name's location at the beginning of the text.
 func (c *cursor) location(text string) (where, named, rest string) {
 	if !strings.HasPrefix(text, "<") {
 		return "", "", text
@@ -64,8 +64,8 @@ func (c *cursor) location(text string) (where, named, rest string) {
 	return where, named, strings.TrimSpace(rest)
 }
 
-// parseAST returns the top-level declarations of a dump that begin in the source,
-// which is what comes after the shim's header and before the generated entries.
+// parseAST returns the top-level declarations of a dump that begin in the source, that
+// is, after the shim's header and before the generated entries.
 func parseAST(dump, header string) []*node {
 	var all []*node
 	var at cursor
@@ -79,7 +79,7 @@ func parseAST(dump, header string) []*node {
 		n := &node{kind: m[2], id: m[3], prev: m[4]}
 		n.where, n.named, n.rest = at.location(m[5])
 		if depth == 0 || depth > len(stack) {
-			continue // of a kind that the dump indents otherwise
+			continue // a kind that the dump indents differently
 		}
 		stack = append(stack[:depth], n)
 		if depth == 1 {
@@ -94,8 +94,8 @@ func parseAST(dump, header string) []*node {
 	return all
 }
 
-// afterHeader cuts off the header's declarations, most of a dump: up to the first one
-// whose location names another file.
+// afterHeader drops the header's declarations, which are most of a dump: those before
+// the first one whose location names another file.
 func afterHeader(dump, header string) string {
 	for at := 0; at < len(dump); {
 		end := strings.IndexByte(dump[at:], '\n')
@@ -115,7 +115,7 @@ func afterHeader(dump, header string) string {
 	return ""
 }
 
-// walk calls visit for a node and all below it.
+// walk calls visit for a node and all nodes below it.
 func (n *node) walk(visit func(*node)) {
 	visit(n)
 	for _, c := range n.children {
@@ -125,7 +125,7 @@ func (n *node) walk(visit func(*node)) {
 
 var quoted = regexp.MustCompile(`'([^']*)'(?::'([^']*)')?`)
 
-// written returns a node's type as its source names it, resolved as it is.
+// written returns a node's type as spelled in the source, and resolved.
 func (n *node) types() (written, resolved string) {
 	m := quoted.FindStringSubmatch(n.rest)
 	if m == nil {

@@ -21,10 +21,10 @@ type Mode int
 
 // The modes.
 const (
-	Checked  Mode = iota // -O1, every access and barrier judged
+	Checked  Mode = iota // -O1, every access and barrier checked
 	Fast                 // -O2, no checks, several cores
-	FastMath             // Fast with -ffast-math: what may break under Metal's fast math
-	Fuzz                 // Fast with noise on the transcendental functions
+	FastMath             // Fast with -ffast-math, to find what breaks under Metal's fast math
+	Fuzz                 // Fast with noise added to transcendental functions
 	Coverage             // -O1 with llvm-cov's counters
 )
 
@@ -33,7 +33,7 @@ var mathFlags = map[Math][]string{
 	Fastest: {"-ffast-math"},
 }
 
-// ParseMath reads a math mode's name.
+// ParseMath parses the name of a math mode.
 func ParseMath(s string) (Math, error) {
 	switch s {
 	case "safe":
@@ -46,16 +46,16 @@ func ParseMath(s string) (Math, error) {
 	return 0, fmt.Errorf("compile: math mode %q (want safe, relaxed or fast)", s)
 }
 
-// Language is a version of the Metal shading language, 310 for 3.1; 0 is that.
+// Language is a version of the Metal Shading Language, such as 310 for 3.1; 0 means 310.
 type Language int
 
-// languages are those that some macOS knows, and compile runs on here.
+// languages lists the versions that exist on some macOS.
 var languages = []Language{200, 210, 220, 230, 240, 300, 310, 320, 400}
 
-// Language31 is macOS 14's, which the project uses.
+// Language31 is the version of macOS 14, which the project uses.
 const Language31 Language = 310
 
-// ParseLanguage reads a version such as 3.1.
+// ParseLanguage parses a version such as 3.1.
 func ParseLanguage(s string) (Language, error) {
 	for _, l := range languages {
 		if s == l.String() {
@@ -71,7 +71,7 @@ var modeNames = []string{"checked", "fast", "fastmath", "fuzz", "coverage"}
 
 func (m Mode) String() string { return modeNames[m] }
 
-// ParseMode reads a mode's name.
+// ParseMode parses the name of a mode.
 func ParseMode(s string) (Mode, error) {
 	for i, n := range modeNames {
 		if n == s {
@@ -100,14 +100,14 @@ func (m Mode) flags() []string {
 	}
 }
 
-// Math says which liberties the compiler takes, as MTLMathMode does.
+// Math says which transformations the compiler may apply, like MTLMathMode.
 type Math int
 
 // The modes.
 const (
 	Safe    Math = iota
 	Relaxed      // reassociates and contracts, and keeps NaN and infinity
-	Fastest      // takes NaN and infinity for impossible
+	Fastest      // assumes that NaN and infinity do not occur
 )
 
 // Options says how to compile.
@@ -134,8 +134,8 @@ type Artifact struct {
 	Unit *lower.Unit
 }
 
-// Flatten resolves the source's own includes and macros; the shim's headers
-// are left for the second pass.
+// Flatten resolves the source's own includes and macros; the shim's headers are
+// resolved in the second pass.
 func Flatten(file string, version Language) (string, error) {
 	kit, err := prepared()
 	if err != nil {
@@ -153,12 +153,12 @@ func Flatten(file string, version Language) (string, error) {
 	return string(b), err
 }
 
-// frontend gives the flags under which clang reads the lowered source.
+// frontend returns the flags with which clang compiles the lowered source.
 func frontend(kit toolkit, loose bool) []string {
 	args := []string{
 		"-x", "clcpp", "-cl-std=clc++2021", "-cl-no-stdinc", "-cl-single-precision-constant",
 		"-Xclang", "-cl-ext=-cl_khr_fp64,-__opencl_c_fp64,+cl_khr_fp16,+__opencl_c_generic_address_space,+__opencl_c_program_scope_global_variables" +
-			",+__cl_clang_function_pointers,+cl_khr_subgroups,+cl_khr_int64_base_atomics", // which not every processor has of itself
+			",+__cl_clang_function_pointers,+cl_khr_subgroups,+cl_khr_int64_base_atomics", // which not every target enables
 		"-ferror-limit=5",
 		"-isystem", kit.include,
 	}
@@ -197,11 +197,11 @@ func flattenText(name, text string, version Language) (string, error) {
 		return "", err
 	}
 	flat, err := Flatten(file, version)
-	// the folder's name differs each time: keep it out of the cache's key
+	// the folder's name differs each time, so it must not be part of the cache's key
 	return strings.ReplaceAll(flat, dir+"/", ""), err
 }
 
-// Check says what is wrong with text, without making code of it.
+// Check reports the errors of a text, without generating code.
 func Check(name, text string) error {
 	flat, err := flattenText(name, text, Language31)
 	if err != nil {
@@ -234,7 +234,7 @@ func flattened(flat, file string, o Options) (*Artifact, error) {
 }
 
 func lowered(flat, file string, o Options) (toolkit, *lower.Unit, error) {
-	if !strings.Contains(flat, `metal_stdlib" 1`) { // the marker of where it came in
+	if !strings.Contains(flat, `metal_stdlib" 1`) { // the line marker of its inclusion
 		return toolkit{}, nil, fmt.Errorf("%s:1:1: error: nothing of Metal is known without #include <metal_stdlib>", file)
 	}
 	u, err := lower.Lower(flat, lower.Options{File: file, Baked: o.Baked, NoBfloat: o.language() < Language31})
@@ -246,7 +246,7 @@ func lowered(flat, file string, o Options) (toolkit, *lower.Unit, error) {
 }
 
 // flushSource adds msl_profile_flush to a library with counters: a Go process ends
-// without the C library's exit, at which they would be written.
+// without C's exit, which would write them.
 const flushSource = `extern "C" int __llvm_profile_write_file(void);
 extern "C" void __llvm_profile_reset_counters(void);
 extern "C" void msl_profile_flush(void) { __llvm_profile_write_file(); __llvm_profile_reset_counters(); }
@@ -264,7 +264,7 @@ func object(kit toolkit, u *lower.Unit, o Options) (string, error) {
 	if _, err := os.Stat(so); err == nil {
 		return so, nil
 	}
-	if o.Mode == Coverage { // a file of its own: similar libraries have one %m
+	if o.Mode == Coverage { // a separate file for each library, since similar ones have the same %m
 		args = append(args, "-fprofile-instr-generate="+so+".%m.profraw")
 	}
 	unique := fmt.Sprintf("%s.%d", so, os.Getpid())

@@ -12,15 +12,15 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
-// entry is the head of a kernel, whose number is that of lower.Unit.
+// entry matches the head of a kernel; the number is that of lower.Unit.
 var entry = regexp.MustCompile(`\.entry msl_kernel_(\d+)\([^)]*\)\n\{`)
 
 var intrinsicP4 = regexp.MustCompile(`(@llvm\.[a-z0-9.]*)\.p4\b`)
 
-// PTX aims the same front end at an NVIDIA GPU; no CUDA toolkit is used. bench
-// is for launches of whole simdgroups whose parameter block, at buffer 0, is put
-// into PTX's constant memory, where reads are as cheap as on an Apple GPU; nothing
-// else in MSL's constant space may then be read.
+// PTX compiles for an NVIDIA GPU with the same front end, without the CUDA toolkit.
+// bench is for launches of whole simdgroups: the parameter block, at buffer 0, is then
+// in PTX's constant memory, where reads are as cheap as on an Apple GPU, and nothing
+// else in MSL's constant space may be read.
 func PTX(u *lower.Unit, out string, loose, bench bool) error {
 	kit, err := prepared()
 	if err != nil {
@@ -52,8 +52,8 @@ func PTX(u *lower.Unit, out string, loose, bench bool) error {
 		return err
 	}
 	_, err = command(clang(), append(target, "-Wno-override-module", "-O3",
-		"-mllvm", "-disable-vector-combine", // which takes 16-byte loads apart
-		"-mllvm", "-inline-threshold=1000000", // the kernel into its entry: a call saves registers
+		"-mllvm", "-disable-vector-combine", // it would split 16-byte loads
+		"-mllvm", "-inline-threshold=1000000", // inlines the kernel into its entry, since a call saves registers
 		"-x", "ir", "-S", ll, "-o", out)...)
 	if err != nil {
 		return err
@@ -61,8 +61,8 @@ func PTX(u *lower.Unit, out string, loose, bench bool) error {
 	return limitThreads(u, out)
 }
 
-// limitThreads tells the driver the largest threadgroup of each kernel, which is
-// what registers are allotted by, as on an Apple GPU.
+// limitThreads tells the driver the largest threadgroup of each kernel, which
+// determines how many registers a thread gets, as on an Apple GPU.
 func limitThreads(u *lower.Unit, file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -79,8 +79,8 @@ func limitThreads(u *lower.Unit, file string) error {
 	return os.WriteFile(file, []byte(text), 0o644)
 }
 
-// constantToGlobal moves MSL's constant space, which is where a host binds
-// memory and PTX's .const is not, to the global space.
+// constantToGlobal moves MSL's constant space to the global space, because a host
+// binds memory there and cannot bind PTX's .const.
 func constantToGlobal(ir string) string {
 	var w strings.Builder
 	seen := map[string]bool{}

@@ -12,16 +12,16 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/lower"
 )
 
-// strictFlags let clang itself refuse what it otherwise takes with a warning:
-// C++ later than Metal's, and what C++11 calls an error.
+// strictFlags make clang refuse what it otherwise accepts with a warning: C++ newer
+// than Metal's, and what C++11 calls an error.
 var strictFlags = []string{
 	"-Werror=c++11-narrowing", "-Werror=pre-c++17-compat", "-Werror=c++20-extensions", "-Werror=c++20-designator",
 	"-Werror=c++23-extensions", "-Werror=c++26-extensions", "-Werror=vla-extension", "-Werror=return-type",
 }
 
-// strict refuses what clang's C++ for OpenCL 2021 takes and Metal's compiler, which is
-// C++14 with rules of its own, does not. It reads the syntax tree, in which
-// implicit conversions stand and templates are instantiated.
+// strict refuses what clang's C++ for OpenCL 2021 accepts and Metal's compiler, which is
+// C++14 with its own rules, does not. It reads the syntax tree, which has implicit
+// conversions and instantiated templates.
 func strict(kit toolkit, u *lower.Unit, file string, o Options) error {
 	args := append(frontend(kit, o.Loose), strictFlags...)
 	args = append(args, Target()...)
@@ -46,7 +46,7 @@ func strict(kit toolkit, u *lower.Unit, file string, o Options) error {
 
 var diagnostic = regexp.MustCompile(`^\S.*: (error|warning|fatal error|note): `)
 
-// errorsOnly drops the warnings of clang's text, each with the lines that belong to it.
+// errorsOnly drops the warnings from clang's output, with the lines that belong to them.
 func errorsOnly(text string) string {
 	var kept []string
 	keep := true
@@ -61,7 +61,7 @@ func errorsOnly(text string) string {
 	return strings.Join(kept, "\n")
 }
 
-// judge collects what a tree does wrong.
+// judge collects the errors of a tree.
 type judge struct {
 	places    map[string]bool // of kernels, by name, file and line
 	kernels   map[string]bool // by their ids
@@ -69,8 +69,8 @@ type judge struct {
 	derived   map[string]bool // classes that have a base
 	enums     map[string]bool // scoped enumerations
 	functions map[string]*node
-	earlier   map[string]string   // of ids of functions, those of their first declarations
-	calls     map[string][]string // of functions, by their ids
+	earlier   map[string]string   // from a function's id to that of its first declaration
+	calls     map[string][]string // from a function's id to those of the functions it calls
 	errors    []string
 }
 
@@ -84,7 +84,7 @@ func (j *judge) fail(n *node, format string, args ...any) {
 	}
 }
 
-// nameOf returns the word before the type, which is what a declaration declares.
+// nameOf returns the word before the type, which is the declared name.
 func nameOf(n *node) string {
 	before, _, _ := strings.Cut(n.rest, "'")
 	words := strings.Fields(before)
@@ -97,7 +97,7 @@ func nameOf(n *node) string {
 var reference = regexp.MustCompile(`\b(?:Function|CXXMethod) (0x[0-9a-f]+) '([^']*)'`)
 var member = regexp.MustCompile(`(?:->|\.)\S+ (0x[0-9a-f]+)`)
 
-// collect learns the classes, and which function calls which.
+// collect records the classes and the calls of each function.
 func (j *judge) collect(n *node) {
 	switch n.kind {
 	case "CXXRecordDecl":
@@ -156,7 +156,7 @@ func className(n *node) string {
 	return ""
 }
 
-// function returns the function that a node stands in.
+// function returns the function that contains a node.
 func (n *node) function() *node {
 	for n = n.parent; n != nil; n = n.parent {
 		switch n.kind {
@@ -167,7 +167,7 @@ func (n *node) function() *node {
 	return nil
 }
 
-// refused lists what Metal leaves out of C++ (specification, section 1.4).
+// refused lists what Metal omits from C++ (specification, section 1.4).
 var refused = map[string]string{
 	"GotoStmt": "goto", "IndirectGotoStmt": "goto", "LambdaExpr": "a lambda expression",
 	"GCCAsmStmt": "inline assembly", "MSAsmStmt": "inline assembly", "FileScopeAsmDecl": "inline assembly",
@@ -234,7 +234,7 @@ var (
 	generic = regexp.MustCompile(`__generic [^,()'&]*\*`)
 )
 
-// types refuses the types that Metal has not, where something is declared or cast.
+// types refuses types that Metal lacks, in declarations and casts.
 func (j *judge) types(n *node) {
 	if !strings.HasSuffix(n.kind, "Decl") && !strings.HasSuffix(n.kind, "CastExpr") && !strings.HasSuffix(n.kind, "Literal") {
 		return
@@ -251,7 +251,7 @@ func (j *judge) types(n *node) {
 	}
 }
 
-// isBfloat tells a bfloat or a vector of them; a pointer to one is none.
+// isBfloat reports whether a type is bfloat or a vector of bfloat, but not a pointer.
 func isBfloat(resolved string) bool {
 	return strings.Contains(resolved, "__bf16") && !strings.Contains(resolved, "*")
 }
@@ -273,7 +273,7 @@ func (j *judge) conversion(n *node) {
 	}
 }
 
-// plain drops the address spaces that clang writes out.
+// plain removes the address spaces that clang prints.
 func plain(t string) string {
 	return strings.NewReplacer("__private ", "", "__global ", "device ", "__local ", "threadgroup ", "__constant ", "constant ").Replace(t)
 }
@@ -282,8 +282,8 @@ func bare(t string) string {
 	return strings.TrimPrefix(plain(t), "const ")
 }
 
-// variable refuses variables that outlive a thread anywhere but in constant memory, and
-// initializers that only a later C++ takes.
+// variable refuses variables that outlive a thread and are not in constant memory, and
+// initializers that only a later C++ accepts.
 func (j *judge) variable(n *node) {
 	written, resolved := n.types()
 	f := n.function()
@@ -317,11 +317,11 @@ var (
 	swizzle   = regexp.MustCompile(`^([xyzw]{1,4}|[rgba]{1,4})$`)
 	truths    = regexp.MustCompile(`'(any|all)'`)
 	intName   = regexp.MustCompile(`\bu?(char|short|int|long)[234]\b|\bvec<(unsigned )?u?(char|short|int|long),`)
-	// functions of the shim that give vectors of bool
+	// functions of the shim that return vectors of bool
 	givesBool = regexp.MustCompile(`'(__msl_bv|is\w+|signbit|select)'`)
 )
 
-// callee returns the reference to the function that a call calls.
+// callee returns the reference to the function of a call.
 func callee(n *node) *node {
 	f := n.child(0)
 	for f.kind == "ImplicitCastExpr" {
@@ -330,7 +330,8 @@ func callee(n *node) *node {
 	return f
 }
 
-// isIntVector tells a vector of integers from one of bool, which in the shim is one of int.
+// isIntVector distinguishes a vector of integers from one of bool, which the shim defines as
+// int.
 func isIntVector(n *node) bool {
 	for n.kind == "ParenExpr" || n.kind == "ImplicitCastExpr" {
 		n = n.child(0)
@@ -339,7 +340,7 @@ func isIntVector(n *node) bool {
 	return intName.MatchString(written) && !(n.kind == "CallExpr" && givesBool.MatchString(callee(n).rest))
 }
 
-// truth refuses any and all of vectors of integers.
+// truth refuses any() and all() of vectors of integers.
 func (j *judge) truth(n *node) {
 	if m := truths.FindStringSubmatch(callee(n).rest); m != nil && len(n.children) == 2 && isIntVector(n.child(1)) {
 		written, _ := n.child(1).types()
@@ -366,8 +367,8 @@ func operatorOf(n *node) string {
 	return m[len(m)-1][1]
 }
 
-// isBoolVector reports whether an expression is a vector of bool, which in the shim is
-// one of int: by its name, or as what comparisons give.
+// isBoolVector reports whether an expression is a vector of bool, which the shim defines
+// as int: by the name of its type, or because it is the result of a comparison.
 func isBoolVector(n *node) bool {
 	written, resolved := n.types()
 	if !strings.Contains(resolved, "ext_vector_type") {
@@ -407,7 +408,7 @@ func (j *judge) boolean(n *node) {
 	}
 }
 
-// recursion refuses functions that reach themselves.
+// recursion refuses functions that call themselves, directly or indirectly.
 func (j *judge) recursion() {
 	const open, done = 1, 2
 	state := map[string]int{}

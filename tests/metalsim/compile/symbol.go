@@ -13,8 +13,8 @@ import (
 
 var pcMark = regexp.MustCompile(`@\{([0-9a-f]+)\}`)
 
-// Symbolize puts file and line where the executor left code addresses of the
-// shared object in a message.
+// Symbolize replaces the code addresses that the executor left in a message by file
+// and line.
 func Symbolize(so, message string) string {
 	if !pcMark.MatchString(message) {
 		return message

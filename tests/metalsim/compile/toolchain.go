@@ -18,8 +18,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim"
 )
 
-// CacheEnv names the folder that keeps compiled kernels; without it, a folder
-// of the user's cache is taken.
+// CacheEnv names the variable with the folder for compiled kernels. Without it, a
+// folder in the user's cache is used.
 const CacheEnv = "METALSIM_CACHE"
 
 func tool(names ...string) string {
@@ -36,20 +36,20 @@ var (
 	prepared = sync.OnceValues(prepare)
 )
 
-// ArchEnv names the processor that kernels and the simulator are compiled for, as Go calls
-// it; without it, this program's.
+// ArchEnv names the variable with the processor, as a GOARCH, for which kernels and the
+// simulator are compiled. Without it, that of this program is used.
 const ArchEnv = "NATTEN_METALSIM_ARCH"
 
 // arch is that processor.
 var arch = sync.OnceValue(func() string { return cmp.Or(os.Getenv(ArchEnv), runtime.GOARCH) })
 
-// processors gives what clang calls a processor, and the instructions that kernels use.
+// processors has clang's name for each processor and the instructions that kernels use.
 var processors = map[string]struct{ target, march string }{
 	"amd64": {"x86_64-linux-gnu", "x86-64-v3"},
 	"arm64": {"aarch64-linux-gnu", "armv8.2-a+fp16"},
 }
 
-// Target gives the flags of the processor.
+// Target returns clang's flags for the processor.
 func Target() []string {
 	return []string{"--target=" + processors[arch()].target, "-fuse-ld=lld", "-Wno-unused-command-line-argument"}
 }
@@ -67,7 +67,7 @@ func command(name string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// CacheDir is where compiled kernels are kept.
+// CacheDir returns the folder for compiled kernels.
 func CacheDir() (string, error) {
 	if d := os.Getenv(CacheEnv); d != "" {
 		return d, os.MkdirAll(d, 0o755)
@@ -80,7 +80,7 @@ func CacheDir() (string, error) {
 	return d, os.MkdirAll(d, 0o755)
 }
 
-// toolkit is the embedded headers and executor, written out once per content.
+// toolkit is the embedded headers and the executor, which are written once per content.
 type toolkit struct {
 	cache, include, empty string
 	sum, rules            string   // of the shim, of this package and lower
@@ -124,14 +124,14 @@ func prepare() (t toolkit, err error) {
 		}
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		if _, e := os.Stat(dir); e != nil { // else another process was first
+		if _, e := os.Stat(dir); e != nil { // otherwise another process was first
 			return t, err
 		}
 	}
 	return t, nil
 }
 
-// Sum names the content of files, and of what else goes with them.
+// Sum returns a hash of the content of files and of further strings.
 func Sum(files fs.FS, more ...[]byte) (string, error) {
 	h := sha256.New()
 	for _, b := range more {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// Package endtoend runs problems of the table on the GPU backend as it is on a
-// Mac, through metalrt and objc_msgSend, on the simulated Metal.
+// Package endtoend runs problems of the table on the GPU backend as on a Mac, through
+// metalrt and objc_msgSend, with the simulated Metal.
 package endtoend
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/simulator"
 )
 
-// path is the simulator's.
+// path is the path of the simulator.
 var path string
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Cases with each feature once; core/metal runs all of them without metalrt.
+// Cases that together have each feature; core/metal runs all cases without metalrt.
 var features = map[string]bool{
 	"1d": true, "1d-gqa": true, "1d-extra-5-gqa": true, "1d-rpb": true, "1d-ragged": true, "1d-step": true,
 	"1d-causal": true, "1d-scale": true, "1d-head-dim-3": true, "2d": true, "2d-dilated": true, "3d": true,

@@ -118,7 +118,7 @@ class Run:
             argument = C.create_string_buffer(text, len(text))
             arguments = (C.c_void_p * 1)(C.addressof(argument))
             function = kernels.get(d["ptx"])
-            block = base64.b64decode(d["bindings"][0]["bytes"])  # of the kernel's own module
+            block = base64.b64decode(d["bindings"][0]["bytes"])  # each kernel has its own module
             to, n = kernels.blocks[d["ptx"]], C.c_size_t(len(block))
             check(cuda.cuMemcpyHtoD_v2(to, block, n), "parameters")
             self.launches.append((function, groups, threads, arguments, argument))

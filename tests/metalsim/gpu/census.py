@@ -21,7 +21,7 @@ from typing import NamedTuple
 LABEL = re.compile(r"^(\$L__BB\w+):")
 INSTRUCTION = re.compile(r"^\s+(?:@!?%p\d+ )?([a-z][a-z0-9]*(?:\.[a-z0-9]+)*)\s")
 TARGET = re.compile(r"\sbra(?:\.uni)?\s+(\$L__BB\w+);")
-KINDS = (  # the first prefix that fits
+KINDS = (  # the first prefix that matches decides
     ("fma", ("fma.rn.f32",)),
     ("load", ("ld.global",)),
     ("memory", ("ld.", "st.")),
@@ -31,10 +31,10 @@ KINDS = (  # the first prefix that fits
     ("float", ("mul.rn.f", "add.rn.f", "sub.rn.f", "max.f")),
     ("multiply", ("mul.", "mad.")),
     ("move", ("mov",)),
-    ("convert", ("cvt.f32.f16",)),  # an Apple GPU's multiply-adds take half operands as they are
+    ("convert", ("cvt.f32.f16",)),  # an Apple GPU's multiply-adds take half operands directly
 )
 NO_ALU = ("load", "memory", "control", "move", "convert")
-# A lane-instruction's share of a core's cycle.
+# The fraction of a core's cycle that an instruction of one lane takes.
 RATE = {"shuffle": 1 / 64, "special": 1 / 32, "multiply": 1 / 32}
 VECTOR = re.compile(r"\.v(\d)\.[a-z](\d+)|\.[a-z](\d+)")
 

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 from census import Loop, hot_loop
 
 LAUNCH_MS = 0.01
-# Bytes of a backward pass of two kernels by those of all its tensors once.
+# Bytes that a backward pass of two kernels moves, relative to reading and writing each tensor once.
 TWICE_READ = 1.5
-# Work of attn_bwd_strip by that of its hot loop, which has two of the five products.
+# Work of attn_bwd_strip relative to its hot loop, which has two of the five products.
 STRIP = 5 / 2
 
 
@@ -57,7 +57,7 @@ PUBLISHED = {
     "2d-32x32-k7-causal": 1.1,
     "3d-16x16x16-k3": 1.7,
 }
-# Operations a query, key and channel: two products forward; four and two again backward.
+# Operations per query, key and channel: two products forward; four, and two again, backward.
 OPERATIONS = {"attn_forward": 4, "attn_backward": 14}
 
 

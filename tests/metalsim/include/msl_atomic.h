@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// msl_atomic.h -- atomic types and functions; a part of metal_stdlib,
-// inside its namespace metal.
+// msl_atomic.h -- atomic types and functions; part of metal_stdlib, inside its
+// namespace metal.
 #pragma clang system_header
 
 enum memory_order { memory_order_relaxed = 0 };
@@ -31,7 +31,7 @@ enum { __AT_LOAD, __AT_STORE, __AT_XCHG, __AT_ADD, __AT_SUB, __AT_MIN, __AT_MAX,
 #define __MSL_AI(AS, T, k, name, OP) __MSL_INL T atomic_fetch_##name##_explicit(volatile AS __matomic<T>* p, T v, memory_order, __MSL_SITE) { return as_type<T>(__msl_atomic32(__msl_addr(p), OP + k, as_type<uint>(v), __site)); }
 #define __MSL_AIS(AS, T, k) __MSL_AT(AS, T, k) __MSL_AI(AS, T, k, min, __AT_MIN) __MSL_AI(AS, T, k, max, __AT_MAX) __MSL_AI(AS, T, k, and, __AT_AND) __MSL_AI(AS, T, k, or, __AT_OR) __MSL_AI(AS, T, k, xor, __AT_XOR)
 __MSL_AIS(__global, int, __AT_I) __MSL_AIS(__local, int, __AT_I) __MSL_AIS(__global, uint, __AT_U) __MSL_AIS(__local, uint, __AT_U)
-// of the other two types loads and stores only, which no checker sees
+// the other two types have only loads and stores, which no checker sees
 #define __MSL_AB(AS) \
   __MSL_RAW bool atomic_load_explicit(const volatile AS __matomic<bool>* p, memory_order) { return p->__s; } \
   __MSL_RAW void atomic_store_explicit(volatile AS __matomic<bool>* p, bool v, memory_order) { p->__s = v; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// msl_library.h -- functions of Metal's library that this project's shaders do without
-// (specification 3.1, chapter 6), so that other kernels compile; a part of metal_stdlib,
+// msl_library.h -- functions of Metal's library that this project's shaders do not use
+// (specification 3.1, chapter 6), so that other kernels compile; part of metal_stdlib,
 // inside its namespace metal, after msl_math.h.
 #pragma clang system_header
 
@@ -13,7 +13,7 @@ __MSL_F1(asinh, log(x + sqrt(x * x + 1.0f))) __MSL_F1(acosh, log(x + sqrt(x * x 
 __MSL_F1(sinpi, sin(M_PI_F * x)) __MSL_F1(cospi, cos(M_PI_F * x)) __MSL_F1(tanpi, tan(M_PI_F * x))
 __MSL_F3(fmin3, fmin(x, fmin(y, z))) __MSL_F3(fmax3, fmax(x, fmax(y, z))) __MSL_F3(fmedian3, fmax(fmin(x, y), fmin(fmax(x, y), z)))
 __MSL_F3(min3, fmin(x, fmin(y, z))) __MSL_F3(max3, fmax(x, fmax(y, z))) __MSL_F3(median3, fmax(fmin(x, y), fmin(fmax(x, y), z)))
-// a value split in two, the second part by reference
+// a value split into two parts; the second is returned by reference
 #define __MSL_SPLIT(T) \
   __MSL_INL T sincos(T x, thread T& c) { c = cos(x); return sin(x); } \
   __MSL_INL T modf(T x, thread T& whole) { whole = trunc(x); return x - whole; } \
@@ -69,7 +69,7 @@ template <class T, size_t N> struct array {
 };
 
 // ------------------------------------------------------------------- matrices
-// C columns of R rows.
+// C columns with R rows.
 template <class T, int C, int R> struct __mat {
   vec<T, R> __c[C];
   __mat() = default;

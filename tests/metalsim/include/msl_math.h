@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// msl_math.h -- bits, limits and mathematics; a part of metal_stdlib,
-// inside its namespace metal.
+// msl_math.h -- bits, limits and mathematics; part of metal_stdlib, inside its
+// namespace metal.
 #pragma clang system_header
 
 // --------------------------------------------------------- bits and limits
@@ -25,8 +25,8 @@ __MSL_LIM_F(half, ushort, 0x0400, 0x7bff, 0xfbff, 0x1400, 0x7c00, 0x7e00, 11)
 __MSL_LIM_F(bfloat, ushort, 0x0080, 0x7f7f, 0xff7f, 0x3c00, 0x7f80, 0x7fc0, 8)
 
 // -------------------------------------------------------------------- math
-// The raw float functions. Tests can ask for noise of MSL_FUZZ_ULPS ulps on the
-// transcendental ones, to see that a tolerance does not hang on libm's results.
+// The raw float functions. Tests can add noise of MSL_FUZZ_ULPS ulps to the
+// transcendental ones, to show that a tolerance does not depend on libm's results.
 #ifdef __NVPTX__
 #define __MSL_MATH(name, x) __msl_ptx_##name(x)
 __MSL_INL float __msl_ptx_exp2(float x) { return __nvvm_ex2_approx_ftz_f(x); }
@@ -39,7 +39,7 @@ __MSL_INL float __msl_ptx_sin(float x) { return __nvvm_sin_approx_f(x); }
 __MSL_INL float __msl_ptx_cos(float x) { return __nvvm_cos_approx_f(x); }
 __MSL_INL float __msl_ptx_tan(float x) { return __nvvm_sin_approx_f(x) / __nvvm_cos_approx_f(x); }
 __MSL_INL float __msl_ptx_tanh(float x) { float e = __msl_ptx_exp(2.0f * x); return 1.0f - 2.0f / (e + 1.0f); }
-__MSL_INL float __msl_ptx_atan(float x) { // coarse: 1e-5
+__MSL_INL float __msl_ptx_atan(float x) { // accurate to 1e-5 only
   float a = __builtin_fabsf(x), z = a > 1 ? 1 / a : a, q = z * z;
   float r = z * (0.99997726f + q * (-0.33262347f + q * (0.19354346f + q * (-0.11643287f + q * (0.05265332f + q * -0.01172120f)))));
   r = a > 1 ? 1.57079632679f - r : r;

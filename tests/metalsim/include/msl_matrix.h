@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// msl_matrix.h -- simdgroup_matrix; a part of metal_stdlib,
-// inside its namespace metal.
+// msl_matrix.h -- simdgroup_matrix; part of metal_stdlib, inside its namespace
+// metal.
 #pragma clang system_header
 
 // Two elements per lane, in the layout of Apple's GPUs: lane -> (row, col), (row, col+1).

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// CPU gives the translation unit for clang's C++ for OpenCL mode.
+// CPU returns the translation unit for clang's C++ for OpenCL mode.
 func (u *Unit) CPU() string {
 	var b strings.Builder
 	b.WriteString("#include <metal_stdlib>\n")
@@ -53,7 +53,7 @@ func (u *Unit) entries(b *strings.Builder) {
 	b.WriteString(" default: return 0; } }\n")
 }
 
-// constants gives storage to the function constants, which the runtime fills.
+// constants defines the function constants, which the runtime sets.
 func (u *Unit) constants(b *strings.Builder) {
 	seen := map[int]bool{}
 	for _, c := range u.Constants {
@@ -65,9 +65,9 @@ func (u *Unit) constants(b *strings.Builder) {
 	}
 }
 
-// PTX gives the translation unit for the same front end aimed at NVIDIA's PTX.
-// Function constants must have been baked in. With block, what a kernel wants at
-// buffer 0 in the constant space is msl_block, in PTX's constant memory.
+// PTX returns the translation unit for the same front end with NVIDIA's PTX as target.
+// Function constants must have been baked in. With block, a kernel's buffer 0 in the
+// constant space is msl_block, in PTX's constant memory.
 func (u *Unit) PTX(block bool) string {
 	var b strings.Builder
 	b.WriteString("#include <metal_stdlib>\nextern __constant uchar msl_block[1024];\n")

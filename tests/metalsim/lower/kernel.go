@@ -39,7 +39,7 @@ func (l *lowerer) instantiation(i int) (int, error) {
 		at = n
 	}
 	if _, ok := m["kernel"]; !ok && !isK {
-		return i, nil // some other instantiation
+		return i, nil // another kind of instantiation
 	}
 	decl := l.is(at, "decltype")
 	j := at

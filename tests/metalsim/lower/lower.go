@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 
-// Package lower turns flattened MSL text (the output of clang -E, line markers
-// kept) into a translation unit that a stock compiler takes through the shim
-// header. It changes four things and leaves every other token where it stands:
+// Package lower translates flattened MSL text (the output of clang -E with line
+// markers) to a translation unit that an unmodified compiler accepts with the shim's
+// header. It changes four things and leaves every other token in place:
 //
-//   - a threadgroup variable becomes a reference to memory the runtime owns;
-//   - a function constant becomes an extern the runtime fills in (or a literal);
-//   - an explicit instantiation loses its attributes, host_name being recorded;
-//   - after the text come one entry function per kernel and a dispatch table.
+//   - a threadgroup variable becomes a reference to memory that the runtime owns;
+//   - a function constant becomes an extern that the runtime sets (or a literal);
+//   - an explicit instantiation loses its attributes, after host_name is recorded;
+//   - one entry function per kernel and a dispatch table follow the text.
 package lower
 
 import (
@@ -22,12 +22,12 @@ type Arg struct {
 	Name, Type string
 	Kind       string // "buffer", "threadgroup" or a builtin's attribute
 	Index      int
-	Optional   string // function constant that switches it on
+	Optional   string // function constant that enables it
 }
 
 // Kernel is a function that a host can launch.
 type Kernel struct {
-	Host      string // name the host asks for
+	Host      string // name that the host uses
 	Func      string // C++ name with any template arguments
 	Args      []Arg
 	MaxTotal  int
@@ -57,7 +57,7 @@ type Unit struct {
 	Constants []Constant
 	TGVars    []TGVar
 	Warnings  []string
-	Places    map[string]bool // of all kernels and templates of kernels, as NAME FILE:LINE
+	Places    map[string]bool // all kernels and kernel templates, as NAME FILE:LINE
 	Text      string
 }
 
@@ -66,10 +66,10 @@ type Options struct {
 	File  string
 	Baked map[int]string // function constants given at compile time
 
-	NoBfloat bool // the language is older than 3.1
+	NoBfloat bool // whether the language is older than 3.1
 }
 
-// Builtins the host supplies to a thread, and the code the runtime knows them by.
+// Builtins that a thread receives, with their codes in the runtime.
 var Builtins = []string{
 	"thread_position_in_grid", "thread_position_in_threadgroup", "threadgroup_position_in_grid",
 	"threads_per_grid", "threads_per_threadgroup", "threadgroups_per_grid",
@@ -185,7 +185,7 @@ func Lower(text string, o Options) (*Unit, error) {
 	if err := l.pointers(); err != nil {
 		return nil, err
 	}
-	var stack []bool // of the open braces: whether it is a function's body, or in one
+	var stack []bool // for each open brace, whether it is a function's body or inside one
 	inFn := func() bool { return len(stack) > 0 && stack[len(stack)-1] }
 	prev := "" // text of the last significant token
 	declStart := 0
@@ -203,7 +203,7 @@ func Lower(text string, o Options) (*Unit, error) {
 		}
 		switch {
 		case tk.Text == "{":
-			// a function's body follows ) or a [[...]] after it; anything inside one is one too
+			// a function's body follows ) or a [[...]] after it; anything inside a body counts, too
 			stack = append(stack, inFn() || prev == ")" || prev == "const" || prev == "]" || spaces[prev])
 		case tk.Text == "}":
 			if len(stack) > 0 {
@@ -241,7 +241,7 @@ func Lower(text string, o Options) (*Unit, error) {
 		case tk.Text == "thread":
 			l.threadWord(i, prev)
 		case tk.Text == "vec" && prev != "operator" && l.is(l.sig(i+1), "<"):
-			// vec<T, N>(a, b) is a call to clang; vec<T, N> v(a) is left alone
+			// clang reads vec<T, N>(a, b) as a call; vec<T, N> v(a) is not changed
 			if e, err := l.match(l.sig(i + 1)); err == nil && l.is(l.sig(e+1), "(") {
 				l.out[i] = "__msl_v"
 			}

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// attrs reads the [[...]] groups that start at i; it returns what follows them.
+// attrs parses the [[...]] groups that start at i and returns what follows them.
 func (l *lowerer) attrs(i int) (map[string]string, int, error) {
 	m := map[string]string{}
 	for {
@@ -30,7 +30,7 @@ func (l *lowerer) attrs(i int) (map[string]string, int, error) {
 				if err != nil {
 					return nil, 0, err
 				}
-				for x := k + 1; x < e; x++ { // adjoining string literals run together
+				for x := k + 1; x < e; x++ { // adjacent string literals are concatenated
 					if l.t[x].Kind == Str && name != "host_name" {
 						return nil, 0, l.fail(x, "error: [[%s(%s)]]: want a number", name, l.t[x].Text)
 					} else if l.t[x].Kind == Str {
@@ -136,7 +136,7 @@ func (l *lowerer) params(i, j int) ([]Arg, error) {
 			}
 		}
 		if g.Kind == "" && len(m) == 0 && strings.ContainsAny(g.Type, "*&") {
-			g.Kind = "buffer" // indices are given out below
+			g.Kind = "buffer" // indices are assigned below
 			if strings.Contains(g.Type, "threadgroup") {
 				g.Kind = "threadgroup"
 			}
@@ -196,7 +196,7 @@ func (l *lowerer) check(i int, k Kernel) error {
 			}
 		}
 	}
-	// Metal wants the grid attributes of one kernel to agree in their vector width.
+	// Metal requires the grid attributes of a kernel to have the same vector width.
 	w := ""
 	for _, a := range k.Args {
 		if strings.HasPrefix(a.Kind, "thread_position") || strings.HasPrefix(a.Kind, "threadgroup_position") || strings.HasPrefix(a.Kind, "threads_per_grid") || strings.HasPrefix(a.Kind, "threads_per_threadgroup") || a.Kind == "threadgroups_per_grid" {

@@ -24,8 +24,8 @@ const (
 type Token struct {
 	Kind Kind
 	Text string
-	Line int    // line in File, by the markers
-	File string // by the markers
+	Line int    // line in File, according to the line markers
+	File string // likewise
 }
 
 var marker = regexp.MustCompile(`^#\s*(?:line\s+)?(\d+)\s+"([^"]*)"`)
@@ -34,7 +34,7 @@ func isWord(c byte) bool {
 	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// Tokenize splits text; joining the tokens' texts gives it back.
+// Tokenize splits a text into tokens, whose concatenation is the text.
 func Tokenize(text, file string) []Token {
 	var out []Token
 	line := 1
@@ -87,7 +87,7 @@ func Tokenize(text, file string) []Token {
 				}
 				j++
 			}
-			j = min(j+1, len(text)) // one that does not end is clang's to refuse
+			j = min(j+1, len(text)) // clang refuses one that does not end
 			add(Str, text[i:j])
 		default:
 			if c == ':' && j < len(text) && text[j] == ':' {

@@ -12,11 +12,11 @@ var builtinType = regexp.MustCompile(`^(void|bool|char|uchar|short|ushort|int|ui
 	`u?int(8|16|32|64)_t|size_t|ptrdiff_t|uintptr_t|intptr_t|vec|packed_vec|atomic(_\w+)?|simdgroup_\w+8x8|simdgroup_matrix|mem_flags|simd_vote|` +
 	`(packed_)?(bool|char|uchar|short|ushort|int|uint|long|ulong|half|bfloat|float)[234]|(half|float)[234]x[234])$`)
 
-// spaced says of a type's name whether an address space is part of it.
+// spaced maps a type's name to whether an address space is part of the type.
 type typeNames map[string]bool
 
-// typeNames collects the names that the source gives to types: after struct, typedef,
-// using and typename. A name of a type never starts an expression that multiplies.
+// typeNames collects the type names that the source defines with struct, typedef, using
+// and typename. A type name never starts a multiplication.
 func (l *lowerer) typeNames() typeNames {
 	names := typeNames{}
 	for i := range l.t {
@@ -49,7 +49,7 @@ func (l *lowerer) typeNames() typeNames {
 	return names
 }
 
-// typedefName returns the name that a typedef gives: the last one before ; or [.
+// typedefName returns the name that a typedef defines: the last one before ; or [.
 func (l *lowerer) typedefName(i int) int {
 	name := -1
 	for ; i < len(l.t) && !l.is(i, ";") && !l.is(i, "["); i++ {
@@ -83,7 +83,7 @@ func (l *lowerer) back(i int) int {
 	return i
 }
 
-// opener returns the index of the bracket that the one at i closes.
+// opener returns the index of the bracket that the bracket at i closes.
 func (l *lowerer) opener(i int) int {
 	open := map[string]string{")": "(", "]": "[", "}": "{", ">": "<"}[l.t[i].Text]
 	depth := 0
@@ -107,8 +107,8 @@ var qualifiers = map[string]bool{
 	"static": true, "inline": true, "constexpr": true, "extern": true, "friend": true, "METAL_FUNC": true, "long": true, "short": true, "mutable": true,
 }
 
-// declared looks back from a declarator at i, such as a *: whether what stands before
-// it is a type, and whether an address space goes with it.
+// declared looks back from a declarator at i, such as a *. It reports whether a type
+// precedes it, and whether this type has an address space.
 func (l *lowerer) declared(i int, names typeNames) (isType, space bool) {
 	j := l.back(i)
 	for ; j >= 0 && l.t[j].Kind == Ident && (l.t[j].Text == "const" || l.t[j].Text == "volatile" || spaces[l.t[j].Text]); j = l.back(j) {
@@ -118,7 +118,7 @@ func (l *lowerer) declared(i int, names typeNames) (isType, space bool) {
 		return false, false
 	}
 	switch t := l.t[j]; {
-	case t.Text == "*" && t.Kind == Punct: // a pointer to a pointer, if that is one
+	case t.Text == "*" && t.Kind == Punct: // perhaps a pointer to a pointer
 		before, _ := l.declared(j, names)
 		return before, space
 	case t.Text == ">" || t.Text == ")":
@@ -173,8 +173,8 @@ func (l *lowerer) specifiers(j int, names typeNames, isType, space bool) (bool, 
 	return isType, space
 }
 
-// pointers refuses every pointer and reference that names no address space, in any
-// place: parameters, results, members, locals, casts, template arguments.
+// pointers refuses every pointer and reference without an address space: in parameters,
+// results, members, locals, casts and template arguments.
 func (l *lowerer) pointers() error {
 	names := l.typeNames()
 	for i, t := range l.t {
@@ -233,7 +233,7 @@ func (l *lowerer) arrayParameter(i int, names typeNames) error {
 }
 
 // isParameterList reports whether the ( before token i belongs to a function's
-// declaration: a body, a const or a ; follows its end, and a name stands before it.
+// declaration: a name precedes it, and a body, a const or a ; follows its end.
 func (l *lowerer) isParameterList(i int) bool {
 	depth := 0
 	for ; i >= 0; i-- {
@@ -259,8 +259,8 @@ func (l *lowerer) isParameterList(i int) bool {
 	return l.is(after, "{") || l.is(after, ";") || l.is(after, "const") || l.is(after, "[") || l.is(after, ":")
 }
 
-// words refuses what stands in the tokens alone: literals of types that Metal lacks,
-// and register, which C++ from 17 on has forgotten.
+// words refuses single tokens: literals of types that Metal lacks, and register, which
+// C++17 removed.
 func (l *lowerer) words() error {
 	for i, t := range l.t {
 		switch {
@@ -279,13 +279,13 @@ func (l *lowerer) words() error {
 	return nil
 }
 
-// What clang's C++ for OpenCL knows of itself, and Metal does not.
+// What is built into clang's C++ for OpenCL but does not exist in Metal.
 var openCL = regexp.MustCompile(`^(__(global|local|constant|private|generic|kernel|read_only|write_only|read_write|builtin_astype)|` +
 	`event_t|clk_event_t|queue_t|reserve_id_t|ndrange_t|sampler_t|image[123]d\w*_t|atomic_(long|ulong|double|half|flag|size_t|ptrdiff_t|u?intptr_t)|` +
 	`memory_scope(_\w+)?|cl_mem_fence_flags|addrspace_cast|vec_step)$`)
 
-// bfloatLiteral is a literal of Metal 3.1.
+// bfloatLiteral matches a literal of Metal 3.1.
 var bfloatLiteral = regexp.MustCompile(`(?i)^[0-9.]+(e[-+]?[0-9]+)?bf$`)
 
-// long double, long long, and a double by its suffix.
+// long double, long long, and double with a suffix.
 var unsupportedLiteral = regexp.MustCompile(`(?i)(ll|llu|ull)$|^([0-9]*\.[0-9]*(e[-+]?[0-9]+)?|[0-9]+e[-+]?[0-9]+)(l|lf|d)$`)

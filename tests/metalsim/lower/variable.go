@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// threadWord drops the word thread in two places where clang's C++ for OpenCL
-// is narrower than MSL: on a member function (a temporary would not match), and
-// in a const reference (it could not bind a temporary).
+// threadWord drops the word thread in two places where clang's C++ for OpenCL is
+// stricter than MSL: on a member function, which a temporary would not match, and in a
+// const reference, which could not bind to a temporary.
 func (l *lowerer) threadWord(i int, prev string) {
 	back := func(j int) int {
 		for j--; j >= 0 && l.t[j].Kind == Space; j-- {
@@ -73,7 +73,7 @@ func (l *lowerer) tgvar(i int) error {
 	first := l.sig(i + 1)
 	// specifiers: up to the first declarator's name
 	var names []int // index of each declarator's identifier
-	var cuts []int  // the commas between
+	var cuts []int  // the commas between them
 	last := -1
 	inSpec := true
 	cutInit := map[int]int{} // where a declarator's initializer starts
@@ -116,7 +116,7 @@ func (l *lowerer) tgvar(i int) error {
 				return nil // a pointer into threadgroup memory: an ordinary local
 			case "(":
 				return nil
-			case "=": // Apple's compiler takes = {0}; here the memory stays undefined
+			case "=": // Apple's compiler accepts = {0}; here the memory stays undefined
 				if inSpec {
 					names = append(names, last)
 					inSpec = false
@@ -241,7 +241,8 @@ const lastConstant = 65535
 
 var constantType = regexp.MustCompile(`^(const )?(metal::)?(bool|char|uchar|short|ushort|int|uint|long|ulong|u?int(8|16|32|64)_t|half|float|bfloat)[234]?( const)?$`)
 
-// checkConstant refuses what is no scalar or vector, or has another's index.
+// checkConstant refuses a constant that is neither scalar nor vector, or whose index is
+// taken.
 func (l *lowerer) checkConstant(i int, c Constant) error {
 	if !constantType.MatchString(c.Type) {
 		return l.fail(i, "error: function constant %s is a %q (want a scalar or a vector)", c.Name, c.Type)

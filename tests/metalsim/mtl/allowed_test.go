@@ -12,7 +12,7 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-// What the Metal Shading Language Specification 3.1 allows, by its sections.
+// What the Metal Shading Language Specification 3.1 allows, by section.
 var allowed = []struct{ section, declarations, body string }{
 	{"2.1", "", "bfloat b = 1.0bf; bfloat c = -b; c += b; c = b * c; bool l = b < c; x[i] = float(c) + l;"},
 	{"2.1", "", "bfloat2 v = bfloat2(float2(1, 2)); float2 f = float2(v); v.x = bfloat(f.y); v = v * v; x[i] = float(v.x);"},

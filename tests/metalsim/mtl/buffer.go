@@ -23,14 +23,15 @@ import (
 	"unsafe"
 )
 
-// Buffer is memory between pages that fault.
+// Buffer is memory between two pages that fault.
 type Buffer struct {
 	p     unsafe.Pointer
 	n     int
 	fresh bool // nothing has been stored in it yet
 }
 
-// NewBuffer allocates; its contents are undefined (NaN), as a private buffer's.
+// NewBuffer allocates a buffer whose contents are undefined (NaN), like those of a
+// private buffer.
 func (d *Device) NewBuffer(n int) *Buffer {
 	b := &Buffer{C.guarded(C.size_t(max(n, 1))), n, true}
 	C.memset(b.p, 0xff, C.size_t(n))
@@ -44,16 +45,16 @@ func (d *Device) NewBufferWithBytes(s []byte) *Buffer {
 	return b
 }
 
-// Contents is the memory; from here on it counts as stored to.
+// Contents returns the memory, which from here on counts as written.
 func (b *Buffer) Contents() []byte { b.fresh = false; return unsafe.Slice((*byte)(b.p), b.n) }
 
-// Len is in bytes.
+// Len returns the number of bytes.
 func (b *Buffer) Len() int { return b.n }
 
 // Release frees the memory.
 func (b *Buffer) Release() { C.unguard(b.p, C.size_t(max(b.n, 1))); b.p = nil }
 
-// View reads a buffer as a slice of T.
+// View returns a buffer's memory as a slice of T.
 func View[T any](b *Buffer) []T {
 	var z T
 	return unsafe.Slice((*T)(b.p), b.n/int(unsafe.Sizeof(z)))

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCorpus: the shim's compiler takes and refuses what Apple's does, by the list
-// of reject/expectations.tsv, which names the source of each verdict.
+// The shim's compiler accepts and refuses the same kernels as Apple's. The list is
+// reject/expectations.tsv, which names the source of each verdict.
 func TestCorpus(t *testing.T) {
 	list, err := os.ReadFile("../reject/expectations.tsv")
 	require.NoError(t, err)
@@ -37,7 +37,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// firstError returns the line of a compiler's message that has the error.
+// firstError returns the line with the error in a compiler's message.
 func firstError(text string) string {
 	for line := range strings.SplitSeq(text, "\n") {
 		if strings.Contains(line, "error:") {

@@ -2,9 +2,9 @@
 
 //go:build cgo
 
-// Package mtl launches kernels from Go tests, straight through the executor: for
-// what the project's own kernels have not, such as function constants and planted
-// bugs. It checks no use of the API; simulator does.
+// Package mtl launches kernels from Go tests directly through the executor, for features
+// that the project's own kernels lack, such as function constants and deliberate bugs. It
+// does not check the use of the API; package simulator does.
 package mtl
 
 import (
@@ -20,7 +20,7 @@ const (
 // Size is Metal's MTLSize.
 type Size struct{ X, Y, Z int }
 
-// Device carries the choices a run is made under.
+// Device holds the settings of a run.
 type Device struct {
 	Mode    compile.Mode
 	Reverse bool // threads, simdgroups and threadgroups in descending order
@@ -29,5 +29,5 @@ type Device struct {
 	Workers int
 }
 
-// NewDevice gives a device in Checked mode.
+// NewDevice returns a device in Checked mode.
 func NewDevice() *Device { return &Device{Workers: 2} }

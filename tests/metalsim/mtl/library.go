@@ -40,7 +40,7 @@ func (d *Device) NewLibrary(file string) (*Library, error) {
 	return d.load(a)
 }
 
-// NewLibraryFromSource compiles text; name is what messages call it.
+// NewLibraryFromSource compiles a text; messages refer to it by name.
 func (d *Device) NewLibraryFromSource(name, src string) (*Library, error) {
 	a, err := compile.Source(name, src, compile.Options{Mode: d.Mode})
 	if err != nil {

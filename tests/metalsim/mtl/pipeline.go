@@ -31,7 +31,7 @@ const (
 	argThreadgroup
 )
 
-// Pipeline is a kernel ready to run.
+// Pipeline is a kernel that is ready to run.
 type Pipeline struct {
 	lib             *Library
 	index           int
@@ -41,7 +41,7 @@ type Pipeline struct {
 	MaxTotalThreads int
 }
 
-// NewPipeline makes the named kernel ready; consts are its function constants.
+// NewPipeline prepares the named kernel; consts are its function constants.
 func (d *Device) NewPipeline(l *Library, name string, consts map[int]any) (*Pipeline, error) {
 	for i, k := range l.unit.Kernels {
 		if k.Host != name {
@@ -123,7 +123,7 @@ func bytesOf(v any) ([]byte, error) {
 	return nil, fmt.Errorf("cannot pass a %T", v)
 }
 
-// Bytes views a slice of plain values as bytes.
+// Bytes returns the memory of a slice of plain values as bytes.
 func Bytes[T any](s []T) []byte {
 	if len(s) == 0 {
 		return nil

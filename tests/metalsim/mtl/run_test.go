@@ -366,7 +366,7 @@ func TestVectors(t *testing.T) {
 }
 
 func TestOrders(t *testing.T) {
-	// every order of lanes, simdgroups and threadgroups gives the same answer
+	// every order of lanes, simdgroups and threadgroups gives the same result
 	for _, o := range []struct{ rev, shuf bool }{{false, false}, {true, false}, {false, true}} {
 		d := NewDevice()
 		d.Reverse, d.Shuffle, d.Seed = o.rev, o.shuf, 7

@@ -12,8 +12,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-// What the Metal Shading Language Specification 3.1 rules out, by its sections. A body
-// stands in a kernel with x, i and y; declarations stand before it.
+// What the Metal Shading Language Specification 3.1 forbids, by section. A body is placed
+// in a kernel with x, i and y; declarations are placed before it.
 var ruledOut = []struct{ section, declarations, body string }{
 	{"1.5.4 restrictions", "struct A { virtual float f() const { return 1; } };", "A a; x[i] = a.f();"},
 	{"1.5.4 restrictions", "struct A { int a; }; struct B : virtual A { int b; };", "B b; x[i] = b.b;"},

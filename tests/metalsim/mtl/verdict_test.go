@@ -14,8 +14,8 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-// The kinds of fault of which reject/ has single kernels, in other places and forms.
-// A body stands in a kernel with x, i and y; declarations stand before it.
+// The kinds of faults for which reject/ has one kernel each, in other places and forms.
+// A body is placed in a kernel with x, i and y; declarations are placed before it.
 var refusals = []struct{ kind, declarations, body string }{
 	{"address space", "", "float* p = x; x[i] = p[0];"},
 	{"address space", "", "auto* p = x; x[i] = p[0];"},
@@ -172,7 +172,7 @@ func TestRefusedByKind(t *testing.T) {
 	}
 }
 
-// What kernels in use elsewhere do, and Apple's compiler takes.
+// Code of kernels that are used elsewhere and that Apple's compiler accepts.
 var idioms = []struct{ kind, declarations, body string }{
 	{"address space", "template <typename T> T f(device const T* p, uint n) { return p[n]; }\ntemplate <typename T> T f(threadgroup const T* p, uint n) { return p[n]; }", "x[i] = f(y, i);"},
 	{"address space", "template <typename T, int N> inline void fill(thread T (&a)[N], T v) { for (int k = 0; k < N; k++) a[k] = v; }", "float a[4]; fill(a, 2.0f); x[i] = a[0];"},
@@ -214,7 +214,7 @@ func TestIdiomsAreTaken(t *testing.T) {
 	}
 }
 
-// Messages name the place and what is wrong, as Apple's do.
+// Messages name the place and the error, as Apple's do.
 func TestRefusalsNameThePlace(t *testing.T) {
 	_, err := NewDevice().NewLibraryFromSource("k", inKernel("", "bfloat b = x[i];"))
 	require.Error(t, err)

@@ -32,7 +32,7 @@ from natten_mps._mps import tiers
 from natten_mps.utils.window import Window
 import natten_mps._choose as choose, natten_mps._prepared as prepared
 
-# torch's MPS device is played by the CPU, so "auto" has to be told.
+# The CPU stands in for torch's MPS device, so the backend must be chosen by name.
 choose.in_metal_memory = prepared.in_metal_memory = lambda device: True
 best = choose._BEST = {"cpu": "metal"}
 backend.choice = os.environ["CHOICE"]

@@ -271,7 +271,7 @@ def test_scaled_values_are_finite():
 
 
 def test_memory_that_the_host_cannot_read_and_torch_hands_out_again():
-    # What torch's allocator frees, the stream's next tensor gets, while work with it is waiting.
+    # torch's allocator gives freed memory to the stream's next tensor while work on it is pending.
     sim.set_option("schedule", "random")
     try:
         wanted, got, addresses = [], [], set()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// check.cpp -- what a checked kernel's loads, stores and atomics call: bounds,
+// check.cpp -- called by a checked kernel's loads, stores and atomics: checks bounds,
 // alignment, uninitialized memory and data races; and undefined behavior.
 #include <cstdio>
 #include <cstring>

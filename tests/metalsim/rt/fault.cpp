@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// fault.cpp -- a fault inside a kernel ends the launch, not the process: the
-// handler sends the fiber to park(), from where the scheduler takes over.
+// fault.cpp -- a fault inside a kernel ends the launch, not the process: the handler
+// makes the fiber continue in park(), which returns to the scheduler.
 #include <cstdlib>
 #include <mutex>
 #include <signal.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * launch.h - what a host hands to a compiled kernel library's msl_run, and what
- * comes back.
+ * launch.h - the arguments and results of msl_run of a compiled kernel library.
  */
 #ifndef METALSIM_RT_LAUNCH_H
 #define METALSIM_RT_LAUNCH_H
@@ -10,7 +9,7 @@
 
 /* msl_launch.flags */
 enum {
-  MSL_FTZ = 2,     /* denormals are flushed */
+  MSL_FTZ = 2,     /* denormals are flushed to zero */
   MSL_REVERSE = 4, /* threads, simdgroups, threadgroups in descending order */
   MSL_SHUFFLE = 8, /* random order, by seed */
   MSL_NOCHECK = 16
@@ -34,9 +33,9 @@ typedef struct {
   uint32_t index, len;
 } msl_tgm;
 
-/* What launches leave for later ones of any library of the process: stacks and
- * memory. Zero at first. A library's own would be too much: a process may load
- * thousands, and has some 65000 mappings. */
+/* Stacks and memory that launches keep for later launches of any library of the
+ * process; zero at first. They are shared because a process may load thousands of
+ * libraries, and is limited to about 65000 mappings. */
 typedef struct {
   int lock;
   void* idle;
@@ -50,7 +49,7 @@ typedef struct {
   msl_pool* pool;
 } msl_launch;
 
-/* Counted by checked libraries only: accesses and the bytes. */
+/* Accesses and bytes, which only checked libraries count. */
 typedef struct {
   uint64_t threads, tgs, barriers, simdops, accesses, switches;
   uint64_t device_read, device_written, constant_read;

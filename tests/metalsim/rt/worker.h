@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// worker.h -- the state of a launch, shared by the scheduler (mslrt.cpp), the
-// checks of memory (check.cpp) and the handler of faults (fault.cpp).
+// worker.h -- the state of a launch, shared by the scheduler (mslrt.cpp), the memory
+// checks (check.cpp) and the fault handler (fault.cpp).
 #ifndef METALSIM_RT_WORKER_H
 #define METALSIM_RT_WORKER_H
 
@@ -27,7 +27,7 @@ namespace msl {
 constexpr u32 STACK = 128 << 10, GUARD = 4096, ARENA = 64 << 10, RED = 64, LIMIT = 32 << 10;
 enum State : u8 { FRESH, READY, WAIT_SIMD, WAIT_SG, WAIT_TG, DONE };
 
-struct Cell { // what the last write and the last reads of one element were
+struct Cell { // the last write and the last reads of one element
   u32 wser; u16 wtid, wep, wsg; u8 watomic, pad0; u32 wpc;
   u32 rser; u16 rtid, rep, rsg; u8 rmulti, ratomic; u32 rpc;
 };
@@ -91,9 +91,9 @@ struct Worker {
 // No initial-exec model: hundreds of libraries would exhaust the static block.
 extern __attribute__((visibility("hidden"))) __thread Worker* W;
 
-// note keeps a launch's first finding, with the place of f, and stops the launch.
+// note records a launch's first finding, with the place of f, and stops the launch.
 __attribute__((visibility("hidden"), format(printf, 2, 3))) void note(Fiber* f, const char* fmt, ...);
-__attribute__((visibility("hidden"))) void faults(bool on); // installs the handler of faults, or removes it
+__attribute__((visibility("hidden"))) void faults(bool on); // installs or removes the fault handler
 
 #if defined(__x86_64__) || defined(__aarch64__)
 HID void msl_switch(void** save, void* to);

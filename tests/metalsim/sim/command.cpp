@@ -22,7 +22,7 @@ double now() {
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
-// A fault of the GPU that a test asked for: code and text as Metal words them.
+// A fault of the GPU that a test requested, with Metal's code and text.
 struct GpuFault {
   const char* name;
   int64_t code;
@@ -43,13 +43,14 @@ constexpr GpuFault gpu_faults[] = {
      "(00000006:kIOGPUCommandBufferCallbackErrorBackgroundExecutionNotPermitted)"},
     {"gpu_removed", 11, "The device has been removed"}};
 
-// One GPU: a command at a time. A queue's commands keep their order; with
-// schedule=random those of several queues overlap, as they do on a Mac.
+// One GPU, which runs one command at a time. A queue's commands keep their order;
+// with schedule=random those of several queues are interleaved, as on a Mac.
 std::mutex gpu;
 std::mutex queues_mu;
 std::vector<CommandQueue*> queues;
 
-// below gives a number of a sequence that the seed starts.
+// below returns the next number, less than its argument, of a sequence that the seed
+// determines.
 uint64_t below(uint64_t n) {
   static std::mt19937_64 sequence(settings().seed);
   return sequence() % n;
@@ -84,7 +85,7 @@ std::vector<Access> all_accesses(const CommandBuffer* b) {
   return out;
 }
 
-// conflict finds memory that two command buffers use and one writes.
+// conflict finds memory that two command buffers use and that one of them writes.
 const Buffer* conflict(const std::vector<Access>& a, const CommandBuffer* b) {
   for (const Access& y : all_accesses(b))
     for (const Access& x : a)
@@ -93,7 +94,8 @@ const Buffer* conflict(const std::vector<Access>& a, const CommandBuffer* b) {
   return nullptr;
 }
 
-// check_overlap: what another queue has not completed may run at the same time.
+// check_overlap reports conflicts with uncompleted work of other queues, which may
+// run at the same time.
 void check_overlap(CommandBuffer* b, const CommandQueue* queue) {
   std::vector<Access> accesses = all_accesses(b);
   for (CommandQueue* other : busy_queues()) {
@@ -153,7 +155,7 @@ Reachable::~Reachable() {
     if (a.buffer->hidden) mprotect(a.buffer->memory, a.buffer->mapped, PROT_NONE);
 }
 
-// run_host does what torch's side of a stream does, which defines what it writes.
+// run_host does torch's work on a stream, which defines the memory that it writes.
 static std::string run_host(const Command& c) {
   c.host();
   for (const Access& a : c.host_accesses)
@@ -208,7 +210,7 @@ void CommandQueue::commit(CommandBuffer* b) {
     committed.emplace_back(b);
   }
   if (!lazy && !random) run(this, b);
-  if (random)  // the GPU has begun, and got so far, before anybody waits
+  if (random)  // the GPU has done part of the work before anybody waits
     for (uint64_t n = below(4); n > 0; n--)
       if (CommandQueue* q = any_queue()) q->step();
 }

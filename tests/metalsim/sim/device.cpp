@@ -18,7 +18,7 @@ namespace {
 constexpr uint64_t kMaxThreads = 1024;
 constexpr uint64_t kFirstRegistryID = uint64_t{1} << 32;
 constexpr uint64_t kMaxBuffer = uint64_t{1} << 34;
-// Pages that fault stand around each buffer of the device.
+// Each buffer of the device lies between pages that fault.
 constexpr size_t kGuard = 1 << 16;
 
 uint64_t page_size() {
@@ -36,8 +36,8 @@ bool supports_family(Device* d, SEL, int64_t family) {
   return family >= 3001 && family <= 3003;  // Common1-3
 }
 
-// chosen gives what the options say. What they leave open differs between versions of
-// macOS: the newest language, and fast mathematics.
+// chosen returns what the options specify. Defaults differ between versions of macOS:
+// here they are the newest language and fast mathematics.
 Dialect chosen(const CompileOptions* options) {
   Dialect d{4 << 16, 2};
   if (options && options->language)
@@ -106,7 +106,7 @@ Buffer* wrap_pages(Device*, SEL, char* p, uint64_t length, uint64_t options, voi
 
 namespace {
 
-// misread is a source as a faulty compiler takes it.
+// misread returns a source as a faulty compiler would read it.
 std::string misread(std::string source) {
   const Settings& s = settings();
   size_t arrow = s.miscompile.find("=>");
@@ -302,7 +302,7 @@ void define_metal() {
     return device(); }))
       .on("contents", METHOD(Buffer* b, SEL) -> void* {
     if (b->options & kStoragePrivate || injected("contents")) return nullptr;
-    b->undefined = false;  // the host may store from here on
+    b->undefined = false;  // from here on the host may write to it
     return b->memory;
       }));
 }

@@ -52,6 +52,7 @@ API void dispatch_sync_f(sim::Object* o, void* context, void (*work)(void*)) {
   sim::run_on(q, [&] { work(context); });
 }
 
-// Of libSystem: the size of a heap block, 0 for any other address. Objective-C
-// objects are heap blocks; what is inside one, or a buffer's contents, is not.
+// A function of libSystem: the size of a heap block, or 0 for any other address.
+// Objective-C objects are heap blocks; addresses inside one and the contents of
+// buffers are not.
 API size_t malloc_size(const void* p) { return sim::is_object(p) ? 256 : 0; }

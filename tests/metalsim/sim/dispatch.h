@@ -15,11 +15,11 @@ namespace sim {
 struct SerialQueue : Object {
   std::string label;
   std::mutex mu;
-  std::function<void()> after_block;  // run on the queue, last in each block
+  std::function<void()> after_block;  // runs on the queue at the end of each block
 };
 
 SerialQueue* make_serial_queue(const char* label);  // +1
-// run_on runs work as dispatch_sync does: on the caller's thread, one at a time.
+// run_on runs work like dispatch_sync: on the caller's thread, one block at a time.
 void run_on(SerialQueue* q, const std::function<void()>& work);
 bool on_queue(const SerialQueue* q);  // whether the caller is in a block of q
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// execute.cpp - one dispatch through the kernel's executor, and its recording.
+// execute.cpp - runs and records one dispatch with the kernel's executor.
 #include <atomic>
 #include <cstdio>
 #include <fstream>
@@ -55,7 +55,7 @@ void add_stats(const msl_stats& s) {
   count(kThreadgroupWritten, s.threadgroup_written);
 }
 
-// A recording holds a dispatch for gpu/replay.py: a line of JSON, then each
+// A recording describes a dispatch for gpu/replay.py: a line of JSON, then each
 // buffer's bytes before and after.
 class Recording {
  public:
@@ -111,7 +111,7 @@ class Recording {
 
   const Dispatch& d_;
   const std::vector<Bound>& b_;
-  std::vector<size_t> id_;  // of the first binding of the same memory
+  std::vector<size_t> id_;  // index of the first binding of the same memory
   std::vector<std::vector<uint8_t>> before_;
 };
 

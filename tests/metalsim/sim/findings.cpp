@@ -44,7 +44,7 @@ const char* const stat_names[kStatCount] = {"dispatches",
 std::atomic<uint64_t> stats[kStatCount];
 
 namespace {
-constexpr size_t kMost = 1000;  // findings kept
+constexpr size_t kMost = 1000;  // largest number of findings that are kept
 
 struct Log {
   std::mutex mu;
@@ -64,7 +64,7 @@ std::vector<std::string> split(const std::string& s) {
   return out;
 }
 
-// A fault to inject: at the at-th time that it comes up, or, at 0, always.
+// A fault to inject: at its at-th opportunity or, if at is 0, always.
 struct Fault {
   uint64_t at = 0, seen = 0;
 };

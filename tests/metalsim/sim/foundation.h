@@ -26,7 +26,7 @@ String* make_string(const std::string& text);                                   
 Error* make_error(const char* domain, int64_t code, const std::string& description);  // +1
 Array* make_array(const std::vector<std::string>& texts);                             // +1
 
-// give_error stores an autoreleased error where the caller asked for one.
+// give_error stores an autoreleased error if the caller passed a place for it.
 void give_error(Error** where, const char* domain, int64_t code, const std::string& description);
 
 void define_root();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// init.cpp - classes and settings when the library is loaded, the report when
-// the process ends.
+// init.cpp - registers classes and reads settings when the library is loaded, and
+// writes the report when the process ends.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -32,7 +32,7 @@ void write_report() {
   }
 }
 
-// METALSIM_CACHE is the compiler's.
+// METALSIM_CACHE is read by the compiler.
 __attribute__((constructor)) void initialize() {
   define_root();
   define_foundation();

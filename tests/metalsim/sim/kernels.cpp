@@ -29,14 +29,14 @@ std::string read_file(const std::string& path) {
   return s.str();
 }
 
-// What Go calls the processor that kernels run on; mslc may be another one's program.
+// GOARCH of the processor that kernels run on; mslc may be built for another one.
 #if defined(__aarch64__)
 constexpr const char* kProcessor = "arm64";
 #else
 constexpr const char* kProcessor = "amd64";
 #endif
 
-// 128 bits of FNV-1a, as two halves from different starts.
+// 128 bits of FNV-1a, as two halves with different offsets.
 std::string hash(const std::string& s) {
   uint64_t a = 0xcbf29ce484222325, b = 0x84222325cbf29ce4;
   for (unsigned char c : s) {
@@ -78,7 +78,7 @@ std::string cache_dir() {
   return dir;
 }
 
-// run starts the compiler with its output in a file each; -1: it could not start.
+// run starts the compiler with its outputs in files; -1: it could not be started.
 int run(std::vector<std::string> args, const std::string& out, const std::string& err) {
   std::vector<char*> argv{const_cast<char*>(compiler().c_str())};
   for (std::string& a : args) argv.push_back(a.data());

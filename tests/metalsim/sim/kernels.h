@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// kernels.h - compiled Metal sources: what newLibraryWithSource: makes.
+// kernels.h - compiled Metal sources, which newLibraryWithSource: returns.
 #ifndef METALSIM_KERNELS_H
 #define METALSIM_KERNELS_H
 
@@ -24,13 +24,13 @@ struct Argument {
 };
 
 struct Kernel {
-  uint32_t index, max_threads;  // 0: the source sets no limit
+  uint32_t index, max_threads;  // max_threads 0: the source sets no limit
   std::string name;
   std::vector<Argument> arguments;
   uint32_t threadgroup_memory = 0;  // bytes of its threadgroup variables
 };
 
-// Module is one source, compiled and loaded; it stays for the process.
+// Module is a compiled and loaded source; it stays until the process ends.
 struct Module {
   std::string source, key, so;
   std::vector<Kernel> kernels;
@@ -39,19 +39,19 @@ struct Module {
   void (*flush)() = nullptr;  // writes the counters of mode coverage
 
   const Kernel* find(const std::string& name) const;
-  // file:line in place of the code addresses of the executor's message
+  // replaces the code addresses in a message of the executor by file:line
   std::string symbolize(const std::string& message) const;
 };
 
-// Dialect is what MTLCompileOptions choose: a version such as 3 << 16 | 1, and
+// Dialect is what MTLCompileOptions specify: a version such as 3 << 16 | 1, and
 // MTLMathMode.
 struct Dialect {
   uint64_t language = 3 << 16 | 1;
   int64_t math = 0;  // safe, relaxed, fast
 };
 
-// compile gives the module of a source, from this process, from the cache on
-// disk, or by running mslc; null with the compiler's text in err.
+// compile returns the module of a source from this process, from the cache on disk, or
+// by running mslc; on failure null, with the compiler's text in err.
 std::shared_ptr<Module> compile(const std::string& source, const Dialect& dialect,
                                 std::string* err);
 

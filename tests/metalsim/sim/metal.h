@@ -20,7 +20,7 @@ namespace sim {
 
 struct Device : Object {
   Owned<String> name;
-  int number = 0;  // from 1; its registryID
+  int number = 0;  // from 1; also its registryID
 };
 
 struct CompileOptions : Object {
@@ -52,25 +52,25 @@ struct Pipeline : Object {
 
 constexpr uint64_t kStoragePrivate = 0x20;
 constexpr uint64_t kMaxThreadgroupMemory = 32 << 10;
-// Bytes given by value lie between margins, where an overrun is seen.
+// Bytes passed by value lie between margins, in which an overrun is detected.
 constexpr size_t kMargin = 64;
 
 struct Buffer : Object {
   char* memory = nullptr;
   uint64_t length = 0, options = 0;
-  size_t mapped = 0;       // bytes to unmap at memory; 0: somebody else's
+  size_t mapped = 0;       // bytes to unmap at memory; 0: owned by somebody else
   bool undefined = false;  // nothing has been stored yet
   bool hidden = false;     // memory that the host can reach only while the GPU runs
   ~Buffer() override;
 };
 
-// Access is what a command does with a buffer.
+// Access says how a command uses a buffer.
 struct Access {
   Owned<Buffer> buffer;
   bool writes;
 };
 
-// Reachable opens hidden buffers for the GPU, for as long as it lives.
+// Reachable makes hidden buffers accessible to the GPU during its lifetime.
 class Reachable {
  public:
   explicit Reachable(std::vector<Access> accesses);
@@ -82,7 +82,7 @@ class Reachable {
   std::vector<Access> accesses_;
 };
 
-// What is bound at an index: a buffer from an offset on, or bytes.
+// What is bound at an index: a buffer with an offset, or bytes.
 struct Binding {
   Owned<Buffer> buffer;
   uint64_t offset = 0;
@@ -102,7 +102,7 @@ struct Dispatch {
   Size3 threads{}, group{};
 };
 
-// A command is a dispatch or what torch's side of the stream does.
+// A command is a dispatch or an operation of torch on the stream.
 struct Command {
   std::unique_ptr<Dispatch> dispatch;
   std::function<void()> host;
@@ -121,17 +121,17 @@ struct CommandBuffer : Object {
   std::vector<Command> commands;
   Status status = kNotEnqueued;
   std::string failure;  // the first validation fault
-  size_t faults = 0;    // how many there were
+  size_t faults = 0;    // number of validation faults
   Owned<Error> error;
   Encoder* open = nullptr;
-  bool torch = false;  // a stream's: only torch may commit it
+  bool torch = false;  // belongs to a stream: only torch may commit it
   double start = 0, end = 0;
   size_t next = 0;   // the command that runs next
-  int64_t code = 1;  // of the error
+  int64_t code = 1;  // code of the error
 
   // fail records a validation finding; the buffer will end in error.
   void fail(const std::string& text);
-  // step runs the next command; false: that was the last, and the buffer is complete.
+  // step runs the next command; false: it was the last, and the buffer is complete.
   bool step();
   ~CommandBuffer() override;
 };
@@ -167,8 +167,8 @@ struct Encoder : Object {
   void check_hazards();
 };
 
-// device is the GPU of a number, 0 the last; the autorelease pool's where objects are
-// wrapped.
+// device returns the GPU with a number; 0 is the last. If devices are wrapped, the object is
+// autoreleased.
 Device* device(int number = 0);
 CommandQueue* make_queue();                                // +1
 CommandBuffer* make_command_buffer(CommandQueue* q);       // +1
@@ -181,7 +181,7 @@ Library* make_library(const std::string& source, const Dialect& dialect, std::st
 Pipeline* make_pipeline(const Function* f, uint64_t max_threads, std::string* err);
 Function* make_function(Library* l, const std::string& name);  // +1 or null
 
-// run_dispatch carries one out; an error text, or "".
+// run_dispatch executes a dispatch; returns an error text or "".
 std::string run_dispatch(const Dispatch& d);
 
 uint64_t unfinished_work();  // committed command buffers that have not run

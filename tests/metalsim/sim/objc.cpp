@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// objc.cpp - libobjc's C functions and the send.
+// objc.cpp - libobjc's C functions and objc_msgSend.
 #include <cstdlib>
 #include <cstring>
 
@@ -20,8 +20,8 @@ namespace {
 uint64_t nothing() { return 0; }
 }  // namespace
 
-// What the send jumps to. A send that a Mac would answer with an exception is a
-// finding, and returns 0.
+// The target of objc_msgSend. A message that raises an exception on a Mac is a
+// finding and returns 0.
 extern "C" __attribute__((visibility("hidden"))) void* metalsim_method(Object* self, SEL name) {
   sim::count(sim::kSends);
   if (!sim::is_object(self)) {
@@ -37,8 +37,8 @@ extern "C" __attribute__((visibility("hidden"))) void* metalsim_method(Object* s
   return reinterpret_cast<void*>(nothing);
 }
 
-// objc_msgSend looks the method up and jumps to it with every argument register
-// and the stack as they were; a message to nil is 0.
+// objc_msgSend looks up the method and jumps to it with all argument registers and the
+// stack unchanged; a message to nil returns 0.
 #if defined(__x86_64__)
 asm(R"(
 .text

@@ -16,7 +16,7 @@ namespace sim {
 namespace {
 
 constexpr size_t kSlot = 256, kSlots = size_t{1} << 22;
-// A freed slot is not used again before this many others were freed.
+// A freed slot is reused only after this many others have been freed.
 constexpr size_t kQuarantine = size_t{1} << 20;
 enum State : uint32_t { kNever, kLive, kFreed };
 
@@ -75,7 +75,7 @@ bool immortal(const Meta* m) {
   return m->isa == nullptr || m->isa == metaclass() || m->isa == protocol_class();
 }
 
-// A thread's pools: objects, with a null before each pool's first.
+// A thread's pools: objects, with a null before the first object of each pool.
 struct Pools {
   std::vector<Object*> stack;
   ~Pools() {
@@ -136,7 +136,7 @@ Class* class_of(const Object* o) {
 
 int reference_count(const Object* o) { return heap().find(o)->count; }
 
-// check gives the object's record if it may be used, else a finding.
+// check returns the object's record if it may be used, otherwise it records a finding.
 static Meta* check(const Object* o, const char* what) {
   Meta* m = heap().find(o);
   if (!m || m->state == kNever) {
@@ -252,7 +252,7 @@ Class* find_class(const std::string& name) {
   return it == classes().end() || it->second->hidden ? nullptr : it->second;
 }
 
-// A protocol is an object of its own, known by name to the classes.
+// A protocol is a separate object, which classes refer to by name.
 static std::map<std::string, Object*>& protocol_table() {
   static auto* m = new std::map<std::string, Object*>;
   return *m;

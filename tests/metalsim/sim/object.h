@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// object.h - Objective-C as far as metalrt sees it: objects with a class, a
-// table of methods found by selector, reference counts, autorelease pools.
-// Every fault of use is a finding (findings.h).
+// object.h - the part of Objective-C that metalrt uses: objects with a class, a table
+// of methods by selector, reference counts, autorelease pools. Every misuse is a
+// finding (findings.h).
 #ifndef METALSIM_OBJECT_H
 #define METALSIM_OBJECT_H
 
@@ -20,8 +20,8 @@ SEL selector(const char* name);
 
 struct Class;
 
-// Objects live in fixed slots of one reserved stretch of memory, so that any
-// number can be told from an object, and a freed object from a live one.
+// Objects are in fixed slots of one reserved range of memory, so that objects can be
+// distinguished from other numbers, and freed objects from live ones.
 class Object {
  public:
   Object() = default;
@@ -38,7 +38,7 @@ struct Method {
   bool hidden;
 };
 
-// A table of methods by selector; open addressing, as a send looks up here.
+// A table of methods by selector, with open addressing because each message looks up here.
 class MethodTable {
  public:
   void add(SEL name, void* imp);
@@ -83,12 +83,12 @@ bool conforms(Class* c, const Object* protocol);
 
 bool is_object(const void* p);  // a live one, at its first byte
 bool is_metaclass(const Class* c);
-std::string explain_object(const void* p);  // what it was, if it was one
+std::string explain_object(const void* p);  // describes an object that was freed, if p was one
 Class* class_of(const Object* o);
 void* allocate_object(Object* o, Class* isa);
 int reference_count(const Object* o);
 
-// retain and release check; who is named in the finding.
+// retain and release check the object; a finding names `who`.
 Object* retain(Object* o);
 void release(Object* o);
 Object* autorelease(Object* o);
@@ -108,7 +108,7 @@ T* make(Class& isa, A&&... args) {
   return o;
 }
 
-// Owned keeps a reference for as long as it lives.
+// Owned holds a reference during its lifetime.
 template <class T>
 class Owned {
  public:

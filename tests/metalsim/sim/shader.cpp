@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// shader.cpp - torch's MetalShaderLibrary: behind torch.mps.compile_shader and
-// behind the AOTInductor C shims.
+// shader.cpp - torch's MetalShaderLibrary, which torch.mps.compile_shader and the
+// AOTInductor C shims use.
 #include <cstring>
 
 #include "export.h"
@@ -127,8 +127,8 @@ API int aoti_torch_mps_delete_shader_library(Object* library) {
   return kOk;
 }
 
-// The function belongs to its library in torch; here it stays for the process,
-// as a library that is kept does.
+// In torch the function belongs to its library; here it stays until the process ends,
+// like the function of a library that is kept.
 API int aoti_torch_mps_get_kernel_function(Object* library, const char* kernel, Object** function) {
   auto* l = checked<Library>(library, "aoti_torch_mps_get_kernel_function");
   std::string err;

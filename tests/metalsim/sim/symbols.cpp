@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// symbols.cpp - tests of "symbol missing" need exports that come and go. dlsym
-// takes an entry of the dynamic symbol table with value 0 for undefined, so
-// that is what a hidden symbol's value is set to.
+// symbols.cpp - hides exports, for tests of missing symbols. dlsym treats an entry of
+// the dynamic symbol table with value 0 as undefined, so the value of a hidden symbol is
+// set to 0.
 #include "symbols.h"
 
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // torch.cpp - torch's MPS streams: the C++ symbols and C shims that native
-// extensions use, and torch's own side of a stream for tests.
+// extensions use, and torch's own operations on a stream for tests.
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -36,8 +36,8 @@ MPSStream* stream(int i) {
   return streams[i];
 }
 
-// Up to torch 2.9 there is one stream and get_command_buffer leaves an open
-// encoder open.
+// Up to torch 2.9 there is one stream, and get_command_buffer does not close an open
+// encoder.
 bool old_torch() { return settings().torch == "2.8" || settings().torch == "2.9"; }
 
 }  // namespace
@@ -121,11 +121,11 @@ METALSIM_EXPORTED void synchronize() { stream(0)->synchronize(SyncType::COMMIT_A
 
 }  // namespace torch::mps
 
-// ---- what a torch op does on the stream ----
+// ---- operations of torch on the stream ----
 
 namespace {
 
-// append puts work in its place on a stream.
+// append adds work at the end of a stream.
 void append(MPSStream* s, std::vector<Access> accesses, std::function<void()> work) {
   Command c;
   c.host = std::move(work);
@@ -142,7 +142,7 @@ void enqueue(int index, std::vector<Access> accesses, std::function<void()> work
   });
 }
 
-// range gives the buffer if [offset, offset + length) lies in it.
+// range returns the buffer if [offset, offset + length) lies in it.
 Owned<Buffer> range(uint64_t handle, size_t offset, size_t length) {
   auto* o = reinterpret_cast<Object*>(handle);
   auto* b = is_object(o) ? dynamic_cast<Buffer*>(o) : nullptr;
@@ -172,7 +172,7 @@ API uint64_t metalsim_register(void* memory, size_t length) {
     return reinterpret_cast<uint64_t>(it->second.get());
   forget(p, p + length);
   Buffer* b = wrap_memory(p, length);
-  b->options = kStoragePrivate;  // as torch's tensors are
+  b->options = kStoragePrivate;  // like torch's tensors
   registered[p] = Owned<Buffer>(b);
   release(b);
   return reinterpret_cast<uint64_t>(b);
@@ -187,7 +187,7 @@ API void metalsim_unregister(void* memory) {
 
 namespace {
 
-// Buffers that were given back, by size: the last one is handed out first.
+// Freed buffers by size; the one freed last is reused first.
 std::mutex pool_mu;
 std::map<uint64_t, std::vector<Owned<Buffer>>> pool;
 
@@ -211,7 +211,7 @@ API uint64_t metalsim_allocate(size_t length) {
     mprotect(b->memory, b->mapped, PROT_NONE);
     std::lock_guard<std::mutex> g(registered_mu);
     registered[b->memory] = Owned<Buffer>(b);
-  } else {  // undefined for what is encoded from here on: older work may still have to read it
+  } else {  // undefined for work encoded from here on; older work may still read it
     Owned<Buffer> again(b);
     MPSStream* s = at::mps::getCurrentMPSStream();
     run_on(s->queue, [&] { append(s, {{again, false}}, [=] { again->undefined = true; }); });

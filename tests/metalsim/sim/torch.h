@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // torch.h - torch's MPS stream. The class and its members have torch's names,
-// because their mangled names are what extensions look up.
+// because extensions look up their mangled names.
 #ifndef METALSIM_TORCH_H
 #define METALSIM_TORCH_H
 
@@ -29,7 +29,7 @@ class MPSStream {
   METALSIM_EXPORTED void synchronize(SyncType type);
 
   void require_queue(const char* what);
-  sim::CommandBuffer* current();  // made when there is none
+  sim::CommandBuffer* current();  // makes one if there is none
   bool has_work() const { return buffer_ != nullptr; }
   sim::SerialQueue* queue;
 

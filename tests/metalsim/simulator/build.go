@@ -16,15 +16,15 @@ import (
 	"github.com/natten-mps/natten-mps/tests/metalsim/compile"
 )
 
-// LibraryEnv names a simulator that is there already: for a test on an emulated processor,
-// where Go's tools are another's.
+// LibraryEnv names the variable with the path of an existing simulator, for tests on an
+// emulated processor, where Go's tools are those of another processor.
 const LibraryEnv = "NATTEN_METALSIM_LIBRARY"
 
 // Library is the file name of the simulator.
 const Library = "libmetalsim.so"
 
-// Build makes the simulator and the kernel compiler that it runs in a folder of
-// the cache, unless they are there, and returns the library's path.
+// Build compiles the simulator and its kernel compiler into a folder of the cache,
+// unless they exist, and returns the library's path.
 func Build() (string, error) {
 	if path := os.Getenv(LibraryEnv); path != "" {
 		return path, nil
@@ -63,7 +63,7 @@ func Build() (string, error) {
 		return "", err
 	}
 	if err := os.Rename(tmp, dir); err != nil {
-		if _, e := os.Stat(so); e != nil { // else another process was first
+		if _, e := os.Stat(so); e != nil { // otherwise another process was first
 			return "", err
 		}
 	}
@@ -97,7 +97,7 @@ func link(dir string) error {
 	last := ""
 	for _, s := range sources {
 		if strings.HasSuffix(s, "/init.cpp") {
-			last = s // its constructor runs after the others' variables are there
+			last = s // its constructor runs after the variables of the others are initialized
 		} else {
 			args = append(args, s)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/ebitengine/purego"
 )
 
-// Simulator is the loaded library. There is one of a path in a process.
+// Simulator is the loaded library. A process has one for each path.
 type Simulator struct {
 	Path   string
 	handle uintptr
@@ -20,7 +20,7 @@ type Simulator struct {
 	msgSend, register, getClass              uintptr
 }
 
-// Load builds the simulator if need be and opens it.
+// Load builds the simulator if necessary and opens it.
 var Load = sync.OnceValues(func() (*Simulator, error) {
 	path, err := Build()
 	if err != nil {
@@ -29,7 +29,7 @@ var Load = sync.OnceValues(func() (*Simulator, error) {
 	return Open(path)
 })
 
-// Open opens the simulator of a path.
+// Open opens the simulator with the given path.
 func Open(path string) (*Simulator, error) {
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
@@ -48,7 +48,8 @@ func Open(path string) (*Simulator, error) {
 	return s, nil
 }
 
-// Symbol is the address of an exported symbol; 0: none, or hidden.
+// Symbol returns the address of an exported symbol, or 0 if it does not exist or is
+// hidden.
 func (s *Simulator) Symbol(name string) uintptr {
 	a, err := purego.Dlsym(s.handle, name)
 	if err != nil {
@@ -57,7 +58,7 @@ func (s *Simulator) Symbol(name string) uintptr {
 	return a
 }
 
-// Call calls a C function of integers and pointers.
+// Call calls a C function whose arguments are integers and pointers.
 //
 //go:uintptrescapes
 func (s *Simulator) Call(function string, args ...uintptr) uintptr {
@@ -83,18 +84,18 @@ func (s *Simulator) text(function uintptr) string {
 	return string(b[:n])
 }
 
-// Findings lists the faults seen so far.
+// Findings lists the faults found so far.
 func (s *Simulator) Findings() []string {
 	return strings.FieldsFunc(s.text(s.findings), func(r rune) bool { return r == '\n' })
 }
 
-// Report gives findings, live objects and counters.
+// Report returns findings, live objects and counters.
 func (s *Simulator) Report() string { return s.text(s.report) }
 
 // Clear forgets findings and zeroes the counters.
 func (s *Simulator) Clear() { purego.SyscallN(s.clear) }
 
-// Stat reads a counter of metalsim.h.
+// Stat returns a counter of metalsim.h.
 func (s *Simulator) Stat(name string) uint64 {
 	n := append([]byte(name), 0)
 	r, _, _ := purego.SyscallN(s.stat, uintptr(unsafe.Pointer(&n[0])))

@@ -28,8 +28,8 @@ kernel void both(device float* out [[buffer(0)]], threadgroup float* more [[thre
 }
 `
 
-// The length is that of each instance's own variables, as compiled, and a pipeline
-// beyond the limit is refused.
+// The memory length is that of each instance's own variables, as compiled, and a
+// pipeline beyond the limit is refused.
 func TestStaticThreadgroupMemory(t *testing.T) {
 	m := startMetal(t)
 	library, text := m.compile(tileSource)

@@ -55,7 +55,7 @@ func (m metal) compile(source string) (library uintptr, text string) {
 	return m.compileAs(source, 3<<16+1, 0)
 }
 
-// unset leaves an option of compileAs as it is made.
+// unset leaves an option of compileAs at its default.
 const unset = -1
 
 func (m metal) compileAs(source string, language, math int) (library uintptr, text string) {
@@ -82,7 +82,7 @@ func (m metal) pipeline(name string) uintptr {
 	return p
 }
 
-// pipelineOf makes a pipeline, or gives the reason why there is none.
+// pipelineOf makes a pipeline, or returns the reason for the failure.
 func (m metal) pipelineOf(library uintptr, name string) (pipeline uintptr, text string) {
 	pool := m.pool()
 	defer m.pop(pool)
@@ -195,7 +195,7 @@ func TestCheckerEndsInAnErrorOfTheCommandBuffer(t *testing.T) {
 	m.pop(pool)
 }
 
-// Each rule of the validation layer, broken once.
+// Breaks each rule of the validation layer once.
 func TestValidation(t *testing.T) {
 	m := startMetal(t)
 	p, tile := m.pipeline("scale"), m.pipeline("tile")
@@ -263,7 +263,7 @@ func TestValidation(t *testing.T) {
 		{"wait first", func(b, _ uintptr) { m.send(b, "waitUntilCompleted") }, []string{"waitUntilCompleted before commit"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			runtime.LockOSThread() // the pool is the thread's
+			runtime.LockOSThread() // the pool belongs to the thread
 			defer runtime.UnlockOSThread()
 			m := m
 			m.t = t

@@ -14,13 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// objc sends messages to the simulator as a client of Metal does.
+// objc sends messages to the simulator like a client of Metal.
 type objc struct {
 	*Simulator
 	t *testing.T
 }
 
-// start gives a clean simulator; what a test leaves behind is put right after it.
+// start returns a clean simulator, and resets it after the test.
 func start(t *testing.T) objc {
 	t.Helper()
 	s, err := Load()
@@ -59,7 +59,8 @@ func (o objc) send(object uintptr, selector string, args ...uintptr) uintptr {
 	return r
 }
 
-// dispatch sends a message of two MTLSizes: on the stack, on arm64 the addresses of copies.
+// dispatch sends a message with two MTLSizes, which are passed on the stack or, on
+// arm64, as addresses of copies.
 func (o objc) dispatch(encoder uintptr, selector string, grid, group [3]uintptr) {
 	if runtime.GOARCH == "arm64" {
 		sizes := &[2][3]uintptr{grid, group}
@@ -82,7 +83,7 @@ func (o objc) text(s uintptr) string {
 	return string(unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&p))), o.send(s, "length")))
 }
 
-// finds requires that the findings since the last look are one for each text, in order.
+// finds requires that the new findings contain the given texts, one each, in order.
 func (o objc) finds(texts ...string) {
 	o.t.Helper()
 	got := o.Findings()

@@ -56,7 +56,7 @@ func TestLanguageVersionIsHonoured(t *testing.T) {
 	m.finds("source: newLibraryWithSource: neither mathMode nor fastMathEnabled is set")
 }
 
-// TestMathModeIsHonoured: fast mathematics takes NaN for impossible, the others not.
+// Only fast mathematics assumes that NaN does not occur.
 func TestMathModeIsHonoured(t *testing.T) {
 	m := startMetal(t)
 	for math, want := range []float32{1, 1, 2} {

@@ -19,7 +19,7 @@ const (
 	torchCommit    = "_ZN5torch3mps6commitEv"
 )
 
-// registered makes floats a torch tensor's memory.
+// registered registers floats as the memory of a torch tensor.
 func (m metal) registered(values []float32) uintptr {
 	m.t.Cleanup(func() { m.Call("metalsim_unregister", uintptr(unsafe.Pointer(&values[0]))) })
 	return m.Call("metalsim_register", uintptr(unsafe.Pointer(&values[0])), uintptr(4*len(values)))
@@ -54,7 +54,7 @@ func TestTorchEncoderIsSharedAndRunsAtSynchronize(t *testing.T) {
 	m.finds()
 }
 
-// A torch op between two launches on one buffer is seen by the second only.
+// Only the second of two launches on a buffer sees a torch operation between them.
 func TestTorchOpsKeepTheirPlace(t *testing.T) {
 	m := startMetal(t)
 	p := m.pipeline("scale")
@@ -216,7 +216,7 @@ func TestUndefinedTensor(t *testing.T) {
 	}
 }
 
-// TestMemoryHandedOutAgainIsUndefined for what is encoded from then on, and only for that.
+// Reused memory is undefined for work that is encoded from then on, and only for that.
 func TestMemoryHandedOutAgainIsUndefined(t *testing.T) {
 	m := startMetal(t)
 	p := m.pipeline("scale")
@@ -237,8 +237,8 @@ func TestMemoryHandedOutAgainIsUndefined(t *testing.T) {
 	m.Call("metalsim_free", a)
 }
 
-// BenchmarkLaunch is what the simulator itself costs in one launch of a kernel
-// of three arguments on torch's stream, without running it.
+// BenchmarkLaunch measures the simulator's own cost of launching a kernel with three
+// arguments on torch's stream, without running it.
 func BenchmarkLaunch(b *testing.B) {
 	m := startMetal(&testing.T{})
 	p := m.pipeline("scale")
@@ -253,8 +253,8 @@ func BenchmarkLaunch(b *testing.B) {
 	m.Call(torchSync)
 }
 
-// TestFreedMemoryIsHandedOutAgain: the last buffer that was freed comes first, private
-// and undefined, with the work on it still to do.
+// The buffer that was freed last is reused first. It is private and undefined, and
+// earlier work on it may not have run.
 func TestFreedMemoryIsHandedOutAgain(t *testing.T) {
 	m := startMetal(t)
 	a := m.Call("metalsim_allocate", 12)
@@ -274,8 +274,8 @@ func TestFreedMemoryIsHandedOutAgain(t *testing.T) {
 	m.finds()
 }
 
-// TestQueuesOverlap: with schedule=random work runs before anybody waits, queues take
-// turns in an order that changes, and memory that two of them use is a finding.
+// With schedule=random, work runs before anybody waits, queues take turns in a varying
+// order, and memory that two of them use is a finding.
 func TestQueuesOverlap(t *testing.T) {
 	m := startMetal(t)
 	m.set("schedule", "random")
@@ -316,7 +316,7 @@ func TestQueuesOverlap(t *testing.T) {
 	m.requireOverlapSeen(p, in, second)
 }
 
-// requireOverlapSeen writes one buffer from two queues, first with a wait between.
+// requireOverlapSeen writes one buffer from two queues, first with a wait in between.
 func (m metal) requireOverlapSeen(p, in, second uintptr) {
 	shared, _ := m.buffer(0, 0, 0)
 	for _, wait := range []bool{true, false} {
@@ -324,7 +324,7 @@ func (m metal) requireOverlapSeen(p, in, second uintptr) {
 		var commands []uintptr
 		for _, queue := range []uintptr{m.queue, second} {
 			b := m.send(queue, "commandBuffer")
-			for range 8 { // that some of it is still to run
+			for range 8 { // so that some work has not run yet
 				e := m.send(b, "computeCommandEncoder")
 				m.encodeScale(e, p, in, shared, 3, 2)
 				m.send(e, "endEncoding")
@@ -345,7 +345,7 @@ func (m metal) requireOverlapSeen(p, in, second uintptr) {
 	}
 }
 
-// waitAll leaves no queue with a command buffer that is still to run.
+// waitAll waits until no queue has a command buffer that has not run.
 func (m metal) waitAll(commands []uintptr) {
 	for _, b := range commands {
 		m.send(b, "waitUntilCompleted")

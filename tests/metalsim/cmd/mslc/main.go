@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 
-// mslc compiles a .metal file for this machine's CPU or an NVIDIA GPU, or shows
-// what it lowers to.
+// mslc compiles a .metal file for this machine's CPU or an NVIDIA GPU, or prints the
+// source to which it is lowered.
 //
 //	mslc -emit so [-mode checked|fast|fastmath|fuzz|coverage] [-arch amd64|arm64] [-std 3.1] [-math safe|relaxed|fast] file.metal
 //	mslc -emit ptx -o out.ptx file.metal
 //	mslc -emit cpu|ptx-source|list file.metal
 //	mslc -emit symbols -so library.so MESSAGE
 //
-// so prints a description of the library, a line a fact, for the simulator:
+// so prints a description of the library for the simulator, one fact per line:
 // "so PATH", "kernel INDEX MAXTHREADS NAME", "arg INDEX KIND NAME TYPE", "warning TEXT".
 package main
 
@@ -103,8 +103,8 @@ func run(o options, arg string) error {
 	return fmt.Errorf("mslc: -emit %s (want so, ptx, cpu, ptx-source, list or symbols)", o.emit)
 }
 
-// library compiles what a host gave to newLibraryWithSource:, which has no
-// file name: messages call it program_source, as Metal's do.
+// library compiles a source that a host passed to newLibraryWithSource:. It has no file
+// name, so messages call it program_source, as Metal's do.
 func library(o options, file string) error {
 	mode, err := compile.ParseMode(o.mode)
 	if err != nil {

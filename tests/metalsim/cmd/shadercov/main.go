@@ -4,10 +4,9 @@
 //
 //	shadercov [-min 95] DIR
 //
-// DIR holds what tests left that ran with METALSIM_MODE=coverage and
-// METALSIM_CACHE=DIR. A line counts if any
-// kernel was compiled from it, and is covered if any of them ran it. Below the
-// minimum, the exit status is 1.
+// DIR holds the files of tests that ran with METALSIM_MODE=coverage and
+// METALSIM_CACHE=DIR. A line counts if any kernel was compiled from it, and is covered
+// if any of them executed it. Below the minimum, the exit status is 1.
 package main
 
 import (
@@ -63,7 +62,7 @@ func report(dir string, least float64) (low int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	files := map[string][]int{} // lines that count
+	files := map[string][]int{} // the lines that count, by file
 	for p := range hits {
 		files[p.file] = append(files[p.file], p.line)
 	}
@@ -139,14 +138,14 @@ func run(name string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// located is a line of a flattened source and where it comes from.
+// located is a line of a flattened source and its origin.
 type located struct {
 	text string
 	place
 }
 
-// flattened gives the lines of each kernel family's text as shaders.Source puts
-// them together, and makes sure that it does.
+// flattened returns the lines of each kernel family's text in the order of
+// shaders.Source, and checks that they equal its result.
 func flattened() (map[string][]located, error) {
 	out := map[string][]located{}
 	names, err := fs.Glob(shaders.Files(), "*.metal")
@@ -198,9 +197,9 @@ func locate(name string, done map[string]bool) (lines []located, err error) {
 	return lines, nil
 }
 
-// origins maps the lines of a lowered source, which llvm-cov counts, to those of
-// the shader files. Its line markers lead to the flattened text; the family is
-// the one that most lines agree with, since lowering changes few.
+// origins maps the lines of a lowered source, which llvm-cov counts, to lines of the
+// shader files. The line markers lead to the flattened text; the family is the one with
+// the most equal lines, since lowering changes only few.
 func origins(file string, families map[string][]located) (map[int]place, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -229,8 +228,8 @@ func origins(file string, families map[string][]located) (map[int]place, error) 
 	return out, nil
 }
 
-// flattenedLines gives, by line of a lowered source, the line of the text that
-// was compiled.
+// flattenedLines maps each line of a lowered source to the line of the text that was
+// compiled.
 func flattenedLines(lines []string) map[int]int {
 	out := map[int]int{}
 	file, line := "", 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// simbuild builds the Metal simulator, if need be, and prints its path, which is
-// what NATTEN_MPS_SIMULATOR wants.
+// simbuild builds the Metal simulator if necessary and prints its path, the value for
+// NATTEN_MPS_SIMULATOR.
 package main
 
 import (
