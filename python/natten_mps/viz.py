@@ -104,7 +104,11 @@ def windows(
     """
     seen = visible_keys(length, kernel_size, dilation, stride, is_causal)
     rank = seen.dim() // 2
-    text = f"kernel {kernel_size}, dilation {dilation}, stride {stride}, causal {is_causal}"
+    parts = [f"kernel {kernel_size}"]
+    parts += [f"dilation {dilation}"] * (dilation != 1) + [f"stride {stride}"] * (stride != 1)
+    if is_causal:
+        parts.append("causal" if is_causal is True else f"causal {is_causal}")
+    text = ", ".join(parts)
     if rank == 1:
         figure = _figure(figsize=(4.5, 4.5))
         axes = figure.subplots()
@@ -134,7 +138,7 @@ def _grid(axes: Any, seen: Tensor, queries: Sequence[Sequence[int]]) -> None:
     style = {"cmap": "Blues", "vmin": 0, "vmax": 1.4, "edgecolors": "0.8", "lw": 0.5}
     axes.pcolormesh(*edges, seen.float().numpy(), **style)
     for row, column in queries:
-        axes.plot(column, row, "o", ms=5, mfc="none", mec="tab:red")
+        axes.plot(column, row, "o", ms=6, mfc="white", mec="tab:orange", mew=2)
     axes.set_aspect("equal")
     axes.invert_yaxis()
 

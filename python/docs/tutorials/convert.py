@@ -6,9 +6,9 @@
 #
 # ## 1. Run it unchanged
 #
-# `activate` makes `import natten` mean NATTEN 0.17.5 in this process. From the command line:
-# `python -m natten_mps.compat 0.17.5 train.py`, and `python -m natten_mps.compat scan FOLDER` says
-# which version a project was written for.
+# After `activate`, `import natten` imports NATTEN 0.17.5 in this process. The command
+# `python -m natten_mps.compat 0.17.5 train.py` does the same for a whole program, and
+# `python -m natten_mps.compat scan FOLDER` says which version a project was written for.
 
 # %%
 import torch
@@ -23,21 +23,23 @@ from natten.functional import na2d_av, na2d_qk
 
 
 class Attention(nn.Module):
-    """Attention with the split functions of 0.17: heads first, dilation by position."""
+    """Attention with the split functions of 0.17, which are heads-first."""
 
     def __init__(self, channels, heads, kernel_size, dilation):
         super().__init__()
         self.heads, self.rule = heads, (kernel_size, dilation)
-        self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
         bias = torch.empty(heads, 2 * kernel_size - 1, 2 * kernel_size - 1)
         self.rpb = nn.Parameter(nn.init.trunc_normal_(bias, std=0.02))
 
     def forward(self, x):
         """[batch, height, width, channels]."""
         batch, height, width, channels = x.shape
-        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, -1).permute(3, 0, 4, 1, 2, 5)
-        q, k, v = qkv  # [batch, heads, height, width, head_dim]
-        weights = na2d_qk(q * q.shape[-1] ** -0.5, k, *self.rule, rpb=self.rpb).softmax(-1)
+        qkv = self.qkv(x).view(batch, height, width, 3, self.heads, -1)
+        q, k, v = qkv.permute(3, 0, 4, 1, 2, 5)  # [batch, heads, height, width, head_dim]
+        q = q * q.shape[-1] ** -0.5
+        weights = na2d_qk(q, k, *self.rule, rpb=self.rpb).softmax(-1)
         out = na2d_av(weights, v, *self.rule).permute(0, 2, 3, 1, 4)
         return self.proj(out.reshape(batch, height, width, channels))
 
@@ -51,9 +53,9 @@ print(natten.__version__, want.shape)
 # %% [markdown]
 # ## 2. Call natten_mps
 #
-# Three things change: the layout is heads-last, so the permutation goes away; the scale is a
-# parameter; and one fused call takes the place of two, with the bias inside, so no attention
-# weights are stored. The parameters keep their names, so the state dict loads as it is.
+# Three things change. The layout is heads-last, so the permutation goes away. The scale is an
+# argument. One fused call, which adds the bias, replaces two, so no attention weights are stored.
+# The parameters keep their names, so the state dict loads without changes.
 
 # %%
 from natten_mps import na2d
@@ -77,20 +79,20 @@ torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 print(f"largest difference {float((got - want).detach().abs().max()):.1e}")
 
 # %% [markdown]
-# `dilation` is given by name: the fifth position of `na2d` is `stride`.
+# `dilation` is passed by name, because the fifth positional argument of `na2d` is `stride`.
 #
 # ## 3. Or use the module
 #
-# `NeighborhoodAttention2D` is this very attention, and its parameters have the same names.
+# `NeighborhoodAttention2D` computes exactly this, and its parameters have the same names.
 
 # %%
 from natten_mps import NeighborhoodAttention2D
 
-module = NeighborhoodAttention2D(64, 4, kernel_size=7, dilation=2, rel_pos_bias=True)
+module = NeighborhoodAttention2D(64, 4, 7, dilation=2, rel_pos_bias=True)
 module.load_state_dict(old.state_dict())
 torch.testing.assert_close(module(x), want, rtol=1e-4, atol=1e-5)
 print(sorted(module.state_dict()))
 
 # %% [markdown]
-# [Moving](../moving.html) has the other generations, and
-# [every public name](../moving-names.html) with what became of it.
+# [Moving from NATTEN](../moving.html) describes the other generations, and
+# [every public name](../moving-names.html) lists how each name behaves here.

@@ -2,11 +2,11 @@
 # # Denoise a photograph
 #
 # Non-local means (Buades, Coll and Morel, 2005) replaces each pixel by a weighted mean of the
-# pixels around it. The weights say how alike the patches around the two pixels are. That is
-# neighborhood attention: queries and keys are patches, values are pixels. It needs no training,
-# so it is a good first call of `na2d`, and the result can be seen.
+# pixels around it. The more similar the patches around two pixels are, the larger the weight.
+# That is neighborhood attention: queries and keys are patches, and values are pixels. It needs no
+# training, and you can see the result, so it is a good first use of `na2d`.
 #
-# It takes matplotlib and scikit-image, which ships the photograph.
+# This tutorial needs matplotlib and scikit-image, which contains the photograph.
 
 # %%
 import matplotlib.pyplot as plt
@@ -54,8 +54,8 @@ print(query.shape, value.shape)
 # %% [markdown]
 # ## One call
 #
-# A window of 21 x 21 pixels around each. Queries and keys have 28 channels and values 3; they need
-# not agree. The scale is 1, because the products are scaled already.
+# The window is 21 x 21 pixels. Queries and keys have 28 channels and values have 3; these numbers
+# may differ. The scale is 1, because the products are already scaled.
 
 # %%
 denoised = na2d(query, key, value, kernel_size=21, scale=1.0)[0, :, :, 0, :]
@@ -63,7 +63,8 @@ denoised = na2d(query, key, value, kernel_size=21, scale=1.0)[0, :, :, 0, :]
 
 def psnr(picture):
     """Peak signal-to-noise ratio in dB; more is better."""
-    return peak_signal_noise_ratio(clean.numpy(), picture.clamp(0, 1).numpy(), data_range=1)
+    picture = picture.clamp(0, 1).numpy()
+    return peak_signal_noise_ratio(clean.numpy(), picture, data_range=1)
 
 
 before, after = psnr(noisy), psnr(denoised)
@@ -73,7 +74,8 @@ print(f"{before:.1f} dB with noise, {after:.1f} dB denoised")
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
 titles = ("photograph", f"with noise, {before:.1f} dB", f"denoised, {after:.1f} dB")
-for axis, picture, title in zip(axes, (clean, noisy, denoised), titles, strict=True):
+pictures = (clean, noisy, denoised)
+for axis, picture, title in zip(axes, pictures, titles, strict=True):
     axis.imshow(picture.clamp(0, 1))
     axis.set_title(title)
     axis.axis("off")
@@ -81,8 +83,8 @@ for axis, picture, title in zip(axes, (clean, noisy, denoised), titles, strict=T
 # %% [markdown]
 # ## What one pixel attends to
 #
-# `viz.attention_map` finds the weights of one query. On a smaller image, so that the window covers
-# half of it:
+# `viz.attention_map` computes the weights of one query. Here the image is smaller, so that the
+# window covers half of it:
 
 # %%
 position = (28, 50)

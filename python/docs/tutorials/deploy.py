@@ -1,10 +1,12 @@
 # %% [markdown]
 # # Deploy a model
 #
-# Four ways out of Python, for one model of two layers. Where natten_mps is installed the exported
-# program calls its operations; for everywhere else they are decomposed into PyTorch's own.
+# This tutorial exports a model of two layers in four ways. If natten_mps is installed where the
+# exported program runs, the program can call its operations; otherwise they are decomposed into
+# PyTorch operations.
 
 # %%
+import logging
 import tempfile
 from pathlib import Path
 
@@ -26,22 +28,24 @@ folder = Path(tempfile.mkdtemp())
 # %% [markdown]
 # ## torch.export
 #
-# The program contains `natten_mps::attn`. It runs wherever `import natten_mps` works, at full
-# speed, also for other sizes if they are marked as dynamic.
+# The program contains `natten_mps::attn`. It runs at full speed wherever `import natten_mps`
+# works, and for other sizes if they are marked as dynamic.
 
 # %%
-batch, height = torch.export.Dim("batch"), torch.export.Dim("height", min=10)
-program = torch.export.export(model, (x,), dynamic_shapes=({0: batch, 1: height},))
+sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("height", min=10)}
+program = torch.export.export(model, (x,), dynamic_shapes=(sizes,))
 torch.export.save(program, folder / "model.pt2")
 loaded = torch.export.load(folder / "model.pt2")
 torch.testing.assert_close(loaded.module()(x), want)
-print([str(n.target) for n in program.graph.nodes if "natten_mps" in str(n.target)])
+targets = [str(node.target) for node in program.graph.nodes]
+print([target for target in targets if "natten_mps" in target])
 
 # %% [markdown]
 # ## AOTInductor
 #
-# A shared library for C++ programs. The operations of natten_mps are registered from Python, which
-# such a program has not, so decompose them first. The result needs PyTorch's C++ library only.
+# AOTInductor makes a shared library for C++ programs. The operations of natten_mps are registered
+# from Python, which such a program does not have, so decompose them first. The result needs only
+# PyTorch's C++ library.
 
 # %%
 table = {**torch.export.default_decompositions(), **decompositions()}
@@ -56,23 +60,26 @@ print(f"{Path(package).stat().st_size / 1024:.0f} KiB")
 # %% [markdown]
 # ## ONNX
 #
-# `torch.onnx.export` finds the decompositions by itself. Any runtime that knows the standard
-# operators runs the file; here onnxruntime.
+# `torch.onnx.export` finds the decompositions without help. Any runtime with the standard
+# operators can run the file; here it is onnxruntime.
 
 # %%
 import onnxruntime
 
-torch.onnx.export(model, (x,), dynamo=True, verbose=False).save(folder / "model.onnx")
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # do not warn of missing torchvision
+exported = torch.onnx.export(model, (x,), dynamo=True, verbose=False)
+exported.save(folder / "model.onnx")
 session = onnxruntime.InferenceSession(folder / "model.onnx")
 (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-5)
-print(f"largest difference {float((torch.from_numpy(got) - want).abs().max()):.1e}")
+got = torch.from_numpy(got)
+torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+print(f"largest difference {float((got - want).abs().max()):.1e}")
 
 # %% [markdown]
 # ## Core ML
 #
-# `coremltools` converts the decomposed program, on macOS and on Linux; running the result takes a
-# Mac. If coremltools is not installed, this step is skipped.
+# `coremltools` converts the decomposed program on macOS or Linux; the result runs on macOS and
+# iOS. If coremltools is not installed, this step is skipped.
 
 # %%
 try:

@@ -2,7 +2,7 @@
 # # Train a NAT on digits
 #
 # A Neighborhood Attention Transformer of three blocks learns to read the 8 x 8 handwritten digits
-# of scikit-learn, in a few seconds on a CPU. It takes matplotlib and scikit-learn.
+# of scikit-learn, in a few seconds on a CPU. This tutorial needs matplotlib and scikit-learn.
 
 # %%
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ from natten_mps import NeighborhoodAttention2D, viz
 
 torch.manual_seed(0)
 digits = load_digits()
-images = torch.tensor(digits.images, dtype=torch.float32)[..., None] / 16  # [n, 8, 8, 1]
+images = torch.tensor(digits.images / 16, dtype=torch.float32)[..., None]  # [n, 8, 8, 1]
 labels = torch.tensor(digits.target)
 train_x, test_x, train_y, test_y = train_test_split(
     images, labels, test_size=0.2, random_state=0, stratify=labels
@@ -26,9 +26,9 @@ print(len(train_x), len(test_x))
 # %% [markdown]
 # ## The model
 #
-# A block is a transformer block in which neighborhood attention takes the place of attention.
-# Tensors are channels-last, `[batch, height, width, channels]`, as the module expects, so nothing
-# is permuted between layers. The second block is dilated: its 3 x 3 keys lie two apart.
+# A block is a transformer block in which neighborhood attention replaces full attention. Tensors
+# are channels-last, `[batch, height, width, channels]`, as the module expects, so nothing is
+# permuted between layers. The second block is dilated: its 3 x 3 keys are two positions apart.
 
 # %%
 WIDTH = 48
@@ -58,7 +58,8 @@ class NAT(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embed = nn.Conv2d(1, WIDTH, 3, padding=1)  # NAT embeds with overlapping convolutions
+        # Like NAT, embed with overlapping convolutions.
+        self.embed = nn.Conv2d(1, WIDTH, 3, padding=1)
         self.position = nn.Parameter(0.02 * torch.randn(8, 8, WIDTH))
         self.blocks = nn.Sequential(Block(3, 1), Block(3, 2), Block(5, 1))
         self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 10)
@@ -66,15 +67,16 @@ class NAT(nn.Module):
     def forward(self, pixels):
         """Embed, attend, average, classify."""
         embedded = self.embed(pixels.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return self.head(self.norm(self.blocks(embedded + self.position)).mean(dim=(1, 2)))
+        features = self.norm(self.blocks(embedded + self.position))
+        return self.head(features.mean(dim=(1, 2)))
 
 
 model = NAT()
 print(viz.report(model, train_x[:1]))
 
 # %% [markdown]
-# The first column of the report is where each attention is in the model, the sixth what share of
-# the tokens one query sees. After two layers the receptive field is nearly the whole digit.
+# The first column of the report names each attention layer, and the sixth is the share of the
+# tokens that one query sees. After two layers, the receptive field is nearly the whole digit.
 #
 # ## Training
 

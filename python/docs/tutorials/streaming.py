@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Generate with a streaming cache
 #
-# A model that generates has one new query per step and old keys. With causal neighborhood attention
-# it needs only the keys of the last window, so time and memory per token do not grow with the
-# number of tokens so far. `natten_mps.streaming` keeps them.
+# A model that generates tokens has one new query per step. With causal neighborhood attention, this
+# query needs only the keys of its window, so time and memory per token do not grow with the number
+# of earlier tokens. `natten_mps.streaming` stores these keys.
 
 # %%
+import statistics
 import time
 
 import torch
@@ -23,8 +24,8 @@ layers = nn.ModuleList(
 # %% [markdown]
 # ## Whole and step by step
 #
-# The same layers on all tokens at once, and on tokens as they come: first a prompt of 40, then one
-# at a time. The results are the same.
+# The same layers process all tokens at once, and then tokens as they arrive: a prompt of 40, then
+# one at a time. The results are the same.
 
 
 # %%
@@ -53,7 +54,7 @@ print("equal")
 # %% [markdown]
 # ## Time per token
 #
-# It is the same after a thousand tokens as after ten.
+# The time per token is the same after a thousand tokens as after ten.
 
 # %%
 cache = Cache(LAYERS)
@@ -63,10 +64,10 @@ with torch.no_grad():
         started = time.perf_counter()
         advance(tokens[:, :1], cache)
         seconds.append(time.perf_counter() - started)
-early, late = (1e6 * sorted(part)[len(part) // 2] for part in (seconds[10:200], seconds[-200:]))
-print(f"median {early:.0f} µs per token at first, {late:.0f} µs at the end")
+early, late = statistics.median(seconds[10:200]), statistics.median(seconds[-200:])
+print(f"median {1e6 * early:.0f} µs per token at first, {1e6 * late:.0f} µs at the end")
 
 # %% [markdown]
-# `Cache.reset` begins some of the streams of a batch again, and `Cache.reorder` continues with
-# others, as beam search does. A video model streams frames in the same way: the first axis is
-# causal, the others are whole in every step.
+# `Cache.reset` restarts some streams of a batch, and `Cache.reorder` replaces streams by others, as
+# beam search needs. A video model streams frames in the same way: its first axis is causal, and
+# each step has all positions of the other axes.
