@@ -60,7 +60,8 @@ def overview(header: str, anchors: dict[str, str]) -> str:
         if re.fullmatch(r"[A-Z ]+", paragraph):
             parts.append(f"## {paragraph.capitalize()}")
         elif term:
-            parts.append(f"**{term[1].capitalize()}.** {prose(paragraph[term.end() :], anchors)}")
+            name = "NaN" if term[1] == "NAN" else term[1].capitalize()
+            parts.append(f"**{name}.** {prose(paragraph[term.end() :], anchors)}")
         else:
             parts.append(prose(paragraph, anchors))
     return "\n\n".join(parts)

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A hook of MkDocs: every link of the built site leads somewhere, notebooks' links included, which
-MkDocs does not follow; and the search knows what users look for."""
+MkDocs does not follow; the search knows what users look for; and no markup is shown raw.
+"""
 
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -54,9 +56,17 @@ def unfindable(site: Path) -> list[str]:
     return [word for word in SEARCHED if word not in text]
 
 
+def raw(site: Path) -> list[str]:
+    """Return the pages where the >>> of an example was taken for quotations."""
+    quoted = re.compile(r"<blockquote>\s*<blockquote>")
+    pages = sorted(site.rglob("*.html"))
+    return [page.name for page in pages if quoted.search(page.read_text(encoding="utf-8"))]
+
+
 def on_post_build(config: Any) -> None:
-    """Fail the build if a link is broken."""
+    """Fail the build if a link is broken, a word is not found, or markup is shown raw."""
     site = Path(config["site_dir"])
     faults = broken(site) + [f"search: nothing on {word}" for word in unfindable(site)]
+    faults += [f"{page}: an example is shown as a quotation" for page in raw(site)]
     if faults:
-        raise SystemExit("broken links:\n" + "\n".join(faults))
+        raise SystemExit("faults of the site:\n" + "\n".join(faults))

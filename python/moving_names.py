@@ -25,23 +25,24 @@ _FLAG = "see [capability flags](moving.md#what-the-capability-flags-say)"
 # (generation or "", pattern of "module name", verdict, note); the first that matches counts.
 NOTES = (
     ("v020|v021", r"\S+ (na[123]d|attention|NeighborhoodAttention[123]D)", BETTER,
-     f"{_GPU}; upstream has forward only on CPUs"),
+     f"{_GPU}; upstream on CPUs: forward only"),
     ("v017", r"\S+ (na[123]d|NeighborhoodAttention[123]D)", BETTER,
-     f"{_GPU}; upstream has CUDA only for fused attention"),
+     f"{_GPU}; upstream has fused attention only with CUDA"),
     ("v015|v017", r"\S+ (na[123]d_(qk|av)|na[123]d_qk_with_bias|natten[123]d(qk|qkrpb|av)|"
-     r"NeighborhoodAttention[123]D)", BETTER, f"{_GPU}; half types and even kernels on CPUs too"),
+     r"NeighborhoodAttention[123]D)", BETTER,
+     f"{_GPU}; 16-bit types and even kernels also on CPUs"),
     ("v014", r"\S+ (natten[12]d(qkrpb|av)|NeighborhoodAttention\w*)", BETTER,
-     f"{_GPU}; half types on CPUs too"),
+     f"{_GPU}; 16-bit types also on CPUs"),
     ("v01.", r"natten\.functional Neighborhood\w+", BETTER, f"autograd function, {_GPU}"),
     ("", r"\S+ merge_attentions", BETTER, "gradients for any number of outputs"),
     ("", r"\S+ (has_\w+|HAS_LIBNATTEN|get_device_cc)", DIFFERS, _FLAG),
     ("", r"\S+ skip_if_\w+", DIFFERS, _FLAG),
     ("", r"\S+ (get_(bwd_)?configs_for_\w+|can_run_\w+)", DIFFERS,
-     "answers for this package: no CUDA configuration"),
+     "returns that there is no CUDA configuration"),
     ("", r"\S+ \w*(tf32|gemm|tiled)\w*", DIFFERS,
-     "remembers what it is told; chooses among CUDA kernels upstream, nothing here"),
+     "stores the value; upstream it chooses among CUDA kernels, here it has no effect"),
     ("", r"\S+ \w*(autotun|flex_compile|flex_attention|kv_parallelism|memory_usage)\w*", DIFFERS,
-     "remembers what it is told; there is nothing to choose here"),
+     "stores the value; here it has no effect"),
 )  # fmt: skip
 
 _OWN_NOTES = (
@@ -58,7 +59,7 @@ _OWN_NOTES = (
 
 
 class Row(NamedTuple):
-    """A public name and what became of it."""
+    """A public name and its verdict."""
 
     module: str
     name: str
@@ -111,15 +112,17 @@ def _table(rows: list[Row]) -> str:
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         grouped.setdefault((row.module, row.verdict, row.note), []).append(f"`{row.name}`")
-    lines = ["| module | names | verdict | |", "| --- | --- | --- | --- |"]
+    lines = ["| module | names | verdict | notes |", "| --- | --- | --- | --- |"]
     for (module, verdict, note), names in grouped.items():
         lines.append(f"| `{module}` | {', '.join(names)} | {verdict} | {note} |")
     return "\n".join(lines)
 
 
 def _summary(rows: list[Row]) -> str:
-    counts = [f"{sum(r.verdict == v for r in rows)} {v}" for v in (WORKS, BETTER, DIFFERS, REFUSED)]
-    return f"{len(rows)} public names: {', '.join(counts)}."
+    counts = [
+        f"{v}: {sum(r.verdict == v for r in rows)}" for v in (WORKS, BETTER, DIFFERS, REFUSED)
+    ]
+    return f"{len(rows)} public names; {', '.join(counts)}."
 
 
 def page() -> str:
@@ -128,7 +131,7 @@ def page() -> str:
     for generation, version in generations():
         rows = list(natten(generation))
         title = f"## NATTEN 0.{int(generation.removeprefix('v0'))}"
-        parts += [title, f"As of {version}. {_summary(rows)}", _table(rows)]
+        parts += [title, f"Release {version}: {_summary(rows)}", _table(rows)]
     rows = list(predecessor())
     parts += ["## natten-mps 0.3.3", _summary(rows), _table(rows)]
     return "\n\n".join(parts)

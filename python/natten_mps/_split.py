@@ -59,7 +59,7 @@ def na1d_qk(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d_qk
         >>> x = torch.randn(2, 16, 4, 8)
@@ -121,7 +121,7 @@ def na1d_av(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d_av, na1d_qk
         >>> x = torch.randn(2, 16, 4, 8)
@@ -187,7 +187,7 @@ def na2d_qk(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na2d_qk
         >>> x = torch.randn(2, 8, 8, 4, 16)
@@ -249,7 +249,7 @@ def na2d_av(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na2d_av, na2d_qk
         >>> x = torch.randn(2, 8, 8, 4, 16)
@@ -315,7 +315,7 @@ def na3d_qk(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na3d_qk
         >>> x = torch.randn(1, 4, 6, 6, 2, 8)
@@ -377,7 +377,7 @@ def na3d_av(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na3d_av, na3d_qk
         >>> x = torch.randn(1, 4, 6, 6, 2, 8)

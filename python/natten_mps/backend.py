@@ -50,7 +50,7 @@ def set_backend(name: str) -> None:
         ValueError: if there is no backend with that name.
         NotImplementedError: if the backend cannot run on this machine, with the reason.
 
-    Example:
+    Examples:
         >>> from natten_mps import get_backend, set_backend
         >>> set_backend("pure")
         >>> get_backend()
@@ -80,7 +80,7 @@ def use_backend(name: str) -> Iterator[None]:
         ValueError: if there is no backend with that name.
         NotImplementedError: if the backend cannot run on this machine, with the reason.
 
-    Example:
+    Examples:
         >>> from natten_mps import get_backend, use_backend
         >>> with use_backend("pure"):
         ...     get_backend()
@@ -101,7 +101,7 @@ def get_backend() -> str:
     Returns:
         A name that `set_backend` accepts.
 
-    Example:
+    Examples:
         >>> from natten_mps import get_backend, use_backend
         >>> with use_backend("pure"):
         ...     get_backend()
@@ -199,7 +199,7 @@ def get_support_matrix() -> dict[str, dict[str, Any]]:
         why it cannot run), the operations it supports for `forward`, `backward`, `varlen` and
         `fusion`, and `constraints`.
 
-    Example:
+    Examples:
         >>> from natten_mps import get_support_matrix
         >>> sorted(get_support_matrix())
         ['metal', 'native', 'pure']

@@ -17,7 +17,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         another. torch.onnx.export finds it automatically, and recorded traces (torch.jit.trace) do
         not need it.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import NeighborhoodAttention1D
         >>> from natten_mps.export import decompositions

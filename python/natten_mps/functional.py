@@ -87,7 +87,7 @@ def na1d(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d
         >>> x = torch.randn(2, 16, 4, 8)
@@ -166,7 +166,7 @@ def na2d(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na2d
         >>> x = torch.randn(2, 8, 8, 4, 16)
@@ -245,7 +245,7 @@ def na3d(
         ValueError: if shapes, devices, dtypes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na3d
         >>> x = torch.randn(1, 4, 6, 6, 2, 8)

@@ -28,7 +28,7 @@ def merge_attentions(
     Raises:
         ValueError: if there are fewer than two outputs, or shapes do not match.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import merge_attentions, na2d
         >>> x = torch.randn(1, 8, 8, 2, 4)

@@ -36,7 +36,7 @@ Rows = Sequence[int] | Tensor | None
 class Stream:
     """The state of one layer for a batch of streams: the keys and values of the last window.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d
         >>> from natten_mps.streaming import Stream

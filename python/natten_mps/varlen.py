@@ -54,7 +54,7 @@ def na1d_varlen(
         ValueError: if shapes, devices, dtypes, lengths or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d_varlen
         >>> x = torch.randn(2, 16, 4, 8)
@@ -122,7 +122,7 @@ def na2d_varlen(
         ValueError: if shapes, devices, dtypes, sizes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na2d_varlen
         >>> x = torch.randn(2, 8, 8, 4, 16)
@@ -190,7 +190,7 @@ def na3d_varlen(
         ValueError: if shapes, devices, dtypes, sizes or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na3d_varlen
         >>> x = torch.randn(1, 4, 6, 6, 2, 8)
@@ -254,7 +254,7 @@ def na1d_packed(
         ValueError: if shapes, devices, dtypes, lengths or the window do not match.
         NotImplementedError: if no backend, or not the selected one, supports the problem.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import na1d_packed
         >>> x = torch.randn(25, 4, 8)

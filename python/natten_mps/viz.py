@@ -51,7 +51,7 @@ def visible_keys(
     Returns:
         bool `[*S, *S]`, queries first.
 
-    Example:
+    Examples:
         >>> from natten_mps import viz
         >>> viz.visible_keys(4, 3).int().tolist()
         [[1, 1, 1, 0], [1, 1, 1, 0], [0, 1, 1, 1], [0, 1, 1, 1]]
@@ -234,7 +234,7 @@ def report(
     Raises:
         ValueError: if the model calls no neighborhood attention.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from natten_mps import NeighborhoodAttention1D, viz
         >>> model = torch.nn.Sequential(*(NeighborhoodAttention1D(8, 2, 5) for _ in range(2)))
