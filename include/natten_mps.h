@@ -19,8 +19,8 @@
  * it as often as needed (natten_mps_run), then destroy it. The plan makes every
  * decision that does not depend on the data; running it makes none.
  *
- * OWNERSHIP  The library keeps no pointer of the caller's after a function
- * returns, and never allocates a tensor. Handles are integers.
+ * OWNERSHIP  The library keeps no pointer that the caller passed after a
+ * function returns, and never allocates a tensor. Handles are integers.
  * THREADS  Any thread may call any function, and several may run one plan.
  * ERRORS  Functions return NATTEN_MPS_OK (0) or another natten_mps_status, and
  * write what was given and what is allowed into the caller's natten_mps_error,
@@ -34,10 +34,10 @@
  * compiled with NATTEN_MPS_ABI_VERSION a works with a library for which
  * natten_mps_abi_minimum() <= a <= natten_mps_abi_version().
  * INFINITY  A key whose logit is -infinity (by its bias, for example) has
- * weight 0, and the gradient of its logit is 0. A row of such logits only is
- * padding: out and d_query are 0, lse is -infinity, and it contributes to no
- * gradient; the backward pass recognizes it by its lse. Qk writes such logits
- * unchanged.
+ * weight 0, and the gradient of its logit is 0. A row with only such logits is
+ * treated as padding: out and d_query are 0, lse is -infinity, and it
+ * contributes to no gradient; the backward pass recognizes it by its lse. Qk
+ * writes such logits unchanged.
  * NAN  NaN or +infinity among the logits of a row makes its out and lse NaN. A
  * NaN is never lost: results computed from it are NaN or infinite. A value is
  * multiplied by its weight even if that is 0, so what is not finite in a key or
@@ -49,49 +49,51 @@
  * IN A FOREIGN PROCESS
  *
  * The library contains the runtime of the Go language, which a process keeps
- * for good: dlclose does not unload it, and a main thread that ends itself by
- * pthread_exit leaves a process that does not end. exit() ends it at any time,
- * while runs are in progress too.
+ * for good: dlclose does not unload it, and if the main thread calls
+ * pthread_exit, the process does not end. exit() ends the process at any time,
+ * even while runs are in progress.
  *
  * THREADS  The runtime starts a few threads when the library is loaded, and
  * runs start others, up to the number of processors; threads are kept for later
  * work. A run uses no more threads than the process has processors, whatever
- * num_threads says. Threads that call need 64 KiB of stack. Where a limit
+ * num_threads says. Threads that call need 64 KiB of stack. If a limit
  * (RLIMIT_NPROC, a cgroup, a filter of system calls) refuses the first threads
- * that a run wants, runs use the caller's until they are granted. Where it
- * refuses those that loading takes, or takes back what it granted once, the
- * runtime ends the process with a message.
- * SIGNALS  Loading installs handlers, which pass on what is not the runtime's
- * to the handlers before them. Those installed later must have SA_ONSTACK
- * (sigaction(2)): without it they may run on a stack of the runtime's and
- * overwrite memory. The library keeps 40 KiB free there while it computes, so
- * that handlers of profilers and timers that lack the flag survive, but not in
- * a thread's first call and not in the runtime's own work. SIGPIPE, SIGINT and
- * the like keep their effect. A thread's first call unblocks SIGCHLD, SIGPROF,
- * SIGURG and the signals of faults in it, and gives it an alternate signal
- * stack unless it has one. FLOATING POINT  Results do not depend on the
- * caller's rounding mode, flushing of subnormal numbers, unmasked exceptions or
- * locale, and its exception flags stay as they are. FORK  A child made by
- * fork() without exec() lacks the library's threads: it must not call it.
- * MEMORY  What a run needs beside its tensors is kept for later runs of any
- * plan, and given back after some minutes without any. Where the system refuses
- * it (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return
- * NATTEN_MPS_OUT_OF_MEMORY, outputs are undefined, and all works again once
- * there is memory. They also return it, before anything new is made, where the
- * system would not grant 128 MiB of address space and 16 MiB of data: out of
- * these the runtime takes small objects, such as plans, and stacks of threads,
- * and if it is refused, as can still happen when other threads use up the
- * memory in that very moment, it ends the process with a message. No function
- * sees that pages are refused when they are written (a cgroup's limit, memory
- * that was promised and is not there).
+ * that a run requests, runs use only the calling thread until threads are
+ * granted. If it refuses threads while the library is loaded, or after some
+ * were granted, the runtime ends the process with a message.
+ * SIGNALS  Loading installs handlers, which forward signals that are not the
+ * runtime's to the handlers installed before. Handlers installed later must
+ * have SA_ONSTACK (sigaction(2)): without it they may run on a stack of the
+ * runtime and overwrite memory. The library keeps 40 KiB of this stack free
+ * while it computes, so that handlers of profilers and timers that lack the
+ * flag do no harm, except in a thread's first call and in the runtime's own
+ * work. SIGPIPE, SIGINT and the like keep their effect. A thread's first call
+ * unblocks SIGCHLD, SIGPROF, SIGURG and the signals of faults in this thread,
+ * and gives it an alternate signal stack unless it has one.
+ * ARITHMETIC  Results do not depend on the caller's rounding mode, flushing of
+ * subnormal numbers, unmasked exceptions or locale, and the floating-point
+ * exception flags do not change.
+ * FORK  A child made by fork() without exec() lacks the library's threads: it
+ * must not call it.
+ * MEMORY  The temporary memory of a run is kept for later runs of any plan, and
+ * released after some minutes without runs. If the system refuses memory
+ * (RLIMIT_AS, RLIMIT_DATA, strict overcommit), functions return
+ * NATTEN_MPS_OUT_OF_MEMORY and outputs are undefined; functions work again once
+ * there is memory. They also return it, before they create anything, if the
+ * system would not grant 128 MiB of address space and 16 MiB of data. From
+ * these the runtime takes small objects, such as plans, and stacks of threads.
+ * If it is refused memory nevertheless, because other threads used it up at
+ * that moment, it ends the process with a message. No function can detect that
+ * pages are refused when they are written (a cgroup's limit, overcommitted
+ * memory).
  * NEVER  The library sets no processor affinity, priority, memory policy,
  * limit, timer or working directory, opens no network connection, starts no
- * program and writes no file but, with a GPU, the verdicts on its kernels, in
- * the folder NATTEN_MPS_CACHE. On Linux it asks mincore(2) and madvise(2) for
- * the pages of large outputs. It reads the environment variables
+ * program, and writes no file except, with a GPU, the results of checking its
+ * kernels, in the folder NATTEN_MPS_CACHE. On Linux it calls mincore(2) and
+ * madvise(2) for the pages of large outputs. It reads the environment variables
  * NATTEN_DISABLE_ISA, NATTEN_MPS_VERIFY, NATTEN_MPS_CACHE and those of the Go
- * runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG. It opens no library but
- * Apple's, on macOS, and what natten_mps_stream_set names.
+ * runtime, such as GOMAXPROCS, GOMEMLIMIT and GODEBUG. It opens no library
+ * except Apple's, on macOS, and the one that natten_mps_stream_set names.
  */
 #ifndef NATTEN_MPS_H
 #define NATTEN_MPS_H
@@ -135,9 +137,9 @@ typedef enum natten_mps_status {
   NATTEN_MPS_INTERRUPTED = 7    /**< by natten_mps_args.interrupt; likewise */
 } natten_mps_status;
 
-/** The caller's, for the text of a failure. On success `status` is
+/** The caller's struct for the description of a failure. On success `status` is
  *  NATTEN_MPS_OK and `message` is empty. A message that does not fit is
- *  truncated. With an invalid `size` functions only return
+ *  truncated. If `size` is invalid, functions write nothing here and return
  *  NATTEN_MPS_INVALID_ARGUMENT. */
 typedef struct natten_mps_error {
   uint64_t size;  /**< sizeof(natten_mps_error) */
@@ -158,9 +160,9 @@ typedef enum natten_mps_dtype {
 } natten_mps_dtype;
 
 /** Operations, and the tensors of natten_mps_args that each reads (R), reads if
- *  given (r), writes (W) and writes if given (w); a gradient whose tensor is
- *  not given is not computed. T: `rpb` with NATTEN_MPS_RPB; `extra_key`,
- *  `extra_value` with extra > 0. */
+ *  given (r), writes (W) and writes if given (w). A tensor whose `data` is NULL
+ *  is not given, and a gradient that is not given is not computed. T: `rpb`
+ *  with NATTEN_MPS_RPB; `extra_key`, `extra_value` with extra > 0. */
 typedef enum natten_mps_op {
   NATTEN_MPS_ATTN_FORWARD = 1, /**< R query key value T; W out; w lse */
   /** R query key value T out lse d_out; r d_lse;
@@ -222,17 +224,19 @@ typedef struct natten_mps_axis {
   int32_t reserved;
 } natten_mps_axis;
 
-/** What of an axis is computed and held: for streams, inputs in pieces and
- *  processes that share one. Positions are those of the whole axis, whose
- *  `length` does not change: windows, dilation groups and masks do not depend
- *  on ranges. All zero is the whole axis. Since ABI version 2; layout frozen.
+/** The part of an axis that is computed and held in memory: for streams, for
+ *  inputs in pieces, and for processes that share an axis. Positions are those
+ *  of the whole axis, whose `length` does not change: windows, dilation groups
+ *  and masks do not depend on ranges. All zero is the whole axis. Since ABI
+ *  version 2; layout frozen.
  *
- *  query, d_query and, by query_step, out, lse, attn and their gradients have
- *  the positions of the query range; key, value, d_key and d_value those of the
- *  key range. d_key, d_value, d_rpb, d_extra_key and d_extra_value are what the
- *  queries of the range add to them. If a query of the range sees a key that is
- *  not held, the plan or, with NATTEN_MPS_RAGGED, the run is
- *  NATTEN_MPS_INVALID_ARGUMENT. natten_mps_window_range() says what to hold.
+ *  query, d_query and, in steps of query_step, out, lse, attn and their
+ *  gradients have the positions of the query range; key, value, d_key and
+ *  d_value those of the key range. d_key, d_value, d_rpb, d_extra_key and
+ *  d_extra_value are the contributions of the queries of the range. If a query
+ *  of the range sees a key that is not held, creating the plan or, with
+ *  NATTEN_MPS_RAGGED, running it returns NATTEN_MPS_INVALID_ARGUMENT.
+ *  natten_mps_window_range() computes the keys to hold.
  *
  *  Required: first + count <= length, query_step divides query_first. */
 typedef struct natten_mps_range {
@@ -310,8 +314,8 @@ typedef struct natten_mps_args {
   natten_mps_tensor out, lse, d_out, d_lse, d_attn;
   natten_mps_tensor d_query, d_key, d_value, d_rpb, d_extra_key, d_extra_value;
   /** NULL, or a function that the calling thread calls about every 0.1 s while
-   *  it computes on the CPU. If it returns anything but 0 the run ends soon
-   * with NATTEN_MPS_INTERRUPTED. It must return. Since ABI version 2. */
+   *  it computes on the CPU. If it returns anything but 0, the run ends
+   *  soon with NATTEN_MPS_INTERRUPTED. It must return. Since ABI version 2. */
   int32_t (*interrupt)(void* context);
   void* interrupt_context; /**< passed to `interrupt` */
 } natten_mps_args;
@@ -340,8 +344,8 @@ typedef struct natten_mps_backend_info {
   char details[1000]; /**< device or instruction set, or why not available */
 } natten_mps_backend_info;
 
-/** Describes backend `index` in the order in which they are tried, from 0; at
- *  their number it returns NATTEN_MPS_INVALID_ARGUMENT. */
+/** Describes the backend with this index, from 0, in the order in which they
+ *  are tried. If there is none, it returns NATTEN_MPS_INVALID_ARGUMENT. */
 NATTEN_MPS_API int32_t natten_mps_backend(int32_t index,
                                           natten_mps_backend_info* info,
                                           natten_mps_error* error);
@@ -372,22 +376,25 @@ natten_mps_plan_create(NATTEN_MPS_CONST natten_mps_problem* problem,
 /** Decisions made by a plan. */
 typedef struct natten_mps_plan_info {
   uint64_t size;         /**< sizeof(natten_mps_plan_info) */
-  int64_t scratch_bytes; /**< most that one run holds beside the tensors, with
-                              a thread per processor; fewer hold less */
-  char backend[16];      /**< its name */
+  int64_t scratch_bytes; /**< upper bound, in bytes, of a run's temporary
+                              memory, with one thread per processor */
+  char backend[16];      /**< the backend's name */
   char variant[224];     /**< the kernels chosen, for reports */
 } natten_mps_plan_info;
 
+/** Describes a plan. */
 NATTEN_MPS_API int32_t natten_mps_plan_info_get(natten_mps_plan plan,
                                                 natten_mps_plan_info* info,
                                                 natten_mps_error* error);
 
-/** Runs a plan. Host memory: the outputs are complete on return. */
+/** Runs a plan. With host memory the outputs are complete on return; with Metal
+ *  memory see natten_mps_stream. */
 NATTEN_MPS_API int32_t natten_mps_run(natten_mps_plan plan,
                                       NATTEN_MPS_CONST natten_mps_args* args,
                                       natten_mps_error* error);
 
-/** Ends a plan. Runs in progress finish; later: NATTEN_MPS_BAD_HANDLE. */
+/** Destroys a plan. Runs in progress finish; later calls with this handle
+ *  return NATTEN_MPS_BAD_HANDLE. */
 NATTEN_MPS_API int32_t natten_mps_plan_destroy(natten_mps_plan plan,
                                                natten_mps_error* error);
 
