@@ -16,7 +16,7 @@ LONGEST = 88
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Put the pictures that tests and benchmarks draw beside the pages."""
+    """Copy the pictures that tests and benchmarks draw next to the pages."""
     drawn = sorted((ROOT / "tests" / "demo").glob("*.png"))
     for picture in [*drawn, ROOT / "tests/bench/speed.png", ROOT / "tests/metalsim/roofline.png"]:
         files.append(File.generated(config, picture.name, abs_src_path=str(picture)))

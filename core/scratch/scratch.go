@@ -55,7 +55,7 @@ func Room() {
 
 // refused is allocated in advance, as there may be no memory for it later.
 var refused = core.Errorf(core.OutOfMemory,
-	"the system refuses memory that is needed beside the tensors (want a smaller problem, fewer threads or a higher limit of the process)")
+	"the system refuses temporary memory (want a smaller problem, fewer threads or a higher limit of the process)")
 
 // New returns an empty memory.
 func New() *Memory {

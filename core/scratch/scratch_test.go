@@ -71,7 +71,7 @@ func TestRefusedMemory(t *testing.T) {
 		var known *core.Error
 		require.ErrorAs(t, err, &known)
 		require.Equal(t, core.OutOfMemory, known.Status)
-		require.ErrorContains(t, err, "the system refuses memory that is needed beside the tensors (want")
+		require.ErrorContains(t, err, "the system refuses temporary memory (want")
 	}
 	require.NoError(t, growTo(1<<20))
 	for range 1000 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One problem on one process and cut over several of this machine: forward and backward.
+"""One problem in one process, and divided over several on this machine: forward and backward.
 
 Each repeat runs both, one after the other, between barriers; the table has the medians, their
 ratio, and how long a process was busy with the exchange (packing and putting rows in place) or

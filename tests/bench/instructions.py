@@ -65,7 +65,7 @@ class Program:
         return total
 
     def of_a_call(self, row: str, op: str) -> Counter[str]:
-        """Return the instructions of one call: what two calls execute more than one."""
+        """Return the instructions of one call: the difference between two calls and one."""
         more = self.executed(row, op, 2)
         more.subtract(self.executed(row, op, 1))
         return more

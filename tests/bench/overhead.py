@@ -29,7 +29,7 @@ PEER = "natten-mps 0.3.3"
 
 
 def calls() -> dict[str, Callable[[], object]]:
-    """What is timed; of this natten_mps and of 0.3.3 alike."""
+    """What is timed, in this natten_mps and in 0.3.3."""
     import torch
 
     import natten_mps

@@ -25,9 +25,9 @@ def copy_rate(limits: dict[str, float], megabytes: float) -> float:
 
 
 def bounds(report: Report, result: Result) -> list[str]:
-    """Return what share of all cores' multiply-adds and of their copy rate `native` reached in its
-    quickest call, which of the two bounds it, as it would take longer, and how many times as quick
-    as `pure` a call is that takes no longer than that."""
+    """Return the fractions of all cores' peak rate of multiply-adds and of their copy rate that
+    `native` reached in its quickest call, which of the two bounds a call, and the speedup over
+    `pure` of a call that takes only as long as this bound."""
     limits, ms = report["limits"], result["least_ms"]["native"]
     if not limits:
         return []
@@ -107,7 +107,7 @@ def figure(ms: float) -> str:
 
 
 def compact(report: Report) -> str:
-    """Return the table of README: few rows, our time beside the predecessor's and PyTorch's."""
+    """Return the table of README: a few rows with our, the predecessor's and PyTorch's times."""
     heads = {PEER: "natten-mps 0.3.3 on CPUs, ms", "flex_attention": "flex_attention, compiled, ms"}
     names = [name for name in heads if name in report["contenders"]]
     head = ["problem", "natten-mps, ms", *(heads[name] for name in names), "times as fast as 0.3.3"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Time the native engine against its baselines: `./build.sh bench [rows|cpu]`.
 
-Every figure of a report comes from one run: the contenders take turns on each
-case, and a ratio is a ratio of medians. Before a case is timed, its results are
-compared between the contenders; a difference ends the run without a report.
+Every figure of a report comes from one run, in which the contenders are interleaved on
+each case; a ratio is a ratio of medians. Before a case is timed, the contenders' results
+are compared; a difference ends the run without a report.
 
 `rows` (default) times the six rows of the predecessor's README and the cost of
 a call. `cpu` adds one thread, portable Go, flex_attention, a sweep, the limits of
@@ -202,7 +202,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--readme",
         action="store_true",
-        help="write six rows into README.md, the suite's table and plot beside this file",
+        help="write six rows into README.md, the suite's table and plot next to this file",
     )
     return parser.parse_args()
 

@@ -3,7 +3,7 @@
 
 Buades, Coll and Morel (2005) replace each pixel by a mean of the pixels j of a
 search window, weighted by exp(-|P_i - P_j|^2 / h^2), where P_i is the patch
-round pixel i. Since |P_i|^2 is the same for all j, softmax drops it, and
+around pixel i. Since |P_i|^2 is the same for all j, softmax drops it, and
 
     softmax_j(2 P_i.P_j / h^2 - |P_j|^2 / h^2)
 

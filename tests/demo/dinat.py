@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Hugging Face's DiNAT, unmodified, forward and backward on a photograph.
 
-The model asks for natten 0.14's functions. `natten_mps.compat.activate` serves
+The model calls natten 0.14's functions. `natten_mps.compat.activate` serves
 that generation, so the model's own `from natten.functional import ...` works.
 """
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """allin1's models/dinat.py, unmodified: one- and two-dimensional layers with head dim 12 and
-double attention. Its package's __init__ wants audio libraries and is not run."""
+double attention. Its package's __init__ needs audio libraries and is not run."""
 
 import importlib.util
 import sys

@@ -23,7 +23,7 @@ CONFIG = {
 
 
 def heads_first(tensor, heads):
-    """From heads first or, since transformers 5, [B, Y, X, H, D]; told apart by what the model
+    """From heads-first or, since transformers 5, [B, Y, X, H, D]; distinguished by what the model
     does and not by the tensor."""
     return tensor.permute(0, 3, 2, 1, 4) if TRANSPOSES else tensor
 

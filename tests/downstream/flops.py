@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prints what upstream's flop counter says of a layer, as NAT's code asks it: split or fused."""
+"""Prints the FLOPs of a layer by upstream's counter, called as in NAT's code: split or fused."""
 
 import sys
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The neighborhood block of the hourglass diffusion transformer (k-diffusion's
-image_transformer_v2.py, as the package hdit carries it), unmodified, on both of its branches:
-fused, heads last, and split, heads first. Packages' __init__ want samplers and are not run."""
+image_transformer_v2.py, as in the package hdit), unmodified, with both of its branches: fused,
+heads-last, and split, heads-first. The packages' __init__ need samplers and are not run."""
 
 import importlib.util
 import sys

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """hdit's neighborhood layer under torch.compile(fullgraph=True), both branches, against itself.
 
-One function of hdit is exchanged for the compiled run: it rotates in place in an
+One function of hdit is replaced for the compiled run: it rotates in place in an
 autograd.Function that has a jvp, and torch.compile traces no such function.
 """
 

@@ -3,7 +3,7 @@
 
     python tests/golden/make_predecessor.py natten_mps-0.3.3.tar.gz
 
-The file natten-mps-0.3.3.json beside this one gets {module: {name: what}}, as make_names.py
+The file natten-mps-0.3.3.json next to this one gets {module: {name: what}}, as make_names.py
 describes names; modules with a leading underscore are private.
 """
 

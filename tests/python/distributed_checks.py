@@ -331,7 +331,7 @@ def compiled(rank, dtensors, backend):
 
 
 class Model(torch.nn.Module):
-    """Tokens cut over a group, attention, a residual."""
+    """Attention with a residual, on tokens that are divided over a group."""
 
     def __init__(self, group, size):
         super().__init__()

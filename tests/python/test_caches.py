@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is remembered between calls: each thing that a result depends on is told apart."""
+"""Caches between calls distinguish everything that a result depends on."""
 
 import itertools
 import os

@@ -329,7 +329,7 @@ def test_more_than_two_to_the_31_elements():
 
 @pytest.mark.parametrize("kernel", [13, pytest.param(63, marks=pytest.mark.slow)])
 def test_a_million_tokens_need_no_buffer_of_tokens_times_kernel(kernel):
-    """L * K floats are 52 MB for K=13 and 252 MB for K=63. Measured: 36 MB for either, beside
+    """L * K floats are 52 MB for K=13 and 252 MB for K=63. Measured: 36 MB for either, besides
     inputs, outputs and gradients."""
     out = python(
         """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The table on the GPU backend: on a Mac's MPS device, or on the simulated Metal that
-NATTEN_MPS_SIMULATOR names, where CPU tensors play MPS tensors. ./build.sh test metal runs all tests
-once a tier."""
+NATTEN_MPS_SIMULATOR names, where CPU tensors stand in for MPS tensors. ./build.sh test metal runs
+all tests once per tier."""
 
 import dataclasses
 import os

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What README.md and the documentation say about files, figures, names and variables."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "python" / "docs"
 README = ROOT / "README.md"
+MUTATE = ROOT / "tests" / "mutate"
+AREAS = ("metal", "python", "core")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\b(?:NATTEN_[A-Z0-9_]+|METALSIM_[A-Z0-9_]+)\b")
 READ = re.compile(
@@ -133,6 +136,16 @@ def test_tutorial_runs_as_a_notebook(path, tmp_path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert any(cell.outputs for cell in code)
     assert os.listdir(tmp_path) == []
+
+
+def test_numbers_of_mutations_are_those_of_the_files():
+    counts = {area: len(json.loads((MUTATE / f"{area}.json").read_text())) for area in AREAS}
+    promise = re.findall(r"more than (\d+) in the", (DOCS / "promise.md").read_text())
+    assert len(promise) == len(AREAS)
+    for area, least in zip(AREAS, map(int, promise), strict=True):
+        assert least <= counts[area] < least + 100, f"{area}: {counts[area]}"
+    (total,) = re.findall(r"more than (\d+) mutations", README.read_text())
+    assert int(total) <= sum(counts.values()) < int(total) + 150
 
 
 def slug(title):

@@ -7,7 +7,7 @@
 DIR is what `NATTEN_GPU_BENCH=DIR go test ./core/metal -run TestExportBenchmarks` wrote. The counts
 are of PTX, which no vendor's scheduler has seen yet: what they say of an Apple GPU is how much
 work there is, not how well it is arranged. With ptxas (of the package nvidia-cuda-nvcc-cu12)
-registers are told as well.
+registers are reported as well.
 """
 
 import argparse

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The simulated Metal as natten_mps's carrier: tensors in host memory play MPS tensors.
+"""The simulated Metal as natten_mps's carrier: tensors in host memory stand in for MPS tensors.
 
 NATTEN_MPS_SIMULATOR names the library and METALSIM_TORCH the version of torch that it plays; see
 metalsim.h for both.

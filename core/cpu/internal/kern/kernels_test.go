@@ -381,7 +381,7 @@ func TestConversionsAreExact(t *testing.T) {
 				}
 				bits[i] = 0x5a5a
 			}
-			require.Equal(t, wantAll, all, "store %v writes beside", dtype)
+			require.Equal(t, wantAll, all, "store %v writes outside", dtype)
 		}
 	}
 }
