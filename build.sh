@@ -212,6 +212,7 @@ verb_demo() {
 ## bench [OPTIONS]       time native and pure in one run (see ./build.sh bench --help);
 ##                       bench gpu: shaders against their naive versions, on an NVIDIA GPU if there is one
 ##                       bench call: what a call costs, compared with natten-mps 0.3.3
+##                       bench long: long windows against torch's attention; every kernel size
 ##                       bench compare bits|speed OLD NEW: two builds of the library
 verb_bench() {
     if [[ ${1:-} == compare ]]; then
@@ -226,6 +227,10 @@ verb_bench() {
     verb_build
     if [[ ${1:-} == call ]]; then
         bench_call "${@:2}"
+        return
+    fi
+    if [[ ${1:-} == long ]]; then
+        PYTHONPATH=tests .venv/bin/python tests/bench/long.py "${@:2}"
         return
     fi
     PYTHONPATH=tests .venv/bin/python tests/bench/run.py "$@"
