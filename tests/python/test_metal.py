@@ -5,9 +5,11 @@ all tests once per tier."""
 
 import dataclasses
 import os
+import random
 
 import pytest
 import torch
+from parts import compare
 from problems import OPS, assert_near, cases, run, tolerance
 
 from natten_mps import backend
@@ -50,6 +52,32 @@ def test_table(problem, op, dtype):
 @pytest.mark.parametrize("problem", cases()[:8], ids=lambda p: p.name)
 def test_heads_first(problem, op):
     _compare(dataclasses.replace(problem, heads_first=True), op, "float32")
+
+
+def _some_ranges():
+    """Some problems, each with an operation, a type, a number of ranges and an axis."""
+    draw = random.Random(20)
+    for problem in draw.sample(cases(), 24):
+        dtype, pieces = draw.choice(["float32", "float16", "bfloat16"]), draw.choice([2, 3, 7])
+        yield problem, draw.choice(OPS), dtype, pieces, [draw.randrange(problem.rank)]
+
+
+@pytest.mark.usefixtures("poison")
+@pytest.mark.parametrize(
+    ("problem", "op", "dtype", "pieces", "axes"),
+    list(_some_ranges()),
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_ranges(problem, op, dtype, pieces, axes):
+    compare(problem, op, dtype, pieces, "metal", device=DEVICE, axes=axes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pieces", [2, 3, 7])
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("problem", cases(), ids=lambda p: p.name)
+def test_every_range(problem, op, pieces):
+    compare(problem, op, "float32", pieces, "metal", device=DEVICE)
 
 
 def _view_at(offset):

@@ -2,89 +2,20 @@
 """Part of the queries of longer axes, with the keys that they need, against the whole."""
 
 import dataclasses
-from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import OPS, assert_near, call, cases, tolerance
+from parts import compare, leaves_of, part_of
+from problems import OPS, call, cases
 from torch._dynamo.testing import CompileCounter
 
 import natten_mps
-from natten_mps import _abi, _lib, backend, ops
+from natten_mps import _abi, _lib, ops
 from natten_mps._layout import Misfit
 from natten_mps.utils.params import make_window
 from natten_mps.utils.window import Ranges, extent, keys_of
-
-
-def _parts(length, step, pieces):
-    """Up to `pieces` ranges of an axis, each of which begins with a computed query."""
-    outputs = -(-length // step)
-    cuts = sorted({outputs * i // pieces * step for i in range(pieces)} | {length})
-    return list(pairwise(cuts))
-
-
-def _cut(tensor, axis, begin, end, heads_first):
-    return tensor.narrow(axis + (2 if heads_first else 1), begin, end - begin)
-
-
-def _part(problem, op, inputs, axis, first, end):
-    """Arguments and options of a range along one axis, and where its outputs are."""
-    window, whole = problem.window, tuple(problem.lengths)
-    lengths = [whole[axis]] if problem.sizes is None else [n[axis] for n in problem.sizes]
-    needs = [keys_of(window, axis, n, first, min(end, n) - first) for n in lengths if n > first]
-    keys = range(
-        min((need[0] for need in needs), default=0),
-        max((need[-1] for need in needs), default=0) + 1,
-    )
-    step = window.query_step[axis]
-    outputs = (first // step, -(-end // step))
-    options, given = problem.options(op), dict(inputs)
-    spans = {"query": (first, end), "attn": outputs, "key": (keys[0], keys[-1] + 1)}
-    spans["value"] = spans["key"]
-    for name, (begin, stop) in spans.items():
-        if name in given:
-            given[name] = _cut(given[name], axis, begin, stop, problem.heads_first)
-    at = [tuple(p if a == axis else 0 for a in range(problem.rank)) for p in (first, keys[0])]
-    options["window"] = window._replace(ranges=Ranges(*at, whole))
-    return given, options, outputs
-
-
-def _leaves(inputs):
-    return {name: t.detach().requires_grad_() for name, t in inputs.items()}
-
-
-def _gradients(outputs, inputs, weights):
-    loss = sum((o.double() * w).sum() for o, w in zip(outputs, weights, strict=True))
-    loss.backward()
-    return {name: t.grad for name, t in inputs.items()}
-
-
-def _output_axis(problem, axis):
-    return axis + (2 if problem.heads_first else 1)
-
-
-def _compare(problem, op, dtype, pieces, name):
-    backend.set_backend(name)
-    whole = problem.inputs(op, dtype)
-    want = call(op, whole, problem.options(op))
-    weights = [torch.randn(o.shape, dtype=torch.float64) for o in want]
-    want_grads = _gradients([o.masked_fill(o == -torch.inf, 0) for o in want], whole, weights)
-    for axis in range(problem.rank):
-        leaves = _leaves(whole)
-        for first, end in _parts(problem.lengths[axis], problem.window.query_step[axis], pieces):
-            given, options, outputs = _part(problem, op, leaves, axis, first, end)
-            found = call(op, given, options)
-            place = _output_axis(problem, axis)
-            wanted = [o.narrow(place, outputs[0], outputs[1] - outputs[0]) for o in want]
-            for got, part in zip(found, wanted, strict=True):
-                torch.testing.assert_close(got, part, rtol=1e-12, atol=1e-13, equal_nan=True)
-            parts = [w.narrow(place, outputs[0], outputs[1] - outputs[0]) for w in weights]
-            _gradients([o.masked_fill(o == -torch.inf, 0) for o in found], leaves, parts)
-        for what, grad in want_grads.items():
-            got = leaves[what].grad
-            assert_near(got, grad, 2 * tolerance(op, dtype, "backward"), what)
 
 
 @pytest.mark.parametrize(
@@ -93,13 +24,13 @@ def _compare(problem, op, dtype, pieces, name):
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("problem", cases(), ids=lambda p: p.name)
 def test_parts_of_every_axis_make_the_whole(problem, op, pieces):
-    _compare(problem, op, "float64", pieces, "pure")
+    compare(problem, op, "float64", pieces, "pure")
 
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("problem", cases(), ids=lambda p: p.name)
 def test_parts_computed_by_the_library_make_the_whole(problem, op):
-    _compare(problem, op, "float64", 3, "native")
+    compare(problem, op, "float64", 3, "native")
 
 
 axes = st.tuples(
@@ -206,6 +137,27 @@ def test_offsets_change_without_compiling_again():
     assert counter.frame_count == compiled <= 2
 
 
+@pytest.mark.slow
+def test_inductor():
+    """As one graph with gradients, for offsets that change."""
+
+    def loss(q, k, v, at):
+        out = natten_mps.na1d(q, k, v, 5, query_offset=at, key_offset=at - 2, full_size=60)
+        return (out.sin() * at).sum()
+
+    compiled = torch.compile(loss, fullgraph=True)
+    x = _x(60)
+    for at in (3, 7, 40):
+        parts = x[:, at : at + 6], x[:, at - 2 : at + 8], x[:, at - 2 : at + 8]
+        found, want = (
+            torch.autograd.grad(run(*leaves, at), leaves)
+            for run in (compiled, loss)
+            for leaves in [[t.clone().requires_grad_() for t in parts]]
+        )
+        for got, wanted in zip(found, want, strict=True):
+            torch.testing.assert_close(got, wanted)
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_exported_programs_take_other_lengths(strict):
     class Last(torch.nn.Module):
@@ -235,7 +187,7 @@ def test_compiled_calls_refuse_what_is_not_held():
 def test_opcheck(op):
     problem = next(p for p in cases() if p.name == "1d-causal")
     inputs = problem.inputs(op, "float32")
-    given, options, _ = _part(problem, op, inputs, 0, 2, 5)
+    given, options, _ = part_of(problem, op, inputs, 0, 2, 5)
     window, ranges = options["window"], options["window"].ranges
     names = {"attn": ("query", "key", "value", "rpb", "extra_key", "extra_value")}
     names |= {"qk": ("query", "key", "rpb", "extra_key"), "av": ("attn", "value", "extra_value")}
@@ -249,12 +201,12 @@ def test_opcheck(op):
 def test_functional_transforms(op):
     problem = dataclasses.replace(next(p for p in cases() if p.name == "1d-gqa"), heads_first=False)
     inputs = {name: t.detach() for name, t in problem.inputs(op, "float64").items()}
-    given, options, _ = _part(problem, op, inputs, 0, 1, 4)
+    given, options, _ = part_of(problem, op, inputs, 0, 1, 4)
 
     def loss(given):
         return sum(o.square().sum() for o in call(op, given, options))
 
-    want = torch.autograd.grad(loss(leaves := _leaves(given)), list(leaves.values()))
+    want = torch.autograd.grad(loss(leaves := leaves_of(given)), list(leaves.values()))
     for got, wanted in zip(torch.func.grad(loss)(given).values(), want, strict=True):
         torch.testing.assert_close(got, wanted)
     both = {name: torch.stack([t, 2 * t]) for name, t in given.items()}
