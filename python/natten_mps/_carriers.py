@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -109,7 +109,30 @@ def one_node(function: Function) -> Function:
                 return handle_torch_function(called, proxies[:1], *arguments, **options)
         return function(*arguments, **options)
 
-    return cast("Function", called)
+    return unscriptable(cast("Function", called))
+
+
+def unscriptable(function: Function) -> Function:
+    """Make torch.jit.script refuse the function, also where a scripted one calls it."""
+
+    def refuse() -> NoReturn:
+        raise _no_script(function.__name__)
+
+    function.__prepare_scriptable__ = refuse  # type: ignore[attr-defined]
+    return function
+
+
+class Unscriptable:
+    """A module that torch.jit.script refuses, also as a part of others."""
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        raise _no_script(type(self).__name__)
+
+
+def _no_script(name: str) -> NotImplementedError:
+    return NotImplementedError(
+        f"{name} is given to torch.jit.script (want torch.jit.trace or torch.export)"
+    )
 
 
 def explained(function: Function) -> Function:

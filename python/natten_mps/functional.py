@@ -8,6 +8,7 @@
 from torch import Tensor
 
 from . import _doors, _types
+from ._carriers import unscriptable
 from ._predecessor_ops import register
 from ._split import na1d_av, na1d_qk, na2d_av, na2d_qk, na3d_av, na3d_qk
 from ._types import Bools, Ints, Offsets, Result, Scale
@@ -270,6 +271,9 @@ def na3d(
 
 for _function in (na1d_qk, na1d_av, na2d_qk, na2d_av, na3d_qk, na3d_av):
     _function.__module__ = __name__  # the public place, for pickles, torch.fx and help()
+
+for _name in __all__:
+    unscriptable(globals()[_name])
 
 register(1, na1d_qk, na1d_av, na1d, na1d_varlen)
 register(2, na2d_qk, na2d_av, na2d, na2d_varlen)

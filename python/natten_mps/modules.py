@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import _doors, checks
-from ._carriers import is_foreign, one_node
+from ._carriers import Unscriptable, is_foreign, one_node
 from ._plain import kind_of
 from .utils.params import (
     Bools,
@@ -34,7 +34,7 @@ def _window(rank: int, rules: tuple[Any, ...], padded: bool) -> Window:
 _constant_window = torch.compiler.assume_constant_result(_window)
 
 
-class _NeighborhoodAttention(nn.Module):
+class _NeighborhoodAttention(Unscriptable, nn.Module):
     """The base module for any number of axes.
 
     Args:

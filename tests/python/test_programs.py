@@ -53,6 +53,28 @@ def test_recorded_programs_run_where_the_package_is_not(grad, tmp_path):
     torch.testing.assert_close(torch.load(tmp_path / "outputs"), outputs)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_scripting_is_refused_in_words():
+    def calls(x: torch.Tensor) -> torch.Tensor:
+        return nm.na2d_qk(x, x, 3)
+
+    given = {"na2d_qk": calls, "merge_attentions": nm.merge_attentions}
+    given |= {name: getattr(nm.functional, name) for name in nm.functional.__all__}
+    for name, rank in MODULES:
+        layer = module_and_input(name, rank)[0]
+        given[f"{type(layer).__name__} of {name}"] = layer
+        given[f"{type(layer).__name__} inside, {name}"] = torch.nn.Sequential(layer)
+    for name, fused in FUSED.items():
+        given[f"{fused.__name__} of {name}"] = fused
+    given[v015.functional.na1d_av.__name__] = v015.functional.na1d_av
+    for what, program in given.items():
+        match = r"given to torch.jit.script \(want torch.jit.trace or torch.export\)"
+        with pytest.raises(NotImplementedError, match=match) as refused:
+            torch.jit.script(program)
+        name = what.partition(" ")[0]
+        assert str(refused.value).startswith(name), what
+
+
 @pytest.mark.parametrize(("name", "rank"), MODULES)
 def test_modules_traced_by_fx_take_other_sizes(name, rank):
     module, x = module_and_input(name, rank)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from natten_mps._carriers import Unscriptable
+
 _PACKAGE = __name__.rpartition("._common")[0]
 
 
@@ -40,7 +42,7 @@ class _Maker(_Later):
         return object.__new__(self._own)
 
 
-class Portable:
+class Portable(Unscriptable):
     """A class loaded as ``natten`` pickles under that name. A class loaded from a generation's path
     pickles under both names, and unpickling uses the one that exists."""
 
