@@ -133,6 +133,12 @@ void append(MPSStream* s, std::vector<Access> accesses, std::function<void()> wo
   s->current()->commands.push_back(std::move(c));
 }
 
+// wait_for runs on the stream's queue, as threads may share the stream.
+void wait_for(int index) {
+  MPSStream* s = stream(index);
+  run_on(s->queue, [&] { s->synchronize(SyncType::COMMIT_AND_WAIT); });
+}
+
 // enqueue is a blit: torch ends its compute encoder first.
 void enqueue(int index, std::vector<Access> accesses, std::function<void()> work) {
   MPSStream* s = stream(index);
@@ -236,7 +242,7 @@ API void metalsim_stream_read(int index, uint64_t handle, size_t offset, void* t
   Owned<Buffer> b = range(handle, offset, length);
   if (!b) return;
   enqueue(index, {{b, false}}, [=] { memcpy(to, b->memory + offset, length); });
-  stream(index)->synchronize(SyncType::COMMIT_AND_WAIT);
+  wait_for(index);
 }
 
 API void metalsim_undefined(uint64_t handle) {
@@ -252,9 +258,7 @@ API uint64_t metalsim_unfinished(void) {
 
 API void metalsim_stream_use(int index) { current_stream = index; }
 API int metalsim_stream_current(void) { return current_stream; }
-API void metalsim_stream_synchronize(int index) {
-  stream(index)->synchronize(SyncType::COMMIT_AND_WAIT);
-}
+API void metalsim_stream_synchronize(int index) { wait_for(index); }
 
 API void metalsim_stream_fill(int index, uint64_t handle, size_t offset, size_t length,
                               uint8_t value) {

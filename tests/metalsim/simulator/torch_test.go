@@ -4,6 +4,8 @@ package simulator
 
 import (
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -51,6 +53,31 @@ func TestTorchEncoderIsSharedAndRunsAtSynchronize(t *testing.T) {
 	require.Equal(t, []float32{1, 2, 3}, x)
 	m.Call(torchSync)
 	require.Equal(t, []float32{10, 20, 30}, x)
+	m.finds()
+}
+
+// Threads that share a stream may wait for it while others encode.
+func TestThreadsWaitForOneStream(t *testing.T) {
+	m := startMetal(t)
+	var wrong atomic.Int32
+	var threads sync.WaitGroup
+	for n := range 8 {
+		x := make([]byte, 64)
+		h := m.Call("metalsim_register", uintptr(unsafe.Pointer(&x[0])), 64)
+		threads.Go(func() {
+			for i := range 4000 {
+				value := byte(n*16 + i%16)
+				m.Call("metalsim_stream_fill", 0, h, 0, 64, uintptr(value))
+				m.Call("metalsim_stream_synchronize", 0)
+				if x[0] != value {
+					wrong.Add(1)
+				}
+			}
+		})
+		t.Cleanup(func() { m.Call("metalsim_unregister", uintptr(unsafe.Pointer(&x[0]))) })
+	}
+	threads.Wait()
+	require.Zero(t, wrong.Load())
 	m.finds()
 }
 
