@@ -225,7 +225,7 @@ class Stream:
     def _allocate(self, batch: int, key: Tensor, value: Tensor) -> None:
         history = self._history()
         room = history + max(history, _ROOM)
-        with torch.inference_mode(False):  # later steps may be outside of it
+        with torch.inference_mode(False):  # later steps may be outside it
             self._kept = tuple(  # type: ignore[assignment]
                 torch.zeros((batch, room, *t.shape[2:]), dtype=t.dtype, device=t.device)
                 for t in (key, value)
