@@ -72,7 +72,7 @@ func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched
 	w.plan = of.(*Plan)
 	w.problem, w.kind, w.products = run.Problem, s.Walk.Pass.Kind, s.Products
 	w.queries = w.kind == walk.AttnQuery || w.kind == walk.AttnGradients
-	w.at.Begin(run, s, rows, w.plan.scatter || w.plan.slabs)
+	w.at.Begin(run, s, rows, w.plan.slabs)
 	w.move.Set = w.plan.kernels
 	w.sizePanel()
 	w.bias.kvHead = -1

@@ -58,7 +58,7 @@ type items struct {
 func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched.Stealable[walk.Rows]) {
 	w.plan, w.problem = of.(*plan), run.Problem
 	w.kind, w.products = s.Walk.Pass.Kind, s.Products
-	w.at.Begin(run, s, rows, w.plan.scatters())
+	w.at.Begin(run, s, rows, false)
 	w.move.Set = w.plan.kernels
 	w.scale = float32(w.problem.Scale)
 }

@@ -61,8 +61,9 @@ type Tiles interface {
 // true, other workers may not steal them.
 func (c *Cursor) Begin(run *Run, s *Stage, rows *sched.Stealable[Rows], whole bool) {
 	c.Run, c.Walk, c.Stage, c.rows = run, s.Walk, s, rows
-	turns := c.Walk.turns() > 1 // several query heads add to the same gradients, in a fixed order
-	c.whole = whole || s.Binning || turns
+	turns := c.Walk.turns() > 1                   // several query heads add to the same gradients, in a fixed order
+	scatters := c.Walk.Pass.Kind == AttnGradients // rows add to the same keys, and color 1 waits for whole tasks
+	c.whole = whole || s.Binning || turns || scatters
 	c.Tokens = false
 }
 

@@ -148,6 +148,38 @@ func TestColorsCoverTasks(t *testing.T) {
 	}
 }
 
+// A task of color 0 counts as done when its own goroutine has finished it, so no other goroutine
+// may have rows of it.
+func TestRowsOfAllGradientsAreNotStolen(t *testing.T) {
+	given := core.Problem{Op: core.AttnBackward, DType: core.Float32, Rank: 2, Batch: 1, Heads: 1, KVHeads: 1, HeadDim: 8, ValueDim: 8}
+	given.Axes = [3]core.Axis{{Length: 40, Kernel: 3}, {Length: 5, Kernel: 3}}
+	p, err := given.Normalize()
+	require.NoError(t, err)
+	whole, _ := Whole(p)
+	for _, pass := range append(Passes(p), whole) {
+		w := New(p, pass)
+		w.Tile, w.Shape, w.Heads, w.Colored, w.ColorAxis = 5, [3]int{1, 20, 1}, 1, pass.Kind == AttnGradients, 1
+		w.lay()
+		run := Run{Problem: p}
+		run.Tensors[core.DQuery].Base, run.Tensors[core.DKey].Base = 8, 8
+		s := w.Stage(&run, 0)
+		var c publisher
+		var rows sched.Stealable[Rows]
+		var victims sched.Victims[Rows]
+		victims.Add(&rows)
+		c.at.Begin(&run, &s, &rows, false)
+		c.at.Task(0, &c)
+		_, _, _, stolen := victims.Steal()
+		require.Equal(t, pass.Kind != AttnGradients, stolen, "%+v", pass)
+	}
+}
+
+// publisher publishes the rows of the columns that a walk visits, and does not take them.
+type publisher struct{ at Cursor }
+
+func (p *publisher) Plan(n, count int)      { p.at.SetTile(n, count) }
+func (p *publisher) Column(from, to [3]int) { p.at.Publish(from[0], from[1], to[1]) }
+
 // Joined tasks are all chunks of a head, in order, up to the end of the sample.
 func TestJoinedTasksAreChunksInOrder(t *testing.T) {
 	given := core.Problem{Op: core.AttnBackward, DType: core.Float32, Rank: 2, Batch: 2, Heads: 3, KVHeads: 3, HeadDim: 8, ValueDim: 8, Ragged: true}
