@@ -183,7 +183,7 @@ func (m *mac) requireGPU(t *testing.T) {
 	calls := m.calls()
 	for _, wanted := range []string{
 		"go test -shuffle=on -timeout 60m ./tests/metal ./metalrt ./core/metal\n", "-install_name,@rpath/libnatten_mps.dylib",
-		"python -m pytest -q -m not slow tests/python\n", "python -m pytest -q tests/python/test_metal.py\n",
+		"python -m pytest -q -n auto --maxprocesses 4 --dist worksteal -m not slow tests/python\n", "python -m pytest -q tests/python/test_metal.py\n",
 	} {
 		assert.True(t, strings.Contains(calls, wanted), "%s is missing:\n%s", wanted, calls)
 	}
