@@ -32,15 +32,16 @@ class Processes:
             self._processes.append(process)
         self.run("builtins:abs")
 
-    def run(self, function, *arguments, size=None, ends=()):
+    def run(self, function, *arguments, size=None, ends=(), slack=60):
         """What `function(rank, *arguments)` gives, by rank; an error of one is raised. Processes
-        whose ranks are in `ends` are expected to exit instead."""
+        whose ranks are in `ends` are expected to exit instead. `slack`: seconds of work besides
+        collectives after which a process counts as stuck."""
         pipes = self._pipes[: size or self.size]
         for pipe in pipes:
             pipe.send((function, arguments))
         answers = []
         for rank, pipe in enumerate(pipes):
-            if not pipe.poll(self.patience + 60):
+            if not pipe.poll(self.patience + slack):
                 self.stop()
                 raise TimeoutError(f"process {rank} does not answer")
             try:

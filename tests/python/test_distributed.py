@@ -163,7 +163,7 @@ def test_results_do_not_depend_on_timing(processes):
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtensors", [False, True])
 def test_compile(processes, dtensors, backend):
-    processes.run("distributed_checks:compiled", dtensors, backend)
+    processes.run("distributed_checks:compiled", dtensors, backend, slack=600)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
