@@ -64,7 +64,7 @@ func (w *worker) weigh(r *quadRun) {
 		return
 	}
 	w.call.Gradients = unsafe.Pointer(&w.gradients[first])
-	if w.queries {
+	if w.queries() {
 		k.GradientItems(&w.call)
 		return
 	}

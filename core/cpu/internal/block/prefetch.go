@@ -33,7 +33,7 @@ func (w *worker) prefetch(n0, n1, rows int, keys bool) {
 				w.stream(w.at.Items(role, 0, dv))
 			}
 		}
-		if w.queries {
+		if w.queries() {
 			w.stream(w.at.Items(core.Out, 0, dv))
 		}
 	}

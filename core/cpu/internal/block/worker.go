@@ -21,7 +21,6 @@ type worker struct {
 	plan     *Plan
 	problem  *core.Problem
 	kind     walk.Kind
-	queries  bool // gradients of queries are computed
 	products walk.Products
 	at       walk.Cursor
 	move     kern.Rows[float32]
@@ -71,13 +70,15 @@ type reach struct {
 func (w *worker) Begin(of engine.Plan, run *walk.Run, s *walk.Stage, rows *sched.Stealable[walk.Rows]) {
 	w.plan = of.(*Plan)
 	w.problem, w.kind, w.products = run.Problem, s.Walk.Pass.Kind, s.Products
-	w.queries = w.kind == walk.AttnQuery || w.kind == walk.AttnGradients
 	w.at.Begin(run, s, rows, w.plan.slabs)
 	w.move.Set = w.plan.kernels
 	w.sizePanel()
 	w.bias.kvHead = -1
 	w.item = w.plan.whole(w.plan.depth)
 }
+
+// queries reports whether gradients of queries are computed.
+func (w *worker) queries() bool { return w.kind == walk.AttnQuery || w.kind == walk.AttnGradients }
 
 // Task implements engine.Worker.
 func (w *worker) Task(n int64) { w.at.Task(n, w) }
@@ -227,7 +228,7 @@ func (w *worker) loadItems(n0, n1, rows int) {
 		if w.products.DOutV {
 			w.move.Load(w.vo[i*size:], w.item, w.at.Items(vo, 0, int(w.problem.ValueDim)), w.at.Positions, 1)
 		}
-		if !w.queries {
+		if !w.queries() {
 			continue
 		}
 		lse := w.at.Items(core.LSE, 0, 1)

@@ -66,8 +66,8 @@ func (b *band) lay(each, lanes, most int) {
 // keys returns the range [low, high) of keys that any item meets.
 func (b *band) keys() (low, high int) { return b.lo[0], b.hi[len(b.hi)-1] }
 
-// take makes a span the current one. A vector joins a group if it widens the group's range of
-// keys by at most a fifth.
+// take makes a span the current one. Vectors join a group until its range of keys is 1.3 times
+// that of its first vector: more would compute mostly masked products, fewer would load keys more often.
 func (b *band) take(number int) {
 	if b.number == number {
 		return
@@ -77,9 +77,10 @@ func (b *band) take(number int) {
 	b.groups, b.met = b.groups[:0], b.met[:0]
 	for first := 0; first*b.lanes < b.items; {
 		g := b.group(first, 1)
+		least := g.to - g.from
 		for g.vectors < b.most && (first+g.vectors)*b.lanes < b.items {
 			wider := b.group(first, g.vectors+1)
-			if 5*(wider.to-wider.from) > 6*(g.to-g.from) {
+			if 10*(wider.to-wider.from) > 13*least {
 				break
 			}
 			g = wider
