@@ -35,15 +35,15 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	scratch.Stack()
 	environment := fenv.Default()
 	defer environment.Restore()
+	debug.SetPanicOnFault(true) // else a bad pointer ends the process
 	if !writable(out) {
 		return C.NATTEN_MPS_INVALID_ARGUMENT
 	}
 	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case *core.Error: // from scratch.Room
-			status = report(out, p)
-		default:
+		p := recover()
+		if known := core.Known(p); known != nil {
+			status = report(out, known)
+		} else if p != nil {
 			status = report(out, core.Errorf(core.Internal, "internal error, please report it: %v\n%s", p, debug.Stack()))
 		}
 	}()

@@ -192,6 +192,8 @@ func (p *Problem) roleChecks() []roleCheck {
 	return checks
 }
 
+func (c *roleCheck) writable() bool { return c.access == writes || c.access == writesIfGiven }
+
 // accept checks the caller's tensors and spreads their strides over three axes. It
 // clears tensors that the operation does not use.
 func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
@@ -206,6 +208,9 @@ func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
 		if err := p.acceptTensor(c, &b.Tensors[r]); err != nil {
 			return err
 		}
+	}
+	if err := p.acceptOutputs(checks, b); err != nil {
+		return err
 	}
 	if b.Threads < 1 {
 		return invalid("threads is %d (want >= 1)", b.Threads)
@@ -236,7 +241,7 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	if c.dense && c.shape[last] > 1 && t.Strides[last] != 1 {
 		return invalid("%v has stride %d in its last dimension (want 1)", c.role, t.Strides[last])
 	}
-	writable := c.access == writes || c.access == writesIfGiven
+	writable := c.writable()
 	var extent uint64
 	for i, n := range c.shape {
 		if n <= 1 {
@@ -249,6 +254,28 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 		extent += lo
 		if hi != 0 || lo > math.MaxInt64/16 || extent > math.MaxInt64/16 {
 			return invalid("%v has stride %d over %d elements, which does not fit 63-bit addresses", c.role, t.Strides[i], n)
+		}
+	}
+	return nil
+}
+
+// acceptOutputs refuses outputs that begin where another tensor does. Whether tensors overlap
+// otherwise is not checked, as those that are interleaved do not.
+func (p *Problem) acceptOutputs(checks []roleCheck, b *Buffers) error {
+	for i := range checks {
+		w := &checks[i]
+		out := &b.Tensors[w.role]
+		if !w.writable() || w.empty || out.Data == 0 {
+			continue
+		}
+		for j := range checks {
+			t := &b.Tensors[checks[j].role]
+			if i == j || checks[j].empty || t.Data == 0 {
+				continue
+			}
+			if t.Data == out.Data && t.Offset == out.Offset || p.Memory == Host && t.Data+Address(t.Offset) == out.Data+Address(out.Offset) {
+				return invalid("%v begins at the address of %v (want outputs that overlap no other tensor)", w.role, checks[j].role)
+			}
 		}
 	}
 	return nil

@@ -72,10 +72,10 @@ func buffersFor(t *testing.T, p Problem) *Buffers {
 	n, err := p.Normalize()
 	require.NoError(t, err)
 	b := &Buffers{Threads: 1}
-	memory := make([]float64, 1)
+	memory := make([]float64, NumRoles)
 	for role := range NumRoles {
 		shape := n.Shape(role)
-		tensor := Tensor{Data: AddressOf(unsafe.Pointer(&memory[0]))}
+		tensor := Tensor{Data: AddressOf(unsafe.Pointer(&memory[role]))}
 		stride, dims := int64(1), []int64{}
 		if len(shape) >= 4 && role != ExtraKey && role != ExtraValue && role != DExtraKey && role != DExtraValue {
 			shape = append([]int64{shape[0]}, shape[4-p.Rank:]...)
@@ -126,6 +126,9 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		{small(nil), func(b *Buffers) { b.Tensors[Out].Data = 0 }, "out is NULL (attn_forward needs it)"},
 		{backward, func(b *Buffers) { b.Tensors[LSE].Data = 0 }, "lse is NULL (attn_backward needs it)"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Offset = 2 }, "query is not aligned to its 4-byte elements"},
+		{small(nil), func(b *Buffers) { b.Tensors[Out] = b.Tensors[Key] }, "out begins at the address of key (want outputs that overlap no other tensor)"},
+		{backward, func(b *Buffers) { b.Tensors[DValue] = b.Tensors[DKey] }, "d_key begins at the address of d_value"},
+		{backward, func(b *Buffers) { b.Tensors[DOut] = b.Tensors[DQuery] }, "d_query begins at the address of d_out"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Data += 2 }, "query is not aligned to its 4-byte elements"},
 		{small(nil), func(b *Buffers) { b.Tensors[Value].Strides[4] = 2 }, "value has stride 2 in its last dimension (want 1)"},
 		{

@@ -26,7 +26,9 @@
  * write what was given and what is allowed into the caller's natten_mps_error,
  * unless `error` is NULL. Invalid input is always reported this way, but the
  * library cannot check that a pointer refers to as much memory as the shapes
- * and strides imply.
+ * and strides imply. Where the CPU faults at a tensor, because memory is
+ * missing or read-only, the run ends with NATTEN_MPS_INVALID_ARGUMENT as well,
+ * but may have written a part of its outputs.
  * VERSIONS  Structs begin with their size in bytes, set by the caller
  * (`s.size = sizeof s`), and only grow at the end: fields that a shorter, older
  * struct lacks read as zero; a longer, newer one is accepted if every field
@@ -303,7 +305,8 @@ typedef struct natten_mps_tensor {
  *  rpb is k - q + kernel - 1 with the positions k of the key and q of the query
  *  within their dilation group. All tensors have the problem's dtype, except
  *  that lse and d_lse are float64 if it is and float32 otherwise. Outputs need
- *  not be initialized and must not overlap one another or any input. */
+ *  not be initialized and must not overlap one another or any input; only the
+ *  same first element is noticed. */
 typedef struct natten_mps_args {
   uint64_t size;       /**< sizeof(natten_mps_args) */
   int32_t num_threads; /**< 0: as natten_mps_set_num_threads says */

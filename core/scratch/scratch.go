@@ -144,13 +144,13 @@ func (b *blocks) drop(p unsafe.Pointer, bytes int64) {
 	}
 }
 
-// Recover turns a panic of Grow into an error. It must be deferred. Other panics continue.
+// Recover turns panics that core.Known knows, such as Grow's, into an error. It must be deferred.
+// Other panics continue.
 func Recover(err *error) {
-	switch p := recover().(type) {
-	case nil:
-	case *core.Error:
-		*err = p
-	default:
+	p := recover()
+	if known := core.Known(p); known != nil {
+		*err = known
+	} else if p != nil {
 		panic(p)
 	}
 }

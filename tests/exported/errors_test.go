@@ -106,6 +106,13 @@ func TestBadArgs(t *testing.T) {
 		{func(a *cArgs) { a.tensors[core.Value].Offset = 1 }, "value is not aligned"},
 		{func(a *cArgs) { a.tensors[core.Value].Strides[3] = 5 }, "value has stride 5 in its last dimension"},
 		{func(a *cArgs) { a.tensors[core.Out].Strides[1] = 0 }, "out is written and has stride 0"},
+		{func(a *cArgs) { a.tensors[core.Out] = a.tensors[core.Key] }, "out begins at the address of key (want outputs that overlap no other tensor)"},
+		{func(a *cArgs) {
+			a.tensors[core.Out] = a.tensors[core.Key]
+			a.tensors[core.Out].Data -= 8
+			a.tensors[core.Out].Offset = 8
+		}, "out begins at the address of key"},
+		{func(a *cArgs) { a.tensors[core.LSE] = a.tensors[core.Out] }, "out begins at the address of lse"},
 	} {
 		args := tinyArgs()
 		c.change(args)

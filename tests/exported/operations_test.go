@@ -287,11 +287,12 @@ func TestInterruptedByTheHost(t *testing.T) {
 	p.Axes[0] = core.Axis{Length: elements, Kernel: elements}
 	var plan uint64
 	require.Zero(t, library.planCreate(problemStruct(&p), name("reference"), &plan, nil))
-	var data [elements]float32
+	var data [2][elements]float32 // inputs, output
 	b := core.Buffers{Threads: 1}
 	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
 		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&data[0])), Strides: [6]int64{elements, 1, 1, 1}}
 	}
+	b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&data[1]))
 	args, e, calls := argsStruct(&b), newError(), 0
 	args.context = 1234
 	args.interrupt = purego.NewCallback(func(context uintptr) uintptr {

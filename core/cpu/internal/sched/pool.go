@@ -82,6 +82,7 @@ var pool struct {
 
 func (w *worker) loop() {
 	scratch.Stack()
+	debug.SetPanicOnFault(true)
 	for range w.wake {
 		fenv.Default() // other goroutines may share the thread, but none needs another one
 		j := w.job.Swap(nil)
@@ -146,6 +147,9 @@ func (j *Job) Run(tasks int64, threads int, do Tasks, interrupted func() bool) {
 // except runtime errors. Everything else becomes text with the stack trace of the failing
 // goroutine, which the caller's panic would not show.
 func kept(p any) *any {
+	if known := core.Known(p); known != nil {
+		p = known
+	}
 	_, ours := p.(error)
 	if _, runtimes := p.(runtime.Error); runtimes || !ours {
 		p = fmt.Sprintf("%v\n%s", p, debug.Stack())
