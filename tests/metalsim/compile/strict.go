@@ -94,8 +94,10 @@ func nameOf(n *node) string {
 	return words[len(words)-1]
 }
 
-var reference = regexp.MustCompile(`\b(?:Function|CXXMethod) (0x[0-9a-f]+) '([^']*)'`)
-var member = regexp.MustCompile(`(?:->|\.)\S+ (0x[0-9a-f]+)`)
+var (
+	reference = regexp.MustCompile(`\b(?:Function|CXXMethod) (0x[0-9a-f]+) '([^']*)'`)
+	member    = regexp.MustCompile(`(?:->|\.)\S+ (0x[0-9a-f]+)`)
+)
 
 // collect records the classes and the calls of each function.
 func (j *judge) collect(n *node) {
@@ -410,24 +412,25 @@ func (j *judge) boolean(n *node) {
 
 // recursion refuses functions that call themselves, directly or indirectly.
 func (j *judge) recursion() {
-	const open, done = 1, 2
+	const unseen, open, done = 0, 1, 2
 	state := map[string]int{}
 	var enter func(id string)
 	enter = func(id string) {
 		state[id] = open
 		for _, callee := range j.calls[id] {
-			if state[callee] == open {
+			switch state[callee] {
+			case open:
 				if f := j.functions[callee]; f != nil {
 					j.fail(f, "function '%s' calls itself: recursion is not supported in Metal", nameOf(f))
 				}
-			} else if state[callee] == 0 {
+			case unseen:
 				enter(callee)
 			}
 		}
 		state[id] = done
 	}
 	for id := range j.functions {
-		if state[id] == 0 {
+		if state[id] == unseen {
 			enter(id)
 		}
 	}

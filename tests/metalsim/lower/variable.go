@@ -62,7 +62,7 @@ func (l *lowerer) givesThread(i int) bool {
 	space, points := false, false
 	for i = l.opener(i) - 1; i >= 0 && !l.is(i, ";") && !l.is(i, "{") && !l.is(i, "}"); i-- {
 		space = space || l.is(i, "thread")
-		points = points || space == false && (l.is(i, "&") || l.is(i, "*"))
+		points = points || !space && (l.is(i, "&") || l.is(i, "*"))
 	}
 	return space && points
 }
