@@ -58,7 +58,9 @@ class Launcher:
         arguments = []
         for binding in dispatch.bindings[: dispatch.bindings_count]:
             if binding.kind == _abi.BIND_TENSOR:
-                arguments.append(tensors[_abi.ROLES[binding.index]])
+                tensor = tensors[_abi.ROLES[binding.index]]
+                _check_inside(tensor)
+                arguments.append(tensor)
             elif binding.kind == _abi.BIND_BYTES:
                 end = binding.offset + binding.length
                 arguments.append(self._constant(constants[binding.offset : end]))
@@ -90,6 +92,15 @@ class Launcher:
                 compiled = self._device.compile_shader(source(plan, function))
                 found = self._kernels[function] = getattr(compiled, function.decode())
             return found
+
+
+def _check_inside(tensor: Tensor) -> None:
+    """Raise ValueError if the storage is too short, as the library does in the other tiers."""
+    reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    wanted = (tensor.storage_offset() + reach + 1) * tensor.element_size()
+    held = tensor.untyped_storage().nbytes()
+    if tensor.numel() and held < wanted:
+        raise ValueError(f"the storage of a tensor has {held} bytes (want at least {wanted})")
 
 
 def functions(plan: int, args: bytes) -> list[bytes]:

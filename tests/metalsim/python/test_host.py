@@ -253,6 +253,13 @@ def test_no_memory_is_an_exception():
     torch.autograd.grad(ops.attn(q, k, v, window=WINDOW)[0].sum(), (q, k, v))
 
 
+def test_a_tensor_beyond_its_storage_is_named():
+    q, k, v = _inputs()
+    k.untyped_storage().resize_(k.untyped_storage().nbytes() - 4)
+    with pytest.raises(ValueError, match=r"has \d+ bytes \(want at least \d+\)"):
+        ops.attn(q, k, v, window=WINDOW)
+
+
 @pytest.mark.skipif(TIER == "2", reason="torch compiles")
 def test_a_refused_kernel_has_a_plainer_one():
     tiers.stream()  # chooses the tier, which compiles as well
