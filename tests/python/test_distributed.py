@@ -9,6 +9,7 @@ from distributed_edges import WRONG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from processes import Processes
+from test_compat_clients import SCRIPTS, client_path
 
 from natten_mps.distributed._function import partition_of
 from natten_mps.distributed.plan import Rows, estimate, main, traffic
@@ -208,6 +209,17 @@ def test_dinat_of_transformers():
     finally:
         few.stop()
     assert max(rows) < 8  # of the last attention, of 8 rows in all
+
+
+@pytest.mark.slow
+def test_hourglass_diffusion_transformer(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    client = str(client_path("hdit-0.0.1b6"))
+    few = Processes(4)
+    try:
+        assert min(few.run("hdit_sharded:work", client, slack=600)) > 30
+    finally:
+        few.stop()
 
 
 def test_everyone_gets_the_error(processes):
