@@ -178,3 +178,13 @@ func FuzzBlocks(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) { checkBlocks(t, seed) })
 }
+
+// Where panels of quads exceed their usual limit, forward passes take larger ones rather than
+// stream keys, which takes twice the time.
+func TestLargeWindowsStayInQuads(t *testing.T) {
+	needQuads(t)
+	p := plain(core.AttnForward, []int64{12, 22, 22}, []int64{11, 11, 11}, 1, 64)
+	require.Contains(t, prepared(t, p).Variant(), "blocks of 2 x 2")
+	p.Axes[0].Length, p.Axes[0].Kernel = 64, 63
+	require.NotContains(t, prepared(t, p).Variant(), "blocks of 2 x 2")
+}

@@ -26,6 +26,7 @@ const slabRows = 32
 var PanelBytes = 5 << 18
 
 const (
+	roomy            = 3       // times PanelBytes: the limit where panels of package panel, which stream keys, are slower still
 	longestTile      = 32      // positions
 	longestGradients = 64      // positions, in the pass of all gradients
 	largestTask      = 1 << 25 // multiply-adds at which a task stops growing
@@ -133,11 +134,15 @@ func (l *Plan) choosePanel() string {
 		}
 		union = 2 * int(p.Axes[2].Kernel-1) // near the ends of an axis more queries meet a key
 	}
-	if !l.fit(union) {
+	switch {
+	case l.fit(union, PanelBytes):
+	case inverse:
 		l.heads, l.planes, l.slabs = 1, 1, true
-		if !inverse || !l.fit(union) {
+		if !l.fit(union, PanelBytes) {
 			return "keys do not fit the panel"
 		}
+	case l.scatter || !l.fit(union, roomy*PanelBytes):
+		return "keys do not fit the panel"
 	}
 	given := l.sizes
 	l.hold(kern.CeilDiv(w.Met[1]+l.phase, l.step)) // keep all rows if they fit: the next planes of items need them again
@@ -149,7 +154,7 @@ func (l *Plan) choosePanel() string {
 
 // fit chooses the length of tiles so that the panel has room for the keys that they meet, and
 // reports whether there is one. A tile needs a lane per position and union more.
-func (l *Plan) fit(union int) bool {
+func (l *Plan) fit(union, limit int) bool {
 	w, most := l.walk, longestTile
 	switch {
 	case l.scatter && !w.Apart():
@@ -159,11 +164,11 @@ func (l *Plan) fit(union int) bool {
 	}
 	// A panel has at least 4 numbers per lane. The loop tries each possible length once, so its
 	// cost does not depend on the length of the axis.
-	for longest := min(most, PanelBytes/(4*kern.Float32Bytes)); ; longest-- {
+	for longest := min(most, limit/(4*kern.Float32Bytes)); ; longest-- {
 		longest = kern.CeilDiv(w.Extent[2], kern.CeilDiv(w.Extent[2], longest))
 		w.Tile = longest + longest&1
 		l.width = l.whole(min(w.Tile+union, w.Met[2]))
-		if l.bytes() <= PanelBytes {
+		if l.bytes() <= limit {
 			return true
 		}
 		if w.Tile <= 8 {
