@@ -24,7 +24,7 @@ func AddressOf(p unsafe.Pointer) Address {
 // neverTrue and escaped make escape analysis assume a store that never happens.
 var (
 	neverTrue bool
-	escaped   unsafe.Pointer
+	escaped   unsafe.Pointer //nolint:unused // is only stored to
 )
 
 // Add returns the address n bytes after a.

@@ -39,7 +39,6 @@ type worker struct {
 // items are the items that are currently computed.
 type items struct {
 	rows, heads, count, width int // count is the number of items; width is count rounded up to vectors
-	row                       int // the first row
 
 	qk, vo       []float32 // [item][channel]
 	qkT, voT     []float32 // [channel][item]
