@@ -262,19 +262,23 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 // acceptOutputs refuses outputs that begin where another tensor does. Whether tensors overlap
 // otherwise is not checked, as those that are interleaved do not.
 func (p *Problem) acceptOutputs(checks []roleCheck, b *Buffers) error {
+	var begin [NumRoles]Address // of each check's tensor; 0 if it has no elements
 	for i := range checks {
-		w := &checks[i]
-		out := &b.Tensors[w.role]
-		if !w.writable() || w.empty || out.Data == 0 {
+		if t := &b.Tensors[checks[i].role]; t.Data != 0 && !checks[i].empty {
+			begin[i] = t.Data + Address(t.Offset)
+		}
+	}
+	for i := range checks {
+		if begin[i] == 0 || !checks[i].writable() {
 			continue
 		}
-		for j := range checks {
-			t := &b.Tensors[checks[j].role]
-			if i == j || checks[j].empty || t.Data == 0 {
+		for j, at := range begin[:len(checks)] {
+			if at != begin[i] || i == j {
 				continue
 			}
-			if t.Data == out.Data && t.Offset == out.Offset || p.Memory == Host && t.Data+Address(t.Offset) == out.Data+Address(out.Offset) {
-				return invalid("%v begins at the address of %v (want outputs that overlap no other tensor)", w.role, checks[j].role)
+			out, other := checks[i].role, checks[j].role
+			if p.Memory == Host || b.Tensors[out].Data == b.Tensors[other].Data { // else the sum is no address
+				return invalid("%v begins at the address of %v (want outputs that overlap no other tensor)", out, other)
 			}
 		}
 	}
