@@ -2,12 +2,14 @@
 """Whole models that are saved with this package and loaded where only upstream is installed."""
 
 import copy
+import importlib
 import json
 import os
 import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -91,6 +93,37 @@ def test_copies_stay_here(version):
     own = type("Own", (type(layer),), {"__module__": __name__})
     globals()["Own"] = own
     assert type(pickle.loads(pickle.dumps(own(8, 2, 3)))) is own
+
+
+NAMES = """
+import pickle, types
+def check(*modules):
+    for module in modules:
+        for name, value in list(vars(module).items()):
+            if isinstance(value, (types.FunctionType, type)) and not name.startswith("_"):
+                assert pickle.loads(pickle.dumps(value)) is value, name
+"""
+
+
+@pytest.mark.parametrize("version", ["0.15.1", "0.20.1", "0.21.7"])
+def test_functions_and_classes_pickle_by_name(version):
+    """A model may hold a function, and processes send them to each other."""
+    code = NAMES + "import natten, natten.functional\ncheck(natten, natten.functional)"
+    command = [sys.executable, "-m", "natten_mps.compat", version, "-c", code]
+    subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("version", ["0.14.6", "0.15.1", "0.17.5", "0.20.1", "0.21.7"])
+def test_operations_of_a_generation_s_path_pickle_by_name(version):
+    shim = for_version(version)
+    found = 0
+    for module in (shim, shim.functional, importlib.import_module(shim.__name__)):
+        for name, value in list(vars(module).items()):
+            public = name.startswith(("na", "Neighborhood")) and callable(value)
+            if public and not isinstance(value, ModuleType):
+                assert pickle.loads(pickle.dumps(value)) is value, name
+                found += 1
+    assert found > 8
 
 
 def test_a_layer_pickled_by_an_older_release():

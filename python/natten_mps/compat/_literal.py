@@ -8,7 +8,7 @@ use only the additional names of this module.
 """
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from inspect import signature
 from types import ModuleType
 from typing import Any
@@ -104,8 +104,9 @@ def _add_natten_handle(flop_counter: Any) -> Any:
     return flop_counter
 
 
+@cache
 def _additional(generation: str) -> dict[str, Any]:
-    """Names that upstream's package root does not have."""
+    """Names that upstream's package root does not have. Made once, so that pickles find them."""
     names: dict[str, Any] = {"has_mps": has_mps, "has_fna": _no, "has_cuda": _no}
     if generation == "v014":
         names = {}
@@ -118,6 +119,9 @@ def _additional(generation: str) -> dict[str, Any]:
         names |= {name: getattr(functional, name) for name in split}
     if generation == "v015":
         names |= {f"na{rank}d": _fused(rank) for rank in (1, 2, 3)}
+    for value in names.values():
+        if value.__module__ == __name__ and value.__name__ not in globals():
+            value.__module__ = f"{__package__}.{generation}"  # where pickles look for it
     if generation == "v017":
         del names["has_fna"], names["has_cuda"]  # upstream has these
     return names
@@ -253,6 +257,7 @@ def _either_function(name: str, upstream: _Call, predecessor: _Call) -> _Call:
             return upstream(*args, **kwargs)
         return predecessor(*args, **kwargs)
 
+    call.__module__ = f"{__package__}.v020"  # where pickles look for it
     return call
 
 

@@ -2,6 +2,8 @@
 """Split operations on nested tensors, for inference: all inputs must be nested leaves."""
 
 from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 from torch import Tensor
 
@@ -9,11 +11,20 @@ from .._common.ranked import ranked
 from . import functional
 from .functional import MaybeTensor
 
-na1d_av_nested, na2d_av_nested, na3d_av_nested = (
-    functional.na1d_av,
-    functional.na2d_av,
-    functional.na3d_av,
-)
+
+def _av(rank: int) -> Callable[..., Tensor]:
+    operation = getattr(functional, f"na{rank}d_av")
+
+    @wraps(operation)
+    def av_nested(*arguments: Any, **options: Any) -> Tensor:
+        out: Tensor = operation(*arguments, **options)
+        return out
+
+    av_nested.__module__ = __name__
+    return av_nested
+
+
+na1d_av_nested, na2d_av_nested, na3d_av_nested = ranked("na{}d_av_nested", _av)
 
 
 def _qk(rank: int) -> Callable[..., Tensor]:

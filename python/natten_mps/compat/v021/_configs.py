@@ -2,6 +2,8 @@
 """Available tile shapes (only those of "flex", because there are no CUDA kernels here), and what a
 backend supports."""
 
+from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from torch import Tensor
@@ -12,16 +14,13 @@ _KERNELS = ("cutlass", "cutlass_hopper", "cutlass_blackwell")
 FLEX_FORWARD_TILE_SHAPES = arguments.FLEX_TILES
 
 
-def no_fna_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
-    """Returns an empty list: there are no CUDA kernels here."""
-    tensors.na_tensor_checks(query, key, value)
-    return []
+def _no_configs(check: Callable[..., Any]) -> Callable[..., list[Any]]:
+    def configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
+        """Returns an empty list: there are no CUDA kernels here."""
+        check(query, key, value)
+        return []
 
-
-def no_fmha_configs(query: Tensor, key: Tensor, value: Tensor) -> list[Any]:
-    """Returns an empty list: there are no CUDA kernels here."""
-    tensors.fmha_tensor_checks(query, key, value)
-    return []
+    return configs
 
 
 def no_fna_kernel(query: Tensor, key: Tensor, value: Tensor, raise_error: bool = False) -> bool:
@@ -41,17 +40,16 @@ def no_fmha_kernel(
     return False
 
 
-for _kernel in _KERNELS:
-    globals().update(
-        {
-            f"get_configs_for_{_kernel}_fna": no_fna_configs,
-            f"get_configs_for_{_kernel}_fmha": no_fmha_configs,
-            f"get_bwd_configs_for_{_kernel}_fna": no_fna_configs,
-            f"get_bwd_configs_for_{_kernel}_fmha": no_fmha_configs,
-            f"can_run_{_kernel}_fna": no_fna_kernel,
-            f"can_run_{_kernel}_fmha": no_fmha_kernel,
-        }
-    )
+_KINDS = {
+    "fna": (tensors.na_tensor_checks, no_fna_kernel),
+    "fmha": (tensors.fmha_tensor_checks, no_fmha_kernel),
+}
+for _kernel, (_kind, (_check, _no_kernel)) in product(_KERNELS, _KINDS.items()):
+    for _name in (f"get_configs_for_{_kernel}_{_kind}", f"get_bwd_configs_for_{_kernel}_{_kind}"):
+        # One function for each name, by which pickles refer to it.
+        globals()[_name] = _no_configs(_check)
+        globals()[_name].__name__ = globals()[_name].__qualname__ = _name
+    globals()[f"can_run_{_kernel}_{_kind}"] = _no_kernel
 
 
 def can_run_flex_attention(
