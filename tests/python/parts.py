@@ -75,8 +75,11 @@ def compare(problem, op, dtype, pieces, name, *, device="cpu", axes=None):
             place = (_output_axis(problem, axis), outputs[0], outputs[1] - outputs[0])
             wanted, parts = ([t.narrow(*place) for t in those] for those in (want, weights))
             for got, part in zip(found, wanted, strict=True):
-                bound = 1e-12 if exact else tolerance(op, dtype, "forward")
-                assert_near(got.cpu(), part.cpu(), bound, f"{first} to {end} on axis {axis}")
+                what = f"{first} to {end} on axis {axis}"
+                if exact:
+                    torch.testing.assert_close(got, part, rtol=1e-12, atol=1e-13, equal_nan=True)
+                else:
+                    assert_near(got.cpu(), part.cpu(), tolerance(op, dtype, "forward"), what)
             _gradients(found, leaves, parts)
         for what, grad in want_grads.items():
             got = leaves[what].grad
