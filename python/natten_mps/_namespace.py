@@ -2,9 +2,8 @@
 """torch.ops.natten_mps outlives this package: importing it again redefines the operations, and
 caches of compiled code outlive the process."""
 
-from typing import Any
-
 import torch
+from torch.compiler import config
 
 from .version import __version__
 
@@ -30,12 +29,10 @@ def _mark_compiled_code() -> None:
     """Keep torch.compile from reusing code that it compiled for another version of this package.
 
     Its cache knows the operations by name. The compiled code also depends on the strides of their
-    results and on their gradients, which may differ. torch 2.6 has no such tag.
+    results and on their gradients, which may differ.
     """
-    config: Any = getattr(torch.compiler, "config", None)
-    tag = getattr(config, "cache_key_tag", None)
-    mark = f"natten_mps {__version__}"
-    if tag is not None and mark not in tag.split("; "):
+    tag, mark = config.cache_key_tag, f"natten_mps {__version__}"
+    if mark not in tag.split("; "):
         config.cache_key_tag = f"{tag}; {mark}" if tag else mark
 
 
