@@ -35,12 +35,13 @@ _RULE_LENGTH = 9
 _RANGES = "SymInt[]? ranges=None"
 
 
-def _never() -> bool:
-    return False
+def _is_exporting() -> bool:
+    """Whether torch.export traces this.
 
-
-#: torch 2.6 lacks this function; there a small program is exported as the operations of `pure`.
-_is_exporting = getattr(torch.compiler, "is_exporting", _never)
+    The flag is read, as compilers up to torch 2.10 take the call of its function for true. torch
+    2.6 has neither; there a small program is exported as the operations of `pure`.
+    """
+    return bool(getattr(torch.compiler, "_is_exporting_flag", False))
 
 
 def _arguments(names: Sequence[str]) -> str:
