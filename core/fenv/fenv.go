@@ -9,10 +9,11 @@ package fenv
 type State uint64
 
 // Default sets the default environment on the calling goroutine's thread and returns the one
-// before: round to nearest, subnormal numbers, no traps, no flags.
+// before: round to nearest, subnormal numbers, no traps. Flags stay, as nothing reads them and a
+// write takes longer than a read.
 func Default() State {
 	s := get()
-	if s != standard {
+	if s&control != standard {
 		set(standard)
 	}
 	return s

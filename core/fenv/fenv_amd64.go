@@ -6,6 +6,9 @@ package fenv
 // masked, round to nearest.
 const standard State = 0x1f80
 
+// control has the bits that are no flags.
+const control State = 0xffc0
+
 // get returns MXCSR.
 func get() State
 

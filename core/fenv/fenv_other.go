@@ -4,7 +4,7 @@
 
 package fenv
 
-const standard State = 0
+const standard, control State = 0, 0
 
 func get() State { return standard }
 
