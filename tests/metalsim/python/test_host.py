@@ -230,10 +230,11 @@ def test_a_failing_compiler_is_named():
 @pytest.mark.skipif(TIER == "2", reason="torch's own launches take tensors")
 def test_a_wrong_handle_is_named(monkeypatch, scale, wrong, text):
     q, k, v = _inputs()
-    short = torch.zeros(1)
+    short = []  # one for each tensor, since outputs need memory of their own
 
     def locate(self, tensor):
-        handle, offset = sim.locate(short if wrong == 0 else tensor)
+        short.append(torch.zeros(1))
+        handle, offset = sim.locate(short[-1] if wrong == 0 else tensor)
         return handle + wrong, offset
 
     monkeypatch.setattr(sim.Carrier, "locate", locate)
