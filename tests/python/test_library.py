@@ -20,11 +20,15 @@ from natten_mps import _abi, _lib, _operation, _plan, _prepared, backend, ops
 from natten_mps.ops import Window
 from natten_mps.version import __version__
 
+# Python 3.12 and later warn of fork() in a process with threads, which Go's are.
+QUIET_FORKS = "ignore:This process:DeprecationWarning"
+
 
 def python(code, **environment):
     """Run code in a separate process that has imported what tests need; return its output."""
+    code = "import natten_mps as nm, os, sys\n" + textwrap.dedent(code)
     done = subprocess.run(
-        [sys.executable, "-c", "import natten_mps as nm, os, sys\n" + textwrap.dedent(code)],
+        [sys.executable, "-W", QUIET_FORKS, "-c", code],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
