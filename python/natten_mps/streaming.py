@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _doors, pure
+from . import _doors, _young, pure
 from ._layout import check_kinds, layout
 from ._operation import ATTN
 from ._types import Bools, Both, Ints, Result, Scale
@@ -312,39 +312,15 @@ class Stream:
     ) -> Both:
         """Attention if some stream has fewer tokens than a window."""
         window, name = self._placed(keys, query.shape[1]), "Stream.step"
-        query, keys, values = self._begun(query, keys, values)
+        query, keys, values = _young.cleared(self._ages, query, keys, values)
         factor = query.shape[-1] ** -0.5 if scale is None else scale
         logits = _doors.qk(name, window, query, keys, factor, rpb, extra_key)
-        hidden = self._hidden(query.shape[1], logits.shape[-1], query.device)
+        count, slots = query.shape[1], logits.shape[-1]
+        hidden = _young.hidden(self._ages, window, count, slots, query.device)
         hidden = hidden.reshape(*hidden.shape[:2], *(1,) * (query.dim() - 3), -1)
         weights, lse, _ = pure.softmax(pure.up(logits).masked_fill(hidden, -torch.inf))
         weights = weights.to(query.dtype)
         return _doors.av(name, window, weights, values, extra_value), lse
-
-    def _begun(self, *tensors: Tensor) -> list[Tensor]:
-        """The tensors, which end at the same token, with zeros before their stream begins: a
-        weight of 0 would not hide a NaN."""
-        found = []
-        for t in tensors:
-            first = tensors[0].shape[1] - t.shape[1]
-            place = torch.arange(first, tensors[0].shape[1], device=t.device)
-            early = place + torch.tensor(self._ages, device=t.device)[:, None] < 0
-            found.append(t.masked_fill(early.reshape(*early.shape, *(1,) * (t.dim() - 2)), 0))
-        return found
-
-    def _hidden(self, count: int, slots: int, device: torch.device) -> Tensor:
-        """[B, count, slots]: which keys precede the beginning of their stream."""
-        assert self._window is not None
-        kernel, dilation = self._window.kernel[0], self._window.dilation[0]
-        ages = torch.tensor(self._ages, device=device)[:, None] + torch.arange(count, device=device)
-        back = torch.arange(kernel - 1, -1, -1, device=device) * dilation
-        near = back > ages[..., None]
-        others = 1
-        for size in self._window.kernel[1:]:
-            others *= size
-        near = near.repeat_interleave(others, -1)
-        extra = (ages < 0)[..., None].expand(-1, -1, slots - near.shape[-1])
-        return torch.cat([near, extra], -1)
 
 
 def _joined(parts: Sequence[Both]) -> Both:
