@@ -317,8 +317,9 @@ typedef struct natten_mps_args {
   natten_mps_tensor out, lse, d_out, d_lse, d_attn;
   natten_mps_tensor d_query, d_key, d_value, d_rpb, d_extra_key, d_extra_value;
   /** NULL, or a function that the calling thread calls about every 0.1 s while
-   *  it computes on the CPU. If it returns anything but 0, the run ends
-   *  soon with NATTEN_MPS_INTERRUPTED. It must return. Since ABI version 2. */
+   *  it computes on the CPU, in the default floating-point environment. If it
+   *  returns anything but 0, the run ends soon with NATTEN_MPS_INTERRUPTED. It
+   *  must return. Since ABI version 2. */
   int32_t (*interrupt)(void* context);
   void* interrupt_context; /**< passed to `interrupt` */
 } natten_mps_args;
