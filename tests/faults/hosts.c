@@ -9,14 +9,10 @@
 #include <fcntl.h>
 #include <fenv.h>
 #include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <locale.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -26,6 +22,7 @@
 #endif
 
 #include "faults.h"
+#include "filters.h"
 
 enum { SIDE = 40, SECONDS = 120, SKIPPED = 77 };
 
@@ -316,19 +313,6 @@ static void second_runtime(void) {
 }
 
 /* ---- system calls that fail ---- */
-
-static void refuse(unsigned number, unsigned error) {
-  struct sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog program = {sizeof code / sizeof code[0], code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    exit(SKIPPED);
-}
 
 /* Calls that a sandbox refuses, before the library is loaded. */
 static void refused_calls(void) {

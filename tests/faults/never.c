@@ -6,16 +6,14 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "faults.h"
+#include "filters.h"
 
 #if defined(__x86_64__)
 #define ARCHITECTURE AUDIT_ARCH_X86_64
@@ -93,7 +91,6 @@ enum { CALLS = sizeof never / sizeof never[0] };
  */
 static void forbid(int first, int end) {
   struct sock_filter code[2 * CALLS + 8];
-  struct sock_fprog program = {0, code};
   int i, n = 0;
   code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
                                            offsetof(struct seccomp_data, arch));
@@ -110,10 +107,7 @@ static void forbid(int first, int end) {
         (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
   }
   code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-  program.len = (unsigned short)n;
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    exit(77);
+  install_filter(code, (size_t)n);
 }
 
 /* Everything that a program does with the library. The pauses let its threads

@@ -7,36 +7,18 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "faults.h"
+#include "filters.h"
 
 enum { PLANS = 10000, ROUNDS = 100, THREADS = 3, SECONDS = 120 };
 
 static const char* path;
-
-/* Makes clone and clone3 fail from now on. */
-static void refuse_threads(void) {
-  struct sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone, 1, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_clone3, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  struct sock_fprog program = {sizeof code / sizeof code[0], code};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-      prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-    exit(77);
-}
 
 static void* nothing(void* p) { return p; }
 
@@ -46,7 +28,8 @@ static void without_threads(void) {
   pthread_t thread;
   const size_t bytes = TENSORS * sizeof(float);
   open_library(path);
-  refuse_threads();
+  refuse(__NR_clone, EAGAIN);
+  refuse(__NR_clone3, EAGAIN);
   if (pthread_create(&thread, NULL, nothing, NULL) == 0) exit(77);
   w = new_work(NATTEN_MPS_ATTN_BACKWARD, 48, 4);
   want = new_work(NATTEN_MPS_ATTN_BACKWARD, 48, 1);
