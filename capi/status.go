@@ -36,6 +36,11 @@ func guarded(out *C.natten_mps_error, f func() error) (status C.int32_t) {
 	environment := fenv.Default()
 	defer environment.Restore()
 	debug.SetPanicOnFault(true) // else a bad pointer ends the process
+	defer func() {
+		if recover() != nil { // out itself cannot be accessed
+			status = C.NATTEN_MPS_INVALID_ARGUMENT
+		}
+	}()
 	if !writable(out) {
 		return C.NATTEN_MPS_INVALID_ARGUMENT
 	}

@@ -26,9 +26,9 @@
  * write what was given and what is allowed into the caller's natten_mps_error,
  * unless `error` is NULL. Invalid input is always reported this way, but the
  * library cannot check that a pointer refers to as much memory as the shapes
- * and strides imply. Where the CPU faults at a tensor, because memory is
- * missing or read-only, the run ends with NATTEN_MPS_INVALID_ARGUMENT as well,
- * but may have written a part of its outputs.
+ * and strides imply. Where the CPU faults at a tensor or struct, because memory
+ * is missing or read-only, the function returns NATTEN_MPS_INVALID_ARGUMENT as
+ * well, but may have written a part of its outputs.
  * VERSIONS  Structs begin with their size in bytes, set by the caller
  * (`s.size = sizeof s`), and only grow at the end: fields that a shorter, older
  * struct lacks read as zero; a longer, newer one is accepted if every field

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Tensors whose memory cannot be read or, for outputs, written: the run says so
- * and ends, whatever thread met it, and the next one is right.
+ * and ends, whatever thread met it, and the next one is right. Structs
+ * likewise.
  */
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "faults.h"
 
@@ -68,6 +70,33 @@ static void check(int32_t op, int32_t dtype, int32_t threads, const char* on) {
   munmap(good.memory, TENSORS * each);
 }
 
+static void refuses(const char* what, int32_t status) {
+  if (status != NATTEN_MPS_INVALID_ARGUMENT) fail(what, "not refused");
+}
+
+/* Structs on a page with the protection, of which the caller's error is one. */
+static void check_structs(int protection) {
+  size_t size = (size_t)sysconf(_SC_PAGESIZE);
+  void* page = mmap(
+      NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  work w = new_work(NATTEN_MPS_ATTN_FORWARD, SIDE, 1);
+  natten_mps_error error = new_error();
+  natten_mps_plan plan;
+  if (page == MAP_FAILED) fail("mmap", "failed");
+  make_plan(&w);
+  memcpy(page, &error, sizeof error);
+  mprotect(page, size, protection);
+  refuses("error", library.run(w.plan, &w.args, (natten_mps_error*)page));
+  refuses("error", library.plan_destroy(0, (natten_mps_error*)page));
+  refuses("plan", library.plan_create(&w.problem, NULL, (uint64_t*)page, NULL));
+  refuses("args", library.run(w.plan, (natten_mps_args*)page, &error));
+  refuses("problem",
+          library.plan_create((natten_mps_problem*)page, NULL, &plan, &error));
+  run_plan(&w);
+  free_work(&w);
+  munmap(page, size);
+}
+
 int main(int count, char** arguments) {
   int32_t op, dtype, threads;
   if (count != 2) fail("usage", "pages LIBRARY");
@@ -78,5 +107,7 @@ int main(int count, char** arguments) {
         check(op, dtype, threads, "native");
     check(op, NATTEN_MPS_FLOAT32, 1, "reference");
   }
+  check_structs(PROT_NONE);
+  check_structs(PROT_READ);
   return 0;
 }
