@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import _operation
+from ._visible import visible_keys
 from .utils.window import Window
 
 _OPERATIONS = {op.name: op for op in (_operation.ATTN, _operation.QK, _operation.AV)}
@@ -161,8 +162,6 @@ def _seen(
     length: int, kernel: int, dilation: int, stride: int, query_step: int, causal: bool
 ) -> Tensor:
     """[queries, keys] along one axis: which keys each query sees."""
-    from .viz import visible_keys
-
     return visible_keys(length, kernel, dilation, stride, causal)[::query_step]
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import natten_mps as nm
-from natten_mps import backend, ops, viz
+from natten_mps import backend, ops
 
 FUNCTIONS = [n for n in nm.__all__ if inspect.isroutine(getattr(nm, n))]
 CLASSES = [n for n in nm.__all__ if n.startswith("Neighborhood")]
@@ -234,10 +234,11 @@ def test_functions_say_that_they_are_from_a_public_module():
 
 
 def examples():
-    homes = [importlib.import_module(f"natten_mps.{n}") for n in ("functional", "backend", "merge")]
+    names = ("functional", "backend", "merge", "viz", "_visible")
+    homes = [importlib.import_module(f"natten_mps.{name}") for name in names]
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = {}
-    for module in (*homes, viz):
+    for module in homes:
         for test in finder.find(module):
             if test.examples:
                 found[test.name] = test
