@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/fenv"
 )
 
 // askEvery is the time between two calls of the host's function.
@@ -27,6 +28,7 @@ func interrupted(function, context core.Address) func() bool {
 			return false
 		}
 		stop := C.natten_interrupted(C.uintptr_t(function), C.uintptr_t(context)) != 0
+		fenv.Default() // which the function may have changed
 		asked = time.Now()
 		return stop
 	}

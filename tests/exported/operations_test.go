@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"regexp"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/natten-mps/natten-mps/core"
+	"github.com/natten-mps/natten-mps/core/fenv"
 	"github.com/natten-mps/natten-mps/core/ref"
 	"github.com/natten-mps/natten-mps/tests"
 	"github.com/natten-mps/natten-mps/tests/conformance"
@@ -281,19 +284,32 @@ func TestDestroyedWhileRunning(t *testing.T) {
 	}
 }
 
-func TestInterruptedByTheHost(t *testing.T) {
+// longRun returns a plan whose runs take longer than the time between two calls of interrupt, except
+// perhaps on fast machines, its arguments and its output.
+func longRun(t *testing.T) (plan uint64, args *cArgs, out []float32) {
 	const elements = 1 << 11
 	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 1}
 	p.Axes[0] = core.Axis{Length: elements, Kernel: elements}
-	var plan uint64
 	require.Zero(t, library.planCreate(problemStruct(&p), name("reference"), &plan, nil))
-	var data [2][elements]float32 // inputs, output
+	data := new([2][elements]float32) // inputs, output
+	t.Cleanup(func() {
+		require.Zero(t, library.planDestroy(plan, nil))
+		runtime.KeepAlive(data)
+	})
+	for i := range data[0] {
+		data[0][i] = float32(math.Sin(float64(i)))
+	}
 	b := core.Buffers{Threads: 1}
 	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
 		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&data[0])), Strides: [6]int64{elements, 1, 1, 1}}
 	}
 	b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&data[1]))
-	args, e, calls := argsStruct(&b), newError(), 0
+	return plan, argsStruct(&b), data[1][:]
+}
+
+func TestInterruptedByTheHost(t *testing.T) {
+	plan, args, _ := longRun(t)
+	e, calls := newError(), 0
 	args.context = 1234
 	args.interrupt = purego.NewCallback(func(context uintptr) uintptr {
 		if calls++; context != 1234 {
@@ -310,5 +326,21 @@ func TestInterruptedByTheHost(t *testing.T) {
 	require.Equal(t, 1, calls)
 	args.interrupt = 0
 	require.Zero(t, library.run(plan, args, e))
-	require.Zero(t, library.planDestroy(plan, nil))
+}
+
+// What interrupt does to the rounding mode changes no result.
+func TestInterruptDoesNotChangeTheArithmetic(t *testing.T) {
+	upward := map[string]fenv.State{"amd64": 0x5f80, "arm64": 1 << 22}[runtime.GOARCH]
+	plan, args, out := longRun(t)
+	require.Zero(t, library.run(plan, args, nil))
+	want, called := slices.Clone(out), false
+	args.interrupt = purego.NewCallback(func(uintptr) uintptr {
+		called = true
+		upward.Restore()
+		return 0
+	})
+	for !called {
+		require.Zero(t, library.run(plan, args, nil))
+	}
+	require.Equal(t, want, out)
 }
