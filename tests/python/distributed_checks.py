@@ -303,31 +303,33 @@ def same_every_time(rank):
 
 
 def compiled(rank, dtensors, backend):
-    """Compiles to one graph with the results of eager calls, forward and backward."""
+    """Compiles to one graph for each length, with the results of eager calls, forward and
+    backward."""
     mesh = mesh_of((2,))
     if rank >= 2:
         return
     torch.manual_seed(5)
-    whole_ones = [torch.randn(1, 12, 2, 4, dtype=torch.float64) for _ in range(3)]
-    if dtensors:
-        tensors = [distribute_tensor(t, mesh, [Shard(1)]) for t in whole_ones]
-        options = {}
-        function = natten_mps.na1d
-    else:
-        tensors = [t[:, 6 * rank : 6 * rank + 6].clone() for t in whole_ones]
-        options = {"full_size": 12, "group": mesh.get_group()}
-        function = distributed.na1d
 
-    def loss(query, key, value):
-        return function(query, key, value, 5, **options).square()
+    def loss(query, key, value, length):
+        if dtensors:
+            return natten_mps.na1d(query, key, value, 5).square()
+        options = {"full_size": length, "group": mesh.get_group()}
+        return distributed.na1d(query, key, value, 5, **options).square()
 
-    results = []
-    for run in (loss, torch.compile(loss, fullgraph=True, backend=backend)):
-        leaves = [t.detach().clone().requires_grad_() for t in tensors]
-        out = run(*leaves)
-        results.append([out, *torch.autograd.grad(out.sum(), leaves)])
-    for eager, one in zip(*results, strict=True):
-        near(*(t.to_local() if isinstance(t, DTensor) else t for t in (one, eager)))
+    compiled_loss = torch.compile(loss, fullgraph=True, backend=backend)
+    for batch, length in ((2, 12), (3, 16)):
+        whole_ones = [torch.randn(batch, length, 2, 4, dtype=torch.float64) for _ in range(3)]
+        if dtensors:
+            tensors = [distribute_tensor(t, mesh, [Shard(1)]) for t in whole_ones]
+        else:
+            tensors = [t.chunk(2, 1)[rank].clone() for t in whole_ones]
+        results = []
+        for run in (loss, compiled_loss):
+            leaves = [t.detach().clone().requires_grad_() for t in tensors]
+            out = run(*leaves, length)
+            results.append([out, *torch.autograd.grad(out.sum(), leaves)])
+        for eager, one in zip(*results, strict=True):
+            near(*(t.to_local() if isinstance(t, DTensor) else t for t in (one, eager)))
 
 
 class Model(torch.nn.Module):

@@ -212,7 +212,7 @@ class _Call:
         last = tuple(t if t is None or n == "rpb" else to_heads_last(t, first) for n, t in names)
         with _disable_current_modes():  # the mesh's own tensor is plain, also for a compiler
             group, places = group_of(self.mesh, spatial)
-        sizes = self.found.lengths
+        sizes = tuple(map(int, self.found.lengths))  # fixed in a graph, since the plan is, too
         owners, outputs = (
             tuple(self._box(whole, place, spatial) for place in places)
             for whole in (sizes, outputs_of(sizes, self.window))
