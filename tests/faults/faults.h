@@ -7,6 +7,8 @@
 #define FAULTS_H
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +137,20 @@ static inline void free_work(work* w) {
   if (w->plan != 0 && library.plan_destroy(w->plan, &error) != 0)
     fail("plan_destroy", error.message);
   free(w->memory);
+}
+
+/* Calls a function on a new thread whose stack has this size, or the smallest
+ * that the system allows (128 KiB on arm64 Linux). */
+static inline void on_stack(size_t bytes, void* (*body)(void*), void* of) {
+  const size_t least = (size_t)PTHREAD_STACK_MIN;
+  pthread_attr_t attributes;
+  pthread_t thread;
+  pthread_attr_init(&attributes);
+  if (pthread_attr_setstacksize(&attributes, bytes < least ? least : bytes) !=
+          0 ||
+      pthread_create(&thread, &attributes, body, of) != 0)
+    fail("pthread_create", "failed");
+  pthread_join(thread, NULL);
 }
 
 #endif

@@ -4,8 +4,6 @@
  * called, which need have no more than 64 KiB of stack, and may itself use the
  * library. Another run of the plan is right afterwards.
  */
-#include <limits.h>
-#include <pthread.h>
 
 #include "faults.h"
 
@@ -47,8 +45,6 @@ static void* interrupted(void* of) {
 
 int main(int count, char** arguments) {
   work inner, want;
-  pthread_attr_t small;
-  pthread_t thread;
   if (count != 2) fail("usage", "interrupt LIBRARY");
   open_library(arguments[1]);
   inner = new_work(NATTEN_MPS_ATTN_BACKWARD, 32, 2);
@@ -56,11 +52,7 @@ int main(int count, char** arguments) {
   make_plan(&inner);
   want.plan = inner.plan;
   run_plan(&want);
-  pthread_attr_init(&small);
-  pthread_attr_setstacksize(&small, 64 << 10);
-  if (pthread_create(&thread, &small, interrupted, &inner) != 0)
-    fail("pthread_create", "failed");
-  pthread_join(thread, NULL);
+  on_stack(64 << 10, interrupted, &inner);
   if (memcmp(inner.memory,
              want.memory,
              TENSORS * want.elements * sizeof(float)) != 0)
