@@ -79,6 +79,10 @@ const (
 	writesIfGiven
 )
 
+func (a access) writable() bool { return a == writes || a == writesIfGiven }
+
+func (a access) optional() bool { return a == readsIfGiven || a == writesIfGiven }
+
 var accessOf = [...][NumRoles]access{
 	AttnForward: {
 		Query: reads, Key: reads, Value: reads, RPB: reads, ExtraKey: reads, ExtraValue: reads,
@@ -120,12 +124,10 @@ func (p *Problem) access(r Role) access {
 func (p *Problem) Reads(r Role) bool { return p.access(r) == reads || p.access(r) == readsIfGiven }
 
 // Writes reports whether the operation writes the role's tensor.
-func (p *Problem) Writes(r Role) bool { return p.access(r) == writes || p.access(r) == writesIfGiven }
+func (p *Problem) Writes(r Role) bool { return p.access(r).writable() }
 
 // Optional reports whether the role's tensor may be left out.
-func (p *Problem) Optional(r Role) bool {
-	return p.access(r) == readsIfGiven || p.access(r) == writesIfGiven
-}
+func (p *Problem) Optional(r Role) bool { return p.access(r).optional() }
 
 // Shape returns the shape of a role's tensor in a normalized problem. It has all
 // three axes, so it is [batch, axis, axis, axis, head, channel] for most roles.
@@ -192,8 +194,6 @@ func (p *Problem) roleChecks() []roleCheck {
 	return checks
 }
 
-func (c *roleCheck) writable() bool { return c.access == writes || c.access == writesIfGiven }
-
 // accept checks the caller's tensors and spreads their strides over three axes. It
 // clears tensors that the operation does not use.
 func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
@@ -220,7 +220,7 @@ func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
 
 func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	if t.Data == 0 {
-		if c.empty || c.access == readsIfGiven || c.access == writesIfGiven {
+		if c.empty || c.access.optional() {
 			return nil
 		}
 		return invalid("%v is NULL (%v needs it)", c.role, p.Op)
@@ -241,13 +241,12 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	if c.dense && c.shape[last] > 1 && t.Strides[last] != 1 {
 		return invalid("%v has stride %d in its last dimension (want 1)", c.role, t.Strides[last])
 	}
-	writable := c.writable()
 	var extent uint64
 	for i, n := range c.shape {
 		if n <= 1 {
 			continue
 		}
-		if writable && t.Strides[i] == 0 {
+		if c.access.writable() && t.Strides[i] == 0 {
 			return invalid("%v is written and has stride 0 in dimension %d of size %d (want distinct elements)", c.role, i, n)
 		}
 		hi, lo := bits.Mul64(uint64(max(t.Strides[i], -t.Strides[i])), uint64(n-1))
@@ -269,7 +268,7 @@ func (p *Problem) acceptOutputs(checks []roleCheck, b *Buffers) error {
 		}
 	}
 	for i := range checks {
-		if begin[i] == 0 || !checks[i].writable() {
+		if begin[i] == 0 || !checks[i].access.writable() {
 			continue
 		}
 		for j, at := range begin[:len(checks)] {
