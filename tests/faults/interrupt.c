@@ -4,8 +4,11 @@
  * called, which need have no more than 64 KiB of stack, and may itself use the
  * library. Another run of the plan is right afterwards.
  */
+#include <unistd.h>
 
 #include "faults.h"
+
+enum { SECONDS = 120 };
 
 typedef struct asked {
   pthread_t thread;
@@ -46,6 +49,7 @@ static void* interrupted(void* of) {
 int main(int count, char** arguments) {
   work inner, want;
   if (count != 2) fail("usage", "interrupt LIBRARY");
+  alarm(SECONDS); /* ends runs that nothing interrupts */
   open_library(arguments[1]);
   inner = new_work(NATTEN_MPS_ATTN_BACKWARD, 32, 2);
   want = new_work(NATTEN_MPS_ATTN_BACKWARD, 32, 1);
