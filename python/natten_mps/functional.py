@@ -9,6 +9,7 @@ from torch import Tensor
 
 from . import _doors, _types
 from ._carriers import unscriptable
+from ._predecessor_functions import classes
 from ._predecessor_ops import register
 from ._split import na1d_av, na1d_qk, na2d_av, na2d_qk, na3d_av, na3d_qk
 from ._types import Bools, Ints, Offsets, Result, Scale
@@ -279,11 +280,7 @@ register(1, na1d_qk, na1d_av, na1d, na1d_varlen)
 register(2, na2d_qk, na2d_av, na2d, na2d_varlen)
 register(3, na3d_qk, na3d_av, na3d, na3d_varlen)
 
-
-def __getattr__(name: str) -> object:
-    # natten-mps 0.3.3 has the Function classes in this module, too.
-    from . import autograd
-
-    if name in autograd.__all__:
-        return getattr(autograd, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# natten-mps 0.3.3 has the Function classes in this module, too.
+NA1DQKFunction, NA1DAVFunction, NeighborhoodAttention1DFunction = classes(1, na1d_qk, na1d_av, na1d)
+NA2DQKFunction, NA2DAVFunction, NeighborhoodAttention2DFunction = classes(2, na2d_qk, na2d_av, na2d)
+NA3DQKFunction, NA3DAVFunction, NeighborhoodAttention3DFunction = classes(3, na3d_qk, na3d_av, na3d)

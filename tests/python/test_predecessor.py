@@ -2,11 +2,12 @@
 """Names and places that natten-mps 0.3.3 has, and what they do."""
 
 import importlib
+import pickle
 
 import pytest
 import torch
 
-from natten_mps import compat, functional, modules
+from natten_mps import autograd, compat, functional, modules
 from natten_mps.extras.allin1 import metal, reference_impl
 from natten_mps.utils import window
 
@@ -32,9 +33,12 @@ def test_names_are_where_they_were(place, name):
     assert callable(getattr(importlib.import_module(place), name))
 
 
-def test_functional_has_no_other_names():
-    with pytest.raises(AttributeError, match="no attribute 'NA4DQKFunction'"):
-        _ = importlib.import_module("natten_mps.functional").NA4DQKFunction
+@pytest.mark.parametrize("name", autograd.__all__)
+def test_function_classes_are_the_same_in_both_modules(name):
+    found = getattr(functional, name)
+    assert getattr(autograd, name) is found
+    assert found.__name__ == name
+    assert pickle.loads(pickle.dumps(found)) is found
 
 
 @pytest.mark.parametrize(("length", "kernel", "dilation"), [(9, 3, 1), (14, 5, 2), (23, 7, 3)])
