@@ -17,7 +17,7 @@ from natten_mps import _types
 
 FOLDER = Path(__file__).parent / "typed"
 ROOT = FOLDER.parents[2]
-MARKER = "# every line from here on is wrong\n"
+MARKER = "# every line from here on is an error\n"
 
 
 def run(*command):
