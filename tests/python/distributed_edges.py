@@ -240,6 +240,23 @@ def whole_model(rank, shape, places):
     return seen.rows
 
 
+def keywords(rank):
+    """Layers that are called with keywords, as those of torch may be."""
+    mesh = mesh_of((dist.get_world_size(),))
+    torch.manual_seed(11)
+    larger = torch.nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1).double()
+    linear = torch.nn.Linear(9, 5).double()
+    pixels = torch.randn(2, 4, 8, 5, dtype=torch.float64)
+    want = larger(input=pixels, output_size=(16, 9))
+    last = linear(input=want)
+    for layer in (larger, linear):
+        distributed.distribute_module(layer, mesh)
+    mine = distribute_tensor(pixels, mesh, [Shard(2)])
+    found = larger(input=mine, output_size=(16, 9))
+    near(found.full_tensor(), want)
+    near(linear(input=found).full_tensor(), last)
+
+
 def dinat(rank):
     """DiNAT of transformers on images whose rows are divided."""
     compat.activate("0.14.6")

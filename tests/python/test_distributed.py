@@ -200,6 +200,10 @@ def test_a_model_of_which_only_the_inputs_are_cut(processes, shape, places):
     assert max(rows) < 11  # of the attention's keys, 11 rows in all
 
 
+def test_layers_called_with_keywords(processes):
+    processes.run("distributed_edges:keywords")
+
+
 @pytest.mark.slow
 def test_dinat_of_transformers():
     pytest.importorskip("transformers")

@@ -43,8 +43,9 @@ def distribute_module(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     return module
 
 
-def _by_token(layer: nn.Module, forward: Callable[..., Tensor], x: Tensor) -> Tensor:
+def _by_token(layer: nn.Module, forward: Callable[..., Tensor], input: Tensor) -> Tensor:
     """A linear layer on this process's tokens, if it has whole tokens and all parameters."""
+    x = input  # torch's name, by which callers may pass it
     if not isinstance(x, DTensor) or not _is_replicated(layer):
         return forward(x)
     last = x.dim() - 1
@@ -55,14 +56,15 @@ def _by_token(layer: nn.Module, forward: Callable[..., Tensor], x: Tensor) -> Te
 
 
 def _gathered(
-    layer: nn.Module, forward: Callable[..., Tensor], x: Tensor, *arguments: Any
+    layer: nn.Module, forward: Callable[..., Tensor], input: Tensor, *arguments: Any, **options: Any
 ) -> Tensor:
     """A layer `[B, C, *S]` whose positions are gathered before and sharded after."""
+    x = input  # torch's name, by which callers may pass it
     if not isinstance(x, DTensor) or not _is_replicated(layer):
-        return forward(x, *arguments)
+        return forward(x, *arguments, **options)
     batch = (type(p) is Shard and p.dim % x.dim() == 0 for p in x.placements)
     whole = [p if b else Replicate() for p, b in zip(x.placements, batch, strict=True)]
-    out = _locally(layer, x.redistribute(placements=whole).to_local(), whole, *arguments)
+    out = _locally(layer, x.redistribute(placements=whole).to_local(), whole, *arguments, **options)
     found = _joined(out, x, whole, (x.shape[0], *out.shape[1:]))
     # A dimension that pooling reduces to 1 is not worth sharding.
     again = (type(p) is Shard and out.shape[p.dim] > 1 for p in x.placements)
@@ -77,12 +79,14 @@ def _is_replicated(layer: nn.Module) -> bool:
     )
 
 
-def _locally(layer: nn.Module, x: Tensor, placements: Sequence[Placement], *more: Any) -> Tensor:
+def _locally(
+    layer: nn.Module, x: Tensor, placements: Sequence[Placement], *arguments: Any, **options: Any
+) -> Tensor:
     """Apply a layer to a local tensor; where that is a part, gradients of parameters are, too."""
     grads: list[Placement] = [Partial() if p.is_shard() else Replicate() for p in placements]
     state = (*layer.named_parameters(), *layer.named_buffers())
     own = {n: t.to_local(grad_placements=grads) for n, t in state if isinstance(t, DTensor)}
-    found: Tensor = functional_call(layer, own, (x, *more))
+    found: Tensor = functional_call(layer, own, (x, *arguments), options)
     return found
 
 
