@@ -139,16 +139,22 @@ static inline void free_work(work* w) {
   free(w->memory);
 }
 
-/* Calls a function on a new thread whose stack has this size, or the smallest
- * that the system allows (128 KiB on arm64 Linux). */
-static inline void on_stack(size_t bytes, void* (*body)(void*), void* of) {
+/* The attributes of a thread whose stack has this size, or the smallest that
+ * the system allows (128 KiB on arm64 Linux). */
+static inline pthread_attr_t with_stack(size_t bytes) {
   const size_t least = (size_t)PTHREAD_STACK_MIN;
   pthread_attr_t attributes;
-  pthread_t thread;
   pthread_attr_init(&attributes);
-  if (pthread_attr_setstacksize(&attributes, bytes < least ? least : bytes) !=
-          0 ||
-      pthread_create(&thread, &attributes, body, of) != 0)
+  if (pthread_attr_setstacksize(&attributes, bytes < least ? least : bytes))
+    fail("pthread_attr_setstacksize", "failed");
+  return attributes;
+}
+
+/* Calls a function on a new thread with such a stack. */
+static inline void on_stack(size_t bytes, void* (*body)(void*), void* of) {
+  pthread_attr_t attributes = with_stack(bytes);
+  pthread_t thread;
+  if (pthread_create(&thread, &attributes, body, of) != 0)
     fail("pthread_create", "failed");
   pthread_join(thread, NULL);
 }

@@ -27,13 +27,11 @@ static work paged(int32_t op, int32_t dtype, int32_t threads) {
   size_t bytes = TENSORS * w.elements * sizeof(float);
   float* pages = (float*)mmap(
       NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  natten_mps_tensor* of = &w.args.query;
-  int i;
+  natten_mps_tensor* t;
   if (pages == MAP_FAILED) fail("mmap", "failed");
   memcpy(pages, w.memory, bytes);
-  for (i = 0; i < 18; i++)
-    if (of[i].data != NULL)
-      of[i].data = pages + ((float*)of[i].data - w.memory);
+  for (t = &w.args.query; t <= &w.args.d_extra_value; t++)
+    if (t->data != NULL) t->data = pages + ((float*)t->data - w.memory);
   free(w.memory);
   w.memory = pages;
   w.problem.dtype = dtype;

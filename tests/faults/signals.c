@@ -43,14 +43,12 @@ static void calm(int timer) {
 
 int main(int count_, char** arguments) {
   pthread_t threads[THREADS];
-  pthread_attr_t small;
+  pthread_attr_t small = with_stack(STACK);
   work each[THREADS], want;
   size_t k;
   int i, op;
   if (count_ != 2) fail("usage", "signals LIBRARY");
   open_library(arguments[1]);
-  pthread_attr_init(&small);
-  if (pthread_attr_setstacksize(&small, STACK) != 0) return 77;
   for (op = NATTEN_MPS_ATTN_FORWARD; op <= NATTEN_MPS_ATTN_BACKWARD; op++) {
     const size_t first = op == NATTEN_MPS_ATTN_FORWARD ? 3 : 5; /* outputs */
     const size_t end = op == NATTEN_MPS_ATTN_FORWARD ? 4 : 8;
