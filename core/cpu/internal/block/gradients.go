@@ -51,13 +51,12 @@ func (l *Plan) chooseGradients() string {
 // chunks share keys. It reports whether there are enough tasks.
 func (l *Plan) chooseChunks(adds bool) bool {
 	w, p := l.walk, l.walk.Problem
-	w.Heads, w.Shape = 1, [3]int{max(w.Extent[0], 1), max(w.Extent[1], 1), max(kern.CeilDiv(w.Extent[2], w.Tile), 1)}
+	w.CutHeads()
 	if w.Widest[0] == 1 {
 		w.Shape[0], w.ColorAxis = 1, 1
+		w.Lay()
 	}
-	counts, axis := [6]int{int(p.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), 1, 1, int(p.KVHeads)}, w.ColorAxis
-	w.Count(counts)
-	atOnce, work := w.Tasks, walk.MultiplyAdds(p)/float64(w.Tasks)
+	atOnce, axis, work := w.Tasks, w.ColorAxis, walk.MultiplyAdds(p)/float64(w.Tasks)
 	wanted := int64(tasksAtOnce)
 	if p.RPB { // chunks cannot compute d_rpb
 		wanted = fewestAtOnce
@@ -73,8 +72,7 @@ func (l *Plan) chooseChunks(adds bool) bool {
 		w.Colored, w.Shape[axis] = true, size
 		atOnce = w.Tasks * int64(kern.CeilDiv(w.Extent[axis], size)/2)
 	}
-	counts[2+axis] = max(kern.CeilDiv(w.Extent[axis], w.Shape[axis]), 1)
-	w.Count(counts)
+	w.Lay()
 	return atOnce >= fewestAtOnce || work < 8*ChunkWork // small work takes one goroutine no longer than two walks take two
 }
 
@@ -105,7 +103,7 @@ func (l *Plan) Serves(run *walk.Run) bool {
 	if !l.scatter {
 		return true
 	}
-	return run.Given(core.DQuery) && run.Given(core.DKey) && run.Given(core.DValue) && !(l.walk.Colored && run.Given(core.DRPB))
+	return run.AllGradients() && !(l.walk.Colored && run.Given(core.DRPB))
 }
 
 // Partial implements engine.Plan.

@@ -33,9 +33,7 @@ func (l *plan) chooseGradients() string {
 	case w.Group > walk.LargestGroup:
 		return "groups of query heads are too large"
 	}
-	w.Heads, w.Shape = 1, [3]int{max(w.Extent[0], 1), max(w.Extent[1], 1), max(kern.CeilDiv(w.Extent[2], w.Tile), 1)}
-	w.Count([6]int{int(p.Batch), w.Classes(), 1, 1, 1, int(p.KVHeads)})
-	if w.Tasks < FewestTasks {
+	if w.CutHeads(); w.Tasks < FewestTasks {
 		return "there are too few tasks"
 	}
 	return ""

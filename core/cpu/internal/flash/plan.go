@@ -130,7 +130,7 @@ func (l *plan) Scratch() int {
 
 // Serves implements engine.Plan. The pass of all gradients requires that all are wanted.
 func (l *plan) Serves(run *walk.Run) bool {
-	return !l.scatters() || run.Given(core.DQuery) && run.Given(core.DKey) && run.Given(core.DValue)
+	return !l.scatters() || run.AllGradients()
 }
 
 // Partial implements engine.Plan.

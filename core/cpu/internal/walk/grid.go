@@ -66,13 +66,19 @@ func (w *Walk) CutTasks(c Cut) {
 	}
 	widen(&w.Shape[2], tiles)
 	widen(&w.Shape[0], w.Extent[0])
-	w.lay()
+	w.Lay()
 }
 
-// lay sets the counts of the grid from the shape of a task.
-func (w *Walk) lay() {
+// CutHeads makes a grid of one task per sample, dilation group and key head.
+func (w *Walk) CutHeads() {
+	w.Heads, w.Shape = 1, [3]int{max(w.Extent[0], 1), max(w.Extent[1], 1), max(kern.CeilDiv(w.Extent[2], w.Tile), 1)}
+	w.Lay()
+}
+
+// Lay sets the counts of the grid from the shape of a task.
+func (w *Walk) Lay() {
 	tiles := kern.CeilDiv(w.Extent[2], max(w.Tile, 1))
-	w.Count([6]int{
+	w.count([6]int{
 		int(w.Problem.Batch), w.Classes(), kern.CeilDiv(w.Extent[0], w.Shape[0]), kern.CeilDiv(w.Extent[1], w.Shape[1]),
 		kern.CeilDiv(tiles, w.Shape[2]), kern.CeilDiv(int(w.Problem.KVHeads)*w.groupParts(), w.Heads),
 	})
@@ -91,8 +97,8 @@ func (w *Walk) Classes() int {
 // queries that follow it.
 func classes(a *core.Axis) int64 { return min(a.Dilation, a.Queries()) }
 
-// Count sets the number of tasks per dimension and what follows from it.
-func (w *Walk) Count(counts [6]int) {
+// count sets the number of tasks per dimension and what follows from it.
+func (w *Walk) count(counts [6]int) {
 	w.Counts, w.Tasks = counts, 1
 	for _, n := range counts {
 		w.Tasks *= int64(n)

@@ -20,6 +20,11 @@ type Run struct {
 // Given reports whether the caller passed the role's tensor.
 func (r *Run) Given(role core.Role) bool { return r.Tensors[role].Given() }
 
+// AllGradients reports whether the caller wants the gradients of queries, keys and values.
+func (r *Run) AllGradients() bool {
+	return r.Given(core.DQuery) && r.Given(core.DKey) && r.Given(core.DValue)
+}
+
 // Stage is a walk, or one color of it, in a run.
 type Stage struct {
 	Number   int // index in the job

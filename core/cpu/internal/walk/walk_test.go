@@ -114,7 +114,7 @@ func TestTasksCoverItemsOnce(t *testing.T) {
 			w.CutTasks(cut)
 			if r.IntN(3) > 0 { // small tasks
 				w.Shape, w.Heads = [3]int{1 + r.IntN(3), 1 + r.IntN(3), 1 + r.IntN(3)}, 1+r.IntN(2)
-				w.lay()
+				w.Lay()
 			}
 			run := Run{Problem: p, Sizes: sizes}
 			for _, role := range pass.Outputs {
@@ -142,7 +142,7 @@ func TestColorsCoverTasks(t *testing.T) {
 	for chunks := 1; chunks < 9; chunks++ {
 		w := &Walk{Problem: &core.Problem{}}
 		w.Colored, w.ColorAxis = true, 1
-		w.Count([6]int{2, 3, 1, chunks, 1, 2})
+		w.count([6]int{2, 3, 1, chunks, 1, 2})
 		require.Equal(t, w.Tasks, w.taskCount(0)+w.taskCount(1))
 		require.Equal(t, chunks, w.ofColor(0)+w.ofColor(1))
 	}
@@ -159,7 +159,7 @@ func TestRowsOfAllGradientsAreNotStolen(t *testing.T) {
 	for _, pass := range append(Passes(p), whole) {
 		w := New(p, pass)
 		w.Tile, w.Shape, w.Heads, w.Colored, w.ColorAxis = 5, [3]int{1, 20, 1}, 1, pass.Kind == AttnGradients, 1
-		w.lay()
+		w.Lay()
 		run := Run{Problem: p}
 		run.Tensors[core.DQuery].Base, run.Tensors[core.DKey].Base = 8, 8
 		s := w.Stage(&run, 0)
@@ -189,7 +189,7 @@ func TestJoinedTasksAreChunksInOrder(t *testing.T) {
 	pass, _ := Whole(p)
 	w := New(p, pass)
 	w.Tile, w.Shape, w.Heads, w.Colored, w.ColorAxis, w.Joinable = 5, [3]int{1, 4, 1}, 1, true, 1, true
-	w.lay()
+	w.Lay()
 	run := Run{Problem: p, Sizes: []int64{22, 5, 9, 5}}
 	run.Tensors[core.DQuery].Base = 8
 	s := w.Joined(&run)
@@ -223,7 +223,7 @@ func TestNeighborsOfTasks(t *testing.T) {
 			w.Colored, w.ColorAxis = true, axis
 			counts := [6]int{2, 3, 2, 2, 1, 2}
 			counts[2+axis] = chunks
-			w.Count(counts)
+			w.count(counts)
 			numbers, inner, outer := map[[3]int]int64{}, []int{4, 2}[axis], []int{6, 12}[axis]
 			var next [2]int64
 			for o := range outer {
