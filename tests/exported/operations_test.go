@@ -284,14 +284,29 @@ func TestDestroyedWhileRunning(t *testing.T) {
 	}
 }
 
-// longRun returns a plan whose runs take longer than the time between two calls of interrupt, except
-// perhaps on fast machines, its arguments and its output.
+// longRun returns a plan whose runs take longer on this machine than the time between two calls of
+// interrupt, its arguments and its output.
 func longRun(t *testing.T) (plan uint64, args *cArgs, out []float32) {
-	const elements = 1 << 11
+	asked := false
+	interrupt := purego.NewCallback(func(uintptr) uintptr {
+		asked = true
+		return 0
+	})
+	for elements := int64(1 << 11); !asked; elements *= 2 {
+		plan, args, out = fullAttention(t, elements)
+		args.interrupt = interrupt
+		require.Zero(t, library.run(plan, args, nil))
+	}
+	args.interrupt = 0
+	return plan, args, out
+}
+
+// fullAttention returns a plan of so many queries that see all keys, its arguments and its output.
+func fullAttention(t *testing.T, elements int64) (plan uint64, args *cArgs, out []float32) {
 	p := core.Problem{Op: core.AttnForward, DType: core.Float32, Rank: 1, Batch: 1, Heads: 1, HeadDim: 1}
 	p.Axes[0] = core.Axis{Length: elements, Kernel: elements}
 	require.Zero(t, library.planCreate(problemStruct(&p), name("reference"), &plan, nil))
-	data := new([2][elements]float32) // inputs, output
+	data := [2][]float32{make([]float32, elements), make([]float32, elements)} // inputs, output
 	t.Cleanup(func() {
 		require.Zero(t, library.planDestroy(plan, nil))
 		runtime.KeepAlive(data)
@@ -301,10 +316,10 @@ func longRun(t *testing.T) (plan uint64, args *cArgs, out []float32) {
 	}
 	b := core.Buffers{Threads: 1}
 	for _, role := range []core.Role{core.Query, core.Key, core.Value, core.Out} {
-		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&data[0])), Strides: [6]int64{elements, 1, 1, 1}}
+		b.Tensors[role] = core.Tensor{Data: core.AddressOf(unsafe.Pointer(&data[0][0])), Strides: [6]int64{elements, 1, 1, 1}}
 	}
-	b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&data[1]))
-	return plan, argsStruct(&b), data[1][:]
+	b.Tensors[core.Out].Data = core.AddressOf(unsafe.Pointer(&data[1][0]))
+	return plan, argsStruct(&b), data[1]
 }
 
 func TestInterruptedByTheHost(t *testing.T) {
@@ -318,7 +333,7 @@ func TestInterruptedByTheHost(t *testing.T) {
 		return 1 << 31 // as an int32 it is negative
 	})
 	status := int32(0)
-	for status == 0 { // runs shorter than the time between two calls
+	for status == 0 { // runs that are shorter this time
 		status = library.run(plan, args, e)
 	}
 	require.EqualValues(t, core.Interrupted, status)
