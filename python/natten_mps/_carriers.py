@@ -41,7 +41,7 @@ def is_foreign(value: Any) -> bool:
 def refuse(tensors: Mapping[str, Any]) -> None:
     """Raise TypeError for non-tensors and NotImplementedError for unsupported tensors."""
     for name, tensor in tensors.items():
-        if tensor is None or is_foreign(tensor):
+        if is_foreign(tensor):
             continue
         if not isinstance(tensor, Tensor):
             text = f"{name} is of type {type(tensor).__name__} (want a tensor)"

@@ -382,9 +382,14 @@ def lse_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+#: Inputs that may be None.
+_OPTIONAL = {"rpb", "extra_key", "extra_value"}
+
+
 def check_kinds(op: Operation, inputs: Tensors) -> None:
     """Refuse non-tensors and tensors of different or unsupported dtypes or devices."""
-    given = [(n, t) for n, t in zip(op.inputs, inputs, strict=True) if t is not None]
+    pairs = zip(op.inputs, inputs, strict=True)
+    given: list[tuple[str, Any]] = [(n, t) for n, t in pairs if t is not None or n not in _OPTIONAL]
     for name, t in given:
         if not isinstance(t, Tensor):
             text = f"{name} is {t!r} (want a tensor)"

@@ -67,7 +67,8 @@ def call(
     """Compute on tensors that are traced, transformed, observed or not plain."""
     if torch.compiler.is_compiling():
         return _compiled(op, inputs, window, scale, sizes, heads_first)
-    refuse(dict(zip(op.inputs, inputs, strict=True)) | {"sizes": sizes})
+    named = (*zip(op.inputs, inputs, strict=True), ("sizes", sizes))
+    refuse({name: t for name, t in named if t is not None})
     rule = Rule(op, window, scale, heads_first)
     if any(is_foreign(t) for t in (*inputs, sizes, scale)):
         return rule.forward(inputs, sizes)

@@ -43,6 +43,8 @@ REFUSED = {
     "seq_lens' device": (ValueError, "seq_lens is on meta (want a device whose values can be read)", lambda: nm.na1d_varlen(Q, Q, Q, LENS.to("meta"), 3)),
     "cumulative_lens' device": (ValueError, "cumulative_lens is on meta (want a device whose values can be read)", lambda: nm.na1d_packed(Q[0], Q[0], Q[0], ENDS.to("meta"), 3)),
     "output's device": (ValueError, "outputs[1] is on meta but outputs[0] is on cpu (want one device)", lambda: nm.merge_attentions([Q, META], [Q[..., 0]] * 2)),
+    "no x": (TypeError, "NeighborhoodAttention1D expects x to be a tensor, got NoneType", lambda: module()(None)),
+    "no output": (TypeError, "outputs[1] is of type NoneType (want a tensor)", lambda: nm.merge_attentions([Q, None], [Q[..., 0]] * 2)),
 }  # fmt: skip
 
 
@@ -51,6 +53,32 @@ def test_refused(what):
     kind, text, provoke = REFUSED[what]
     with pytest.raises(kind, match="^" + re.escape(text)):
         provoke()
+
+
+#: Calls with the required tensors, by their names.
+CALLS = {
+    "na1d": (("query", "key", "value"), lambda *x: nm.na1d(*x, 3)),
+    "na1d with a tensor as scale": (
+        ("query", "key", "value"),
+        lambda *x: nm.na1d(*x, 3, scale=torch.ones(())),
+    ),
+    "na1d_qk": (("query", "key"), lambda *x: nm.na1d_qk(*x, 3)),
+    "na1d_av": (("attn", "value"), lambda *x: nm.na1d_av(*x, 3)),
+    "na1d_varlen": (("query", "key", "value"), lambda *x: nm.na1d_varlen(*x, LENS, 3)),
+    "na1d_packed": (("query", "key", "value"), lambda *x: nm.na1d_packed(*x, ENDS, 3)),
+    "step": (("query", "key", "value"), lambda *x: nm.streaming.Stream().step(*x, 3)),
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "at"), [(call, at) for call, (names, _) in CALLS.items() for at in range(len(names))]
+)
+def test_none_for_a_required_tensor(call, at):
+    names, function = CALLS[call]
+    tensors = [None if i == at else Q for i in range(len(names))]
+    text = f"(expects {names[at]} to be a tensor, got NoneType|^{names[at]} is None)"
+    with pytest.raises(TypeError, match=text):
+        function(*tensors)
 
 
 def test_meta_batches_have_meta_sizes():

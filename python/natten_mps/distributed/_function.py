@@ -10,7 +10,7 @@ from torch import distributed as dist
 from torch.distributed import distributed_c10d
 
 from .. import checks, ops
-from .._layout import Misfit, TypeMisfit, check_kinds, check_scale, layout
+from .._layout import Misfit, check_kinds, check_scale, layout
 from .._operation import ATTN
 from .._types import Bools, Ints, Result, Scale
 from ..utils.params import make_window, normalize_positive
@@ -94,9 +94,6 @@ def _check_shapes(
     named = zip(ATTN.inputs, inputs, strict=True)
     shapes: dict[str, tuple[int, ...]] = {n: t.shape for n, t in named if t is not None}
     for what in ("query", "key", "value"):
-        if what not in shapes:
-            facts = {"name": what, "got": type(None)}
-            raise TypeMisfit("type", f"{what} is None (want a tensor)", facts)
         shape = tuple(shapes[what])
         if len(shape) != len(own) + 3 or shape[1:-2] != own:
             raise ValueError(
