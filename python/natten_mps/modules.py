@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from . import _doors, checks
-from ._carriers import Unscriptable, is_foreign, one_node
+from ._carriers import Unscriptable, is_distributed, is_foreign, one_node
 from ._plain import kind_of
 from .utils.params import (
     Bools,
@@ -28,6 +28,18 @@ def _window(rank: int, rules: tuple[Any, ...], padded: bool) -> Window:
     """rules: kernel_size, dilation, stride, is_causal, window_stride."""
     kernel_size, dilation, stride, causal, shared = rules
     return make_window(rank, kernel_size, dilation, stride, causal, shared, not padded)
+
+
+def linear(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a projection; of a DTensor, to the tokens that each process has. DTensor's own kernel
+    requires parts of equal size and, in PyTorch 2.10, positions that are not sharded."""
+    plain = torch.compiler.is_compiling() or not is_distributed(x)
+    if plain or layer._forward_hooks or layer._forward_pre_hooks:  # which get DTensors
+        found: Tensor = layer(x)
+        return found
+    from .distributed._modules import by_token
+
+    return by_token(layer, layer, x)
 
 
 #: For a compiler, which treats the attributes of a module as constants.
@@ -146,10 +158,10 @@ class _NeighborhoodAttention(Unscriptable, nn.Module):
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return views of query, key and value, each [B, *S, heads, head_dim], without copies."""
         if self._use_gqa:
-            query = self.q_proj(x)
-            key, value = self.kv_proj(x).chunk(2, -1)
+            query = linear(self.q_proj, x)
+            key, value = linear(self.kv_proj, x).chunk(2, -1)
         else:
-            query, key, value = self.qkv(x).chunk(3, -1)
+            query, key, value = linear(self.qkv, x).chunk(3, -1)
         heads, kv_heads = (self.num_heads, self.head_dim), (self.num_kv_heads, self.head_dim)
         return (
             query.unflatten(-1, heads),
@@ -178,7 +190,7 @@ class _NeighborhoodAttention(Unscriptable, nn.Module):
         rules = (self.kernel_size, self.dilation, self.stride, self.is_causal, self.window_stride)
         dropout = self.attn_drop.p if self.training and self.attn_drop.training else 0.0
         out = _attend(*self._project(x), self.rpb, sizes, rules, self.scale, dropout)
-        out = self.proj_drop(self.proj(out.flatten(-2)))
+        out = self.proj_drop(linear(self.proj, out.flatten(-2)))
         return _without_padding(out, sizes, self.stride)
 
 

@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import natten_mps
-from natten_mps import distributed
+from natten_mps import compat, distributed
 from natten_mps.distributed._geometry import grid_boxes
 
 EXCHANGE = torch.ops._c10d_functional.all_to_all_single.default
@@ -192,8 +192,9 @@ def modules(rank, options, places, shape):
     if rank >= prod(shape):
         return
     torch.manual_seed(1)
-    axes = options.pop("axes")
-    kind = getattr(natten_mps, f"NeighborhoodAttention{axes}D")
+    axes, version = options.pop("axes"), options.pop("version", None)
+    home = compat.for_version(version) if version else natten_mps
+    kind = getattr(home, f"NeighborhoodAttention{axes}D")
     module = kind(16, 4, **options).double()
     x = torch.randn(2, *(8, 12, 4)[:axes], 16, dtype=torch.float64, requires_grad=True)
     want = module(x)

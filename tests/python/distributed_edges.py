@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from distributed_checks import Shapes, _groups, mesh_of, near, part
 from torch import distributed as dist
+from torch.distributed import tensor as torch_tensor
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -255,6 +256,19 @@ def keywords(rank):
     found = larger(input=mine, output_size=(16, 9))
     near(found.full_tensor(), want)
     near(linear(input=found).full_tensor(), last)
+
+
+def hooks(rank):
+    """Those of projections, which styles of tensor parallelism use, get what the module got."""
+    mesh, seen = mesh_of((2,)), []
+    if rank >= 2:
+        return
+    module = natten_mps.NeighborhoodAttention1D(16, 4, 3)
+    torch_tensor.distribute_module(module, mesh)
+    module.qkv.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    module.proj.register_forward_hook(lambda *given: seen.append(given[2]))
+    module(distribute_tensor(torch.randn(2, 8, 16), mesh, [Shard(0)]))
+    assert [type(t) for t in seen] == [DTensor, DTensor]
 
 
 def dinat(rank):

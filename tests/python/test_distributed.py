@@ -140,10 +140,18 @@ def test_dtensors(processes, problem, shape, data):
         ({"axes": 2, "kernel_size": 3, "dilation": 2, "num_kv_heads": 2}, [None, 1], (2, 4)),
         ({"axes": 1, "kernel_size": 5, "is_causal": True}, [1], (4,)),
         ({"axes": 3, "kernel_size": 3, "stride": (1, 2, 1)}, [2, 3], (2, 4)),
+        # Parts of 3, 3 and 2 rows.
+        ({"axes": 2, "kernel_size": 3}, [1], (3,)),
+        ({"axes": 2, "kernel_size": 3, "version": "0.17.5"}, [1], (3,)),
+        ({"axes": 2, "kernel_size": 3, "version": "0.21.7"}, [1], (3,)),
     ],
 )
 def test_modules(processes, options, places, shape):
     processes.run("distributed_checks:modules", options, places, shape)
+
+
+def test_hooks_of_projections_get_dtensors(processes):
+    processes.run("distributed_edges:hooks")
 
 
 @pytest.mark.parametrize(("kv_heads", "computed"), [(None, 4), (2, 2), (1, 2)])

@@ -37,13 +37,13 @@ def distribute_module(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     torch_tensor.distribute_module(module, mesh)
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
-            layer.forward = partial(_by_token, layer, layer.forward)  # type: ignore[method-assign]
+            layer.forward = partial(by_token, layer, layer.forward)  # type: ignore[method-assign]
         elif any(base.__module__ in _GATHERED for base in type(layer).__mro__):
             layer.forward = partial(_gathered, layer, layer.forward)
     return module
 
 
-def _by_token(layer: nn.Module, forward: Callable[..., Tensor], input: Tensor) -> Tensor:
+def by_token(layer: nn.Module, forward: Callable[..., Tensor], input: Tensor) -> Tensor:
     """A linear layer on this process's tokens, if it has whole tokens and all parameters."""
     x = input  # torch's name, by which callers may pass it
     if not isinstance(x, DTensor) or not _is_replicated(layer):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from natten_mps._carriers import is_foreign
+from natten_mps.modules import linear
 
 from .portable import Portable
 
@@ -64,13 +65,13 @@ class SplitAttentionModule(Portable, nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [batch, axes..., heads, head_dim] as views of one tensor."""
-        heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
+        heads = torch.unflatten(linear(self.qkv, x), -1, (3, self.num_heads, self.head_dim))
         query, key, value = heads.unbind(-3)  # in a form that torch.fx can unpack
         return query, key, value
 
     def _finish(self, out: Tensor) -> Tensor:
         """Maps [batch, axes..., heads, head_dim] to the module's output."""
-        result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
+        result: Tensor = self.proj_drop(linear(self.proj, out.flatten(-2)))
         return result
 
     def _attend(self, x: Tensor, qk: Split, av: Split) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from natten_mps._carriers import is_foreign
+from natten_mps.modules import linear
 
 from .._common.gna import arguments
 from .._common.modules import module_scale
@@ -65,7 +66,7 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
         """Maps [B, axes..., C] to the same shape."""
         if not is_foreign(x):
             self._check(x)
-        heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, self.head_dim))
+        heads = torch.unflatten(linear(self.qkv, x), -1, (3, self.num_heads, self.head_dim))
         query, key, value = heads.unbind(-3)
         out: Any = neighborhood_attention_generic(
             query,
@@ -77,7 +78,7 @@ class NeighborhoodAttentionGeneric(Portable, nn.Module):
             self.is_causal,
             self.scale,
         )
-        result: Tensor = self.proj_drop(self.proj(out.flatten(-2)))
+        result: Tensor = self.proj_drop(linear(self.proj, out.flatten(-2)))
         return result
 
     def _check(self, x: Tensor) -> None:
