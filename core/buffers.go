@@ -218,6 +218,10 @@ func (p *Problem) accept(checks []roleCheck, b *Buffers) error {
 	return p.acceptSizes(b)
 }
 
+// lowestAddress is the end of the memory that no system grants. Go does not say at which address
+// of it a fault was, so Known could not tell such a tensor from a defect.
+const lowestAddress Address = 1 << 12
+
 func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	if t.Data == 0 {
 		if c.empty || c.access.optional() {
@@ -236,6 +240,9 @@ func (p *Problem) acceptTensor(c *roleCheck, t *Tensor) error {
 	}
 	if address%Address(c.size) != 0 {
 		return invalid("%v is not aligned to its %d-byte elements", c.role, c.size)
+	}
+	if p.Memory == Host && address < lowestAddress && !c.empty {
+		return invalid("%v is at address %#x (want >= %#x)", c.role, address, lowestAddress)
 	}
 	last := len(c.shape) - 1
 	if c.dense && c.shape[last] > 1 && t.Strides[last] != 1 {

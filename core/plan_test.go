@@ -130,6 +130,8 @@ func TestRunRefusesBadBuffers(t *testing.T) {
 		{backward, func(b *Buffers) { b.Tensors[DValue] = b.Tensors[DKey] }, "d_key begins at the address of d_value"},
 		{backward, func(b *Buffers) { b.Tensors[DOut] = b.Tensors[DQuery] }, "d_query begins at the address of d_out"},
 		{small(nil), func(b *Buffers) { b.Tensors[Query].Data += 2 }, "query is not aligned to its 4-byte elements"},
+		{small(nil), func(b *Buffers) { b.Tensors[Key].Data = 64 }, "key is at address 0x40 (want >= 0x1000)"},
+		{small(nil), func(b *Buffers) { b.Tensors[Out].Offset = -int64(b.Tensors[Out].Data) }, "out is at address 0x0 (want >= 0x1000)"},
 		{small(nil), func(b *Buffers) { b.Tensors[Value].Strides[4] = 2 }, "value has stride 2 in its last dimension (want 1)"},
 		{
 			small(nil), func(b *Buffers) { b.Tensors[Out].Strides[3] = 0 },
